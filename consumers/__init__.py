@@ -1,0 +1,8 @@
+"""How a message reaches a person: one file per consumer type."""
+
+from typing import Any
+
+from consumers.script import Script
+from notifier.plugin import Consumer
+
+BUILT_IN: tuple[type[Consumer[Any]], ...] = (Script,)

@@ -1,0 +1,67 @@
+"""Brings a database to the newest schema. Every command that needs the database calls `upgrade` before it does anything.
+
+The steps lie in `control_api/migrations/versions`, one file each, packaged with the program, so that an installed one can
+upgrade its database without the source tree.
+"""
+
+import logging
+from pathlib import Path
+
+from alembic import command
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, text
+
+from notifier.database import Database
+from notifier.errors import DatabaseError
+from notifier.settings import Settings
+
+logger = logging.getLogger(__name__)
+
+_LOCK = 7_306_874_210_001  # any number that nothing else in the database uses as an advisory lock
+
+
+async def upgrade(settings: Settings) -> None:
+    """Brings the database of the settings to the newest step; see `upgrade_database`."""
+    database = Database(settings)
+    try:
+        await upgrade_database(database)
+    finally:
+        await database.close()
+
+
+async def upgrade_database(database: Database) -> None:
+    """Brings a database to the newest step, in one transaction. Processes that start together wait for each other.
+
+    Raises DatabaseError when the database cannot be reached or was upgraded by a newer program.
+    """
+    async with database.connection() as connection:
+        if not database.is_sqlite:  # SQLite's writers wait for each other anyway
+            await connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _LOCK})
+        await connection.run_sync(_upgrade)
+
+
+def _upgrade(connection: Connection) -> None:
+    logging.getLogger("alembic").setLevel(logging.WARNING)  # it says which database it has found, each time
+    config = migration_config(connection)
+    known = {step.revision for step in ScriptDirectory.from_config(config).walk_revisions()}
+    current = MigrationContext.configure(connection).get_current_revision()
+    if current is not None and current not in known:
+        raise DatabaseError(
+            f"the database was upgraded by a newer Notifier (step {current}): update this program, or restore a backup"
+        )
+    command.upgrade(config, "head")
+    reached = MigrationContext.configure(connection).get_current_revision()
+    if reached != current:
+        logger.info("The database is at step %s now.", reached, extra={"action": "upgrade_database"})
+
+
+def migration_config(connection: Connection | None = None) -> Config:
+    """Alembic's configuration; `env.py` works on `connection`, whose transaction stays its owner's."""
+    config = Config()
+    folder = str(Path(__file__).with_name("migrations"))
+    config.set_main_option("script_location", folder.replace("%", "%%"))  # Alembic reads % as the start of a variable
+    config.set_main_option("path_separator", "os")
+    config.attributes["connection"] = connection
+    return config

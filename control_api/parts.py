@@ -1,0 +1,38 @@
+"""Parts: what a running API is made of, and how routes and dependencies get at it."""
+
+from dataclasses import dataclass
+from typing import Annotated
+
+from fastapi import Depends, Request
+
+from control_api.history import History
+from control_api.intake import Intake
+from control_api.relay import Relay
+from control_api.services import Services
+from notifier.database import Database
+from notifier.registry import Registry
+from notifier.seal import Seal
+from notifier.settings import Settings
+
+
+@dataclass(frozen=True, kw_only=True)
+class Parts:
+    """Made when the API starts, in `control_api.app`; closed when it stops."""
+
+    settings: Settings
+    database: Database
+    registry: Registry
+    seal: Seal
+    intake: Intake
+    relay: Relay
+    services: Services
+    history: History
+
+
+def parts_of(request: Request) -> Parts:
+    """The parts of the API that serves this request."""
+    parts: Parts = request.app.state.parts
+    return parts
+
+
+PartsDep = Annotated[Parts, Depends(parts_of)]

@@ -1,0 +1,69 @@
+"""`POST /configurations/{name}/run`: run a configuration now."""
+
+from urllib.parse import quote
+
+from fastapi import APIRouter, Request, Response
+from sqlalchemy import select
+
+from control_api import idempotency
+from control_api.auth import RunActor
+from control_api.body import JSON
+from control_api.intake import Outgoing
+from control_api.models import DefinitionRow
+from control_api.parts import PartsDep
+from control_api.problems import documented
+from control_api.rest.page import json_response
+from notifier.errors import UnknownName
+from notifier.record import rfc3339
+from notifier.tick import Tick
+from notifier.topics import TICKS
+
+router = APIRouter(prefix="/configurations", tags=["configurations"])
+
+_TICK = {
+    "type": "object",
+    "required": ["configuration", "scheduled_at", "trigger"],
+    "properties": {
+        "configuration": {"type": "string"},
+        "scheduled_at": {"type": "string", "format": "date-time"},
+        "trigger": {"type": "string", "const": "manual"},
+    },
+}
+
+
+@router.post(
+    "/{name}/run",
+    status_code=202,
+    summary="Run a configuration now",
+    response_class=Response,
+    responses={
+        202: {
+            "description": "Kafka has acknowledged the tick.",
+            "headers": {"Location": {"schema": {"type": "string"}, "description": "Where the run will be found."}},
+            "content": {JSON: {"schema": _TICK}},
+        },
+        **documented(400, 401, 403, 404, 409, 422),
+    },
+    openapi_extra={"parameters": [idempotency.PARAMETER]},
+)
+async def run(name: str, request: Request, parts: PartsDep, actor: RunActor) -> Response:
+    """Writes a tick; a runner then runs the configuration's pull producers, once. Needs no body."""
+    body = (
+        await request.body()
+    )  # whatever it is, it says nothing; but the same key with another body is another request
+
+    async def act(occasion: idempotency.Occasion) -> Response:
+        async with parts.database.read() as session:
+            query = select(DefinitionRow.name).where(DefinitionRow.kind == "configuration", DefinitionRow.name == name)
+            if await session.scalar(query) is None:
+                raise UnknownName("configuration", name)
+        tick = Tick(configuration=name, scheduled_at=occasion.at, trigger="manual")
+        await parts.intake.write([Outgoing(TICKS, tick.encode(), name.encode())])
+        at = rfc3339(tick.scheduled_at)
+        return json_response(
+            {"configuration": name, "scheduled_at": at, "trigger": tick.trigger},
+            202,
+            {"Location": f"/api/v1/runs/{quote(name, safe='')}/{quote(at, safe=':')}"},
+        )
+
+    return await idempotency.once(parts, request, actor, body, act)

@@ -1,0 +1,62 @@
+"""`GET /dead_letters`: what was given up."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Query, Response
+from pydantic import Field
+
+from control_api import records
+from control_api.auth import ReadActor
+from control_api.body import JSON
+from control_api.parts import PartsDep
+from control_api.problems import documented
+from control_api.rest.page import Page, PageQuery, json_response, page
+from notifier.dead_letter import Stage
+from notifier.outcome import Reason
+
+router = APIRouter(prefix="/dead_letters", tags=["history"])
+
+
+class DeadLetterQuery(PageQuery):
+    """Which dead letters; conditions are equalities, and all of them must hold."""
+
+    id: str | None = Field(None, description="The dead letter's own id.")
+    stage: Stage | None = None
+    reason: Reason | None = None
+    delivery: str | None = Field(None, description="The delivery's id.")
+    producer: str | None = None
+    message: str | None = Field(None, description="The message's id; unique with `producer`.")
+    configuration: str | None = None
+    consumer: str | None = None
+    recipient: str | None = Field(None, description="A username.")
+
+    def conditions(self) -> dict[str, str | None]:
+        """As the table calls them: its own `id` is another thing."""
+        own = super().conditions()
+        own["letter"] = own.pop("id")
+        return own
+
+
+@router.get("", summary="List dead letters", response_model=Page, responses=documented(401, 403, 422))
+async def list_dead_letters(query: Annotated[DeadLetterQuery, Query()], parts: PartsDep, actor: ReadActor) -> Response:
+    """Records and deliveries given up, the newest first; kept for 30 days.
+
+    A value beyond 16,384 characters is left out here (`value_omitted`); ask for the dead letter itself.
+    """
+    async with parts.database.read() as session:
+        return page(*await records.dead_letters(session, query.conditions(), query.limit, query.cursor))
+
+
+@router.get(
+    "/{id:path}",
+    summary="Get a dead letter",
+    response_class=Response,
+    responses={
+        200: {"description": "The dead letter, whole.", "content": {JSON: {"schema": {"type": "object"}}}},
+        **documented(401, 403, 404),
+    },
+)
+async def get_dead_letter(id: str, parts: PartsDep, actor: ReadActor) -> Response:  # noqa: A002 - the address's word
+    """The newest dead letter of that id. Percent-encode the id once more: its own `%` are part of it."""
+    async with parts.database.read() as session:
+        return json_response(await records.dead_letter(session, id))

@@ -1,0 +1,73 @@
+"""`POST /messages`: hand over messages."""
+
+from typing import Any
+
+import msgspec
+from fastapi import APIRouter, Request, Response
+
+from control_api import idempotency
+from control_api.auth import PushActor
+from control_api.body import JSON, NDJSON, read_body
+from control_api.messages import MEDIA_TYPES, accept
+from control_api.parts import PartsDep
+from control_api.problems import documented
+from control_api.rest.page import json_response
+from notifier.message import Message
+
+router = APIRouter(tags=["messages"])
+
+
+def _message_schema() -> dict[str, Any]:
+    _, components = msgspec.json.schema_components([Message], ref_template="#/components/schemas/{name}")
+    return {**components["Message"], "additionalProperties": True}
+
+
+_SCHEMA = _message_schema()
+_ACCEPTED = {
+    "type": "object",
+    "required": ["accepted", "messages"],
+    "properties": {
+        "accepted": {"type": "integer"},
+        "messages": {
+            "type": "array",
+            "items": {"type": "object", "required": ["id"], "properties": {"id": {"type": "string"}}},
+        },
+    },
+}
+
+
+@router.post(
+    "/messages",
+    status_code=202,
+    summary="Hand over messages",
+    response_class=Response,
+    responses={
+        202: {"description": "Kafka has acknowledged all of them.", "content": {JSON: {"schema": _ACCEPTED}}},
+        **documented(400, 401, 403, 408, 409, 413, 415, 422),
+    },
+    openapi_extra={
+        "parameters": [idempotency.PARAMETER],
+        "requestBody": {
+            "required": True,
+            "content": {
+                JSON: {"schema": {"oneOf": [_SCHEMA, {"type": "array", "items": _SCHEMA}]}},
+                NDJSON: {"schema": {"type": "string", "description": "One message a line."}},
+            },
+        },
+    },
+)
+async def post_messages(request: Request, parts: PartsDep, actor: PushActor) -> Response:
+    """One message, an array of messages, or NDJSON with one a line; at most 900 KB each and 16 MiB together.
+
+    All are accepted or none. 202 says that Kafka has them for good: each will be delivered, or be found among the dead
+    letters, or its attempt says why it was not sent. A message without `id` is given one, which the answer tells. 503
+    says that nothing was written (its `detail` says so where that cannot be known); repeat it, best under the same
+    Idempotency-Key.
+    """
+    media_type, body = await read_body(request, *MEDIA_TYPES)
+
+    async def act(occasion: idempotency.Occasion) -> Response:
+        ids = await accept(parts.database, parts.registry, parts.intake, media_type, body, occasion)
+        return json_response({"accepted": len(ids), "messages": [{"id": id_} for id_ in ids]}, 202)
+
+    return await idempotency.once(parts, request, actor, body, act)

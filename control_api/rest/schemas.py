@@ -1,0 +1,60 @@
+"""`GET /schemas`: the JSON Schemas of the records on the topics."""
+
+from functools import cache
+from typing import Any
+
+import msgspec
+from fastapi import APIRouter, Response
+
+from control_api.auth import ReadActor
+from control_api.body import JSON
+from control_api.problems import documented
+from control_api.rest.page import Page, json_response, page
+from notifier.attempt import Attempt, Counters
+from notifier.dead_letter import DeadLetter
+from notifier.definition import Definition
+from notifier.delivery import Delivery
+from notifier.errors import UnknownName
+from notifier.message import Message
+from notifier.record import Record
+from notifier.run import Run
+from notifier.tick import Tick
+
+router = APIRouter(prefix="/schemas", tags=["schemas"])
+
+RECORDS: tuple[type[Record], ...] = (Message, Tick, Run, Definition, Delivery, Attempt, Counters, DeadLetter)
+
+
+@cache
+def schemas() -> dict[str, dict[str, Any]]:
+    """The schema of each record by its name; each stands by itself."""
+    return {
+        record.__name__: {
+            "$schema": "https://json-schema.org/draft/2020-12/schema",
+            "title": record.__name__,
+            **msgspec.json.schema(record),
+        }
+        for record in RECORDS
+    }
+
+
+@router.get("", summary="List the schemas of all records", response_model=Page, responses=documented(401, 403))
+async def list_schemas(actor: ReadActor) -> Response:
+    """`{"name", "schema": <JSON Schema>}` of each record. Readers pass over fields they do not know."""
+    return page([{"name": name, "schema": schema} for name, schema in schemas().items()])
+
+
+@router.get(
+    "/{name}",
+    summary="Get the schema of a record",
+    response_class=Response,
+    responses={
+        200: {"description": "JSON Schema.", "content": {JSON: {"schema": {"type": "object"}}}},
+        **documented(401, 403, 404),
+    },
+)
+async def get_schema(name: str, actor: ReadActor) -> Response:
+    """The JSON Schema itself."""
+    if name not in schemas():
+        raise UnknownName("record", name, list(schemas()))
+    return json_response(schemas()[name])

@@ -1,0 +1,100 @@
+"""`/tokens`: who may call the API."""
+
+from datetime import datetime
+
+from fastapi import APIRouter, Request, Response
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+
+from control_api import idempotency, tokens
+from control_api.actor import Scope
+from control_api.auth import AdminActor
+from control_api.body import JSON, documented_body, read_model
+from control_api.parts import PartsDep
+from control_api.problems import documented
+from control_api.rest.page import Page, json_response, page
+from notifier.record import JsonObject, rfc3339
+
+router = APIRouter(prefix="/tokens", tags=["tokens"])
+
+
+class NewToken(BaseModel):
+    """What a token is made of."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    name: str = Field(min_length=1, max_length=200, description="What people call it.", examples=["ci"])
+    scopes: list[Scope] = Field(min_length=1, description="What it may do; only what the caller may do.")
+    expires_at: AwareDatetime | None = Field(None, description="Until when it is good; null: without end.")
+
+
+class TokenAnswer(BaseModel):
+    """A token. `token`, its text, is in the answer to POST only, and nowhere else ever."""
+
+    id: str
+    name: str
+    scopes: list[Scope]
+    created_at: datetime
+    created_by: str | None
+    expires_at: datetime | None
+    last_used_at: datetime | None = Field(description="To ten minutes.")
+    revoked_at: datetime | None
+    token: str | None = None
+
+
+def _answer(token: tokens.Token) -> JsonObject:
+    times = {
+        name: None if (at := getattr(token, name)) is None else rfc3339(at)
+        for name in ("created_at", "expires_at", "last_used_at", "revoked_at")
+    }
+    return {"id": token.id, "name": token.name, "scopes": list(token.scopes), "created_by": token.created_by, **times}
+
+
+@router.get("", summary="List tokens", response_model=Page, responses=documented(401, 403))
+async def list_tokens(parts: PartsDep, actor: AdminActor) -> Response:
+    """All tokens, the newest first, revoked ones too. Always one page."""
+    async with parts.database.read() as session:
+        return page([_answer(token) for token in await tokens.tokens(session)])
+
+
+@router.get("/{id}", summary="Get a token", response_model=TokenAnswer, responses=documented(401, 403, 404))
+async def get_token(id: str, parts: PartsDep, actor: AdminActor) -> Response:  # noqa: A002 - the address's word
+    """One token, without its text."""
+    async with parts.database.read() as session:
+        return json_response(_answer(await tokens.get_token(session, id)))
+
+
+@router.post(
+    "",
+    status_code=201,
+    summary="Make a token",
+    response_class=Response,
+    responses={
+        201: {
+            "description": "The token, its text included: it is shown this once.",
+            "headers": {"Location": {"schema": {"type": "string"}}},
+            "content": {JSON: {"schema": TokenAnswer.model_json_schema()}},
+        },
+        **documented(400, 401, 403, 409, 415, 422),
+    },
+    openapi_extra={"parameters": [idempotency.PARAMETER], **documented_body(NewToken)},
+)
+async def post_token(request: Request, parts: PartsDep, actor: AdminActor) -> Response:
+    """Makes a token."""
+    body, wanted = await read_model(request, NewToken)
+
+    async def act(occasion: idempotency.Occasion) -> Response:
+        async with parts.database.write() as session:
+            token, text = await tokens.mint(session, actor, wanted.name, wanted.scopes, wanted.expires_at)
+        headers = {"Location": f"/api/v1/tokens/{token.id}"}
+        return json_response({**_answer(token), "token": text}, 201, headers)
+
+    return await idempotency.once(parts, request, actor, body, act)
+
+
+@router.delete("/{id}", status_code=204, summary="Revoke a token", responses=documented(401, 403, 404))
+async def delete_token(id: str, parts: PartsDep, actor: AdminActor) -> Response:  # noqa: A002 - the address's word
+    """Revokes a token at once, by its id. Doing so twice is harmless."""
+    async with parts.database.write() as session:
+        await tokens.get_token(session, id)  # by id only: a name may be that of many
+        await tokens.revoke(session, actor, id)
+    return Response(status_code=204)

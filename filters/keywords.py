@@ -1,0 +1,99 @@
+"""Keywords: drop, or keep, messages in whose content one of some texts occurs. The title is not searched."""
+
+from typing import TypeVar
+
+from pydantic import Field
+
+from filters.texts import Texts
+from filters.wording import listed, quoted
+from notifier.plugin import Candidate, Filter, FilterParameters
+
+_IGNORE_CASE = "Take upper and lower case for the same."
+
+
+class KeywordsParameters(FilterParameters):
+    """What both filters have in common."""
+
+    ignore_case: bool = Field(False, description=_IGNORE_CASE)
+
+
+class SkipKeywordsParameters(KeywordsParameters):
+    """Parameters of `skip_keywords`."""
+
+    skip_keywords: Texts = Field(
+        description="Texts of which none may occur in the content, inside a word neither.", examples=[["draft", "wip"]]
+    )
+
+
+class KeepKeywordsParameters(KeywordsParameters):
+    """Parameters of `keep_keywords`."""
+
+    keep_keywords: Texts = Field(
+        description="Texts of which at least one must occur in the content, if only inside a word.",
+        examples=[["failed", "down"]],
+    )
+
+
+K = TypeVar("K", bound=KeywordsParameters)
+
+
+class _Keywords(Filter[K]):
+    def __init__(self, parameters: K, given: tuple[str, ...]) -> None:
+        super().__init__(parameters)
+        self.ignore_case = parameters.ignore_case
+        self.given = given  # as people wrote them
+        self.keywords = tuple(map(str.casefold, given)) if self.ignore_case else given  # as they are looked for
+
+    def found(self, content: str) -> str | None:
+        """The first keyword, as it was written, that occurs in the content; None where none does."""
+        if self.ignore_case:
+            content = content.casefold()
+        return next((self.given[i] for i, keyword in enumerate(self.keywords) if keyword in content), None)
+
+    def finding(self, candidate: Candidate) -> str:
+        found = self.found(candidate.message.content)
+        if found is None:
+            return f"the content contains none of {listed(self.given)}{self._case}"
+        return f"the content contains {quoted(found)}{self._case}"
+
+    @property
+    def _case(self) -> str:
+        return ", in upper or lower case" if self.ignore_case else ""
+
+
+class SkipKeywords(_Keywords[SkipKeywordsParameters]):
+    """Drops a message when one of the keywords occurs anywhere in its content, inside a word too.
+
+    Case matters unless `ignore_case` is set. The title is not searched.
+    """
+
+    type = "skip_keywords"
+    Parameters = SkipKeywordsParameters
+
+    def __init__(self, parameters: SkipKeywordsParameters) -> None:
+        super().__init__(parameters, parameters.skip_keywords)
+
+    def accepts(self, candidate: Candidate) -> bool:
+        return self.found(candidate.message.content) is None
+
+    def clause(self) -> str:
+        return f"the content contains none of {listed(self.given)}{self._case}"
+
+
+class KeepKeywords(_Keywords[KeepKeywordsParameters]):
+    """Lets a message pass only when one of the keywords occurs anywhere in its content, inside a word too.
+
+    Case matters unless `ignore_case` is set. The title is not searched.
+    """
+
+    type = "keep_keywords"
+    Parameters = KeepKeywordsParameters
+
+    def __init__(self, parameters: KeepKeywordsParameters) -> None:
+        super().__init__(parameters, parameters.keep_keywords)
+
+    def accepts(self, candidate: Candidate) -> bool:
+        return self.found(candidate.message.content) is not None
+
+    def clause(self) -> str:
+        return f"the content contains {listed(self.given)}{self._case}"

@@ -1,0 +1,40 @@
+"""Notifier: tells the right person, on the right channel, at the right time. What a plugin author needs is imported here."""
+
+from notifier.delivery import Delivery
+from notifier.errors import Permanent, Retryable
+from notifier.message import Message
+from notifier.plugin import (
+    ACCEPTED,
+    Candidate,
+    Consumer,
+    ConsumerParameters,
+    Context,
+    Filter,
+    FilterParameters,
+    Parameters,
+    Producer,
+    Result,
+    WorldParameters,
+)
+from notifier.record import JsonObject
+from notifier.user import User
+
+__all__ = [
+    "ACCEPTED",
+    "Candidate",
+    "Consumer",
+    "ConsumerParameters",
+    "Context",
+    "Delivery",
+    "Filter",
+    "FilterParameters",
+    "JsonObject",
+    "Message",
+    "Parameters",
+    "Permanent",
+    "Producer",
+    "Result",
+    "Retryable",
+    "User",
+    "WorldParameters",
+]

@@ -1,0 +1,132 @@
+"""Catalog: all definitions at one revision, read and linked, as router, runner and delivery use them. Immutable."""
+
+import logging
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Any
+
+from pydantic import ValidationError
+
+from notifier.definition import SPECS, ConfigurationSpec, Definition, PluginSpec, ScriptSpec, UserSpec, field_errors
+from notifier.errors import InputError, NotifierError, UnknownName
+from notifier.identity import Directory
+from notifier.outcome import Kind
+from notifier.plugin import Consumer, Filter, Plugin, Producer
+from notifier.registry import Registry
+from notifier.script import Script
+from notifier.seal import Seal
+from notifier.user import User
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Configuration:
+    """A configuration at one version, which is the revision that wrote it."""
+
+    name: str
+    version: int
+    spec: ConfigurationSpec
+
+    @cached_property
+    def users(self) -> frozenset[str]:
+        """Usernames of its users."""
+        return frozenset(self.spec.users)
+
+
+Change = tuple[Kind, str, Definition | None]  # None: deleted
+
+
+@dataclass(frozen=True, kw_only=True)
+class Catalog:
+    """Everything that is defined. A definition that this program cannot use is in `problems`, logged, and left out."""
+
+    registry: Registry
+    seal: Seal | None = field(default=None, repr=False)  # none: secrets stay closed
+    revision: int = 0
+    users: Mapping[str, User] = field(default_factory=dict)
+    scripts: Mapping[str, Script] = field(default_factory=dict)
+    producers: Mapping[str, Producer[Any]] = field(default_factory=dict)
+    filters: Mapping[str, Filter[Any]] = field(default_factory=dict)
+    consumers: Mapping[str, Consumer[Any]] = field(default_factory=dict)
+    configurations: Mapping[str, Configuration] = field(default_factory=dict)
+    problems: Mapping[str, str] = field(default_factory=dict)  # "<kind>/<name>" → what is wrong with it
+
+    @cached_property
+    def directory(self) -> Directory:
+        """Who is who."""
+        return Directory(self.users.values())
+
+    @cached_property
+    def by_producer(self) -> Mapping[str, tuple[Configuration, ...]]:
+        """The enabled configurations that consider a producer's messages, by producer, in order of their names."""
+        found: dict[str, list[Configuration]] = {}
+        for name in sorted(self.configurations):
+            configuration = self.configurations[name]
+            if configuration.spec.enabled:
+                for producer in configuration.spec.producers:
+                    found.setdefault(producer, []).append(configuration)
+        return {producer: tuple(configurations) for producer, configurations in found.items()}
+
+    def script(self, name: str) -> Script:
+        """The script of that name. Raises UnknownName."""
+        try:
+            return self.scripts[name]
+        except KeyError:
+            raise UnknownName("script", name, list(self.scripts)) from None
+
+    def with_changes(self, changes: Iterable[Change]) -> "Catalog":
+        """The catalog after some changes; what did not change is the same object as before, plugin instances included."""
+        tables: dict[Kind, dict[str, Any]] = {}
+        problems = dict(self.problems)
+        revision = self.revision
+        for kind, name, definition in changes:
+            table = tables.get(kind)
+            if table is None:
+                table = tables[kind] = dict(getattr(self, f"{kind}s"))
+            table.pop(name, None)
+            problems.pop(f"{kind}/{name}", None)
+            if definition is None:
+                continue
+            revision = max(revision, definition.revision)
+            try:
+                table[name] = self._read(definition)
+            except NotifierError as error:
+                problems[f"{kind}/{name}"] = str(error)
+                logger.error(
+                    "The %s %s cannot be used: %s",
+                    kind,
+                    name,
+                    error,
+                    extra={"action": "read_definition", "definition": f"{kind}/{name}"},
+                )
+        changed: dict[str, Any] = {f"{kind}s": table for kind, table in tables.items()}
+        catalog = replace(self, revision=revision, problems=problems, **changed)
+        if "user" not in tables and "directory" in self.__dict__:
+            catalog.__dict__["directory"] = self.directory
+        return catalog
+
+    def _read(self, definition: Definition) -> Any:
+        # A newer writer of the same version may know more fields; they are passed over.
+        try:
+            spec = SPECS[definition.kind].model_validate(definition.spec, extra="ignore")
+        except ValidationError as error:
+            raise InputError(field_errors(error)) from None
+        if isinstance(spec, UserSpec):
+            return User(
+                username=definition.name,
+                on_leave=spec.on_leave,
+                working_time=spec.working_time.value() if spec.working_time else None,
+                additional_info=spec.additional_info,
+            )
+        if isinstance(spec, ScriptSpec):
+            return Script(name=definition.name, executor=spec.executor, content=spec.content)
+        if isinstance(spec, ConfigurationSpec):
+            return Configuration(name=definition.name, version=definition.revision, spec=spec)
+        assert isinstance(spec, PluginSpec)
+        assert definition.kind in ("producer", "filter", "consumer")
+        plugin: Plugin[Any] = self.registry.build(
+            definition.kind, definition.name, spec.type, spec.parameters, self.seal
+        )
+        return plugin

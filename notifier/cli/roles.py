@@ -1,0 +1,62 @@
+"""The roles, one process each: api, router, runner, delivery. Any number of each may run."""
+
+from typing import Literal
+
+import click
+
+from notifier.cli.environment import read_settings
+from notifier.log import configure
+from notifier.settings import Settings
+
+
+@click.command()
+def api() -> int:
+    """Serve the control API: REST under /api/v1, health, and the publication of definitions.
+
+    Listens on NOTIFIER_HTTP_HOST and NOTIFIER_HTTP_PORT (127.0.0.1:8000). Drains and stops on SIGTERM.
+    """
+    settings = read_settings()
+    from control_api.app import run_api_process
+
+    return run_api_process(settings)
+
+
+@click.command()
+def router() -> int:
+    """Route messages: apply every configuration's filters and write the deliveries.
+
+    Routers share the partitions of the topic `messages`; start as many as you like. Needs no database.
+    """
+    settings = read_settings()
+    return _stream(settings, "router")
+
+
+@click.command()
+def runner() -> int:
+    """Run configurations that are due: call their pull producers and write what they say.
+
+    Runners share the partitions of the topic `ticks`; start as many as you like. Needs no database.
+    """
+    settings = read_settings()
+    return _stream(settings, "runner")
+
+
+@click.command()
+def delivery() -> int:
+    """Deliver to people: call the consumers, record every attempt, try again what may succeed later.
+
+    Workers share the partitions of the topics `deliveries.*`; start as many as you like. Needs no database.
+    """
+    settings = read_settings()
+    from streams.deliver import run_delivery_process
+
+    configure(settings, "delivery")
+    return run_delivery_process(settings)
+
+
+def _stream(settings: Settings, role: Literal["router", "runner"]) -> int:
+    from streams.app import run_process
+
+    configure(settings, role)
+    run_process(settings, [role])
+    return 0

@@ -1,0 +1,51 @@
+"""Delivery: one message to one recipient by one consumer; the unit of retry."""
+
+from typing import Literal
+from urllib.parse import quote
+
+import msgspec
+
+from notifier.message import Message
+from notifier.record import Record, Time
+
+Why = Literal["retry", "held", "delayed", "digest"]  # why a delivery is parked
+
+
+class Delivery(Record, frozen=True, kw_only=True):
+    """What lies on `deliveries.<consumer>`, keyed by lane, and on `parked`, keyed by id.
+
+    `message` is the JSON of the message as it was received, spliced in, so that fields nobody here knows arrive too.
+    `sender` and `receiver` are the names in the consumer's world, as the router resolved them.
+    """
+
+    id: str  # `delivery_id(...)`: every attempt carries the same
+    configuration: str
+    configuration_version: int  # revision of the configuration that judged it
+    consumer: str
+    lane: str  # deliveries of equal lanes keep their order
+    message: msgspec.Raw  # JSON object
+    message_id: str  # also where the message itself came without an id
+    recipient: str | None = None  # username; none: everyone in `recipients`
+    recipients: tuple[str, ...] = ()  # usernames, for a message without receiver
+    address: str | None = None  # how the consumer reaches the recipient; none where its parameters say it
+    sender: str | None = None  # name in the consumer's world, or the plain text that the producer gave
+    receiver: str | None = None  # name in the consumer's world
+    attempt: int = 1  # number of the next try
+    spared: int = 0  # tries so far that did not spend the retry schedule (the service was at its limit)
+    not_before: Time | None = None
+    why: Why | None = None  # only on `parked`: why it cannot go now
+    redriven_at: Time | None = None  # when it was put back from the dead letters
+
+    def read_message(self) -> Message:
+        """The message itself; raises as `Message.decode` does."""
+        return Message.decode(bytes(self.message))
+
+
+def delivery_id(producer: str, message_id: str, configuration: str, consumer: str, recipient: str | None) -> str:
+    """`<producer>/<message id>/<configuration>/<consumer>/<recipient>`, each part percent-encoded; `*` for no recipient."""
+    parts = (producer, message_id, configuration, consumer)
+    return (
+        "/".join(quote(part, safe="") for part in parts)
+        + "/"
+        + ("*" if recipient is None else quote(recipient, safe=""))
+    )

@@ -1,0 +1,1 @@
+"""What `notifier demo` loads: definitions and their scripts."""

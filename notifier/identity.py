@@ -1,0 +1,39 @@
+"""Identity: who is who. Finds the user that a name in some world belongs to."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from notifier.user import User
+
+
+@dataclass(frozen=True)
+class Ambiguous:
+    """More than one user has the name."""
+
+    usernames: tuple[str, ...]
+
+
+class Directory:
+    """All users by (world, name). Upper and lower case do not matter. Built once, then only asked."""
+
+    def __init__(self, users: Iterable[User]) -> None:
+        self.users = {user.username: user for user in users}
+        self._worlds: dict[str, dict[str, User | Ambiguous]] = {}
+
+    def resolve(self, world: str, name: str) -> User | Ambiguous | None:
+        """The user whom a producer of `world` calls `name`; Ambiguous for two or more, None for nobody."""
+        return self.world(world).get(name.casefold())
+
+    def world(self, world: str) -> dict[str, User | Ambiguous]:
+        """All names of a world, case-folded; for whoever looks up many. Must not be changed."""
+        names = self._worlds.get(world)
+        if names is None:
+            found: dict[str, dict[str, User]] = {}
+            for user in self.users.values():
+                for name in user.names_in(world):
+                    found.setdefault(name.casefold(), {})[user.username] = user
+            names = self._worlds[world] = {
+                name: next(iter(users.values())) if len(users) == 1 else Ambiguous(tuple(sorted(users)))
+                for name, users in found.items()
+            }
+        return names

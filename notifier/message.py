@@ -1,0 +1,59 @@
+"""Message: something to tell people. Frozen; never changed after it is produced."""
+
+from typing import Annotated
+
+import msgspec
+
+from notifier.errors import InvalidRecord
+from notifier.outcome import Severity
+from notifier.record import JsonObject, Record, Time
+
+MAX_BYTES = (
+    900_000  # of an encoded message: the broker's 1 MiB limit counts the batch envelope and our Delivery around it
+)
+
+_Name = Annotated[str, msgspec.Meta(min_length=1, max_length=512)]
+
+
+class Message(Record, frozen=True, kw_only=True):
+    """What a producer says, as it lies on `messages`, keyed by receiver.
+
+    `{"producer": "ci", "receiver": "alice", "content": "build failed", "severity": "error", "labels": {"team": "infra"}}`
+
+    Identity is (producer, id). Fields not listed here are kept on the topic and passed on to consumers.
+    """
+
+    producer: _Name  # name of the producer that made it
+    content: str  # what to tell
+    id: _Name | None = None  # unique within its producer; absent on the topic: see `topic_id`
+    sender: _Name | None = None  # who caused it, a name in the producer's world
+    receiver: _Name | None = (
+        None  # who shall hear it, a name in the producer's world; none: everyone in the configuration
+    )
+    title: str | None = None  # a short line above the content
+    url: str | None = None  # where to read more
+    severity: Severity | None = None  # how bad it is
+    labels: dict[str, str] = msgspec.field(default_factory=dict)  # for filters, for instance {"team": "infra"}
+    occurred_at: Time | None = None  # when it happened, if not when it was written
+    not_before: Time | None = None  # do not deliver earlier
+    configuration: str | None = None  # only this configuration considers it
+
+
+def topic_id(partition: int, offset: int, timestamp_ms: int) -> str:
+    """The id of a message that came on the topic without one; the same for every reader of that record."""
+    return f"{partition}-{offset}-{timestamp_ms}"
+
+
+def check_message_object(value: object) -> JsonObject:
+    """Checks a message given as parsed JSON and returns the object itself, unknown fields included.
+
+    Raises InvalidRecord or UnsupportedVersion. For whoever writes messages: REST, hooks and the runner.
+    """
+    if not isinstance(value, dict):
+        raise InvalidRecord("a message is a JSON object")
+    Message.from_object(value)
+    try:
+        msgspec.json.encode(value)
+    except (UnicodeEncodeError, TypeError, ValueError, RecursionError, OverflowError) as error:
+        raise InvalidRecord(f"a field that is passed on cannot be written as JSON: {error}") from None
+    return value

@@ -1,0 +1,53 @@
+"""The closed vocabularies of the pipeline: outcomes and reasons. They are metric labels too, so nothing else is allowed."""
+
+from typing import Literal, TypeAlias
+
+Outcome: TypeAlias = Literal[
+    "accepted",  # the service took it
+    "deferred",  # not now: it will be tried again
+    "refused",  # not ever: it becomes a dead letter
+    "unknown",  # nobody can tell whether it arrived (a time-out after sending)
+    "held",  # waits for the receiver's working hours
+    "suppressed",  # will not be sent, and why is recorded
+]
+
+Reason: TypeAlias = Literal[
+    # of attempts
+    "ok",
+    "rate_limited",
+    "timeout",
+    "connection",
+    "server_error",
+    "script_failed",
+    "unauthorized",
+    "forbidden",
+    "not_found",
+    "invalid_content",
+    "unknown_receiver",
+    "ambiguous_receiver",
+    "no_address",
+    "filtered",
+    "duplicate",
+    "expired",
+    "outside_hours",
+    "on_leave",
+    "paused",
+    "disabled",
+    "consumer_deleted",
+    # of dead letters only
+    "invalid",
+    "unsupported_version",
+    "unknown_producer",
+    "unknown_configuration",
+    "too_large",
+    "exhausted",
+]
+
+Severity: TypeAlias = Literal["debug", "info", "warning", "error", "critical"]  # in ascending order
+SEVERITIES: tuple[Severity, ...] = ("debug", "info", "warning", "error", "critical")
+
+Kind: TypeAlias = Literal["user", "script", "producer", "filter", "consumer", "configuration"]
+# In the order in which they may refer to each other: a kind refers only to kinds before it.
+KINDS: tuple[Kind, ...] = ("user", "script", "producer", "filter", "consumer", "configuration")
+
+Trigger: TypeAlias = Literal["cron", "manual", "backfill"]  # why a run happened

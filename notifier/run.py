@@ -1,0 +1,42 @@
+"""Run: all the work that one tick causes, and how far it is."""
+
+from typing import Literal
+
+import msgspec
+
+from notifier.outcome import Trigger
+from notifier.record import Record, Time
+
+State = Literal[
+    "running",  # somebody holds the lease and works
+    "done",  # every producer ended well
+    "failed",  # at least one producer failed; the others' messages went out all the same
+    "refused",  # nothing to do: the configuration is unknown, disabled or has no pull producer
+]
+
+
+class ProducerRun(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What one producer did within a run."""
+
+    producer: str  # its name
+    state: State = "running"
+    messages: int = 0  # how many it produced, all acknowledged by Kafka
+    error: str | None = None  # why it failed
+    started_at: Time | None = None
+    ended_at: Time | None = None
+
+
+class Run(Record, frozen=True, kw_only=True):
+    """The state of a run on `runs`, keyed by the tick's id. Whoever finds `lease_until` in the past takes the run over."""
+
+    configuration: str
+    scheduled_at: Time
+    trigger: Trigger = "cron"
+    state: State = "running"
+    owner: str | None = None  # the runner that holds the lease
+    lease_until: Time | None = None
+    producers: tuple[ProducerRun, ...] = ()
+    error: str | None = None  # why the run as a whole was refused
+    takeovers: int = 0  # how often it was taken over from a runner that had gone without a word
+    started_at: Time | None = None
+    ended_at: Time | None = None

@@ -1,0 +1,23 @@
+"""Tick: "this configuration is due at this time". The same tick twice is one run."""
+
+from notifier.outcome import Trigger
+from notifier.record import Record, Time, rfc3339
+
+
+class Tick(Record, frozen=True, kw_only=True):
+    """What the ticker or a person writes on `ticks`, keyed by configuration. Identity is (configuration, scheduled_at).
+
+    `{"configuration": "reviews-to-chat", "scheduled_at": "2026-11-23T09:00:00Z", "trigger": "cron"}`
+    """
+
+    configuration: str  # name of the configuration that is due
+    scheduled_at: Time  # when it was due, not when it was noticed
+    trigger: Trigger = "cron"  # why it is due
+
+    def __post_init__(self) -> None:
+        rfc3339(self.scheduled_at)  # refuses what cannot be an id; msgspec makes a decoding error of it
+
+    @property
+    def id(self) -> str:
+        """`<configuration>/<scheduled_at>`: the key of its run, and the start of the ids of the run's messages."""
+        return f"{self.configuration}/{rfc3339(self.scheduled_at)}"

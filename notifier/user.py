@@ -1,0 +1,56 @@
+"""User: a person, with working hours and a name in each world."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from notifier.working_time import WorkingTime
+
+DEFAULT_WORLD = "default"  # of `push`, `script` and every plugin type without a world of its own
+
+
+@dataclass(frozen=True, kw_only=True)
+class User:
+    """A person. `additional_info` maps a world to an object, or a list of objects, with that world's `username`, `id`, …
+
+    `{"github": {"username": "octocat"}, "telegram": {"username": "alice", "id": 123}}`
+    """
+
+    username: str
+    on_leave: bool = False
+    working_time: WorkingTime | None = None  # none: always working
+    additional_info: Mapping[str, Any] = field(default_factory=dict, hash=False)
+
+    def works_at(self, at: datetime) -> bool:
+        """Whether the person works at a moment: not on leave, and within the working time."""
+        return not self.on_leave and (self.working_time is None or self.working_time.contains(at))
+
+    def identities(self, world: str) -> Iterator[Mapping[str, Any]]:
+        """The objects of a world, in the order given."""
+        found = self.additional_info.get(world)
+        for identity in found if isinstance(found, list) else [found]:
+            if isinstance(identity, dict):
+                yield identity
+
+    def names_in(self, world: str) -> list[str]:
+        """Every name that a producer of the world may call the person by: usernames and ids, as text."""
+        names = [
+            str(identity[part])
+            for identity in self.identities(world)
+            for part in ("username", "id")
+            if _is_name(identity.get(part))
+        ]
+        if not names and world == DEFAULT_WORLD:
+            return [self.username]
+        return names
+
+    def name_in(self, world: str) -> str | None:
+        """What a consumer of the world calls the person: the first name there; None where there is none."""
+        names = self.names_in(world)
+        return names[0] if names else None
+
+
+def _is_name(value: object) -> bool:
+    # True is an int to Python; a list or an object is nobody's name.
+    return (isinstance(value, str) and value != "") or (isinstance(value, int) and not isinstance(value, bool))

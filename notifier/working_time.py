@@ -1,0 +1,52 @@
+"""Working time: when a person may be told something. Wall-clock windows in the person's own zone."""
+
+from dataclasses import dataclass
+from datetime import datetime, time
+from typing import Literal
+from zoneinfo import ZoneInfo
+
+Day = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
+DAYS: tuple[Day, ...] = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")  # as datetime.weekday() counts
+
+
+@dataclass(frozen=True, kw_only=True)
+class WorkingTime:
+    """One window a day: [start, end) on the clock of `timezone`, on `days`.
+
+    A window whose start is later than its end goes over midnight and belongs to the day it starts on; start equal to end
+    is the whole day.
+    """
+
+    start: time
+    end: time
+    days: frozenset[Day] = frozenset(DAYS)
+    timezone: str = "UTC"  # IANA name
+
+    def local(self, at: datetime) -> datetime:
+        """The moment `at` on the clock of `timezone`. Raises ValueError when it has no zone of its own."""
+        if at.utcoffset() is None:  # Python would take it for this machine's time
+            raise ValueError(f"a time needs a zone: {at.isoformat()}")
+        return at.astimezone(ZoneInfo(self.timezone))
+
+    def contains(self, at: datetime) -> bool:
+        """Whether the moment `at` (with a zone) lies in a window."""
+        local = self.local(at)
+        clock, today = local.time(), DAYS[local.weekday()]
+        if self.start == self.end:
+            return today in self.days
+        if self.start < self.end:
+            return today in self.days and self.start <= clock < self.end
+        yesterday = DAYS[local.weekday() - 1]
+        return (today in self.days and clock >= self.start) or (yesterday in self.days and clock < self.end)
+
+    def __str__(self) -> str:
+        """`09:00 to 18:00 on mon, tue, wed, thu, fri, Europe/Moscow`."""
+        window = "all day" if self.start == self.end else f"{_clock(self.start)} to {_clock(self.end)}"
+        days = (
+            "every day" if len(self.days) == len(DAYS) else "on " + ", ".join(day for day in DAYS if day in self.days)
+        )
+        return f"{window} {days}, {self.timezone}"
+
+
+def _clock(time: time) -> str:
+    return time.isoformat("minutes" if not time.second and not time.microsecond else "auto")

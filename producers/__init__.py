@@ -1,0 +1,9 @@
+"""Where messages come from: one file per producer type."""
+
+from typing import Any
+
+from notifier import Producer
+from producers.push import Push
+from producers.script import Script
+
+BUILT_IN: tuple[type[Producer[Any]], ...] = (Push, Script)

@@ -1,0 +1,275 @@
+"""The Faust apps: agents that route `messages` and run `ticks`, and what a worker process needs around them.
+
+`notifier router` runs the agent `route` alone, `notifier runner` the agent `run` alone, each app with its own consumer group;
+`faust -A streams.app worker` runs both in one process, the runner's app as a service of the router's. No worker opens a port.
+What the agents do is `streams.route`'s and `streams.run`'s; how batches reach them, `streams.transport`'s.
+
+A worker that cannot go on (definitions newer than the program, a stream that stands still) ends with an error, so that its
+supervisor starts another; SIGTERM and SIGINT finish the batch at work, commit it and leave the group.
+"""
+
+import asyncio
+import logging
+import signal
+import sys
+from collections.abc import Sequence
+from time import monotonic
+from typing import Any, Literal, Protocol
+
+import faust
+from aiokafka import ConsumerRecord
+from faust.app.base import BootStrategy
+from faust.types.transports import TransportT
+
+from notifier.catalog import Catalog
+from notifier.errors import NotifierError
+from notifier.kafka import ensure_topics
+from notifier.registry import Registry
+from notifier.settings import Settings, load_settings
+from notifier.topics import MESSAGES, TICKS, TOPICS, Topic
+from streams.definitions import Definitions
+from streams.health import Progress
+from streams.registry import load_registry
+from streams.route import Router
+from streams.transport import SERVICES, BatchTransport, broker_urls
+
+logger = logging.getLogger(__name__)
+
+Role = Literal["router", "runner"]
+
+HEALTH_EVERY_S = 1.0
+RETRY_S = 1.0
+
+
+class StreamStalled(NotifierError):
+    """A stream stands still while its topic grows; the process ends so that its supervisor starts another."""
+
+
+class Work(Protocol):
+    """What an agent does."""
+
+    @property
+    def failed(self) -> Exception | None:
+        """Why it cannot go on for good; None while it can."""
+
+    async def start(self) -> None:
+        """Makes it ready; called once, before any records."""
+
+    async def accept(self, records: Sequence[ConsumerRecord]) -> None:
+        """Does what the records of one partition ask for; when it returns, they are committed."""
+
+    async def stop(self) -> None:
+        """Ends it; called once, after the last batch."""
+
+
+class _Routing:
+    """The agent `route`."""
+
+    failed: Exception | None = None
+
+    def __init__(self, settings: Settings, definitions: Definitions) -> None:
+        self._router = Router(settings, definitions)
+        self.start = self._router.start
+        self.accept = self._router.route_batch
+        self.stop = self._router.stop
+
+
+class _Running:
+    """The agent `run`."""
+
+    def __init__(self, settings: Settings, definitions: Definitions) -> None:
+        from streams.run import Runner  # here, so that a router does not load what scripts need
+
+        self._definitions = definitions
+        self._runner = Runner(settings, definitions)
+
+    @property
+    def failed(self) -> Exception | None:
+        """What the runner says."""
+        return self._runner.failed
+
+    async def start(self) -> None:
+        await self._definitions.load()
+        await self._runner.start()
+
+    async def accept(self, records: Sequence[ConsumerRecord]) -> None:
+        await self._runner.accept(list(records))
+
+    async def stop(self) -> None:
+        await self._runner.stop()
+
+
+class _Boot(BootStrategy):
+    """No web server, which Faust's worker command would otherwise switch on, and no Kafka producer: agents have their own."""
+
+    enable_web = False
+    enable_kafka_producer = False
+
+
+class StreamApp(faust.App):
+    """One agent over one topic, in the consumer group `<prefix><role>`."""
+
+    BootStrategy = _Boot
+    logger = SERVICES
+
+    def __init__(self, settings: Settings, role: Role, definitions: Definitions) -> None:
+        self.settings = settings
+        self.role = role
+        self.definitions = definitions
+        self.companions: list[StreamApp] = []  # apps that live as long as this one
+        self._work: Work = _Routing(settings, definitions) if role == "router" else _Running(settings, definitions)
+        super().__init__(
+            settings.topic_prefix + role,
+            broker=broker_urls(settings),
+            autodiscover=False,
+            topic_allow_declare=False,
+            topic_disable_leader=True,
+            table_standby_replicas=0,  # with it Faust uses aiokafka's assignor in place of its own
+            processing_guarantee="at_least_once",
+            stream_wait_empty=True,
+            stream_buffer_maxsize=16,
+            consumer_auto_offset_reset="earliest",
+            broker_session_timeout=10.0,
+            broker_heartbeat_interval=1.0,
+            broker_rebalance_timeout=20.0,
+            broker_request_timeout=30.0,
+            broker_commit_interval=0.5,
+            producer_acks=-1,
+            producer_request_timeout=30.0,
+            producer_threaded=False,
+        )
+        topic: Topic = MESSAGES if role == "router" else TICKS
+        self.agent(
+            self.topic(
+                settings.topic_prefix + topic.name, value_type=bytes, key_serializer="raw", value_serializer="raw"
+            ),
+            name="route" if role == "router" else "run",
+        )(self._process)
+
+    def _new_transport(self) -> TransportT:
+        return BatchTransport(self, self.settings)
+
+    def _create_directories(self) -> None:
+        """Nothing: no tables, so no folder for them."""
+
+    async def _process(self, batches: Any) -> None:
+        async for records in batches:
+            while True:
+                try:
+                    await self._work.accept(records)
+                    break
+                except Exception:  # Faust would drop the batch and acknowledge it
+                    logger.exception(
+                        "A batch of %s records failed and is tried again.",
+                        len(records),
+                        extra={"action": self.role},
+                    )
+                    await asyncio.sleep(RETRY_S)
+
+    async def on_start(self) -> None:
+        """Has topics and definitions before the Kafka consumer joins its group."""
+        await ensure_topics(self.settings, TOPICS)
+        await self._work.start()
+        await super().on_start()
+
+    async def on_started(self) -> None:
+        """Begins to watch itself."""
+        await super().on_started()
+        logger.info("The %s has started.", self.role, extra={"action": "start"})
+        self.add_future(self._watch())
+        for companion in self.companions:
+            await self.add_runtime_dependency(companion)
+
+    async def on_shutdown(self) -> None:
+        """After the last batch is finished and committed."""
+        await super().on_shutdown()
+        await self._work.stop()
+        await self.definitions.stop()
+        logger.info("The %s has stopped.", self.role, extra={"action": "stop"})
+
+    async def _watch(self) -> None:
+        progress = Progress()
+        while not self.should_stop:
+            await self.sleep(HEALTH_EVERY_S)
+            if failed := self.definitions.failed or self._work.failed:
+                await self.crash(failed)
+            elif stalled := progress.stalled(self.consumer.progress(), monotonic()):
+                names = ", ".join(f"{topic}/{partition}" for topic, partition in stalled)
+                logger.critical(
+                    "%s stand still while they grow; this worker ends, to be started anew.",
+                    names,
+                    extra={"action": "health"},
+                )
+                await self.crash(StreamStalled(f"{names} stand still while they grow; start the {self.role} anew"))
+
+
+def create_app(
+    settings: Settings, roles: Sequence[Role] = ("router", "runner"), registry: Registry | None = None
+) -> StreamApp:
+    """The app of the first role; those of the others live and end with it. Opens nothing; raises BrokerError.
+
+    `registry` has the plugin types; by default our own and the installed ones.
+    """
+    catalog = Catalog(registry=registry or load_registry(), seal=_seal(settings, roles))
+    definitions = Definitions(settings, catalog)
+    first, *others = [StreamApp(settings, role, definitions) for role in roles]
+    first.companions = others
+    return first
+
+
+def _seal(settings: Settings, roles: Sequence[Role]) -> Any:
+    if "runner" not in roles:
+        return None  # a router opens no secrets
+    from notifier.seal import load_seal
+
+    return load_seal(settings)
+
+
+async def run_roles(
+    settings: Settings, roles: Sequence[Role], stop: asyncio.Event, registry: Registry | None = None
+) -> None:
+    """Runs the agents until `stop` is set; then finishes and commits what is at work. Raises what ended them before."""
+    app = create_app(settings, roles, registry)
+    try:
+        await app.start()
+        await app.wait(stop)
+    finally:
+        await app.stop()
+    if app.crash_reason is not None:
+        raise app.crash_reason
+
+
+def run_process(settings: Settings, roles: Sequence[Role], registry: Registry | None = None) -> None:
+    """A whole process: returns after SIGTERM or SIGINT, raises NotifierError when it cannot go on."""
+
+    async def main() -> None:
+        stop = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, stop.set)
+        await run_roles(settings, roles, stop, registry)
+
+    asyncio.run(main())
+
+
+def __getattr__(name: str) -> Any:
+    """`app`, for `faust -A streams.app`: made when it is first asked for, so that importing this module does nothing."""
+    if name != "app":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    app = create_app(load_settings())
+    globals()["app"] = app
+    return app
+
+
+def main() -> None:
+    """`python -m streams.app router|runner …`: the roles without the rest of the command line."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    roles = [role for role in sys.argv[1:] if role in ("router", "runner")]
+    try:
+        run_process(load_settings(), roles or ["router", "runner"])  # type: ignore[arg-type]  # checked just above
+    except NotifierError as error:
+        sys.exit(f"notifier: {error}")
+
+
+if __name__ == "__main__":
+    main()

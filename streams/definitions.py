@@ -1,0 +1,129 @@
+"""Definitions as the data plane sees them: the compacted topic read from its start, then followed live.
+
+The control API publishes each database transaction as one Kafka transaction whose last record has the header `last`.
+The follower reads only what is committed and swaps the catalog whole at the end of a transaction, so nobody ever judges a
+message by half a change. Who waits for `load()` has everything that was committed before it was called.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from typing import cast
+
+from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
+from aiokafka.errors import KafkaError
+
+from notifier.catalog import Catalog, Change
+from notifier.definition import Definition
+from notifier.errors import InvalidRecord, RecordError, UnsupportedVersion
+from notifier.kafka import ensure_topics, kafka_consumer
+from notifier.outcome import KINDS, Kind
+from notifier.settings import Settings
+from notifier.topics import DEFINITIONS
+
+logger = logging.getLogger(__name__)
+
+LAST = "last"  # header of the last record of a transaction
+_RETRY_S = 1.0
+
+
+class Definitions:
+    """Follows `definitions`. `catalog` is always whole; `on_change` is called with each new one, in the event loop."""
+
+    def __init__(self, settings: Settings, empty: Catalog) -> None:
+        self._settings = settings
+        self._partition = TopicPartition(settings.topic_prefix + DEFINITIONS.name, 0)
+        self.catalog = empty
+        self.failed: Exception | None = None  # why following ended for good; the role is then not ready
+        self._listeners: list[Callable[[Catalog], None]] = []
+        self._loaded = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+
+    def on_change(self, listener: Callable[[Catalog], None]) -> None:
+        """Calls `listener` with every new catalog, and with this one at once if there is one already."""
+        self._listeners.append(listener)
+        if self._loaded.is_set():
+            listener(self.catalog)
+
+    async def start(self) -> None:
+        """Begins to follow. Returns at once; see `load`."""
+        if self._task is None:
+            self._task = asyncio.create_task(self._follow(), name="definitions")
+
+    async def load(self) -> Catalog:
+        """Waits until everything that was committed is read, and answers it. Raises what ended the following for good."""
+        await self.start()
+        assert self._task is not None
+        loaded = asyncio.create_task(self._loaded.wait())
+        await asyncio.wait([loaded, self._task], return_when=asyncio.FIRST_COMPLETED)
+        loaded.cancel()
+        if self.failed is not None:
+            raise self.failed
+        return self.catalog
+
+    async def stop(self) -> None:
+        """Ends the following; the catalog stays."""
+        task, self._task = self._task, None
+        if task is not None:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
+    async def _follow(self) -> None:
+        while True:
+            consumer: AIOKafkaConsumer | None = None
+            try:
+                await ensure_topics(self._settings, [DEFINITIONS])
+                consumer = kafka_consumer(self._settings, fetch_max_wait_ms=100)
+                await consumer.start()
+                await self._read(consumer)
+            except UnsupportedVersion as error:
+                self.failed = error
+                logger.critical(
+                    "The definitions are newer than this program: %s. Update it.",
+                    error,
+                    extra={"action": "load_definitions"},
+                )
+                return
+            except (KafkaError, OSError, RecordError) as error:
+                logger.warning(
+                    "The definitions cannot be read now and will be tried again: %s",
+                    error,
+                    extra={"action": "load_definitions"},
+                )
+                await asyncio.sleep(_RETRY_S)
+            finally:
+                if consumer is not None:
+                    await consumer.stop()
+
+    async def _read(self, consumer: AIOKafkaConsumer) -> None:
+        # From the start also after a broken connection: the topic is compacted and reading a change twice changes nothing.
+        consumer.assign([self._partition])
+        await consumer.seek_to_beginning(self._partition)
+        end = (await consumer.end_offsets([self._partition]))[self._partition]
+        pending: list[Change] = []
+        while True:
+            records = (await consumer.getmany(self._partition, timeout_ms=200)).get(self._partition, [])
+            for record in records:
+                pending.append(_change(record))
+                if any(name == LAST for name, _ in record.headers):
+                    self._swap(pending)
+                    pending = []
+            position = await consumer.position(self._partition)
+            # Compaction may have taken a transaction's last record away; then it is whole where all that is committed is read.
+            if pending and not records and position >= (consumer.last_stable_offset(self._partition) or 0):
+                self._swap(pending)
+                pending = []
+            if not pending and position >= end:
+                self._loaded.set()
+
+    def _swap(self, changes: list[Change]) -> None:
+        self.catalog = self.catalog.with_changes(changes)
+        for listener in self._listeners:
+            listener(self.catalog)
+
+
+def _change(record: ConsumerRecord) -> Change:
+    kind, _, name = (record.key or b"").decode(errors="replace").partition("/")
+    if kind not in KINDS:
+        raise InvalidRecord(f"offset {record.offset} of {record.topic}: there is no kind {kind!r}", record.value)
+    return cast("Kind", kind), name, None if record.value is None else Definition.decode(record.value)

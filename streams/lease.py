@@ -1,0 +1,143 @@
+"""Leases: which runner works on which run, decided by the order of the records on `runs` and by nothing else.
+
+Whoever writes a state of a run names itself in the header `owner`. Whoever wants a run it does not hold writes a claim:
+a record with the header `claim`, the offset of the state that it replaces (ASCII decimal), or empty where the run is new.
+Every reader goes through the records of a run in order and takes
+
+- a claim, if the state it replaces is the newest one that was taken, and that is not the end of the run;
+- another record, if its writer holds the lease and the run has not ended;
+
+and passes over everything else. So of several claims on one lease the first in the log wins, a renewal that came before a
+claim defeats it, and a runner that was away for too long can neither renew nor end what another has taken over. Clocks
+decide only when somebody tries; two clocks that differ cost work done twice, never a run with two owners in the log.
+A lost claim stays behind as the newest value of its key until the owner's next renewal; one that came after the end of
+a run is mended by its writer, who repeats the end (`Leases.end_of`), so that compaction keeps the truth.
+
+This is advice to the runners, not a lock on what they do: a runner that does not know yet that its lease is gone may
+still send messages. They carry the same ids as the new owner's, and that makes them harmless.
+"""
+
+from collections import OrderedDict
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+
+from aiokafka import ConsumerRecord
+
+from notifier.run import Run
+from notifier.topics import DAY_MS, TICKS
+
+OWNER = "owner"  # header: who wrote the record
+CLAIM = "claim"  # header: the offset of the state that a claim replaces; empty: the run is new
+
+# A tick can be read again for as long as it is kept; a run that ended longer ago need not be remembered.
+_REMEMBERED_MS = (TICKS.retention_ms or 0) + DAY_MS
+_ENDS_KEPT = 1000  # whole values of ended runs, the newest
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Lease:
+    """The state of a run that has not ended."""
+
+    run: Run
+    offset: int  # of the record that says so: what a claim must name
+
+    def expired(self, at: datetime) -> bool:
+        """Whether anybody may claim the run."""
+        return self.run.owner is None or self.run.lease_until is None or self.run.lease_until <= at
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Step:
+    """What one record on `runs` meant."""
+
+    id: str  # of the run
+    run: Run  # as the record says
+    writer: str | None
+    claim: bool
+    taken: bool  # false: passed over
+
+
+class Leases:
+    """The state of all runs, record by record. Give `apply` the records of each partition in order."""
+
+    def __init__(self) -> None:
+        self._working: dict[str, Lease] = {}
+        self._refused: dict[str, int] = {}  # offset of the state
+        self._ended: dict[str, int] = {}  # time of the record in milliseconds; refused ones too
+        self._ends: OrderedDict[str, Run] = OrderedDict()
+
+    def apply(self, record: ConsumerRecord) -> Step | None:
+        """Goes one record on. Nothing for a tombstone. Raises as `Run.decode` does; such a record changes nothing."""
+        id_ = (record.key or b"").decode(errors="replace")
+        if record.value is None:
+            self._forget(id_)
+            return None
+        run = Run.decode(record.value)
+        headers = dict(record.headers)
+        writer = headers[OWNER].decode(errors="replace") if OWNER in headers else run.owner
+        claim = headers.get(CLAIM)
+        if claim is None:
+            taken = self._may_continue(id_, writer)
+        else:
+            replaced = self.replaces(id_)
+            # Nothing to replace is known: the run is over, or new, or what the claim names was deleted by age or compaction.
+            taken = id_ not in self._ended if replaced is None else claim == b"%d" % replaced
+        if taken:
+            self._take(id_, run, record)
+        return Step(id=id_, run=run, writer=writer, claim=claim is not None, taken=taken)
+
+    def _may_continue(self, id_: str, writer: str | None) -> bool:
+        lease = self._working.get(id_)
+        if lease is None:
+            return id_ not in self._ended
+        return lease.run.owner == writer
+
+    def _take(self, id_: str, run: Run, record: ConsumerRecord) -> None:
+        self._forget(id_)
+        if run.state == "running":
+            self._working[id_] = Lease(run=run, offset=record.offset)
+            return
+        self._ended[id_] = record.timestamp
+        if run.state == "refused":
+            self._refused[id_] = record.offset
+        self._ends[id_] = run
+        if len(self._ends) > _ENDS_KEPT:
+            self._ends.popitem(last=False)
+
+    def _forget(self, id_: str) -> None:
+        self._working.pop(id_, None)
+        self._refused.pop(id_, None)
+        self._ended.pop(id_, None)
+        self._ends.pop(id_, None)
+
+    def forget_old(self, at: datetime) -> None:
+        """Drops what ended so long ago that its tick is no longer kept."""
+        oldest = int(at.timestamp() * 1000) - _REMEMBERED_MS
+        for id_ in [id_ for id_, timestamp in self._ended.items() if timestamp < oldest]:
+            self._forget(id_)
+
+    def get(self, id_: str) -> Lease | None:
+        """The lease of a run that has not ended."""
+        return self._working.get(id_)
+
+    def open(self, id_: str) -> bool:
+        """Whether a tick may start this run: it is new, or was refused, which means that nothing was done."""
+        return id_ not in self._working and (id_ not in self._ended or id_ in self._refused)
+
+    def replaces(self, id_: str) -> int | None:
+        """The offset of the state that a claim on this run replaces; None where the run is new or over."""
+        lease = self._working.get(id_)
+        return self._refused.get(id_) if lease is None else lease.offset
+
+    def end_of(self, id_: str) -> Run | None:
+        """How a run ended, if it has and that is not long ago."""
+        return self._ends.get(id_)
+
+    def held_by(self, owner: str) -> list[str]:
+        """The runs whose lease is held by a runner, expired or not."""
+        return [id_ for id_, lease in self._working.items() if lease.run.owner == owner]
+
+    def expired(self, at: datetime) -> Iterator[tuple[str, Lease]]:
+        """The runs that anybody may claim, the longest known first."""
+        return ((id_, lease) for id_, lease in list(self._working.items()) if lease.expired(at))

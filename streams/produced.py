@@ -1,0 +1,134 @@
+"""Produced: what a producer gave in a run, turned into messages. Pure; sending them is the runner's.
+
+The ids made here are the same whenever the same things are produced for the same tick, which is what makes it harmless
+to do a run, or a part of it, again.
+"""
+
+import re  # for our own constant patterns; never for a person's
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import msgspec
+
+from notifier.errors import RecordError
+from notifier.message import MAX_BYTES, Message
+from notifier.outcome import SEVERITIES, Reason
+
+_ID_CHARACTERS = 512  # of a name or an id in a Message
+_encoder = msgspec.json.Encoder()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Item:
+    """One thing that a producer gave: a message, or the reason why it is none."""
+
+    position: int  # among what the producer gave, from 1
+    id: str  # `<configuration>/<scheduled_at>/<producer>/<source id or position>`
+    key: str | None  # of the record on `messages`: the receiver
+    value: bytes | None  # the message as JSON; none where it cannot even be written as JSON
+    reason: Reason = "ok"
+    error: str | None = None  # one line that begins with `item <position>: `; none: it is a message
+
+
+def read_items(produced: Iterable[object], run: str, producer: str, configuration: str) -> list[Item]:
+    """Completes what a producer gave with `producer`, `configuration` and `id`, whatever it said about those itself.
+
+    `run` is the tick's id. The position stands in for an id; where some other item's own id is that number, it is
+    followed by `~`, since two messages of one id would be one. Fields that nobody here knows are kept.
+    """
+    things = list(produced)
+    taken = {thing["id"] for thing in things if isinstance(thing, dict) and isinstance(thing.get("id"), str)}
+    return [
+        _item(thing, position, taken, f"{run}/{producer}/", producer, configuration)
+        for position, thing in enumerate(things, 1)
+    ]
+
+
+def _item(thing: object, position: int, taken: set[str], prefix: str, producer: str, configuration: str) -> Item:
+    own = thing.get("id") if isinstance(thing, dict) else None
+    too_long = isinstance(own, str) and len(prefix) + len(own) > _ID_CHARACTERS
+    usable = isinstance(own, str) and own != "" and not too_long and own.encode(errors="replace").decode() == own
+    id_ = prefix + (own if isinstance(own, str) and usable else _stand_in(position, taken))
+    value: bytes | None = None
+    key: str | None = None
+    reason: Reason = "invalid"
+    error: str | None = None
+    try:
+        if not isinstance(thing, dict):
+            value = _encoder.encode(thing)
+            raise TypeError("must be an object")
+        given = own is not None and not usable  # an id that cannot be one stays, to be seen in the dead letter
+        completed = {**thing, "producer": producer, "configuration": configuration, "id": own if given else id_}
+        value = _encoder.encode(completed)
+        message = Message.decode(value)
+        key = message.receiver
+        if too_long:
+            error = f"`id` is too long: with {prefix!r} before it, it may have {_ID_CHARACTERS} characters"
+        if len(value) > MAX_BYTES:
+            reason, error = "too_large", f"is {len(value)} bytes long; a message may have {MAX_BYTES}"
+    except RecordError as problem:
+        reason, error = problem.reason, plain(str(problem))
+    except UnicodeEncodeError:
+        error = "is not text that can be written as UTF-8"
+    except (TypeError, ValueError, OverflowError, RecursionError) as problem:
+        error = str(problem) or "cannot be written as JSON"
+    if error is not None:
+        return Item(position=position, id=id_, key=key, value=value, reason=reason, error=f"item {position}: {error}")
+    return Item(position=position, id=id_, key=key, value=value)
+
+
+def _stand_in(position: int, taken: set[str]) -> str:
+    name = str(position)
+    while name in taken:
+        name += "~"
+    return name
+
+
+def sum_up(items: Sequence[Item]) -> str | None:
+    """What is wrong with the items as a whole, in one line; None if nothing is."""
+    wrong = [item for item in items if item.error is not None]
+    if not wrong:
+        return None
+    others = f" ({len(wrong)} of {len(items)} items are wrong)" if len(wrong) > 1 else ""
+    went = "; the others went out" if len(wrong) < len(items) else ""
+    return f"{wrong[0].error}{others}; see the dead letters{went}"
+
+
+_PLACE = re.compile(r" - at `\$\.?(?P<place>.*)`$")
+_MISSING = re.compile(r"^Object missing required field `(?P<field>.+)`$")
+_TYPES = re.compile(r"^Expected `(?P<wanted>[^`]+)`, got `(?P<given>[^`]+)`$")
+_WORDS = {
+    "str": "text",
+    "int": "a number",
+    "float": "a number",
+    "bool": "true or false",
+    "null": "null",
+    "array": "a list",
+    "object": "an object",
+    "datetime": "a time such as 2026-11-23T09:00:00Z",
+}
+
+
+def plain(error: str) -> str:
+    """What msgspec says about a message that does not fit, in the words of someone who writes one: "`content` is required"."""
+    found = _PLACE.search(error)
+    place = found["place"] if found else ""
+    text = error[: found.start()] if found else error
+    if missing := _MISSING.match(text):
+        field = f"{place}.{missing['field']}" if place else missing["field"]
+        return f"`{field}` is required"
+    subject = (
+        f"a value of `{place.removesuffix('[...]')}` " if place.endswith("[...]") else f"`{place}` " if place else ""
+    )
+    if types := _TYPES.match(text):
+        wanted = [_WORDS.get(word, word) for word in types["wanted"].split(" | ") if word != "null"]
+        return f"{subject}must be {' or '.join(wanted)}, not {_WORDS.get(types['given'], types['given'])}"
+    if text.startswith("Expected `str` of length >= 1"):
+        return f"{subject}must not be empty"
+    if text.startswith("Expected `str` of length <= "):
+        return f"{subject}is too long: it may have {_ID_CHARACTERS} characters"
+    if text.startswith("Invalid enum value") and place == "severity":
+        return f"{subject}must be {', '.join(SEVERITIES[:-1])} or {SEVERITIES[-1]}"
+    if text.startswith("Expected `datetime` with a timezone"):
+        return f"{subject}must be a time with a zone, such as 2026-11-23T09:00:00Z"
+    return f"{subject}does not fit: {text}" if place else text

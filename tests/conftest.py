@@ -1,0 +1,76 @@
+"""What tests share: one real broker for the whole run, and settings of which no two tests see the same topics."""
+
+import asyncio
+import os
+import secrets
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from notifier.seal import generate_key
+from notifier.settings import PREFIX, Settings, load_settings, variable
+from streams.broker import EmbeddedBroker
+from tests.kafka_tools import delete_topics
+
+
+@pytest.fixture(scope="session")
+def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of an embedded broker that lives as long as this run, however the run ends."""
+    with pytest.MonkeyPatch.context() as environment:
+        _forget_settings(environment)
+        settings = load_settings(env_file=None, data_dir=tmp_path_factory.mktemp("broker"), kafka_port=0)
+    embedded = EmbeddedBroker(settings)
+    yield embedded.start(die_with_parent=True)
+    embedded.stop()
+
+
+@pytest.fixture
+def own_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No `NOTIFIER_…` variable of the person who runs the tests has a say, but for where downloads are kept."""
+    _forget_settings(monkeypatch)
+
+
+@pytest.fixture
+def settings(broker: str, tmp_path: Path, own_settings: None) -> Iterator[Settings]:
+    """Settings on the broker with a topic prefix, a data folder, an SQLite database and a key of this test alone.
+
+    The test's topics are deleted after it.
+    """
+    settings = load_settings(
+        env_file=None,
+        kafka=broker,
+        topic_prefix=f"t{secrets.token_hex(4)}.",
+        data_dir=tmp_path,
+        secret_key=generate_key(),
+    )
+    yield settings
+    # In a thread, because the test's own event loop may still be set in this one. Without this a run of some hundred
+    # tests leaves thousands of partitions, which the broker looks after all the time.
+    with ThreadPoolExecutor(1) as thread:
+        thread.submit(lambda: asyncio.run(delete_topics(settings))).result()
+
+
+def _forget_settings(environment: pytest.MonkeyPatch) -> None:
+    for name in os.environ:
+        if name.upper().startswith(PREFIX) and name.upper() != variable("cache_dir"):
+            environment.delenv(name)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """On CI (`CI` is set) a skipped test is a failed run: all that the tests need is installed there.
+
+    Only what needs root may be skipped, where CI is not root.
+    """
+    reporter: Any = session.config.pluginmanager.get_plugin("terminalreporter")
+    if not os.environ.get("CI") or reporter is None:
+        return
+    reasons = {str(report.longrepr[2]) for report in reporter.stats.get("skipped", [])}
+    if os.geteuid() != 0:
+        reasons = {reason for reason in reasons if "only root" not in reason}
+    if reasons and session.exitstatus == 0:
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+        reporter.write_line(f"On CI nothing may be skipped, and this was: {'; '.join(sorted(reasons))}", red=True)

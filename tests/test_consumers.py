@@ -1,0 +1,234 @@
+"""Consumers, called as delivery calls them; the script consumer with real scripts in the real sandbox."""
+
+import asyncio
+import json
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from pydantic import ValidationError
+
+from consumers import BUILT_IN
+from consumers.script import Script as ScriptConsumer
+from consumers.script import ScriptParameters
+from notifier import Context, Delivery, Permanent, Result, Retryable
+from notifier.errors import UnknownName
+from notifier.message import Message
+from notifier.registry import Registry
+from notifier.sandbox import Level, Sandbox, detect_sandbox
+from notifier.script import Executor, Script
+from notifier.settings import load_settings
+
+
+@pytest.fixture(scope="module")
+def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Sandbox:
+    """The sandbox of this machine."""
+    found = detect_sandbox(load_settings(env_file=None, data_dir=tmp_path_factory.mktemp("data")))
+    if found.level is Level.none:
+        pytest.skip(found.explanation)
+    return found
+
+
+def context(sandbox: Sandbox, content: str, executor: Executor = "python") -> Context:
+    """A context in which the script `work` has that content."""
+    scripts: Mapping[str, Script] = {"work": Script(name="work", executor=executor, content=content)}
+
+    def script(name: str) -> Script:
+        if name not in scripts:
+            raise UnknownName("script", name, list(scripts))
+        return scripts[name]
+
+    return Context(name="to-script", sandbox=sandbox, script=script)
+
+
+def consumer(**parameters: Any) -> ScriptConsumer:
+    return ScriptConsumer(ScriptParameters(**{"script": "work", **parameters}))
+
+
+def make(number: int = 0, message: bytes | None = None, **fields: Any) -> Delivery:
+    value = Message(
+        producer="ci", content=f"text {number}", title="a title", labels={"team": "infra"}, severity="error"
+    )
+    given: dict[str, Any] = {"recipient": "alice", "receiver": "al", "sender": "octocat", **fields}
+    return Delivery(
+        id=f"ci/{number}/all/to-script/alice",
+        configuration="all",
+        configuration_version=3,
+        consumer="to-script",
+        lane="to-script",
+        message=msgspec.Raw(message or value.encode()),
+        message_id=str(number),
+        **given,
+    )
+
+
+ECHO = "import json, sys\nitems = json.load(sys.stdin)\n"
+
+
+def test_every_built_in_consumer_has_a_type_of_its_own_and_describes_itself() -> None:
+    registry = Registry(BUILT_IN)
+    assert "script" in registry.types("consumer")
+    for plugin in BUILT_IN:
+        assert plugin.describe()
+        assert all(field.description for field in plugin.Parameters.model_fields.values())
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        pytest.param({"batch": 0}, id="batch below 1"),
+        pytest.param({"batch": 501}, id="batch above 500"),
+        pytest.param({"timeout_s": 0}, id="no time"),
+        pytest.param({"write": ["out"]}, id="relative path"),
+        pytest.param({"write": ["/srv/../etc"]}, id="path with .."),
+        pytest.param({"script": "No Name"}, id="not a name"),
+        pytest.param({"colour": "red"}, id="unknown field"),
+    ],
+)
+def test_parameters_that_do_not_fit_are_refused(wrong: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError):
+        consumer(**wrong)
+
+
+def test_defaults_are_those_of_the_contract() -> None:
+    script = consumer()
+    assert script.parameters.model_dump() == {
+        "title": None,
+        "world": None,
+        "partitions": 4,
+        "script": "work",
+        "batch": 1,
+        "timeout_s": 30.0,
+        "memory_mb": 256,
+        "network": False,
+        "write": (),
+    }
+    assert (script.batch(), script.fixed_address(), script.world_of()) == (1, True, "default")
+
+
+async def test_a_script_gets_the_fields_of_the_protocol(sandbox: Sandbox, caplog: pytest.LogCaptureFixture) -> None:
+    copy = "import sys; sys.stderr.write(sys.stdin.read())"
+    everyone = make(1, recipient=None, receiver=None, recipients=("alice", "bob"), attempt=2)
+    with caplog.at_level(logging.WARNING, "consumers.script"):
+        results = await consumer(batch=5).deliver([make(0), everyone], context(sandbox, copy))
+    assert results == [Result(), Result()]
+    _, _, given_text = caplog.records[0].args or (None, None, None)  # standard error is logged
+    given = json.loads(str(given_text))
+    assert given == [
+        {
+            "id": "ci/0/all/to-script/alice",
+            "attempt": 1,
+            "sender": "octocat",
+            "receiver": "al",
+            "content": "text 0",
+            "title": "a title",
+            "url": None,
+            "severity": "error",
+            "labels": {"team": "infra"},
+            "configuration": "all",
+        },
+        {
+            "id": "ci/1/all/to-script/alice",
+            "attempt": 2,
+            "sender": "octocat",
+            "receiver": None,
+            "content": "text 1",
+            "title": "a title",
+            "url": None,
+            "severity": "error",
+            "labels": {"team": "infra"},
+            "configuration": "all",
+            "recipients": ["alice", "bob"],
+        },
+    ]
+
+
+async def test_a_script_may_write_where_it_is_allowed_to(sandbox: Sandbox, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    for folder in (out, *out.parents):
+        if folder.stat().st_uid == out.stat().st_uid and folder.is_relative_to(Path("/tmp")) and folder != Path("/tmp"):
+            folder.chmod(0o755)
+    out.chmod(0o777)
+    write = context(sandbox, f"cat >> {out}/got", "bash")
+    assert await consumer(write=[str(out)]).deliver([make(0)], write) == [Result()]
+    assert json.loads((out / "got").read_text())[0]["content"] == "text 0"
+
+
+ANSWERS = ECHO + (
+    "words = ['accepted', 'deferred', 'refused', 'unknown', 'suppressed']\n"
+    "print(json.dumps([{'id': item['id'], 'outcome': word, 'detail': 'd'} for item, word in zip(items, words)]))\n"
+)
+
+
+@pytest.mark.parametrize("status", [0, 3])
+async def test_what_a_script_answers_for_one_delivery_holds_for_that(sandbox: Sandbox, status: int) -> None:
+    made = [make(n) for n in range(6)]
+    results = await consumer(batch=10).deliver(made, context(sandbox, ANSWERS + f"sys.exit({status})"))
+    assert [(result.outcome, result.reason, result.detail) for result in results[:5]] == [
+        ("accepted", "ok", "d"),
+        ("deferred", "script_failed", "d"),
+        ("refused", "script_failed", "d"),
+        ("unknown", "script_failed", "d"),
+        ("suppressed", "filtered", "d"),
+    ]
+    assert (results[5].outcome, results[5].reason) == (
+        ("accepted", "ok") if status == 0 else ("deferred", "script_failed")
+    )
+
+
+@pytest.mark.parametrize(
+    ("content", "reason", "text"),
+    [
+        pytest.param("import sys; sys.exit('disk full')", "script_failed", "disk full", id="status and standard error"),
+        pytest.param("print('not json'); raise SystemExit(2)", "script_failed", "2", id="status, output is no answer"),
+        pytest.param("print('sent!')", "script_failed", "print nothing, or a JSON array", id="output is not JSON"),
+        pytest.param("print('[{\"id\": 1}]')", "script_failed", "is not an answer", id="output does not fit"),
+        pytest.param('print(\'[{"id": "x", "outcome": "maybe"}]\')', "script_failed", "outcome", id="unknown outcome"),
+        pytest.param(
+            "print('\\udcff'.encode('utf-8', 'surrogateescape'))", "script_failed", "not an answer", id="bytes"
+        ),
+        pytest.param("import time; time.sleep(60)", "timeout", "1 s", id="too long"),
+    ],
+)
+async def test_a_failure_of_the_run_is_retryable_with_its_reason(
+    sandbox: Sandbox, content: str, reason: str, text: str
+) -> None:
+    with pytest.raises(Retryable, match=text) as raised:
+        await consumer(timeout_s=1).deliver([make(0)], context(sandbox, content))
+    assert raised.value.reason == reason
+
+
+async def test_an_answer_for_something_else_is_logged_and_changes_nothing(
+    sandbox: Sandbox, caplog: pytest.LogCaptureFixture
+) -> None:
+    content = 'print(\'[{"id": "other", "outcome": "refused"}]\')'
+    assert await consumer().deliver([make(0)], context(sandbox, content)) == [Result()]
+    assert "was not given: other" in caplog.text
+
+
+async def test_a_message_that_cannot_be_read_is_refused_and_the_others_go(sandbox: Sandbox) -> None:
+    results = await consumer(batch=2).deliver([make(0, message=b'{"content": 1}'), make(1)], context(sandbox, ECHO))
+    assert [(result.outcome, result.reason) for result in results] == [
+        ("refused", "invalid_content"),
+        ("accepted", "ok"),
+    ]
+
+
+async def test_a_script_that_is_not_there_can_come_later(sandbox: Sandbox) -> None:
+    with pytest.raises(Retryable, match="there is no script 'gone'"):
+        await consumer(script="gone").deliver([make(0)], context(sandbox, ECHO))
+    with pytest.raises(Permanent, match="there is no script 'gone'"):
+        await consumer(script="gone").check(context(sandbox, ECHO))
+    await consumer().check(context(sandbox, ECHO))
+
+
+async def test_a_cancelled_call_leaves_no_process(sandbox: Sandbox) -> None:
+    call = asyncio.create_task(consumer().deliver([make(0)], context(sandbox, "import time; time.sleep(60)")))
+    await asyncio.sleep(0.5)
+    call.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await call

@@ -1,0 +1,69 @@
+"""The README's five minutes, as a newcomer types them: `up` in one terminal, the commands in another."""
+
+import asyncio
+import json
+import os
+import re  # for our own constant pattern
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+
+from notifier.settings import Settings
+from streams.broker import free_port
+from tests.kafka_tools import wait_until
+from tests.roles import environment, start_role
+
+README = Path(__file__).parent.parent / "README.md"
+
+
+def _tour() -> str:
+    found = re.search(r"<!-- tested: tests/test_readme\.py -->\n```sh\n(.*?)```", README.read_text(), re.DOTALL)
+    assert found is not None
+    return found[1]
+
+
+@pytest.mark.skipif(shutil.which("curl") is None, reason="the README's tour calls curl")
+async def test_the_tour_of_the_readme_works_as_written(
+    settings: Settings, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    inbox = tmp_path_factory.mktemp("inbox")
+    settings = settings.model_copy(update={"http_port": free_port(), "kafka_port": free_port()})
+    env = environment(settings)
+    for name in ("NOTIFIER_KAFKA", "NOTIFIER_SECRET_KEY", "NOTIFIER_TOPIC_PREFIX"):
+        del env[name]
+    env["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{env['PATH']}"
+    tour = (
+        _tour().replace("/tmp/notifier-inbox", str(inbox)).replace("127.0.0.1:8000", f"127.0.0.1:{settings.http_port}")
+    )
+    before, cat, after = tour.rpartition(
+        "cat /"
+    )  # the last line looks at what arrived; a machine is faster than a person
+    up = await start_role(settings, "up", env=env)
+    try:
+        await wait_until(lambda: "Notifier is up" in up.output(), 90, up.output)
+        typed = await _type(f"set -eu\n{before}", settings.data_dir, env)
+        assert '"accepted":1' in typed, typed
+        assert '"next_cursor"' in typed, typed
+        arrived = inbox / "messages.jsonl"
+        await wait_until(arrived.exists, 30, up.output)
+        shown = await _type(cat + after, settings.data_dir, env)
+        (item,) = json.loads(shown)
+        assert (item["receiver"], item["content"]) == ("alice", "build failed")
+    finally:
+        assert await up.stop() == 0
+
+
+async def _type(commands: str, folder: Path, env: dict[str, str]) -> str:
+    process = await asyncio.create_subprocess_exec(
+        "bash",
+        cwd=folder,
+        env=env,
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+    )
+    out, _ = await asyncio.wait_for(process.communicate(commands.encode()), 120)
+    assert process.returncode == 0, out.decode()
+    return out.decode()
