@@ -27,11 +27,12 @@ install: $(VENV)/installed ## make the virtual environment in .venv
 
 install-dev: $(VENV)/installed-dev
 
+# The process is told who started it, and ends when make is killed.
 demo: install ## the whole pipeline on this machine's own data, about a minute; leaves nothing behind
-	@$(BIN)/notifier demo
+	@exec $(BIN)/notifier demo --with-parent $$PPID
 
 up: install ## everything, until Ctrl-C
-	@$(BIN)/notifier up
+	@exec $(BIN)/notifier up --with-parent $$PPID
 
 check: install-dev ## formatting, lint, types, layers
 	$(BIN)/ruff format --check .
@@ -40,7 +41,7 @@ check: install-dev ## formatting, lint, types, layers
 	$(BIN)/lint-imports
 
 test: install-dev ## the tests, on a real Kafka broker that they start
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 bench: install-dev ## the benchmarks
 	$(BIN)/python -m bench

@@ -1,6 +1,6 @@
 """The control API: one app made of parts, and the process that serves it.
 
-    request ─► guard (limits, headers, ids) ─► problems ─► auth ─► rest ─► services ─► database, intake
+    request ─► guard (limits, headers, ids) ─► problems ─► auth ─► rest, graphql ─► services ─► database, intake
                                                              relay ─► definitions     attempts, … ─► history
 
 The app lives whether the broker is there or not: what writes to Kafka answers 503 meanwhile, everything else works.
@@ -24,6 +24,8 @@ from fastapi import FastAPI, Response
 from control_api import health, problems, rest
 from control_api.accounts import anybody
 from control_api.auth import ReadActor, check_guarded
+from control_api.graphql import route as graphql
+from control_api.graphql.schema import build_schema
 from control_api.guard import REQUEST_LIMIT_S, Guard
 from control_api.history import History
 from control_api.intake import Intake
@@ -31,6 +33,7 @@ from control_api.migrate import upgrade_database
 from control_api.parts import Parts
 from control_api.registry import load_registry
 from control_api.relay import Relay
+from control_api.rest import definitions
 from control_api.rest.page import json_response
 from control_api.retention import keep_pruning
 from control_api.services import Services
@@ -105,6 +108,9 @@ def create_app(
     app.include_router(health.router)
     for router in rest.ROUTERS:
         app.include_router(router, prefix=rest.PREFIX)
+    for router in rest.HOOKS:
+        app.include_router(router)
+    app.include_router(graphql.router)
 
     @app.get(
         "/openapi.json", summary="Get this description", tags=["schemas"], response_class=Response,
@@ -116,6 +122,7 @@ def create_app(
 
     _describe(app)
     check_guarded(app)
+    build_schema()  # of GraphQL; it checks the same of its fields
     return app
 
 
@@ -125,7 +132,8 @@ def _describe(app: FastAPI) -> None:
 
     def described() -> dict[str, Any]:
         schema = generate()
-        schema.setdefault("components", {}).setdefault("schemas", {})["Problem"] = problems.SCHEMA
+        components = schema.setdefault("components", {}).setdefault("schemas", {})
+        components |= {"Problem": problems.SCHEMA, **definitions.SCHEMAS}
         for operations in schema["paths"].values():
             for operation in operations.values():
                 # FastAPI adds its own form of 422 where there are parameters; ours is another, and it is said where it is.

@@ -6,7 +6,7 @@ without one, save for the few addresses that are open on purpose.
 
 from typing import Annotated
 
-from fastapi import FastAPI, Request, Security
+from fastapi import Depends, FastAPI, Security
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer, SecurityScopes
 
 from control_api.actor import Actor
@@ -21,15 +21,11 @@ _bearer = HTTPBearer(
     auto_error=False,
     description="A token of `notifier token create` or `POST /api/v1/tokens`. Each operation names the scope that it needs.",
 )
+Credentials = Annotated[HTTPAuthorizationCredentials | None, Security(_bearer)]
 
 
-async def authorize(
-    scopes: SecurityScopes,
-    request: Request,
-    parts: PartsDep,
-    credentials: Annotated[HTTPAuthorizationCredentials | None, Security(_bearer)],
-) -> Actor:
-    """Who asks, if that is somebody who may. Raises Problem 401 and 403.
+async def identify(parts: PartsDep, credentials: Credentials) -> Actor:
+    """Who asks, whatever they may do. Raises Problem 401.
 
     The token is looked up for every request, so that one that is revoked is refused at once.
     """
@@ -40,7 +36,11 @@ async def authorize(
         problem = unauthorized("the token is unknown, expired or revoked; see `notifier token list`")
         problem.headers["WWW-Authenticate"] += ', error="invalid_token"'
         raise problem
-    actor = token.actor
+    return token.actor
+
+
+async def authorize(scopes: SecurityScopes, actor: Annotated[Actor, Depends(identify)]) -> Actor:
+    """Who asks, if that is somebody who may. Raises Problem 401 and 403."""
     for scope in scopes.scopes:
         if not actor.may(scope):  # type: ignore[arg-type]  # the scopes of routes are ours, see below
             raise Problem(
@@ -53,6 +53,7 @@ async def authorize(
     return actor
 
 
+AnyActor = Annotated[Actor, Depends(identify)]  # GraphQL alone: there each field says its scope
 ReadActor = Annotated[Actor, Security(authorize, scopes=["read"])]
 WriteActor = Annotated[Actor, Security(authorize, scopes=["write"])]
 RunActor = Annotated[Actor, Security(authorize, scopes=["run"])]

@@ -296,6 +296,7 @@ def dead_letter_row(value: bytes | None) -> Row:
     if letter.delivery is not None and letter.delivery.count("/") == 4:
         parts = [unquote(part) for part in letter.delivery.split("/")]
     producer, message, configuration, consumer, recipient = parts
+    producer, message = producer or letter.producer, message or letter.message
     return {
         "letter": _text(letter.id),
         "stage": letter.stage,

@@ -7,7 +7,7 @@ here, where it is known.
 
 import binascii
 from base64 import b64decode, urlsafe_b64encode
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
@@ -17,8 +17,8 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from control_api.actor import Actor
 from control_api.changes import Edit, as_kind, lock, write
-from control_api.models import DefinitionRow
-from control_api.spec import check_json, document, mask, merge_patch, name_field, read, secrets_of, split_name
+from control_api.models import DefinitionRow, ReferenceRow
+from control_api.spec import Spec, check_json, document, mask, merge_patch, name_field, read, secrets_of, split_name
 from notifier.database import Database
 from notifier.definition import check_name
 from notifier.errors import Duplicate, FieldError, InputError, StaleVersion, UnknownName
@@ -28,6 +28,7 @@ from notifier.registry import Registry
 from notifier.seal import Seal
 
 MAX_LIMIT = 500
+_CHUNK = 500  # names in one statement
 Action = Literal["create", "replace", "patch", "delete"]
 
 
@@ -56,6 +57,15 @@ class Page:
 
     items: Sequence[Stored]
     next_cursor: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Draft:
+    """What a write would store. `revision` is of what is stored now; None: it would be new."""
+
+    name: str
+    spec: Spec
+    revision: int | None
 
 
 class Services:
@@ -97,6 +107,32 @@ class Services:
         items = [self._stored(row) for row in rows[:limit]]
         return Page(items=items, next_cursor=_close_cursor(items[-1].name) if len(rows) > limit else None)
 
+    async def get_many(self, kind: Kind, names: Iterable[str]) -> dict[str, Stored]:
+        """Those definitions of a kind that there are, by name, read in one snapshot."""
+        wanted = sorted(set(names))
+        found: dict[str, Stored] = {}
+        async with self._database.read() as session:
+            for start in range(0, len(wanted), _CHUNK):
+                condition = DefinitionRow.name.in_(wanted[start : start + _CHUNK])
+                rows = await session.execute(_select().where(DefinitionRow.kind == kind, condition))
+                found |= {row.name: self._stored(row) for row in rows}
+        return found
+
+    async def referrers(self, kind: Kind, to_kind: Kind, to_names: Iterable[str]) -> Mapping[str, Sequence[str]]:
+        """By each of `to_names`: the names of the definitions of `kind` that name it, sorted."""
+        wanted = sorted(set(to_names))
+        found: dict[str, list[str]] = {name: [] for name in wanted}
+        async with self._database.read() as session:
+            for start in range(0, len(wanted), _CHUNK):
+                query = select(ReferenceRow.to_name, ReferenceRow.name).where(
+                    ReferenceRow.kind == kind,
+                    ReferenceRow.to_kind == to_kind,
+                    ReferenceRow.to_name.in_(wanted[start : start + _CHUNK]),
+                )
+                for to_name, name in await session.execute(query.order_by(ReferenceRow.name)):
+                    found[to_name].append(name)
+        return found
+
     async def create(self, actor: Actor, kind: Kind, written: object) -> Stored:
         """Creates a definition from a document with its name. Raises InputError, Forbidden or Duplicate."""
         name, rest = split_name(kind, written)
@@ -122,6 +158,26 @@ class Services:
 
         return await self._write(actor, "patch", kind, name, expected, patched)
 
+    async def draft(
+        self, actor: Actor, action: Action, kind: Kind, name: str | None, written: object, expected: int | None = None
+    ) -> Draft:
+        """What `create` (without a name), `replace` or `patch` would store, and stores nothing. Raises as they do."""
+        if name is None:
+            name, rest = split_name(kind, written)
+        else:
+            rest = _same_name(kind, name, written)
+        if action == "patch":
+            check_json(rest)
+
+        def become(before: JsonObject) -> JsonObject:
+            return self._patched(kind, before, rest) if action == "patch" else rest
+
+        async with self._database.read() as session:
+            row, spec = await self._read(session, action, kind, name, expected, become)
+        if spec.privilege is not None:
+            actor.require("admin", spec.privilege)
+        return Draft(name=name, spec=spec, revision=row.revision if row is not None else None)
+
     async def delete(self, actor: Actor, kind: Kind, name: str, expected: int | None = None) -> int:
         """Deletes a definition; answers the revision that did. Raises UnknownName, StaleVersion, StillReferenced or Forbidden."""
         async with self._database.write() as session:
@@ -144,14 +200,8 @@ class Services:
     ) -> Stored:
         async with self._database.write() as session:
             await lock(session)
-            row = (await session.execute(_select().where(*_is(kind, name)))).one_or_none()
-            if action == "create" and row is not None:
-                raise Duplicate(f"there is a {kind} {name!r} already")
-            if action != "create":
-                row = await _row(session, kind, name) if row is None else row
-                _check_version(row, expected)
+            row, spec = await self._read(session, action, kind, name, expected, written)
             before = row.spec if row is not None else None
-            spec = read(kind, name, written(before or {}), before=before, registry=self.registry, seal=self._seal)
             if row is not None and spec.value == before:
                 return self._stored(row)
             edit = Edit(kind=kind, name=name, before=before, after=spec)
@@ -159,6 +209,25 @@ class Services:
             stored = self._stored(await _row(session, kind, name))
         self._tell(revision)
         return stored
+
+    async def _read(
+        self,
+        session: AsyncSession,
+        action: Action,
+        kind: Kind,
+        name: str,
+        expected: int | None,
+        written: Callable[[JsonObject], JsonObject],
+    ) -> tuple[Row[Any] | None, Spec]:
+        """What is stored now, and what it is to become."""
+        row = (await session.execute(_select().where(*_is(kind, name)))).one_or_none()
+        if action == "create" and row is not None:
+            raise Duplicate(f"there is a {kind} {name!r} already")
+        if action != "create":
+            row = await _row(session, kind, name) if row is None else row
+            _check_version(row, expected)
+        before = row.spec if row is not None else None
+        return row, read(kind, name, written(before or {}), before=before, registry=self.registry, seal=self._seal)
 
     def _patched(self, kind: Kind, before: JsonObject, patch: JsonObject) -> JsonObject:
         secrets = secrets_of(kind, before, self.registry)

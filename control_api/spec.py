@@ -14,6 +14,7 @@ from typing import Any, cast
 
 from pydantic import ValidationError
 
+from consumers.template import check_template
 from notifier.definition import SPECS, ConfigurationSpec, PluginSpec, check_name, read_spec
 from notifier.errors import FieldError, InputError, SecretError
 from notifier.outcome import Kind
@@ -74,6 +75,8 @@ def read(kind: Kind, name: str, written: object, *, before: JsonObject | None, r
     if isinstance(model, PluginSpec):
         return _read_plugin(cast("PluginKind", kind), name, model, value, before or {}, registry, seal)
     if isinstance(model, ConfigurationSpec):
+        if model.template is not None:
+            check_template(model.template)
         return Spec(value=value, title=title, references=tuple(_references(model)))
     return Spec(value=value, title=title, privilege="creating or changing a script" if kind == "script" else None)
 

@@ -19,6 +19,7 @@ COMMANDS: dict[str, str] = {
     "api": "notifier.cli.roles",
     "router": "notifier.cli.roles",
     "runner": "notifier.cli.roles",
+    "ticker": "notifier.cli.roles",
     "delivery": "notifier.cli.roles",
     "kafka": "notifier.cli.kafka",
     "apply": "notifier.cli.definitions",
@@ -27,6 +28,7 @@ COMMANDS: dict[str, str] = {
     "account": "notifier.cli.access",
     "key": "notifier.cli.access",
     "check": "notifier.cli.check",
+    "migrate": "notifier.cli.migrate",
 }
 
 

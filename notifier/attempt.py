@@ -28,7 +28,9 @@ class Attempt(Record, frozen=True, kw_only=True):
     reason: Reason
     started_at: Time
     ended_at: Time
-    number: int = 1  # 1 for the first try
+    number: int = msgspec.field(
+        default_factory=lambda: 1
+    )  # 1 for the first try; written always, for whoever reads along
     configuration: str | None = None
     configuration_version: int | None = None
     consumer: str | None = None

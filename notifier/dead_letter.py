@@ -7,6 +7,7 @@ import msgspec
 
 from notifier.outcome import Reason
 from notifier.record import Record, Time, now
+from notifier.topics import LARGE_BYTES
 
 Stage = Literal["route", "run", "deliver"]
 
@@ -18,7 +19,7 @@ class DeadLetter(Record, frozen=True, kw_only=True):
     was too large to be kept.
     """
 
-    id: str  # unique: the delivery's id, or `<topic>/<partition>/<offset>` of a record that could not be read
+    id: str  # the delivery's id, the message's, or `<topic>/<partition>/<offset>` of a record that could not be read
     stage: Stage
     reason: Reason
     error: str  # for people
@@ -31,7 +32,9 @@ class DeadLetter(Record, frozen=True, kw_only=True):
     value: str | None = None
     value_base64: str | None = None
     delivery: str | None = None  # the delivery's id
-    attempts: int = 0  # how many were made
+    producer: str | None = None  # of the message, where that could be read
+    message: str | None = None  # the message's id, where it could be read and is not in `delivery`
+    attempts: int = msgspec.field(default_factory=int)  # how many were made; written always, for whoever reads along
     redriven_at: Time | None = None
 
     @classmethod
@@ -74,19 +77,23 @@ class DeadLetter(Record, frozen=True, kw_only=True):
 # What would not fit into one record is named by its origin. Base64 makes 4 bytes of 3; JSON doubles a quotation mark and
 # makes 6 bytes of a control character, so a text that is mostly those is kept as base64 although it is UTF-8.
 # The topic takes records of 4 MiB, so that whatever was accepted can be kept, and put back.
-_KEPT_BYTES = 1_048_576
-_ESCAPED_BYTES = 2 * _KEPT_BYTES + 2  # with the quotation marks around it
+LETTER_BYTES = LARGE_BYTES - 64 * 1024  # of a dead letter as JSON; its key comes on top
+_VALUE_BYTES = LARGE_BYTES - 256 * 1024  # of its value, spelt as JSON; the rest is for the error and the names
 _KEY_BYTES = 4096  # our own keys are shorter
 _ERROR_CHARACTERS = 10_000
 
 
 def _text(value: bytes | None) -> tuple[str | None, str | None]:
-    if value is None or len(value) > _KEPT_BYTES:
+    if value is None:
         return None, None
-    try:
-        text = value.decode()
-    except UnicodeDecodeError:
+    if len(value) <= _VALUE_BYTES:
+        try:
+            text = value.decode()
+        except UnicodeDecodeError:
+            pass
+        else:
+            if len(msgspec.json.encode(text)) <= _VALUE_BYTES:
+                return text, None
+    if len(value) <= _VALUE_BYTES // 4 * 3:
         return None, b64encode(value).decode()
-    if len(msgspec.json.encode(text)) > _ESCAPED_BYTES:
-        return None, b64encode(value).decode()
-    return text, None
+    return None, None

@@ -8,7 +8,7 @@ checked where all definitions are known (`control_api`).
 import json
 import re  # for our own constant patterns; never for a person's
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, time
 from functools import lru_cache
 from typing import Annotated, Any, Literal
@@ -24,12 +24,15 @@ from pydantic import (
     Field,
     StringConstraints,
     ValidationError,
+    ValidationInfo,
     field_serializer,
+    model_validator,
 )
 
 from notifier.errors import FieldError, InputError
 from notifier.outcome import KINDS, Kind
 from notifier.record import JsonObject, Record
+from notifier.schedule import NICKNAMES, Schedule
 from notifier.validation import in_words
 from notifier.working_time import DAYS, Day, WorkingTime
 
@@ -104,7 +107,7 @@ def _check_cron(text: str) -> str:
     if len(text) > MAX_CRON_CHARACTERS:
         raise ValueError(f"is longer than {MAX_CRON_CHARACTERS} characters; use ranges and steps")
     if text.startswith("@"):
-        if text not in {"@hourly", "@daily", "@midnight", "@weekly", "@monthly", "@yearly", "@annually"}:
+        if text not in NICKNAMES:
             raise ValueError(f"{text!r} is not a nickname; known are @hourly, @daily, @weekly, @monthly and @yearly")
         return text
     fields = len(text.split())
@@ -236,14 +239,85 @@ class PluginSpec(_Spec):
     parameters: AnyObject = Field(default_factory=dict, description="The parameters of that type; see `plugins`.")
 
 
+# The predecessor's five fields and their places in a cron expression; its sixth is `timezone`.
+_FIELDS = ("minute", "hour", "day_of_month", "month_of_year", "day_of_week")
+
+
+def _cron_of(fields: Mapping[str, str]) -> str:
+    return " ".join(fields.get(name, "*") for name in _FIELDS)
+
+
+def _check_field(text: str, info: ValidationInfo) -> str:
+    if len(text.split()) != 1:
+        raise ValueError("must be one field of a cron expression, without spaces")
+    assert info.field_name is not None
+    try:
+        _check_cron(_cron_of({info.field_name: text}))
+    except ValueError:
+        raise ValueError(f"{text[:200]!r} is not the {info.field_name} of a cron expression") from None
+    return text
+
+
+_Field = Annotated[str, AfterValidator(_check_field)]
+
+
+def _either_cron_or_fields(schema: JsonObject) -> None:
+    schema.pop("required", None)
+    schema["anyOf"] = [{"required": [name]} for name in ("cron", *_FIELDS)]
+
+
 class ScheduleSpec(_Spec):
-    """When a configuration runs."""
+    """When a configuration runs: `cron`, or the fields `minute` to `day_of_week`, of which at least one, which become `cron`.
+
+    `{"minute": "*/10", "hour": "9-18", "timezone": "Europe/Moscow"}` is `{"cron": "*/10 9-18 * * *", …}`. As in every cron
+    expression, a day of the month and a day of the week that are both given mean either.
+    """
+
+    model_config = ConfigDict(json_schema_extra=_either_cron_or_fields)
 
     cron: Annotated[str, AfterValidator(_check_cron)] = Field(
         description="Five fields, or six with seconds first, or a nickname.", examples=["*/10 9-18 * * mon-fri"]
     )
     timezone: Zone = Field("UTC", description="IANA name of the zone on whose clock it runs.")
     missed: Literal["none", "last", "all"] = Field("last", description="Which due times are made up for after a stop.")
+    minute: _Field | None = Field(None, exclude=True, description="Instead of `cron`; absent: `*`.")
+    hour: _Field | None = Field(None, exclude=True, description="Instead of `cron`; absent: `*`.")
+    day_of_month: _Field | None = Field(None, exclude=True, description="Instead of `cron`; absent: `*`.")
+    month_of_year: _Field | None = Field(None, exclude=True, description="Instead of `cron`; absent: `*`.")
+    day_of_week: _Field | None = Field(None, exclude=True, description="Instead of `cron`; absent: `*`.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _one_expression(cls, value: Any) -> Any:
+        """Writes the fields as `cron` and takes them out; one that is wrong stays, to be named by its own check."""
+        if not isinstance(value, dict):
+            return value
+        given = {name: value[name] for name in _FIELDS if value.get(name) is not None}
+        rest = {name: one for name, one in value.items() if name not in _FIELDS}
+        if not given:
+            return rest
+        if rest.get("cron") is not None:
+            raise ValueError(f"has `cron` and {', '.join(f'`{name}`' for name in given)}: write one or the other")
+        # YAML reads `minute: 0` as a number.
+        texts = {
+            name: (str(one) if isinstance(one, int) and not isinstance(one, bool) else one)
+            for name, one in given.items()
+        }
+        if not all(isinstance(one, str) for one in texts.values()):
+            return {**rest, **texts, "cron": "* * * * *"}
+        texts = {name: one.strip() for name, one in texts.items()}
+        try:
+            for name, one in texts.items():
+                if len(one.split()) != 1:
+                    raise ValueError
+                _check_cron(_cron_of({name: one}))
+        except ValueError:
+            return {**rest, **texts, "cron": "* * * * *"}
+        return {**rest, "cron": _cron_of(texts)}
+
+    def value(self) -> Schedule:
+        """The schedule itself."""
+        return Schedule(self.cron, self.timezone)
 
 
 def _check_unique(names: Sequence[str]) -> Sequence[str]:

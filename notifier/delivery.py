@@ -30,7 +30,7 @@ class Delivery(Record, frozen=True, kw_only=True):
     address: str | None = None  # how the consumer reaches the recipient; none where its parameters say it
     sender: str | None = None  # name in the consumer's world, or the plain text that the producer gave
     receiver: str | None = None  # name in the consumer's world
-    attempt: int = 1  # number of the next try
+    attempt: int = msgspec.field(default_factory=lambda: 1)  # number of the next try; written always
     spared: int = 0  # tries so far that did not spend the retry schedule (the service was at its limit)
     not_before: Time | None = None
     why: Why | None = None  # only on `parked`: why it cannot go now

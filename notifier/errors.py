@@ -20,6 +20,7 @@
     │   ├── SandboxUnavailable             no sandbox is possible here, so scripts are refused
     │   ├── ScriptTimeout                  it ran longer than it may
     │   └── ScriptFailed                   its exit status, its output or a limit says so
+    ├── TemplateFailed                1    a configuration's template gave no text for a delivery
     └── DeliveryError                      a consumer could not deliver; says whether and when to try again
         ├── Retryable                      may succeed later
         └── Permanent                      will not, however often it is tried
@@ -178,6 +179,10 @@ class ScriptFailed(ScriptError):
         super().__init__(text)
         self.stderr = stderr
         self.stdout = stdout
+
+
+class TemplateFailed(NotifierError):
+    """A configuration's template gave no text for a delivery; the consumer's default text is sent instead."""
 
 
 class DeliveryError(NotifierError):

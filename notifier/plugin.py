@@ -6,8 +6,8 @@ definition stays as it is, and are shared by concurrent calls. Secrets are `Secr
 are stored or published and opened only where the plugin runs.
 """
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cache
 from inspect import getdoc
@@ -92,6 +92,10 @@ def _models(annotation: Any, seen: set[type[BaseModel]]) -> set[type[BaseModel]]
     return seen
 
 
+async def _default_text(delivery: Delivery) -> str | None:
+    return None
+
+
 @dataclass(frozen=True, kw_only=True)
 class Context:
     """What a running producer or consumer is given of the world around it."""
@@ -99,6 +103,10 @@ class Context:
     name: str  # of the definition that the plugin serves
     sandbox: "Sandbox"  # runs scripts
     script: Callable[[str], Script]  # the script of that name; raises UnknownName
+    services: Mapping[str, str] = field(default_factory=dict)  # base URLs of outside services: telegram, vk, github
+    # The text that the configuration's template makes of a delivery; None: the consumer's default text. Never raises: a
+    # template that fails is None too, and the attempt says so.
+    text: Callable[[Delivery], Awaitable[str | None]] = _default_text
 
 
 class Plugin(Generic[P]):
@@ -146,6 +154,13 @@ class Producer(Plugin[P]):
         Any exception fails this producer within the run and no other.
         """
         raise NotImplementedError(f"{self.type} does not pull")
+
+    async def check(self, context: Context) -> None:
+        """Tries the parameters against the real service without changing anything there, before they are saved.
+
+        Asked for by `?verify=true`, with a limit of 15 seconds. Raises InputError that names the field, Permanent or
+        Retryable; the text is the service's own and holds no secret.
+        """
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -6,6 +6,7 @@
 
 import os
 import re  # for our own constant patterns; never for a person's
+from collections.abc import Mapping
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -153,6 +154,11 @@ class Settings(BaseSettings):
     def embedded_database(self) -> bool:
         """Whether the database is the SQLite file of the data folder."""
         return self.database_url is None
+
+    @property
+    def services(self) -> Mapping[str, str]:
+        """Base URLs of the outside services, by name: `telegram`, `vk`, `github`; what plugins find in their context."""
+        return {"telegram": self.telegram_api, "vk": self.vk_api, "github": self.github_api}
 
     @property
     def server_database(self) -> bool:

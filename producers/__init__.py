@@ -3,7 +3,8 @@
 from typing import Any
 
 from notifier import Producer
+from producers.github import GitHub
 from producers.push import Push
 from producers.script import Script
 
-BUILT_IN: tuple[type[Producer[Any]], ...] = (Push, Script)
+BUILT_IN: tuple[type[Producer[Any]], ...] = (Push, Script, GitHub)

@@ -8,6 +8,7 @@ message by half a change. Who waits for `load()` has everything that was committ
 import asyncio
 import logging
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import cast
 
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
@@ -34,6 +35,8 @@ class Definitions:
         self._settings = settings
         self._partition = TopicPartition(settings.topic_prefix + DEFINITIONS.name, 0)
         self.catalog = empty
+        # When the change was published that wrote a configuration as it is now, by name; what the ticker counts from.
+        self.written_at: dict[str, datetime] = {}
         self.failed: Exception | None = None  # why following ended for good; the role is then not ready
         self._listeners: list[Callable[[Catalog], None]] = []
         self._loaded = asyncio.Event()
@@ -105,6 +108,7 @@ class Definitions:
             records = (await consumer.getmany(self._partition, timeout_ms=200)).get(self._partition, [])
             for record in records:
                 pending.append(_change(record))
+                self._remember_time(record, *pending[-1])
                 if any(name == LAST for name, _ in record.headers):
                     self._swap(pending)
                     pending = []
@@ -115,6 +119,14 @@ class Definitions:
                 pending = []
             if not pending and position >= end:
                 self._loaded.set()
+
+    def _remember_time(self, record: ConsumerRecord, kind: Kind, name: str, definition: Definition | None) -> None:
+        if kind != "configuration":
+            return
+        if definition is None:
+            self.written_at.pop(name, None)
+        else:
+            self.written_at[name] = datetime.fromtimestamp(record.timestamp / 1000, UTC)
 
     def _swap(self, changes: list[Change]) -> None:
         self.catalog = self.catalog.with_changes(changes)

@@ -22,6 +22,7 @@ import time
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AsyncExitStack, contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -29,11 +30,12 @@ import msgspec
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, ConsumerRecord, TopicPartition
 from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError
 
+from consumers.template import Renderer
 from notifier.attempt import Origin
 from notifier.catalog import Catalog
 from notifier.dead_letter import DeadLetter
 from notifier.delivery import Delivery, Why
-from notifier.errors import InvalidRecord, NotifierError, Permanent, RecordTooLarge
+from notifier.errors import InvalidRecord, NotifierError, Permanent, RecordTooLarge, TemplateFailed
 from notifier.kafka import ensure_topics, kafka_admin, kafka_consumer
 from notifier.outcome import Outcome, Reason
 from notifier.plugin import Consumer, Context, Result
@@ -92,6 +94,7 @@ class DeliveryWorker:
         self._topics = settings.topic_prefix + DELIVERIES
         self._writer = Writer(settings)
         self._instances = Instances()
+        self._renderer = Renderer()
         self._parking = Parking(settings, self._instances.standing)
         self._lanes: dict[TopicPartition, Lanes] = {}
         self._ledgers: dict[TopicPartition, Ledger] = {}
@@ -111,6 +114,7 @@ class DeliveryWorker:
         await self._definitions.load()
         self._definitions.on_change(self._instances.follow)
         async with AsyncExitStack() as stack:
+            stack.push_async_callback(self._renderer.close)
             stack.push_async_callback(self._instances.close)
             stack.push_async_callback(self._writer.close)
             stack.push_async_callback(self._end)
@@ -466,14 +470,18 @@ class DeliveryWorker:
         deliveries = [
             msgspec.structs.replace(item.delivery, attempt=item.attempt) for item in items if item.delivery is not None
         ]
-        context = Context(name=deliveries[0].consumer, sandbox=self._sandbox, script=self._definitions.catalog.script)
+        faults: dict[str, str] = {}
+        context = self._context(deliveries[0].consumer, faults)
         timeout_s = instance.timeout_s()
         limit = asyncio.timeout(timeout_s)
         try:
             async with limit:
                 results = list(await instance.deliver(deliveries, context))
             if len(results) == len(items):
-                return results
+                return [
+                    _with_detail(result, faults.get(delivery.id))
+                    for result, delivery in zip(results, deliveries, strict=True)
+                ]
             text = f"the consumer answered {len(results)} results for {len(items)} deliveries"
             result = Result(outcome="unknown", reason="server_error", detail=text)
         except Exception as error:  # a plugin may raise what it likes; each kind has its meaning
@@ -494,6 +502,36 @@ class DeliveryWorker:
         for item in items:
             item.alone = len(items) > 1  # one of them may be what fails all
         return [result] * len(items)
+
+    def _context(self, consumer: str, faults: dict[str, str]) -> Context:
+        """What a call of a consumer is given. Templates that fail during it are put into `faults`, by delivery."""
+        catalog = self._definitions.catalog
+
+        async def text(delivery: Delivery) -> str | None:
+            configuration = catalog.configurations.get(delivery.configuration)
+            if configuration is None or configuration.spec.template is None:
+                return None
+            try:
+                return await self._renderer.render(configuration.spec.template, delivery)
+            except TemplateFailed as error:  # a fault of form must not cost the message
+                faults[delivery.id] = (
+                    f"the template of the configuration {delivery.configuration} failed, so the default text was taken: {error}"
+                )
+                logger.warning(
+                    "The template of the configuration %s failed: %s",
+                    delivery.configuration,
+                    error,
+                    extra={"action": "render", "configuration": delivery.configuration},
+                )
+                return None
+
+        return Context(
+            name=consumer,
+            sandbox=self._sandbox,
+            script=catalog.script,
+            services=self._settings.services,
+            text=text,
+        )
 
     def _record_cut_off(self, partition: TopicPartition, items: Sequence[Item], started_at: datetime) -> None:
         """Records calls that were ended from outside, in a task of its own, because this one is ending."""
@@ -721,6 +759,10 @@ class DeliveryWorker:
             if max(committed or 0, begins[partition]) < ends[partition]:
                 return False
         return True
+
+
+def _with_detail(result: Result, more: str | None) -> Result:
+    return result if more is None else replace(result, detail="; ".join(filter(None, (result.detail, more))))
 
 
 @contextmanager

@@ -272,9 +272,7 @@ class Outputs:
     async def _ready_producer(self) -> AIOKafkaProducer:
         async with self._starting:
             if self._producer is None:
-                producer = kafka_producer(
-                    self._settings, linger_ms=0, max_batch_size=_BATCH_BYTES, max_request_size=2 * MAX_RECORD_BYTES
-                )
+                producer = kafka_producer(self._settings, linger_ms=0, max_batch_size=_BATCH_BYTES)
                 try:
                     await producer.start()
                 except BaseException:

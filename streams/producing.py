@@ -7,7 +7,7 @@ When and for which run they are asked is the runner's (`streams.run`); what they
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from traceback import format_exception
 from typing import Any
@@ -27,9 +27,10 @@ MAX_ERROR_CHARACTERS = 1000
 class Producing:
     """The producers of a catalog. One that a newer catalog replaced is closed as soon as nobody waits for it."""
 
-    def __init__(self, sandbox: Sandbox, catalog: Catalog) -> None:
+    def __init__(self, sandbox: Sandbox, catalog: Catalog, services: Mapping[str, str]) -> None:
         self._sandbox = sandbox
         self._catalog = catalog
+        self._services = services  # base URLs, see `Context`
         self._retired: list[Producer[Any]] = []
         self._uses: Counter[int] = Counter()  # by identity of the producer
         self._closing: set[asyncio.Task[None]] = set()
@@ -40,7 +41,7 @@ class Producing:
         plugin = catalog.producers.get(name)
         if plugin is None:
             return [], catalog.problems.get(f"producer/{name}") or f"there is no producer {name!r}"
-        context = Context(name=name, sandbox=self._sandbox, script=catalog.script)
+        context = Context(name=name, sandbox=self._sandbox, script=catalog.script, services=self._services)
         limit = plugin.timeout_s()
         with self._use(plugin):
             try:

@@ -6,13 +6,12 @@ from urllib.parse import unquote
 import msgspec
 
 from notifier.attempt import Attempt, Origin
-from notifier.dead_letter import DeadLetter
+from notifier.dead_letter import LETTER_BYTES, DeadLetter
 from notifier.delivery import Delivery
 from notifier.outcome import Outcome, Reason
 from notifier.record import now
 
 MAX_DETAIL = 2000  # characters of an attempt's detail
-_MAX_LETTER_BYTES = 1_000_000
 
 
 def attempt_of(
@@ -51,6 +50,6 @@ def attempt_of(
 def letter_bytes(letter: DeadLetter) -> bytes:
     """A dead letter encoded; without its record where that, escaped, would be larger than the broker takes."""
     data = letter.encode()
-    if len(data) > _MAX_LETTER_BYTES:
+    if len(data) > LETTER_BYTES:
         data = msgspec.structs.replace(letter, value=None, value_base64=None, error=letter.error[:MAX_DETAIL]).encode()
     return data

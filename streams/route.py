@@ -29,7 +29,7 @@ from aiokafka import ConsumerRecord
 
 from notifier.attempt import Attempt, Counter, Counters, Origin
 from notifier.catalog import Catalog, Configuration
-from notifier.dead_letter import DeadLetter
+from notifier.dead_letter import LETTER_BYTES, DeadLetter
 from notifier.delivery import Delivery, delivery_id
 from notifier.errors import RecordError, RecordTooLarge
 from notifier.message import MAX_BYTES, Message, topic_id
@@ -147,7 +147,7 @@ class Router:
         problem = decision.problem
         if problem is not None:
             if problem in ("unknown_producer", "unknown_configuration"):
-                out.append(_dead_letter(record, problem, decision.text))
+                out.append(_dead_letter(record, problem, decision.text, message=(message.producer, message_id)))
             else:
                 configuration = message.configuration if problem == "disabled" else None
                 out.append(
@@ -408,9 +408,14 @@ def _suppressed(
 
 
 def _dead_letter(
-    record: ConsumerRecord, reason: Reason, error: str, delivery: str | None = None
+    record: ConsumerRecord,
+    reason: Reason,
+    error: str,
+    delivery: str | None = None,
+    message: tuple[str, str] | None = None,  # producer and id, where the record could be read
 ) -> tuple[str, str, bytes]:
     letter = DeadLetter.of_record(
+        id=None if message is None else message[1],
         stage="route",
         reason=reason,
         error=error[:_ERROR_CHARACTERS],
@@ -422,8 +427,10 @@ def _dead_letter(
         value=record.value,
         delivery=delivery,
     )
+    if message is not None:
+        letter = msgspec.structs.replace(letter, producer=message[0], message=message[1])
     value = letter.encode()
-    if len(value) > MAX_RECORD_BYTES:  # a huge key, or signs that JSON spells with six
+    if len(value) > LETTER_BYTES:  # a huge id
         value = msgspec.structs.replace(letter, key=None, value=None, value_base64=None).encode()
     return DEAD_LETTERS.name, letter.id, value
 

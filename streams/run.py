@@ -23,7 +23,7 @@ from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from aiokafka.errors import KafkaError
 
 from notifier.catalog import Catalog, Configuration
-from notifier.dead_letter import DeadLetter
+from notifier.dead_letter import LETTER_BYTES, DeadLetter
 from notifier.definition import check_name
 from notifier.errors import (
     InputError,
@@ -56,7 +56,6 @@ MAX_TAKEOVERS = 5  # a run that outlives no runner is given up, or it would end 
 _RETRY_S = 1.0
 _CHUNK = 500  # records that are on their way at a time
 _FORGET_S = 3600.0
-_LETTER_BYTES = 1_000_000  # of a dead letter: less than a broker takes
 
 
 class Runner:
@@ -119,7 +118,7 @@ class Runner:
             extra={"action": "detect_sandbox"},
         )
         await ensure_topics(self._settings, [TICKS, RUNS, MESSAGES, DEAD_LETTERS])
-        self._producing = Producing(self._sandbox, await self._definitions.load())
+        self._producing = Producing(self._sandbox, await self._definitions.load(), self._settings.services)
         self._definitions.on_change(self._definitions_changed)
         follow = self._supervise(self._follow(), "runs")
         read_up = asyncio.create_task(self._read_up.wait())
@@ -602,7 +601,7 @@ class _Work:
 def _encode(letter: DeadLetter) -> bytes:
     """The dead letter as a record, without the value it came from where that, escaped, is too large to be kept."""
     encoded = letter.encode()
-    if len(encoded) <= _LETTER_BYTES:
+    if len(encoded) <= LETTER_BYTES:
         return encoded
     return msgspec.structs.replace(
         letter, value=None, value_base64=None, key=(letter.key or "")[:1000] or None

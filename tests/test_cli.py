@@ -1,6 +1,7 @@
 """The command line as a person meets it: help that teaches, one line for each error, exit statuses."""
 
 import asyncio
+import json
 import os
 import signal
 import sys
@@ -10,6 +11,7 @@ import psutil
 import pytest
 
 from notifier.__main__ import COMMANDS
+from notifier.kafka import broker_file
 from notifier.settings import PREFIX, Settings
 from streams.broker import free_port
 from tests.kafka_tools import wait_until
@@ -158,6 +160,27 @@ async def test_up_starts_everything_and_stops_it_in_order(settings: Settings) ->
         assert await up.stop() == 0
     assert _marked(settings.data_dir) == []
     assert (await run(settings, "kafka", "status", env=env))[0] == 1
+    assert "Traceback" not in up.output()
+
+
+async def test_up_starts_a_broker_again_that_was_killed(settings: Settings) -> None:
+    settings, env = _embedded(settings)
+    up = await start_role(settings, "up", env=env)
+    try:
+        await wait_until(lambda: "Notifier is up" in up.output(), 90, up.output)
+        assert broker_file(settings).is_file()
+        os.kill(json.loads(broker_file(settings).read_text())["pid"], signal.SIGKILL)
+        await wait_until(lambda: up.output().count("the broker accepts clients") == 2, 90, up.output)
+        assert "the broker has ended and is started again" in up.output()
+        status, text = 1, ""
+        for _ in range(60):  # a role that ended for want of a broker is started again after a pause
+            status, text, _ = await run(settings, "check", "broker", "topics", "api", env=env)
+            if status == 0:
+                break
+            await asyncio.sleep(0.5)
+        assert status == 0, text
+    finally:
+        assert await up.stop() == 0
     assert "Traceback" not in up.output()
 
 

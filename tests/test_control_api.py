@@ -39,11 +39,13 @@ from control_api.migrate import upgrade
 from control_api.models import AttemptRow, AuditRow, DeadLetterRow, HistoryOffsetRow, IdempotencyRow, TokenRow
 from control_api.retention import prune
 from control_api.services import Services
+from control_api.spec import name_field
 from notifier import log
 from notifier.attempt import Attempt, Counter, Counters, Origin
 from notifier.database import SQLITE_FILE, Database
 from notifier.dead_letter import DeadLetter
 from notifier.errors import Duplicate, Forbidden, InputError, UnknownName
+from notifier.outcome import KINDS
 from notifier.plugin import Consumer, ConsumerParameters, Parameters, Producer
 from notifier.record import JsonObject, now, rfc3339
 from notifier.registry import Registry
@@ -199,9 +201,21 @@ def pointers(response: httpx.Response) -> list[str]:
 
 # ------------------------------------------------------------------------------------------------------------- access
 
+NAMES = {kind: name_field(kind) for kind in KINDS}
 SCOPE_OF = {
+    **{f"GET /api/v1/{kind}s": "read" for kind in NAMES},
+    **{f"GET /api/v1/{kind}s/{{{name}}}": "read" for kind, name in NAMES.items()},
+    **{f"POST /api/v1/{kind}s": "admin" if kind == "script" else "write" for kind in NAMES},
+    **{
+        f"{method} /api/v1/{kind}s/{{{name}}}": "admin" if kind == "script" else "write"
+        for kind, name in NAMES.items()
+        for method in ("PUT", "PATCH", "DELETE")
+    },
+    "POST /hooks/json/{producer}": "push",
     "POST /api/v1/messages": "push",
     "POST /api/v1/configurations/{name}/run": "run",
+    "POST /hooks/github/{producer}": "push",
+    "GET /api/v1/configurations/{name}/schedule": "read",
     "GET /api/v1/attempts": "read",
     "GET /api/v1/dead_letters": "read",
     "GET /api/v1/dead_letters/{id}": "read",

@@ -20,7 +20,7 @@ from pydantic import BaseModel, SecretStr
 from notifier import registry as registry_module
 from notifier.attempt import Attempt, Counter, Counters, Origin
 from notifier.catalog import Catalog
-from notifier.dead_letter import DeadLetter
+from notifier.dead_letter import LETTER_BYTES, DeadLetter
 from notifier.definition import (
     MAX_SCRIPT_BYTES,
     MAX_SPEC_BYTES,
@@ -316,6 +316,8 @@ def _dead(value: bytes | None, key: bytes | None = b"alice", error: str = "no") 
     ("not UTF-8", b"\xff\xfe", False),
     ("what JSON would make six times as long", b"\x00" * 900_000, False),
     ("many quotation marks", b'"' * 900_000, True),
+    ("more than a message may have", b"x" * 3_900_000, True),
+    ("that, and not UTF-8", b"\xff" * 2_900_000, False),
 )
 def test_a_dead_letter_keeps_the_record(row: tuple[bytes, bool]) -> None:
     value, as_text = row
@@ -328,9 +330,9 @@ def test_a_dead_letter_keeps_the_record(row: tuple[bytes, bool]) -> None:
 
 
 def test_a_dead_letter_fits_into_a_record_whatever_the_record_was() -> None:
-    for value in (b"x" * 4_000_000, b'"' * 1_048_576, b"\x01" * 1_048_576, b"\xff" * 1_048_576):
-        letter = _dead(value, key=b"k" * 1_000_000, error="e" * 1_000_000)
-        assert len(letter.encode()) < LARGE_BYTES - 100_000
+    for value in (b"x" * 4_000_000, b"x" * 3_932_158, b'"' * 1_048_576, b"\x01" * 1_048_576, b"\xff" * 2_949_120):
+        letter = _dead(value, key=b"k" * 1_000_000, error="\x01" * 1_000_000)
+        assert len(letter.encode()) < LETTER_BYTES < LARGE_BYTES
         assert letter.key is None
         assert (letter.topic, letter.partition, letter.offset) == ("messages", 1, 2)
     tombstone = _dead(None, key=None)

@@ -37,7 +37,7 @@ def context_of(sandbox: Sandbox, content: str, executor: Executor = "bash") -> C
 
 def test_the_built_in_types_can_be_registered_and_are_described() -> None:
     registry = Registry(BUILT_IN)
-    assert registry.types("producer") == ["push", "script"]
+    assert registry.types("producer") == ["github", "push", "script"]
     assert all(plugin.describe() for plugin in registry)
 
 

@@ -233,6 +233,11 @@ async def test_each_decision_is_recorded_as_the_table_says(settings: Settings) -
         if letter:
             place = (letter.stage, letter.topic, letter.partition, letter.offset)
             assert place == ("route", settings.topic_prefix + "messages", 3, offset), case.name
+            if case.dead in ("unknown_producer", "unknown_configuration"):  # it could be read, so it is found by its id
+                assert (letter.id, letter.message) == (ids[offset], ids[offset]), case.name
+            kept = letter.value is not None or letter.value_base64 is not None
+            assert kept is (records[offset] is not None), case.name
+        assert all("number" in attempt for attempt in attempts[offset]), case.name
         for attempt in attempts[offset]:
             assert attempt["outcome"] == "suppressed", case.name
     assert dead == {}
@@ -279,6 +284,7 @@ async def test_a_delivery_says_all_that_a_consumer_needs(settings: Settings) -> 
         "address": "7",
         "sender": "al",
         "receiver": "al",
+        "attempt": 1,
         "not_before": "2030-01-01T00:00:00Z",
     }
     assert room.key == b"room"

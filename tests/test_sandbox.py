@@ -1099,7 +1099,7 @@ async def test_the_interpreter_may_be_our_own(settings: Settings) -> None:
         output = await sandbox.run(script("import json, sys; print(sys.executable)", "python"), limits=Limits())
         assert output.stdout.decode().strip() == str(own.resolve())
         output = await sandbox.run(script("echo $PATH"), limits=Limits())
-        assert output.stdout.decode().startswith(f"{own.resolve().parent}:")
+        assert str(own.resolve().parent) in output.stdout.decode().strip().split(":")
 
 
 async def test_without_a_possible_level_scripts_are_refused(settings: Settings) -> None:

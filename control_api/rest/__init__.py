@@ -2,11 +2,26 @@
 
 from fastapi import APIRouter
 
-from control_api.rest import attempts, configurations, dead_letters, messages, plugins, runs, schemas, tokens
+from control_api.rest import (
+    attempts,
+    configurations,
+    dead_letters,
+    definitions,
+    github_hook,
+    hooks,
+    messages,
+    plugins,
+    runs,
+    schedule,
+    schemas,
+    tokens,
+)
 
 ROUTERS: tuple[APIRouter, ...] = (
     messages.router,
     configurations.router,
+    schedule.router,
+    *definitions.ROUTERS,
     attempts.router,
     dead_letters.router,
     runs.router,
@@ -14,5 +29,7 @@ ROUTERS: tuple[APIRouter, ...] = (
     schemas.router,
     tokens.router,
 )
+
+HOOKS: tuple[APIRouter, ...] = (hooks.router, github_hook.router)  # at the root: `/hooks/…`
 
 PREFIX = "/api/v1"

@@ -3,20 +3,15 @@
 from urllib.parse import quote
 
 from fastapi import APIRouter, Request, Response
-from sqlalchemy import select
 
 from control_api import idempotency
 from control_api.auth import RunActor
 from control_api.body import JSON
-from control_api.intake import Outgoing
-from control_api.models import DefinitionRow
 from control_api.parts import PartsDep
 from control_api.problems import documented
 from control_api.rest.page import json_response
-from notifier.errors import UnknownName
+from control_api.ticks import run_now
 from notifier.record import rfc3339
-from notifier.tick import Tick
-from notifier.topics import TICKS
 
 router = APIRouter(prefix="/configurations", tags=["configurations"])
 
@@ -53,12 +48,7 @@ async def run(name: str, request: Request, parts: PartsDep, actor: RunActor) -> 
     )  # whatever it is, it says nothing; but the same key with another body is another request
 
     async def act(occasion: idempotency.Occasion) -> Response:
-        async with parts.database.read() as session:
-            query = select(DefinitionRow.name).where(DefinitionRow.kind == "configuration", DefinitionRow.name == name)
-            if await session.scalar(query) is None:
-                raise UnknownName("configuration", name)
-        tick = Tick(configuration=name, scheduled_at=occasion.at, trigger="manual")
-        await parts.intake.write([Outgoing(TICKS, tick.encode(), name.encode())])
+        tick = await run_now(parts.database, parts.intake, name, occasion.at)
         at = rfc3339(tick.scheduled_at)
         return json_response(
             {"configuration": name, "scheduled_at": at, "trigger": tick.trigger},

@@ -23,7 +23,7 @@ def _message_schema() -> dict[str, Any]:
 
 
 _SCHEMA = _message_schema()
-_ACCEPTED = {
+ACCEPTED = {
     "type": "object",
     "required": ["accepted", "messages"],
     "properties": {
@@ -42,7 +42,7 @@ _ACCEPTED = {
     summary="Hand over messages",
     response_class=Response,
     responses={
-        202: {"description": "Kafka has acknowledged all of them.", "content": {JSON: {"schema": _ACCEPTED}}},
+        202: {"description": "Kafka has acknowledged all of them.", "content": {JSON: {"schema": ACCEPTED}}},
         **documented(400, 401, 403, 408, 409, 413, 415, 422),
     },
     openapi_extra={

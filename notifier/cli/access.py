@@ -73,7 +73,9 @@ def list_() -> None:
             " ".join(one.scopes),
             *(f"{at:%Y-%m-%d %H:%M}" if at is not None else "-" for at in times),
         )
-    Console().print(table)
+    # Whole ids and one line for each where it goes into a pipe.
+    console = Console()
+    (console if console.is_terminal else Console(width=240)).print(table)
 
 
 @token.command("revoke")

@@ -1,7 +1,7 @@
 """`notifier check`: is every part reachable, and what mends it where not."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 
 import aiohttp
 import click
@@ -17,26 +17,33 @@ from notifier.topics import TOPICS
 LIMIT_S = 10.0  # for each part
 
 
+PARTS = ("broker", "topics", "database", "secrets", "scripts", "api")
+
+
 @click.command()
-def check() -> int:
+@click.argument("parts", nargs=-1, type=click.Choice(PARTS), metavar="[PART]...")
+def check(parts: tuple[str, ...]) -> int:
     """Ask every part whether it is there, and say what mends it where it is not. Exit 1 when something is missing.
 
-    Changes nothing, but for the database, which is brought up to date.
+    Parts are broker, topics, database, secrets, scripts and api; by default all. Changes nothing, but for the database, which
+    is brought up to date.
     """
-    return asyncio.run(_check(read_settings()))
+    return asyncio.run(_check(read_settings(), parts or PARTS))
 
 
-async def _check(settings: Settings) -> int:
-    parts: tuple[tuple[str, Callable[[Settings], Awaitable[str]]], ...] = (
-        ("broker", _broker),
-        ("topics", _topics),
-        ("database", _database),
-        ("secrets", _secrets),
-        ("scripts", _scripts),
-        ("api", _api),
-    )
+async def _check(settings: Settings, parts: Sequence[str]) -> int:
+    questions: dict[str, Callable[[Settings], Awaitable[str]]] = {
+        "broker": _broker,
+        "topics": _topics,
+        "database": _database,
+        "secrets": _secrets,
+        "scripts": _scripts,
+        "api": _api,
+    }
     failed = 0
-    for name, ask in parts:
+    for name, ask in questions.items():
+        if name not in parts:
+            continue
         try:
             text, good = await asyncio.wait_for(ask(settings), LIMIT_S), True
         except NotifierError as error:

@@ -1,4 +1,4 @@
-"""The roles, one process each: api, router, runner, delivery. Any number of each may run."""
+"""The roles, one process each: api, router, runner, ticker, delivery. Any number of each may run."""
 
 from typing import Literal
 
@@ -39,6 +39,19 @@ def runner() -> int:
     """
     settings = read_settings()
     return _stream(settings, "runner")
+
+
+@click.command()
+def ticker() -> int:
+    """Write a tick when a configuration is due by its schedule, and make up for what was missed.
+
+    Tickers agree through the database who writes which tick; start as many as you like. Needs no key for secrets.
+    """
+    settings = read_settings()
+    from streams.ticker import run_ticker_process
+
+    configure(settings, "ticker")
+    return run_ticker_process(settings)
 
 
 @click.command()

@@ -1,8 +1,8 @@
 """The supervisor behind `up` and `demo`: the embedded broker and every role as a child process, kept running.
 
-A role that ends is started again, later each time it ends soon. All of them, the broker included, are killed by the kernel
-when this process ends in whatever way; where it can, it stops them in order first: what takes messages in, then what
-routes, then what delivers, then the broker.
+A role that ends is started again, later each time it ends soon; so is the broker. All of them, the broker included, are
+killed by the kernel when this process ends in whatever way; where it can, it stops them in order first: what takes messages
+in, then what routes, then what delivers, then the broker.
 """
 
 import asyncio
@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import IO
 
 from notifier.errors import NotifierError, SettingsError
-from notifier.kafka import ensure_topics
+from notifier.kafka import ensure_topics, running_broker
 from notifier.settings import Settings
 from notifier.topics import TOPICS
 from streams import launcher
@@ -25,10 +25,11 @@ from streams.broker import EmbeddedBroker
 
 logger = logging.getLogger(__name__)
 
-ROLES = ("api", "runner", "router", "delivery")  # in the order in which they are stopped
+ROLES = ("api", "ticker", "runner", "router", "delivery")  # in the order in which they are stopped
 STOP_LIMIT_S = 20.0  # for one role to drain
 LONGEST_PAUSE_S = 30.0  # before a role that ends again and again is started again
 SETTLED_S = 60.0  # a role that ran so long begins anew with a short pause
+BROKER_WATCH_S = 1.0  # between two looks at whether the broker's process lives
 
 
 class Supervisor:
@@ -69,6 +70,8 @@ class Supervisor:
             raise
         for role in ROLES:
             self._watchers[role] = asyncio.create_task(self._keep(role), name=f"keep {role}")
+        if self.settings.embedded_broker and self._broker.started_here:
+            self._watchers["broker"] = asyncio.create_task(self._keep_broker(), name="keep broker")
 
     def ask_to_stop(self) -> None:
         """Ends `wait`; asked twice, the roles are killed at once."""
@@ -114,10 +117,36 @@ class Supervisor:
                 return
             pause = 1.0 if time.monotonic() - started > SETTLED_S else min(pause * 2, LONGEST_PAUSE_S)
             self._say(f"{role} ended with status {status} and is started again in {pause:.0f} s")
+            await self._stops_within(pause)
+
+    async def _keep_broker(self) -> None:
+        """Starts the broker again when its process has ended; its data are on the disk, and clients come back by themselves."""
+        known = running_broker(self.settings)
+        pause = BROKER_WATCH_S
+        while not await self._stops_within(pause):
+            pause = BROKER_WATCH_S
+            if running_broker(self.settings) is not None:
+                continue
+            self._say("the broker has ended and is started again")
             try:
-                await asyncio.wait_for(self._stopping.wait(), pause)
-            except TimeoutError:
-                pass
+                # In this thread, as the first time. The roles' watchers wait for it, and have nothing to do without a broker.
+                address = self._broker.start(die_with_parent=True)
+            except NotifierError as error:
+                pause = LONGEST_PAUSE_S
+                self._say(f"the broker cannot be started, the next try is in {pause:.0f} s: {error}")
+            else:
+                self._say(f"the broker accepts clients on {address}")
+                if address != known:  # where any free port will do; who runs knows only the old one
+                    known = address
+                    for child in self._children.values():
+                        _signal(child, signal.SIGTERM)
+
+    async def _stops_within(self, seconds: float) -> bool:
+        try:
+            await asyncio.wait_for(self._stopping.wait(), seconds)
+        except TimeoutError:
+            return False
+        return True
 
     async def _spawn(self, role: str) -> asyncio.subprocess.Process:
         # Without -P a folder of the user's that is called `filters` or `streams` would stand in for ours.

@@ -16,7 +16,8 @@ READY_LIMIT_S = 60.0
 @click.command()
 @click.option("--with-parent", type=int, hidden=True, help="End when this process, the parent, ends.")
 def up(with_parent: int | None) -> int:
-    """Start everything here: the Kafka broker, the control API, a router, a runner and a delivery worker.
+    """Start everything here: the Kafka broker, the control API, a ticker, a router, a runner and a delivery
+    worker.
 
     Keeps its data in NOTIFIER_DATA_DIR (./var), so that the next start goes on where this one ended. Ctrl-C or SIGTERM
     drains and stops all of it. With NOTIFIER_KAFKA set it starts no broker and uses that one.

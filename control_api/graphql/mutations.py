@@ -1,0 +1,189 @@
+"""Mutations: the root fields that change definitions and run configurations.
+
+Each answers a payload with what was written and `errors`: what does not fit in the input, by field. A mutation of a request
+begins when the one before has ended.
+"""
+
+import re
+from collections.abc import Awaitable
+from typing import Any
+
+import graphene  # type: ignore[import-untyped]  # graphene has no types
+
+from control_api.actor import Scope
+from control_api.graphql import told
+from control_api.graphql.context import Context, Resolver, guarded, shown
+from control_api.graphql.faults import field_faults
+from control_api.graphql.kinds import KindTypes, object_type
+from control_api.services import Stored
+from control_api.spec import name_field
+from control_api.ticks import run_now
+from control_api.verification import save
+from notifier.errors import FieldError, InputError
+from notifier.outcome import Kind
+from notifier.record import JsonObject, rfc3339
+
+_ETAG = re.compile(r'"?([0-9]{1,18})"?')
+
+
+def mutation_fields(kinds: dict[Kind, KindTypes]) -> dict[str, Any]:
+    """All of them, by name in snake_case."""
+    fault = object_type(
+        "FieldError",
+        "What is wrong with one field of the input.",
+        {
+            "field": graphene.String(required=True, description="Its path in the input: `workingTime.start`."),
+            "messages": graphene.List(graphene.NonNull(graphene.String), required=True),
+            "pointer": graphene.String(required=True, description="The same as REST has it: `/working_time/start`."),
+        },
+    )
+    errors = graphene.List(graphene.NonNull(fault), required=True, description="Empty: it is done.")
+    deleted = object_type(
+        "DeletePayload",
+        "What was deleted.",
+        {
+            "name": graphene.String(description="Its name."),
+            "revision": graphene.Int(description="Number of the change that deleted it."),
+            "errors": errors,
+        },
+    )
+    fields: dict[str, Any] = {}
+    for kind, made in kinds.items():
+        # Scripts run on the machines of the data plane, so only `admin` may change them, as by all ways.
+        scope: Scope = "admin" if kind == "script" else "write"
+        payload = object_type(
+            f"{kind.capitalize()}Payload", "What was written.", {kind: graphene.Field(made.shown), "errors": errors}
+        )
+        written = graphene.Argument(made.written, required=True)
+        fields[f"create_{kind}"] = _field(
+            scope, payload, _create(kind), {"input": written, **_verify(kind)}, f"Creates a {kind}."
+        )
+        fields[f"update_{kind}"] = _field(
+            scope,
+            payload,
+            _update(kind),
+            {**_name(kind), "input": written, **_if_match(), **_verify(kind)},
+            f"Changes those fields of a {kind} that are given, as a merge patch of REST does.",
+        )
+        fields[f"delete_{kind}"] = _field(
+            scope,
+            deleted,
+            _delete(kind),
+            {**_name(kind), **_if_match()},
+            f"Deletes a {kind} that nothing names any more.",
+        )
+    ticked = object_type("RunPayload", "What was begun.", {"tick": graphene.Field(told.tick()), "errors": errors})
+    fields["run"] = _field(
+        "run",
+        ticked,
+        _run,
+        {"configuration": graphene.Argument(graphene.String, required=True, description="Its name.")},
+        "Runs a configuration now; the query `run` follows it.",
+    )
+    return fields
+
+
+def _field(scope: Scope, type_: Any, resolve: Resolver, arguments: dict[str, Any], description: str) -> Any:
+    return graphene.Field(type_, args=arguments, resolver=guarded(scope, resolve), description=description)
+
+
+def _name(kind: Kind) -> dict[str, Any]:
+    return {name_field(kind): graphene.Argument(graphene.String, required=True, description="Its name.")}
+
+
+def _if_match() -> dict[str, Any]:
+    text = "The `etag` that was read; when it is another one by now, nothing is done (STALE_VERSION)."
+    return {"if_match": graphene.Argument(graphene.String, description=text)}
+
+
+def _verify(kind: Kind) -> dict[str, Any]:
+    if kind not in ("producer", "consumer"):
+        return {}
+    text = "Ask the service first whether it works with that; what it says is in `errors`."
+    return {"verify": graphene.Argument(graphene.Boolean, default_value=False, description=text)}
+
+
+def _create(kind: Kind) -> Resolver:
+    async def resolve(
+        root: Any,
+        context: Context,
+        input: JsonObject,  # noqa: A002 - GraphQL's word
+        verify: bool | None = False,
+    ) -> JsonObject:
+        return await _written(
+            kind, context, save(context.parts, context.actor, "create", kind, None, _plain(input), verify=bool(verify))
+        )
+
+    return resolve
+
+
+def _update(kind: Kind) -> Resolver:
+    async def resolve(
+        root: Any,
+        context: Context,
+        input: JsonObject,  # noqa: A002 - GraphQL's word
+        if_match: str | None = None,
+        verify: bool | None = False,
+        **arguments: str,
+    ) -> JsonObject:
+        name, expected = arguments[name_field(kind)], _revision(if_match)
+        saving = save(
+            context.parts,
+            context.actor,
+            "patch",
+            kind,
+            name,
+            _plain(input),
+            expected=expected,
+            verify=bool(verify),
+        )
+        return await _written(kind, context, saving)
+
+    return resolve
+
+
+async def _written(kind: Kind, context: Context, saving: Awaitable[Stored]) -> JsonObject:
+    try:
+        stored = await saving
+    except InputError as error:
+        return {kind: None, "errors": field_faults(error.errors)}
+    context.forget()
+    return {kind: shown(stored), "errors": []}
+
+
+def _delete(kind: Kind) -> Resolver:
+    async def resolve(root: Any, context: Context, if_match: str | None = None, **arguments: str) -> JsonObject:
+        name = arguments[name_field(kind)]
+        revision = await context.parts.services.delete(context.actor, kind, name, _revision(if_match))
+        context.forget()
+        return {"name": name, "revision": revision, "errors": []}
+
+    return resolve
+
+
+async def _run(root: Any, context: Context, configuration: str) -> JsonObject:
+    tick = await run_now(context.parts.database, context.parts.intake, configuration, context.occasion.at)
+    shown_tick = {
+        "configuration": tick.configuration,
+        "scheduled_at": rfc3339(tick.scheduled_at),
+        "trigger": tick.trigger,
+    }
+    return {"tick": shown_tick, "errors": []}
+
+
+def _revision(if_match: str | None) -> int | None:
+    if if_match is None or if_match == "*":
+        return None
+    found = _ETAG.fullmatch(if_match)
+    if found is None:
+        raise InputError(FieldError("/if_match", 'is none of ours; give back an `etag` as it was, for instance "12"'))
+    return int(found[1])
+
+
+def _plain(value: Any) -> Any:
+    """An input as plain mappings, with only the fields that were given; JSON in it stays as it is."""
+    if isinstance(value, dict):
+        return {key: _plain(part) for key, part in value.items()}
+    if isinstance(value, list):
+        return [_plain(part) for part in value]
+    return value

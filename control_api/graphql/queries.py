@@ -1,0 +1,152 @@
+"""Queries: the root fields that read. Their arguments are the query parameters of the REST lists."""
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import graphene  # type: ignore[import-untyped]  # graphene has no types
+from pydantic import AwareDatetime, TypeAdapter, ValidationError
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from control_api import records
+from control_api.graphql import told
+from control_api.graphql.context import Context, Resolver, guarded, shown
+from control_api.graphql.kinds import KindTypes, page_type
+from control_api.rest.attempts import AttemptQuery
+from control_api.rest.dead_letters import DeadLetterQuery
+from control_api.rest.page import PageQuery
+from control_api.rest.plugins import PluginQuery, plugin_items
+from control_api.rest.runs import RunQuery
+from control_api.spec import name_field
+from notifier.definition import field_errors
+from notifier.errors import FieldError, InputError
+from notifier.outcome import Kind
+from notifier.record import JsonObject
+
+_Read = Callable[[AsyncSession, records.Conditions, int, str | None], Awaitable[tuple[list[JsonObject], str | None]]]
+_MOMENT: TypeAdapter[Any] = TypeAdapter(AwareDatetime)
+
+
+def query_fields(kinds: dict[Kind, KindTypes]) -> dict[str, Any]:
+    """All of them, by name in snake_case."""
+    letter, run = told.dead_letter(), told.run()
+    fields: dict[str, Any] = {}
+    for kind, made in kinds.items():
+        fields[f"{kind}s"] = _field(
+            made.page,
+            _list(kind),
+            {**_page_arguments(), "q": _text("Whose name or title contains it.")},
+            f"{kind.capitalize()}s by name.",
+        )
+        fields[kind] = _field(
+            made.shown, _get(kind), {name_field(kind): _text("Its name.", required=True)}, f"A {kind}."
+        )
+    newest = "Newest first."
+    return {
+        **fields,
+        "attempts": _field(
+            page_type("AttemptPage", told.attempt(), newest), _history(AttemptQuery, records.attempts),
+            _arguments(AttemptQuery), "What became of messages; kept for 7 days.",
+        ),
+        "dead_letters": _field(
+            page_type("DeadLetterPage", letter, newest), _history(DeadLetterQuery, records.dead_letters),
+            _arguments(DeadLetterQuery), "What was given up; kept for 30 days.",
+        ),
+        "dead_letter": _field(letter, _dead_letter, {"id": _text("Its own id.", required=True)}, "A dead letter, whole."),
+        "runs": _field(
+            page_type("RunPage", run, newest), _history(RunQuery, records.runs),
+            _arguments(RunQuery), "What became of ticks; kept for 30 days.",
+        ),
+        "run": _field(
+            run, _run,
+            {
+                "configuration": _text("The configuration's name.", required=True),
+                "scheduled_at": _text("When it was due, in RFC 3339.", required=True),
+            },
+            "A run.",
+        ),
+        "plugins": _field(
+            graphene.List(graphene.NonNull(told.plugin())), _plugins, _arguments(PluginQuery), "What types there are.",
+        ),
+    }  # fmt: skip
+
+
+def _field(type_: Any, resolve: Resolver, arguments: dict[str, Any], description: str) -> Any:
+    return graphene.Field(type_, args=arguments, resolver=guarded("read", resolve), description=description)
+
+
+def _text(description: str, *, required: bool = False) -> Any:
+    return graphene.Argument(graphene.String, required=required, description=description)
+
+
+def _page_arguments() -> dict[str, Any]:
+    return _arguments(PageQuery)
+
+
+def _arguments(model: Any) -> dict[str, Any]:
+    """A REST list's query parameters. What each may be is checked by the same model."""
+    return {
+        name: graphene.Argument(
+            graphene.Int if field.annotation is int else graphene.String, description=field.description
+        )
+        for name, field in model.model_fields.items()
+    }
+
+
+def _checked(model: Any, arguments: dict[str, Any]) -> Any:
+    # What is null was not asked for, as a variable without value is not.
+    given = {name: value for name, value in arguments.items() if value is not None}
+    try:
+        return model.model_validate(given)
+    except ValidationError as error:
+        raise InputError(field_errors(error)) from None
+
+
+def _list(kind: Kind) -> Resolver:
+    async def resolve(root: Any, context: Context, q: str | None = None, **arguments: Any) -> JsonObject:
+        query = _checked(PageQuery, arguments)
+        async with context.turn:
+            page = await context.parts.services.list(kind, query.limit, query.cursor, q)
+        context.spend(len(page.items))
+        return {"items": [shown(stored) for stored in page.items], "next_cursor": page.next_cursor}
+
+    return resolve
+
+
+def _get(kind: Kind) -> Resolver:
+    async def resolve(root: Any, context: Context, **arguments: str) -> JsonObject:
+        context.spend(1)
+        async with context.turn:
+            return shown(await context.parts.services.get(kind, arguments[name_field(kind)]))
+
+    return resolve
+
+
+def _history(model: Any, read: _Read) -> Resolver:
+    async def resolve(root: Any, context: Context, **arguments: Any) -> JsonObject:
+        query = _checked(model, arguments)
+        async with context.turn, context.parts.database.read() as session:
+            items, next_cursor = await read(session, query.conditions(), query.limit, query.cursor)
+        context.spend(len(items))
+        return {"items": items, "next_cursor": next_cursor}
+
+    return resolve
+
+
+async def _dead_letter(root: Any, context: Context, id: str) -> JsonObject:  # noqa: A002 - the argument's word
+    context.spend(1)
+    async with context.turn, context.parts.database.read() as session:
+        return await records.dead_letter(session, id)
+
+
+async def _run(root: Any, context: Context, configuration: str, scheduled_at: str) -> JsonObject:
+    try:
+        moment = _MOMENT.validate_python(scheduled_at)
+    except ValidationError:
+        raise InputError(FieldError("/scheduled_at", "must be a time with a zone: 2026-11-23T09:00:00Z")) from None
+    context.spend(1)
+    async with context.turn, context.parts.database.read() as session:
+        return await records.run(session, configuration, moment)
+
+
+async def _plugins(root: Any, context: Context, **arguments: Any) -> list[dict[str, object]]:
+    return plugin_items(context.parts.registry, _checked(PluginQuery, arguments).kind)

@@ -1,0 +1,52 @@
+"""Schema: all of GraphQL put together, once, and checked that nothing in it is open by mistake."""
+
+from collections.abc import Mapping
+from functools import cache
+
+import graphene  # type: ignore[import-untyped]  # graphene has no types
+from graphql import GraphQLList, GraphQLNonNull, GraphQLObjectType
+from graphql.type import GraphQLSchema
+
+from control_api.actor import Scope
+from control_api.graphql.kinds import kind_types, object_type
+from control_api.graphql.mutations import mutation_fields
+from control_api.graphql.queries import query_fields
+
+
+@cache
+def build_schema() -> GraphQLSchema:
+    """The schema; the same each time. Raises RuntimeError when a root field or a relation says no scope."""
+    kinds = kind_types()
+    query = object_type("Query", "What can be read.", query_fields(kinds))
+    mutation = object_type("Mutation", "What can be changed and run.", mutation_fields(kinds))
+    schema: GraphQLSchema = graphene.Schema(query=query, mutation=mutation).graphql_schema
+    scopes_of(schema)
+    return schema
+
+
+def scopes_of(schema: GraphQLSchema) -> Mapping[str, Scope]:
+    """The scope of every root field and relation, by `Type.field`: `Query.users`, `Configuration.users`.
+
+    All other fields show what whoever asked has been given already. Raises RuntimeError for one that should say its scope.
+    """
+    kinds = {name.removesuffix("Page") for name in schema.type_map if name.endswith("Page")}
+    roots = {schema.query_type, schema.mutation_type}
+    scopes: dict[str, Scope] = {}
+    for type_ in schema.type_map.values():
+        if not isinstance(type_, GraphQLObjectType) or type_.name.startswith("__"):
+            continue
+        for name, field in type_.fields.items():
+            scope = getattr(field.resolve, "scope", None)
+            if scope is not None:
+                scopes[f"{type_.name}.{name}"] = scope
+            elif type_ in roots or (type_.name in kinds and _below(field.type) in kinds):
+                raise RuntimeError(
+                    f"{type_.name}.{name} says no scope: resolve it by control_api.graphql.context.guarded"
+                )
+    return scopes
+
+
+def _below(type_: object) -> str:
+    while isinstance(type_, GraphQLNonNull | GraphQLList):
+        type_ = type_.of_type
+    return str(type_)

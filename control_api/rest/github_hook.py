@@ -1,0 +1,119 @@
+"""`POST /hooks/github/{producer}`: what GitHub's webhooks tell. What becomes of each event is `producers.github`'s to say."""
+
+import re  # for our own constant patterns
+from typing import Any
+from urllib.parse import parse_qs
+
+import orjson
+from fastapi import APIRouter, Request, Response
+
+from control_api import idempotency
+from control_api.body import JSON, parse_large_json, read_body
+from control_api.intake import Outgoing
+from control_api.messages import read
+from control_api.parts import Parts, PartsDep
+from control_api.problems import Problem, documented
+from control_api.rest.messages import ACCEPTED
+from control_api.rest.page import json_response
+from control_api.signature import HookActor
+from notifier.errors import FieldError, InputError
+from notifier.topics import MESSAGES
+from producers.github import GitHub, read_webhook
+from producers.push import Push
+
+router = APIRouter(prefix="/hooks", tags=["hooks"])
+
+FORM = (
+    "application/x-www-form-urlencoded"  # what GitHub suggests when a webhook is made; the JSON is its field `payload`
+)
+_EVENT = "X-GitHub-Event"
+_DELIVERY = "X-GitHub-Delivery"
+_WORD = re.compile(r"[A-Za-z0-9_.-]{1,100}")
+
+
+def _header(name: str, description: str) -> dict[str, Any]:
+    return {
+        "name": name,
+        "in": "header",
+        "required": True,
+        "schema": {"type": "string", "pattern": f"^{_WORD.pattern}$"},
+        "description": description,
+    }
+
+
+@router.post(
+    "/github/{producer}",
+    status_code=202,
+    summary="Take a webhook of GitHub",
+    response_class=Response,
+    responses={
+        202: {"description": "Kafka has acknowledged all of them.", "content": {JSON: {"schema": ACCEPTED}}},
+        **documented(400, 401, 403, 404, 408, 409, 413, 415, 422),
+    },
+    openapi_extra={
+        "parameters": [
+            _header(_EVENT, "What happened, for instance `pull_request`."),
+            _header(_DELIVERY, "The delivery's id, which the message gets; the same again is one message."),
+            idempotency.PARAMETER,
+        ],
+        "requestBody": {
+            "required": True,
+            "content": {
+                JSON: {"schema": {"type": "object"}},
+                FORM: {"schema": {"type": "object", "properties": {"payload": {"type": "string"}}}},
+            },
+        },
+    },
+)
+async def post_github(producer: str, request: Request, parts: PartsDep, actor: HookActor) -> Response:
+    """A delivery of a webhook, for a producer of the type `github` or `push`, signed under its `webhook_secret`.
+
+    Pull requests that were opened, reopened, marked as ready, closed, assigned or are to be reviewed become a message for
+    each person concerned, any other event one short message for everyone, `ping` none. A producer of the type `github`
+    passes over other repositories than its own. The answer says how many messages it was.
+    """
+    media_type, body = await read_body(request, JSON, FORM)
+    event, delivery = _word(request, _EVENT), _word(request, _DELIVERY)
+    payload = await parse_large_json(_payload(body) if media_type == FORM else body)
+    if not isinstance(payload, dict):
+        raise InputError(FieldError("", "must be a JSON object, as GitHub sends it"))
+    messages = read_webhook(event, delivery, payload, await _repository(parts, producer))
+
+    async def act(occasion: idempotency.Occasion) -> Response:
+        checked = read(JSON, orjson.dumps([{"producer": producer, **message} for message in messages]), occasion)
+        await parts.intake.write(
+            [
+                Outgoing(MESSAGES, one.raw, None if one.message.receiver is None else one.message.receiver.encode())
+                for one in checked
+            ]
+        )
+        return json_response({"accepted": len(checked), "messages": [{"id": one.id} for one in checked]}, 202)
+
+    return await idempotency.once(parts, request, actor, body, act)
+
+
+def _word(request: Request, header: str) -> str:
+    value = request.headers.get(header, "")
+    if not _WORD.fullmatch(value):
+        raise Problem(400, f"{header} is missing or is not what GitHub sends: letters, digits, `_`, `.` and `-`")
+    return value
+
+
+def _payload(body: bytes) -> bytes:
+    try:
+        return parse_qs(body.decode(), strict_parsing=True, max_num_fields=10, errors="strict")["payload"][0].encode()
+    except (ValueError, KeyError):
+        raise Problem(400, f"the body is {FORM} and has no field `payload`") from None
+
+
+async def _repository(parts: Parts, producer: str) -> str | None:
+    """The repository that the producer is about; None: any. Raises UnknownName, and InputError for other types."""
+    spec = (await parts.services.get("producer", producer)).spec
+    if spec["type"] == GitHub.type:
+        repository: str = spec["parameters"]["repository"]
+        return repository
+    if spec["type"] != Push.type:
+        raise InputError(
+            FieldError("", f"the producer {producer!r} has the type {spec['type']!r}; it must be `github` or `push`")
+        )
+    return None

@@ -1,0 +1,181 @@
+"""Schedule: when a configuration is due. Pure: no clock, no database.
+
+croniter is given wall-clock times without a zone, and they are mapped to UTC here: with aware times croniter 5.0.1, the newest
+that mode-streaming allows, is wrong after clock changes (Berlin, `0 9 * * *` on 2027-03-28 came out twice).
+
+Clocks change, and the rule is:
+
+* A schedule that names its hours (the hour field has neither `*` nor a step): a time that does not exist is due at the end of
+  the gap, once whatever number of times lie in it; a time that comes twice is due the first time only.
+* One whose hour field has `*` or a step follows real time: it is due at each moment whose wall-clock time fits, so in both
+  occurrences of a repeated hour, and never at times that do not exist.
+"""
+
+import re  # for our own constant patterns; never for a person's
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from zoneinfo import ZoneInfo
+
+from cron_descriptor import FormatError, Options, get_description  # type: ignore[import-untyped]  # it has no types
+from croniter import croniter
+
+NICKNAMES = {
+    "@hourly": "0 * * * *",
+    "@daily": "0 0 * * *",
+    "@midnight": "0 0 * * *",
+    "@weekly": "0 0 * * 0",
+    "@monthly": "0 0 1 * *",
+    "@yearly": "0 0 1 1 *",
+    "@annually": "0 0 1 1 *",
+}
+_SECOND = timedelta(seconds=1)
+_STEP = timedelta(days=1)  # no zone has changed its offset twice within a day
+_FIRST_WINDOW = timedelta(minutes=1)
+_ALONE = re.compile(r"(?<![\w-])(\w+)-\1(?:/\d+)?(?![\w-])", re.IGNORECASE)
+_NTH = re.compile(r"#|l", re.IGNORECASE)
+
+
+class Schedule:
+    """A cron expression on the clock of a zone. Due times are whole seconds, in UTC. The expression must be a checked one."""
+
+    def __init__(self, cron: str, timezone: str = "UTC") -> None:
+        """`cron`: five fields, or six with seconds first, or a nickname; `timezone`: an IANA name."""
+        self.cron = cron
+        self.timezone = timezone
+        self._zone = ZoneInfo(timezone)
+        # croniter reads 5-5 as every value; everybody else reads it as 5.
+        fields = _ALONE.sub(r"\1", NICKNAMES.get(cron, cron)).split()
+        seconds = fields[:-5]
+        minute, hour, day, month, weekday = fields[-5:]
+        # croniter applies "the first Monday" to the day of the month as well where both are given; each alone is right.
+        split = bool(_NTH.search(weekday)) and day not in ("*", "?")
+        either = ((day, "*"), ("*", weekday)) if split else ((day, weekday),)
+        start = datetime(2026, 1, 1)  # noqa: DTZ001 - a wall-clock time; each question sets its own
+        self._crons = [
+            croniter(" ".join([*seconds, minute, hour, one, month, other]), start, second_at_beginning=bool(seconds))
+            for one, other in either
+        ]
+        self._fields = [*seconds, minute, hour, day, month, weekday]
+        self.names_hours = not any(sign in hour for sign in "*/?")
+
+    def __repr__(self) -> str:
+        return f"Schedule({self.cron!r}, {self.timezone!r})"
+
+    def next_due(self, after: datetime) -> datetime:
+        """The first due time that is later than `after`, which has a zone."""
+        after = after.astimezone(UTC)
+        return self._next_named(after) if self.names_hours else self._next_real(after)
+
+    def between(self, start: datetime, end: datetime) -> Iterator[datetime]:
+        """The due times later than `start` and not later than `end`, in order."""
+        due = self.next_due(start)
+        while due <= end:
+            yield due
+            due = self.next_due(due)
+
+    def latest(self, start: datetime, end: datetime, count: int) -> list[datetime]:
+        """The last `count` of the due times in (start, end], in order; quick however long that is."""
+        window = _FIRST_WINDOW
+        while True:
+            begin = max(start, end - window)
+            found = list(self.between(begin, end))
+            if len(found) >= count or begin == start:
+                return found[-count:] if count else []
+            window *= 2
+
+    def in_words(self) -> str:
+        """What it says, for people: `At 09:00, Monday through Friday (Europe/Berlin)`; the expression, where no words fit."""
+        options = Options()
+        options.use_24hour_time_format = True
+        options.locale_code = "en_US"
+        try:
+            text = str(get_description(" ".join(self._fields), options))
+        except FormatError:
+            text = self.cron
+        return f"{text} ({self.timezone})"
+
+    def _next_named(self, after: datetime) -> datetime:
+        wall = after.astimezone(self._zone)
+        # In the second of two equal hours all times up to its end are over; asking for each would take long.
+        cursor = self._end_of_repeat(wall) if wall.fold else wall.replace(tzinfo=None, microsecond=0)
+        while True:
+            cursor = self._next_wall(cursor)
+            due = self._moment(cursor)
+            if due > after:
+                return due
+
+    def _next_real(self, after: datetime) -> datetime:
+        cursor = after.replace(microsecond=0)
+        while True:
+            offset = self._offset(cursor)
+            due = (self._next_wall((cursor + offset).replace(tzinfo=None)) - offset).replace(tzinfo=UTC)
+            change = self._change(cursor, due)
+            if change is None:
+                return due
+            # The clock changes before that. The new wall-clock time begins at `change`, which may be due itself.
+            new = self._offset(change)
+            due = (self._next_wall((change + new - _SECOND).replace(tzinfo=None)) - new).replace(tzinfo=UTC)
+            if self._change(change, due) is None:
+                return due
+            cursor = change
+
+    def _next_wall(self, wall: datetime) -> datetime:
+        found: list[datetime] = []
+        for cron in self._crons:
+            cron.set_current(wall, force=True)
+            found.append(cron.get_next(datetime))
+        return min(found)
+
+    def _moment(self, wall: datetime) -> datetime:
+        """The moment of a wall-clock time: the first of two, and the end of the gap where there is none."""
+        moment = wall.replace(tzinfo=self._zone).astimezone(UTC)
+        if moment.astimezone(self._zone).replace(tzinfo=None) == wall:
+            return moment
+        # In a gap the first reading counts with the offset before it, so it lies behind the change by what is missing.
+        before = wall.replace(tzinfo=self._zone, fold=0).utcoffset()
+        after = wall.replace(tzinfo=self._zone, fold=1).utcoffset()
+        assert before is not None
+        assert after is not None
+        change = self._change(moment - (after - before) - _SECOND, moment)
+        return moment if change is None else change
+
+    def _end_of_repeat(self, wall: datetime) -> datetime:
+        """The last second of the repeated time that `wall` lies in."""
+        low = wall.replace(tzinfo=None, microsecond=0)
+        high = low + _STEP
+        while high - low > _SECOND:
+            middle = (low + (high - low) / 2).replace(microsecond=0)
+            if self._comes_twice(middle):
+                low = middle
+            else:
+                high = middle
+        return low
+
+    def _comes_twice(self, wall: datetime) -> bool:
+        first = wall.replace(tzinfo=self._zone, fold=0).utcoffset()
+        second = wall.replace(tzinfo=self._zone, fold=1).utcoffset()
+        assert first is not None
+        assert second is not None
+        return first > second
+
+    def _change(self, start: datetime, end: datetime) -> datetime | None:
+        """The first second after `start` and not after `end` at which the offset is another than before."""
+        offset = self._offset(start)
+        low = start
+        while low < end:
+            high = min(low + _STEP, end)
+            if self._offset(high) != offset:
+                while high - low > _SECOND:
+                    middle = (low + (high - low) / 2).replace(microsecond=0)
+                    if self._offset(middle) == offset:
+                        low = middle
+                    else:
+                        high = middle
+                return high
+            low = high
+        return None
+
+    def _offset(self, moment: datetime) -> timedelta:
+        offset = moment.astimezone(self._zone).utcoffset()
+        assert offset is not None
+        return offset
