@@ -40,7 +40,7 @@ from notifier.topics import MESSAGES
 logger = logging.getLogger(__name__)
 
 # Where Faust's services log that they start and stop; otherwise they would in our modules' names.
-SERVICES = logging.getLogger("mode.services")
+SERVICES = logging.getLogger("mode.notifier")  # not one that mode marks as its own, and replaces
 
 BATCH_RECORDS = 500  # of one event at most
 FETCH_BYTES = 16 * 1024 * 1024  # of one fetch of all partitions; what bounds memory

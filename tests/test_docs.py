@@ -51,3 +51,13 @@ def test_links_between_the_pages_lead_somewhere() -> None:
     for page in [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *DOCS.glob("*.md")]:
         for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text()):
             assert (page.parent / target).exists(), f"{page.name} links to {target}"
+
+
+def test_each_row_of_the_predecessor_has_its_place() -> None:
+    rows = re.findall(r"S-(\d+)", (DOCS / "predecessor.md").read_text())
+    assert sorted(map(int, rows)) == list(range(1, 92))
+
+
+def test_each_page_is_in_the_navigation() -> None:
+    navigation = (ROOT / "mkdocs.yml").read_text()
+    assert [page.name for page in DOCS.glob("*.md") if page.name not in navigation] == []

@@ -18,10 +18,9 @@ from tests.roles import environment, start_role
 README = Path(__file__).parent.parent / "README.md"
 
 
-def _tour() -> str:
-    found = re.search(r"<!-- tested: tests/test_readme\.py -->\n```sh\n(.*?)```", README.read_text(), re.DOTALL)
-    assert found is not None
-    return found[1]
+def _typed() -> list[str]:
+    """The blocks of commands that the README says are tested: the tour, and one more request."""
+    return re.findall(r"<!-- tested: tests/test_readme\.py -->\n```sh\n(.*?)```", README.read_text(), re.DOTALL)
 
 
 @pytest.mark.skipif(shutil.which("curl") is None, reason="the README's tour calls curl")
@@ -34,8 +33,9 @@ async def test_the_tour_of_the_readme_works_as_written(
     for name in ("NOTIFIER_KAFKA", "NOTIFIER_SECRET_KEY", "NOTIFIER_TOPIC_PREFIX"):
         del env[name]
     env["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{env['PATH']}"
-    tour = (
-        _tour().replace("/tmp/notifier-inbox", str(inbox)).replace("127.0.0.1:8000", f"127.0.0.1:{settings.http_port}")
+    tour, request = (
+        block.replace("/tmp/notifier-inbox", str(inbox)).replace("127.0.0.1:8000", f"127.0.0.1:{settings.http_port}")
+        for block in _typed()
     )
     before, cat, after = tour.rpartition(
         "cat /"
@@ -43,9 +43,10 @@ async def test_the_tour_of_the_readme_works_as_written(
     up = await start_role(settings, "up", env=env)
     try:
         await wait_until(lambda: "Notifier is up" in up.output(), 90, up.output)
-        typed = await _type(f"set -eu\n{before}", settings.data_dir, env)
+        typed = await _type(f"set -eu\n{before}\n{request}", settings.data_dir, env)
         assert '"accepted":1' in typed, typed
         assert '"next_cursor"' in typed, typed
+        assert '"users":[{"username":"alice"}]' in typed.replace(" ", ""), typed
         arrived = inbox / "messages.jsonl"
         await wait_until(arrived.exists, 30, up.output)
         shown = await _type(cat + after, settings.data_dir, env)
