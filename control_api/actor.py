@@ -1,6 +1,5 @@
 """Actor: who asks the control API for something, and what they may do."""
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -38,12 +37,6 @@ class Actor:
         """Raises Forbidden unless the scope is the actor's. `what` begins the sentence: "creating a script"."""
         if not self.may(scope):
             raise Forbidden(scope, what)
-
-
-def expand(scopes: Iterable[Scope]) -> frozenset[Scope]:
-    """All scopes that these stand for."""
-    given = frozenset(scopes)
-    return frozenset(SCOPES) if "admin" in given else given
 
 
 COMMAND_LINE = Actor("cli", frozenset(SCOPES))  # whoever can run `notifier` here can read the database anyway

@@ -8,17 +8,14 @@ with the service's words, the definition's secrets masked in them. Scripts do no
 
 import asyncio
 import logging
-from collections.abc import Iterable, Iterator
 from typing import Any, Literal
-
-from pydantic import SecretStr
 
 from control_api.actor import Actor
 from control_api.parts import Parts
 from control_api.services import Draft, Stored
 from notifier.errors import Conflict, DeliveryError, FieldError, InputError, NotifierError, StaleVersion, UnknownName
 from notifier.outcome import Kind
-from notifier.plugin import Consumer, Context, Plugin, Producer
+from notifier.plugin import Consumer, Context, Plugin, Producer, secrets_in
 from notifier.sandbox import Level, Sandbox
 from notifier.script import Script
 
@@ -135,25 +132,12 @@ def _faults(error: Exception, plugin: Plugin[Any]) -> list[FieldError]:
 def _pointer(error: Exception, plugin: Plugin[Any]) -> str:
     """What a service does not accept is the secret, where there is just one; what else it may mean is not known."""
     if isinstance(error, DeliveryError) and error.reason == "unauthorized":
-        given = [name for name, value in plugin.parameters.__dict__.items() if any(_secrets([value]))]
+        given = [name for name, value in plugin.parameters.__dict__.items() if any(secrets_in([value]))]
         if len(given) == 1:
             return f"{_BELOW}/{given[0]}"
     return _BELOW
 
 
 def _one_line(text: str, plugin: Plugin[Any]) -> str:
-    for secret in sorted(_secrets(plugin.parameters.__dict__.values()), key=len, reverse=True):
-        text = text.replace(secret, "***")
-    text = " ".join(text.split())
+    text = " ".join(plugin.mask(text).split())
     return text if len(text) <= MAX_CHARACTERS else text[: MAX_CHARACTERS - 1] + "…"
-
-
-def _secrets(values: Iterable[Any]) -> Iterator[str]:
-    for value in values:
-        if isinstance(value, SecretStr):
-            if secret := value.get_secret_value():
-                yield secret
-        elif isinstance(value, dict):
-            yield from _secrets(value.values())
-        elif isinstance(value, list | tuple):
-            yield from _secrets(value)

@@ -6,7 +6,7 @@ definition stays as it is, and are shared by concurrent calls. Secrets are `Secr
 are stored or published and opened only where the plugin runs.
 """
 
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cache
@@ -109,6 +109,18 @@ class Context:
     text: Callable[[Delivery], Awaitable[str | None]] = _default_text
 
 
+def secrets_in(values: Iterable[Any]) -> Iterator[str]:
+    """The secrets among some values, also within lists and mappings."""
+    for value in values:
+        if isinstance(value, SecretStr):
+            if secret := value.get_secret_value():
+                yield secret
+        elif isinstance(value, dict):
+            yield from secrets_in(value.values())
+        elif isinstance(value, list | tuple):
+            yield from secrets_in(value)
+
+
 class Plugin(Generic[P]):
     """What producers, filters and consumers have in common. Derive from those, not from this."""
 
@@ -123,6 +135,12 @@ class Plugin(Generic[P]):
     def describe(cls) -> str:
         """What the type does: the first paragraph of its docstring."""
         return (getdoc(cls) or "").split("\n\n")[0].replace("\n", " ")
+
+    def mask(self, text: str) -> str:
+        """The text with every secret of the parameters replaced by `***`: for whatever a plugin says or raises."""
+        for secret in sorted(secrets_in(self.parameters.__dict__.values()), key=len, reverse=True):
+            text = text.replace(secret, "***")
+        return text
 
     async def close(self) -> None:
         """Called once when the definition changes or the process stops: give back connections and the like."""

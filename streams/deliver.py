@@ -24,6 +24,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AsyncExitStack, contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from traceback import format_exception
 from typing import Any
 
 import msgspec
@@ -490,11 +491,13 @@ class DeliveryWorker:
                 result = Result(outcome="unknown", reason="timeout", detail=text)
             else:
                 result = result_of(error)
+                # What a service or a library says may quote the address or the header that held a secret.
+                result = replace(result, detail=None if result.detail is None else instance.mask(result.detail))
                 if not isinstance(error, NotifierError):
                     logger.warning(
-                        "The consumer %s raised what it should not.",
+                        "The consumer %s raised what it should not: %s",
                         context.name,
-                        exc_info=error,
+                        instance.mask("".join(format_exception(error))),
                         extra={"action": "deliver", "consumer": context.name},
                     )
                 if isinstance(error, Permanent):

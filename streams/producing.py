@@ -12,8 +12,6 @@ from contextlib import contextmanager
 from traceback import format_exception
 from typing import Any
 
-from pydantic import SecretStr
-
 from notifier.catalog import Catalog
 from notifier.errors import NotifierError, ScriptFailed
 from notifier.plugin import Context, Producer
@@ -57,7 +55,7 @@ class Producing:
                 logger.warning(
                     "The producer %s raised:\n%s",
                     name,
-                    _masked("".join(format_exception(error)), plugin),
+                    plugin.mask("".join(format_exception(error))),
                     extra={"action": "produce"},
                 )
                 return [], _one_line(error, plugin)
@@ -107,22 +105,5 @@ def _one_line(error: Exception, plugin: Producer[Any]) -> str:
         text = f"{type(error).__name__}: {error}"
     elif isinstance(error, ScriptFailed) and error.stderr.strip() and error.stderr.strip() not in text:
         text = f"{text}; standard error: {error.stderr.strip()[-MAX_ERROR_CHARACTERS // 2 :]}"
-    text = " ".join(_masked(text, plugin).split())
+    text = " ".join(plugin.mask(text).split())
     return text if len(text) <= MAX_ERROR_CHARACTERS else text[: MAX_ERROR_CHARACTERS - 1] + "…"
-
-
-def _masked(text: str, plugin: Producer[Any]) -> str:
-    for secret in _secrets(plugin.parameters.__dict__.values()):
-        text = text.replace(secret, "***")
-    return text
-
-
-def _secrets(values: Iterable[Any]) -> Iterator[str]:
-    for value in values:
-        if isinstance(value, SecretStr):
-            if secret := value.get_secret_value():
-                yield secret
-        elif isinstance(value, dict):
-            yield from _secrets(value.values())
-        elif isinstance(value, list | tuple):
-            yield from _secrets(value)

@@ -1220,3 +1220,16 @@ def test_settings_show_no_secret(environment: pytest.MonkeyPatch) -> None:
 def test_every_setting_is_described() -> None:
     assert all(field.description for field in Settings.model_fields.values())
     assert variable("http_port") == "NOTIFIER_HTTP_PORT"
+
+
+def test_a_plugin_masks_every_secret_of_its_parameters_the_longest_first() -> None:
+    class Keys(ConsumerParameters):
+        token: SecretStr
+        urls: list[SecretStr]
+
+    class Sender(ConsumerPlugin[Keys]):
+        type = "sender"
+        Parameters = Keys
+
+    sender = Sender(Keys(token=SecretStr("abc"), urls=[SecretStr("https://abcdef"), SecretStr("")]))
+    assert sender.mask("GET https://abcdef failed; abc is no good") == "GET *** failed; *** is no good"

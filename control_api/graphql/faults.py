@@ -85,4 +85,4 @@ def _cause(error: GraphQLError) -> Exception:
     cause: Any = error
     while isinstance(cause, GraphQLError) and cause.original_error is not None:
         cause = cause.original_error
-    return cause  # type: ignore[no-any-return]
+    return cause  # type: ignore[no-any-return]  # graphql-core does not say what it is
