@@ -1,11 +1,13 @@
 """Keywords: drop, or keep, messages in whose content one of some texts occurs. The title is not searched."""
 
+from collections.abc import Callable
 from typing import TypeVar
 
 from pydantic import Field
 
 from filters.texts import Texts
 from filters.wording import listed, quoted
+from notifier.message import Message
 from notifier.plugin import Candidate, Filter, FilterParameters
 
 _IGNORE_CASE = "Take upper and lower case for the same."
@@ -50,6 +52,29 @@ class _Keywords(Filter[K]):
             content = content.casefold()
         return next((self.given[i] for i, keyword in enumerate(self.keywords) if keyword in content), None)
 
+    def occurs(self) -> Callable[[Message], bool]:
+        """Whether one of the keywords occurs, as a function that does no more than it must."""
+        keywords = self.keywords
+        if self.ignore_case:
+
+            def in_any_case(message: Message) -> bool:
+                content = message.content.casefold()
+                return any(keyword in content for keyword in keywords)
+
+            return in_any_case
+        if len(keywords) == 1:
+            (only,) = keywords
+            return lambda message: only in message.content
+
+        def as_written(message: Message) -> bool:
+            content = message.content
+            for keyword in keywords:  # noqa: SIM110 - `any` with a generator takes twice as long
+                if keyword in content:
+                    return True
+            return False
+
+        return as_written
+
     def finding(self, candidate: Candidate) -> str:
         found = self.found(candidate.message.content)
         if found is None:
@@ -76,6 +101,10 @@ class SkipKeywords(_Keywords[SkipKeywordsParameters]):
     def accepts(self, candidate: Candidate) -> bool:
         return self.found(candidate.message.content) is None
 
+    def test(self) -> Callable[[Message], bool]:
+        occurs = self.occurs()
+        return lambda message: not occurs(message)
+
     def clause(self) -> str:
         return f"the content contains none of {listed(self.given)}{self._case}"
 
@@ -94,6 +123,9 @@ class KeepKeywords(_Keywords[KeepKeywordsParameters]):
 
     def accepts(self, candidate: Candidate) -> bool:
         return self.found(candidate.message.content) is not None
+
+    def test(self) -> Callable[[Message], bool]:
+        return self.occurs()
 
     def clause(self) -> str:
         return f"the content contains {listed(self.given)}{self._case}"

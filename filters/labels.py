@@ -6,7 +6,7 @@ commas between them, and braces around them. A label that is missing equals the 
 match the whole value, both as in Alertmanager.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
@@ -15,7 +15,8 @@ from pydantic import AfterValidator, Field, StringConstraints
 from filters.pattern import Pattern
 from filters.texts import a_list_of
 from filters.wording import quoted
-from notifier.plugin import Candidate, Filter, FilterParameters
+from notifier.message import Message
+from notifier.plugin import Candidate, Filter, FilterParameters, Lookup
 
 Operator = Literal["=", "!=", "=~", "!~"]
 _OPERATORS: tuple[Operator, ...] = ("=~", "!~", "!=", "=")  # the longer ones first
@@ -181,6 +182,16 @@ class Labels(Filter[LabelsParameters]):
     def accepts(self, candidate: Candidate) -> bool:
         labels = candidate.message.labels
         return all(matcher.matches(labels) for matcher in self.matchers)
+
+    def lookup(self, users: frozenset[str]) -> Lookup | None:
+        if len(self.matchers) != 1 or self.matchers[0].operator != "=":
+            return None
+        (matcher,) = self.matchers
+        return Lookup(field=f"labels.{matcher.name}", values=frozenset([matcher.value]))
+
+    def test(self) -> Callable[[Message], bool]:
+        matchers = self.matchers
+        return lambda message: all(matcher.matches(message.labels) for matcher in matchers)
 
     def clause(self) -> str:
         return f"the labels match {', '.join(map(str, self.matchers))}"

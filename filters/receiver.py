@@ -1,13 +1,15 @@
 """Receiver: drop messages for people who are not in the configuration, or who do not work at the moment."""
 
+from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field
 
 from notifier.outcome import Reason
-from notifier.plugin import Candidate, Filter, FilterParameters
+from notifier.plugin import Candidate, Filter, FilterParameters, Lookup
 from notifier.user import User
 
+_ALWAYS = datetime.max.replace(tzinfo=UTC)
 _EVERYONE = "the message is for everyone, not for one person"
 
 
@@ -23,6 +25,9 @@ class ReceiverExists(Filter[ReceiverExistsParameters]):
 
     def accepts(self, candidate: Candidate) -> bool:
         return candidate.receiver is None or candidate.receiver.username in candidate.users
+
+    def lookup(self, users: frozenset[str]) -> Lookup:
+        return Lookup(field="receiver", values=users | {None})
 
     def clause(self) -> str:
         return "the receiver is among the configuration's users"
@@ -61,6 +66,12 @@ class ReceiverWorking(Filter[ReceiverWorkingParameters]):
 
     def accepts(self, candidate: Candidate) -> bool:
         return candidate.receiver is None or candidate.receiver.works_at(candidate.at)
+
+    def holds_until(self, candidate: Candidate) -> datetime:
+        receiver = candidate.receiver
+        if receiver is None or receiver.on_leave or receiver.working_time is None:
+            return _ALWAYS
+        return receiver.working_time.holds_until(candidate.at)
 
     def reason_for(self, candidate: Candidate) -> Reason:
         """`on_leave`, `outside_hours`, or `filtered` where the filter is negated and drops who does work."""

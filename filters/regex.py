@@ -62,6 +62,10 @@ class Regex(Filter[RegexParameters]):
     def accepts(self, candidate: Candidate) -> bool:
         return self.pattern.occurs_in(self.text(candidate.message))
 
+    def test(self) -> Callable[[Message], bool]:
+        occurs_in, text = self.pattern.occurs_in, self.text
+        return lambda message: occurs_in(text(message))
+
     def clause(self) -> str:
         return f"{self._what} matches {quoted(self.parameters.pattern)}"
 

@@ -4,7 +4,7 @@ from pydantic import Field
 
 from filters.texts import Texts
 from filters.wording import listed, quoted
-from notifier.plugin import Candidate, Filter, FilterParameters
+from notifier.plugin import Candidate, Filter, FilterParameters, Lookup
 
 
 class SenderParameters(FilterParameters):
@@ -35,6 +35,9 @@ class Sender(Filter[SenderParameters]):
         return (given is not None and given.casefold() in self.names) or (
             user is not None and user.username.casefold() in self.names
         )
+
+    def lookup(self, users: frozenset[str]) -> Lookup:
+        return Lookup(field="sender", values=frozenset(self.names))
 
     def clause(self) -> str:
         return f"the sender is {listed(self.parameters.senders)}"

@@ -3,7 +3,7 @@
 from pydantic import Field
 
 from notifier.outcome import SEVERITIES, Severity
-from notifier.plugin import Candidate, Filter, FilterParameters
+from notifier.plugin import Candidate, Filter, FilterParameters, Lookup
 
 DEFAULT: Severity = "info"  # what a message without severity counts as
 
@@ -30,6 +30,10 @@ class SeverityFilter(Filter[SeverityParameters]):
 
     def accepts(self, candidate: Candidate) -> bool:
         return (candidate.message.severity or DEFAULT) in self.accepted
+
+    def lookup(self, users: frozenset[str]) -> Lookup:
+        values: frozenset[str | None] = self.accepted
+        return Lookup(field="severity", values=values | {None} if DEFAULT in self.accepted else values)
 
     def clause(self) -> str:
         return f"the severity is at least {self.parameters.at_least}"

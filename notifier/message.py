@@ -15,7 +15,7 @@ MAX_BYTES = (
 _Name = Annotated[str, msgspec.Meta(min_length=1, max_length=512)]
 
 
-class Message(Record, frozen=True, kw_only=True):
+class Message(Record, frozen=True, kw_only=True, gc=False):  # it can hold no cycles
     """What a producer says, as it lies on `messages`, keyed by receiver.
 
     `{"producer": "ci", "receiver": "alice", "content": "build failed", "severity": "error", "labels": {"team": "infra"}}`

@@ -104,6 +104,10 @@ class Settings(BaseSettings):
     kafka_key_file: Path | None = Field(None, description="PEM file of the key of Notifier's own certificate.")
     kafka_replication: int = Field(1, ge=1, le=9, description="Replicas of the topics that Notifier creates.")
 
+    kafka_compression: Literal["none", "gzip", "snappy", "lz4", "zstd"] = Field(
+        "none", description="How the router compresses the deliveries it writes: less disk and network, more CPU."
+    )
+
     # secrets
     secret_key: SecretStr | None = Field(
         None,

@@ -1,7 +1,7 @@
 """Working time: when a person may be told something. Wall-clock windows in the person's own zone."""
 
 from dataclasses import dataclass
-from datetime import datetime, time
+from datetime import UTC, datetime, time, timedelta
 from typing import Literal
 from zoneinfo import ZoneInfo
 
@@ -38,6 +38,24 @@ class WorkingTime:
             return today in self.days and self.start <= clock < self.end
         yesterday = DAYS[local.weekday() - 1]
         return (today in self.days and clock >= self.start) or (yesterday in self.days and clock < self.end)
+
+    def holds_until(self, at: datetime) -> datetime:
+        """A moment up to which `contains` answers as it does at `at`; often the next start or end, never later than that.
+
+        At most a quarter of an hour ahead: clocks are put forward and back only at such moments, and may leave out or repeat
+        what the window names.
+        """
+        local = self.local(at).replace(tzinfo=None)
+        moment = at.astimezone(UTC)
+        ahead = timedelta(minutes=15) - timedelta(
+            minutes=moment.minute % 15, seconds=moment.second, microseconds=moment.microsecond
+        )
+        for edge in (self.start, self.end):
+            until = datetime.combine(local, edge) - local
+            if timedelta() < until < ahead:
+                ahead = until
+        midnight = datetime.combine(local.date() + timedelta(days=1), time()) - local
+        return moment + min(ahead, midnight)
 
     def __str__(self) -> str:
         """`09:00 to 18:00 on mon, tue, wed, thu, fri, Europe/Moscow`."""

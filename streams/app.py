@@ -12,12 +12,12 @@ import asyncio
 import logging
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from time import monotonic
 from typing import Any, Literal, Protocol
 
 import faust
-from aiokafka import ConsumerRecord
 from faust.app.base import BootStrategy
 from faust.types.transports import TransportT
 
@@ -27,11 +27,12 @@ from notifier.kafka import ensure_topics
 from notifier.registry import Registry
 from notifier.settings import Settings, load_settings
 from notifier.topics import MESSAGES, TICKS, TOPICS, Topic
+from streams.batch import Batch
 from streams.definitions import Definitions
 from streams.health import Progress
 from streams.registry import load_registry
 from streams.route import Router
-from streams.transport import SERVICES, BatchTransport, broker_urls
+from streams.transport import OPEN_BATCHES, SERVICES, BatchTransport, broker_urls
 
 logger = logging.getLogger(__name__)
 
@@ -55,8 +56,11 @@ class Work(Protocol):
     async def start(self) -> None:
         """Makes it ready; called once, before any records."""
 
-    async def accept(self, records: Sequence[ConsumerRecord]) -> None:
-        """Does what the records of one partition ask for; when it returns, they are committed."""
+    async def accept(self, batch: Batch, finished: Callable[[], None]) -> None:
+        """Does what the records of one partition ask for; when it returns, the next batch may come.
+
+        `finished` is called when nothing is left to do for this one; only then is it committed.
+        """
 
     async def stop(self) -> None:
         """Ends it; called once, after the last batch."""
@@ -70,7 +74,7 @@ class _Routing:
     def __init__(self, settings: Settings, definitions: Definitions) -> None:
         self._router = Router(settings, definitions)
         self.start = self._router.start
-        self.accept = self._router.route_batch
+        self.accept = self._router.accept
         self.stop = self._router.stop
 
 
@@ -92,8 +96,9 @@ class _Running:
         await self._definitions.load()
         await self._runner.start()
 
-    async def accept(self, records: Sequence[ConsumerRecord]) -> None:
-        await self._runner.accept(list(records))
+    async def accept(self, batch: Batch, finished: Callable[[], None]) -> None:
+        await self._runner.accept(batch.consumer_records())
+        finished()
 
     async def stop(self) -> None:
         await self._runner.stop()
@@ -127,7 +132,7 @@ class StreamApp(faust.App):
             table_standby_replicas=0,  # with it Faust uses aiokafka's assignor in place of its own
             processing_guarantee="at_least_once",
             stream_wait_empty=True,
-            stream_buffer_maxsize=16,
+            stream_buffer_maxsize=2 * OPEN_BATCHES,
             consumer_auto_offset_reset="earliest",
             broker_session_timeout=10.0,
             broker_heartbeat_interval=1.0,
@@ -153,18 +158,24 @@ class StreamApp(faust.App):
         """Nothing: no tables, so no folder for them."""
 
     async def _process(self, batches: Any) -> None:
-        async for records in batches:
+        # `noack`: a batch is acknowledged when the work says so, which may be after the next one has begun.
+        async for event in batches.noack().events():
             while True:
                 try:
-                    await self._work.accept(records)
+                    await self._work.accept(event.value, partial(self._finish, event))
                     break
                 except Exception:  # Faust would drop the batch and acknowledge it
                     logger.exception(
                         "A batch of %s records failed and is tried again.",
-                        len(records),
+                        len(event.value),
                         extra={"action": self.role},
                     )
                     await asyncio.sleep(RETRY_S)
+
+    def _finish(self, event: Any) -> None:
+        message = event.message
+        if event.ack():
+            self.sensors.on_message_out(message.tp, message.offset, message)
 
     async def on_start(self) -> None:
         """Has topics and definitions before the Kafka consumer joins its group."""

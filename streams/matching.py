@@ -1,141 +1,476 @@
-"""Matching: which configurations consider a message, for whom it passes their filters, and who dropped it for whom.
+"""Matching: the compiled form of all configurations. It decides as `filters.decision` does, at a cost that does not grow with
+their number.
 
-This is the seam behind which the way to find out may change: a Matcher is made of one catalog and then only asked. The one
-here asks the plain interpreter (`filters.chain`) of every configuration that names the producer. What becomes of the answer
-(deliveries, attempts, dead letters) is `streams.route`'s.
+    message ─► path (found once for all messages that agree in what is looked up) ─► routes that remain ─► steps of each
+
+What filters look up (`Filter.lookup`) is in the index (`streams.index`). A **path** is what the index says for one producer,
+one receiver and one value of every field that is looked up; it is kept, so the index is asked once for all such messages. The
+filters that cannot be looked up are the **steps** of a route, asked in the configuration's order, of the routes that remain.
+
+Looked up are only filters that drop with the reason `filtered`, and only in front of the first one that has other reasons, so
+that what is recorded is what the chain would have said. Which of several filters that drop is named may differ.
+
+A change compiles what it changed and nothing else; paths are found again when they are needed.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import logging
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
+from typing import Any
 
-from filters.chain import Chain
+from filters.chain import ask, reason_of
+from filters.decision import missing
 from notifier.catalog import Catalog, Configuration
 from notifier.identity import Ambiguous
 from notifier.message import Message
 from notifier.outcome import Reason
-from notifier.plugin import Candidate
+from notifier.plugin import Candidate, Filter, Lookup, Producer
 from notifier.user import User
+from streams.index import NOTHING_NAMED, Field, Index, Value, slots_of
+
+logger = logging.getLogger(__name__)
+
+MAX_PATHS = 50_000  # that are kept; about 600 bytes each
+MAX_SENDERS = 20_000  # whose users are remembered, for each producer
+_BURY = 2_000  # forgotten paths that are freed at a time, so that freeing many stops nobody
+LABELS = "labels."
+
+Test = Callable[[Message], bool]
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Drop:
-    """One recipient for whom a message goes no further in a configuration."""
+class Step:
+    """A filter that is asked, compiled as far as it says how; one for all routes that use the filter."""
 
-    recipient: str | None  # username; none: the message is for everyone and the configuration has no users
-    filter: str | None  # name of the filter; none: it was no filter's doing
-    reason: Reason
+    __slots__ = ("_states", "_timed", "filter", "name", "reason", "test")
+
+    def __init__(self, name: str, filter_: Filter[Any]) -> None:
+        self.name = name
+        self.filter = filter_
+        self.test = _test_of(name, filter_)  # whether it passes, where the message alone decides; may raise
+        # Why it drops, where that is always the same; None: it has to be asked.
+        self.reason: Reason | None = filter_.reason if type(filter_).reason_for is Filter.reason_for else None
+        self._timed = True  # until it says otherwise
+        # By username, where receiver and time alone decide: the user, why it drops (None: it passes), and until when.
+        self._states: dict[str | None, tuple[User | None, Reason | None, datetime]] = {}
+
+    def drops(
+        self, message: Message, users: frozenset[str], at: datetime, sender: User | None, receiver: User | None
+    ) -> Reason | None:
+        """Why it drops a message for one receiver; None where it passes. Does not raise."""
+        name = None if receiver is None else receiver.username
+        state = self._states.get(name)
+        if state is not None and state[0] is receiver and at < state[2]:
+            return state[1]
+        candidate = Candidate(message=message, users=users, at=at, sender=sender, receiver=receiver)
+        reason = None if ask(self.name, self.filter, candidate) else reason_of(self.name, self.filter, candidate)
+        if self._timed:
+            try:
+                until = self.filter.holds_until(candidate)
+            except Exception:
+                logger.exception(
+                    "The filter %s does not say how long it holds and is asked every time.",
+                    self.name,
+                    extra={"action": "filter", "filter": self.name},
+                )
+                until = None
+            if until is None:
+                self._timed = False
+            else:
+                self._states[name] = receiver, reason, until
+        return reason
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Judgement:
-    """What one configuration decides about a message."""
+class Route:
+    """A configuration that is enabled, compiled."""
 
-    configuration: Configuration
-    passed: Sequence[User | None]  # for whom it goes on; None: for everyone in a configuration without users
-    dropped: Sequence[Drop] = ()
+    __slots__ = ("asked", "asked_of_all", "chain", "configuration", "gone", "hits", "hits_of_all", "lookups", "slot")
+
+    def __init__(self, configuration: Configuration, chain: Sequence[Step]) -> None:
+        self.configuration = configuration
+        self.slot = -1
+        self.chain = tuple(chain)  # all its filters
+        looked_up = _lookups(configuration, chain)
+        self.lookups = tuple((step, lookup) for step, lookup in looked_up.items())
+        self.asked = tuple(step for step in chain if step not in looked_up)
+        # Of a message without receiver every user of the configuration is a receiver, which the index knows nothing of.
+        self.asked_of_all = tuple(
+            step for step in chain if step not in looked_up or looked_up[step].field == "receiver"
+        )
+        self.gone: tuple[str, ...] = ()  # its users whose definitions cannot be used
+        self.hits = 0  # messages for one receiver that the index did not drop, since `Matcher.tally`
+        self.hits_of_all = 0  # the same without receiver
+
+    def first_drop(
+        self,
+        steps: Sequence[Step],
+        message: Message,
+        at: datetime,
+        sender: User | None,
+        receiver: User | None,
+    ) -> tuple[Step, Reason] | None:
+        """The first of these steps that drops a message for a receiver, and why; None where all pass."""
+        for step in steps:
+            test = step.test
+            if test is not None:
+                try:
+                    if test(message):
+                        continue
+                    if step.reason is not None:
+                        return step, step.reason
+                except Exception:  # noqa: S110 - the plain way, below, logs it and says that it passes
+                    pass
+            reason = step.drops(message, self.configuration.users, at, sender, receiver)
+            if reason is not None:
+                return step, reason
+        return None
+
+    def pairs(self) -> list[tuple[Lookup, bool]]:
+        """What the index is given."""
+        return [(lookup, step.filter.parameters.negate) for step, lookup in self.lookups]
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Decision:
-    """What all configurations decide about a message."""
+class Path:
+    """What the index says about messages that agree in producer, receiver and every field that is looked up."""
 
-    judgements: Sequence[Judgement] = ()  # of every configuration that considers it, in order of their names
-    sender: User | None = None
-    receiver: User | None = None  # none: the message names none, or nobody who is known
-    # Why nobody considers it: unknown_producer, unknown_configuration, disabled, unknown_receiver, ambiguous_receiver.
-    problem: Reason | None = None
-    text: str = ""  # the problem in words
+    __slots__ = ("count", "exits", "plan", "problem", "receiver", "routes", "slots", "text", "told")
+
+    def __init__(
+        self,
+        plan: "Plan",
+        slots: int = 0,
+        receiver: User | None = None,
+        routes: tuple[Route, ...] = (),
+        problem: Reason | None = None,
+        text: str = "",
+    ) -> None:
+        self.plan = plan
+        self.slots = slots  # of the configurations that consider it
+        self.receiver = receiver  # none: the message names none, or nobody who is known
+        self.routes = routes  # that the index does not drop, in order of their names
+        self.problem: Reason | None = problem  # why nobody considers it
+        self.text = text  # the problem in words
+        self.count = 0  # messages that took it, since `Matcher.tally`
+        self.exits: Any = None  # what the router makes of it
+        self.told: Any = None  # the same, for when it makes nothing of it
+
+
+class Plan:
+    """A producer's part: its people, and which fields are looked up for its messages."""
+
+    __slots__ = ("name", "names", "paths", "readers", "senders", "slots", "source")
+
+    def __init__(self, name: str, names: dict[str, User | Ambiguous], slots: int) -> None:
+        self.name = name
+        self.names = names
+        self.slots = slots  # of the configurations that take its messages
+        self.readers: tuple[tuple[str, Field], ...] = ()  # of the fields besides the receiver
+        self.paths: dict[Any, Path] = {}
+        self.senders: dict[str, User | None] = {}
+        self.source: Any = None  # what the router makes of its name
+
+    def sender(self, name: str | None) -> User | None:
+        """The user who sent it, where that is one."""
+        if name is None:
+            return None
+        try:
+            return self.senders[name]
+        except KeyError:
+            if len(self.senders) >= MAX_SENDERS:
+                self.senders.clear()
+            known = self.names.get(name.casefold())
+            user = self.senders[name] = known if isinstance(known, User) else None
+            return user
+
+    def values(self, field: str, message: Message) -> tuple[Value, ...]:
+        """What a message has in a field that is looked up."""
+        if field == "severity":
+            return (message.severity,)
+        if field == "sender":
+            if message.sender is None:
+                return (None,)
+            user = self.sender(message.sender)
+            given = message.sender.casefold()
+            return (given,) if user is None else (given, user.username.casefold())
+        return (message.labels.get(field.removeprefix(LABELS), ""),)
+
+    def key(self, message: Message) -> tuple[Any, ...]:
+        """What messages on the same path have in common. Values that no filter names are one."""
+        parts: list[Any] = [message.receiver]
+        for field, index in self.readers:
+            known = index.values
+            if field == "severity":
+                value: Value = message.severity
+                parts.append(value if value in known else NOTHING_NAMED)
+            else:
+                parts.append(tuple(value for value in self.values(field, message) if value in known))
+        return tuple(parts)
 
 
 class Matcher:
-    """Decides about messages by one catalog. Immutable; waits for nothing and does not raise."""
+    """Decides about messages by a catalog that may change. Waits for nothing and does not raise."""
 
     def __init__(self, catalog: Catalog) -> None:
-        self.catalog = catalog
-        self._directory = catalog.directory
-        self._chains = {
-            name: Chain(
-                # A filter whose definition cannot be used is missing here; that is logged where it is read.
-                [(filter_, catalog.filters[filter_]) for filter_ in spec.spec.filters if filter_ in catalog.filters]
-            )
-            for name, spec in catalog.configurations.items()
-        }
+        self.catalog = Catalog(registry=catalog.registry)
+        self._index = Index()
+        self._steps: dict[str, Step] = {}
+        self._routes: dict[str, Route] = {}
+        self._slots: dict[int, Route] = {}
+        self._gone = 0  # slots of routes with users whose definitions cannot be used
+        self._plans: dict[str, Plan] = {}
+        self._active: list[Path] = []  # with a count
+        self._kept = 0  # paths
+        self._forgotten: list[dict[Any, Path]] = []
+        self.change(catalog)
 
-    def match(self, message: Message, at: datetime) -> Decision:
-        """What becomes of a message at the moment `at`."""
-        catalog = self.catalog
-        producer = catalog.producers.get(message.producer)
+    # --- asking ---
+
+    def path(self, message: Message) -> Path:
+        """The path of a message; counts it."""
+        plan = self._plans.get(message.producer)
+        if plan is None:
+            found = self._plan(message.producer)
+            if isinstance(found, Path):
+                return found
+            plan = found
+        key: Any = plan.key(message) if plan.readers else message.receiver
+        if message.configuration is not None:
+            key = (key, message.configuration)
+        path = plan.paths.get(key)
+        if path is None:
+            path = self._find(plan, message)
+            if self._kept >= MAX_PATHS:
+                self._forget_paths()
+            plan.paths[key] = path
+            self._kept += 1
+        if not path.count:
+            self._active.append(path)
+        path.count += 1
+        return path
+
+    def drop_of_index(self, route: Route, path: Path, message: Message) -> str:
+        """The name of a filter in the index that drops a message which is on that path; only where there is one."""
+        for step, lookup in route.lookups:
+            values: Iterable[Value]
+            if lookup.field == "receiver":
+                if path.receiver is None:
+                    continue
+                values = (path.receiver.username,)
+            else:
+                values = path.plan.values(lookup.field, message)
+            if any(value in lookup.values for value in values) is step.filter.parameters.negate:
+                return step.name
+        return ""
+
+    def route(self, name: str) -> Route | None:
+        """The compiled configuration of that name, if it is enabled."""
+        return self._routes.get(name)
+
+    def tally(self) -> list[tuple[str, Reason, int]]:
+        """What the index dropped since the last time: (configuration, reason, recipients)."""
+        # Messages by who considers them: nearly always all configurations of a producer.
+        considered: dict[int, list[int]] = {}
+        for path in self._active:
+            count, path.count = path.count, 0
+            if not path.slots:
+                continue
+            sums = considered.setdefault(path.slots, [0, 0])
+            if path.receiver is None:
+                sums[1] += count
+                for route in path.routes:
+                    route.hits_of_all += count
+            else:
+                sums[0] += count
+                for route in path.routes:
+                    route.hits += count
+        self._active = []
+        due: dict[Route, list[int]] = {}
+        for slots, (for_one, for_all) in considered.items():
+            for slot in slots_of(slots):
+                sums = due.setdefault(self._slots[slot], [0, 0])
+                sums[0] += for_one
+                sums[1] += for_all
+        found: list[tuple[str, Reason, int]] = []
+        for route, (for_one, for_all) in due.items():
+            dropped = for_one - route.hits
+            if for_all > route.hits_of_all:
+                dropped += (for_all - route.hits_of_all) * (len(route.configuration.spec.users) or 1)
+            route.hits = route.hits_of_all = 0
+            if dropped > 0:
+                found.append((route.configuration.name, "filtered", dropped))
+        return found
+
+    # --- finding ---
+
+    def _plan(self, name: str) -> Plan | Path:
+        """The plan of a producer; of one that is not defined, which would be kept for nothing, a path that says so."""
+        producer: Producer[Any] | None = self.catalog.producers.get(name)
         if producer is None:
-            return Decision(problem="unknown_producer", text=self._missing("producer", message.producer))
-        if message.configuration is None:
-            configurations = catalog.by_producer.get(message.producer, ())
-        else:
-            configuration = catalog.configurations.get(message.configuration)
+            nothing = Plan(name, {}, 0)
+            return Path(nothing, problem="unknown_producer", text=missing(self.catalog, "producer", name))
+        plan = Plan(name, self.catalog.directory.world(producer.world_of()), self._index.considering(name))
+        fields = {lookup.field for slot in slots_of(plan.slots) for _, lookup in self._slots[slot].lookups} - {
+            "receiver"
+        }
+        plan.readers = tuple((field, self._index.fields[field]) for field in sorted(fields))
+        self._plans[name] = plan
+        return plan
+
+    def _find(self, plan: Plan, message: Message) -> Path:
+        slots = plan.slots
+        if message.configuration is not None:
+            name = message.configuration
+            configuration = self.catalog.configurations.get(name)
             if configuration is None:
-                return Decision(
-                    problem="unknown_configuration", text=self._missing("configuration", message.configuration)
-                )
+                text = missing(self.catalog, "configuration", name)
+                return Path(plan, problem="unknown_configuration", text=text)
             if not configuration.spec.enabled:
-                return Decision(problem="disabled", text=f"the configuration {configuration.name} is not enabled")
-            considered = message.producer in configuration.spec.producers
-            configurations = (configuration,) if considered else ()
-        names = self._directory.world(producer.world_of())
+                return Path(plan, problem="disabled", text=f"the configuration {name} is not enabled")
+            slots &= 1 << self._routes[name].slot
         receiver: User | None = None
         if message.receiver is not None:
-            found = names.get(message.receiver.casefold())
-            if found is None:
-                return Decision(
-                    problem="unknown_receiver",
-                    text=f"nobody is called {message.receiver!r} in the world {producer.world_of()!r}",
-                )
-            if isinstance(found, Ambiguous):
-                return Decision(
-                    problem="ambiguous_receiver",
-                    text=f"{message.receiver!r} in the world {producer.world_of()!r} may be {', '.join(found.usernames)}",
-                )
+            found = plan.names.get(message.receiver.casefold())
+            if not isinstance(found, User):
+                return self._nobody(plan, message.receiver, found)
             receiver = found
-        sender: User | None = None
-        if message.sender is not None:
-            known = names.get(message.sender.casefold())
-            if isinstance(known, User):
-                sender = known
-        return Decision(
-            judgements=[self._judge(message, configuration, sender, receiver, at) for configuration in configurations],
-            sender=sender,
-            receiver=receiver,
-        )
-
-    def _judge(
-        self, message: Message, configuration: Configuration, sender: User | None, receiver: User | None, at: datetime
-    ) -> Judgement:
-        dropped: list[Drop] = []
-        recipients: list[User | None]
-        if receiver is not None:
-            recipients = [receiver]
-        elif configuration.spec.users:
-            recipients = []
-            for username in configuration.spec.users:
-                user = self.catalog.users.get(username)
-                if user is None:  # his or her definition cannot be used
-                    dropped.append(Drop(recipient=username, filter=None, reason="unknown_receiver"))
-                else:
-                    recipients.append(user)
+            index = self._index.fields.get("receiver")
+            remaining = slots if index is None else slots & index.accepting(receiver.username)
         else:
-            recipients = [None]
-        chain = self._chains[configuration.name]
-        passed: list[User | None] = []
-        for recipient in recipients:
-            verdict = chain.judge(
-                Candidate(message=message, users=configuration.users, at=at, sender=sender, receiver=recipient)
-            )
-            if verdict.passed:
-                passed.append(recipient)
-            else:
-                username_ = None if recipient is None else recipient.username
-                dropped.append(Drop(recipient=username_, filter=verdict.filter, reason=verdict.reason))
-        return Judgement(configuration=configuration, passed=passed, dropped=dropped)
+            remaining = slots
+        for field, index in plan.readers:
+            remaining &= index.accepting(*plan.values(field, message))
+        if receiver is None:
+            remaining |= slots & self._gone
+        routes = sorted((self._slots[slot] for slot in slots_of(remaining)), key=lambda route: route.configuration.name)
+        return Path(plan, slots, receiver, tuple(routes))
 
-    def _missing(self, kind: str, name: str) -> str:
-        problem = self.catalog.problems.get(f"{kind}/{name}")
-        return f"there is no {kind} {name!r}" if problem is None else f"the {kind} {name!r} cannot be used: {problem}"
+    def _nobody(self, plan: Plan, name: str, found: Ambiguous | None) -> Path:
+        world = self.catalog.producers[plan.name].world_of()
+        if found is None:
+            return Path(plan, problem="unknown_receiver", text=f"nobody is called {name!r} in the world {world!r}")
+        text = f"{name!r} in the world {world!r} may be {', '.join(found.usernames)}"
+        return Path(plan, problem="ambiguous_receiver", text=text)
+
+    # --- changing ---
+
+    def change(self, catalog: Catalog) -> None:
+        """Decides by another catalog from now on. What was counted and not tallied is lost: `tally` first."""
+        before, self.catalog = self.catalog, catalog
+        self._active = []
+        for plan in self._plans.values():
+            self._forgotten.append(plan.paths)
+        self._plans = {}
+        self._kept = 0
+        filters = _changed(before.filters, catalog.filters)
+        for name in filters:
+            self._steps.pop(name, None)
+        configurations = _changed(before.configurations, catalog.configurations)
+        if filters:
+            configurations |= {
+                name
+                for name, configuration in catalog.configurations.items()
+                if not filters.isdisjoint(configuration.spec.filters)
+            }
+        for name in configurations:
+            self._remove(name)
+            configuration = catalog.configurations.get(name)
+            if configuration is not None and configuration.spec.enabled:
+                self._add(configuration)
+        if before.users is not catalog.users:
+            usernames = _changed(before.users, catalog.users)
+            for route in self._routes.values():
+                if not usernames.isdisjoint(route.configuration.users):
+                    self._note_gone(route)
+        for name in configurations:
+            if name in self._routes:
+                self._note_gone(self._routes[name])
+
+    def tidy(self) -> None:
+        """Frees some of what was forgotten. To be called now and then."""
+        left = _BURY
+        while self._forgotten and left:
+            paths = self._forgotten[-1]
+            while paths and left:
+                paths.popitem()
+                left -= 1
+            if not paths:
+                self._forgotten.pop()
+
+    def _forget_paths(self) -> None:
+        for plan in self._plans.values():
+            self._forgotten.append(plan.paths)
+            plan.paths = {}
+        self._kept = 0
+
+    def _add(self, configuration: Configuration) -> None:
+        route = Route(
+            configuration, [self._step(name) for name in configuration.spec.filters if name in self.catalog.filters]
+        )
+        route.slot = self._index.add(dict.fromkeys(configuration.spec.producers), route.pairs())
+        self._routes[configuration.name] = self._slots[route.slot] = route
+
+    def _remove(self, name: str) -> None:
+        route = self._routes.pop(name, None)
+        if route is not None:
+            self._index.remove(route.slot, dict.fromkeys(route.configuration.spec.producers), route.pairs())
+            del self._slots[route.slot]
+            self._gone &= ~(1 << route.slot)
+
+    def _step(self, name: str) -> Step:
+        step = self._steps.get(name)
+        if step is None:
+            step = self._steps[name] = Step(name, self.catalog.filters[name])
+        return step
+
+    def _note_gone(self, route: Route) -> None:
+        users = self.catalog.users
+        route.gone = tuple(username for username in route.configuration.spec.users if username not in users)
+        if route.gone:
+            self._gone |= 1 << route.slot
+        else:
+            self._gone &= ~(1 << route.slot)
+
+
+def _changed(before: Mapping[str, object], after: Mapping[str, object]) -> set[str]:
+    """The names whose objects are not the same in both."""
+    if before is after:
+        return set()
+    return {name for name, value in after.items() if before.get(name) is not value} | (before.keys() - after.keys())
+
+
+def _lookups(configuration: Configuration, chain: Sequence[Step]) -> dict[Step, Lookup]:
+    """The filters of a configuration that go into the index: one for each field, and none behind one with other reasons."""
+    found: dict[Step, Lookup] = {}
+    fields: set[str] = set()
+    for step in chain:
+        filter_ = step.filter
+        if filter_.reason != "filtered" or type(filter_).reason_for is not Filter.reason_for:
+            break
+        try:
+            lookup = filter_.lookup(configuration.users)
+        except Exception:
+            logger.exception(
+                "The filter %s does not say what it looks up and is asked instead.",
+                step.name,
+                extra={"action": "filter", "filter": step.name},
+            )
+            continue
+        if lookup is None or lookup.field in fields or step in found:
+            continue
+        if lookup.field not in ("receiver", "severity", "sender") and not lookup.field.startswith(LABELS):
+            continue  # nothing that the index knows
+        found[step] = lookup
+        fields.add(lookup.field)
+    return found
+
+
+def _test_of(name: str, filter_: Filter[Any]) -> Test | None:
+    try:
+        test = filter_.test()
+    except Exception:
+        logger.exception(
+            "The filter %s has no test and is asked instead.", name, extra={"action": "filter", "filter": name}
+        )
+        return None
+    if test is None or not filter_.parameters.negate:
+        return test
+    return lambda message: not test(message)

@@ -1,18 +1,28 @@
-"""Outputs: what a batch gave rise to, written to its topics before the batch is acknowledged.
+"""Outputs: the way out of an agent. Records wait in a queue for each output partition and leave it in batches, in order.
 
-Every record is acknowledged by all replicas before `send` returns; what fails is tried again for as long as it takes, in
-order within an output partition. So a record may be written twice (after a failure whose outcome nobody knows), never lost.
+    put ─► queue of a partition ─► one batch in flight ─► acknowledged by all replicas ─► the input batch is finished
+
+Whoever routes an input batch `put`s what came of it and then `seal`s: `finished` is called once all of that is acknowledged.
+Meanwhile the next input batch is routed. What fails is sent again before anything later of its partition, for as long as it
+takes: at least once, and in order within an output partition. So a record may be written twice (after a failure whose outcome
+nobody knows), never lost.
+
+A batch costs about as much as five records, whatever is in it, so queues are given time to gather: the more partitions are
+written to, the more (`BATCH_COST_S`). With little to do nothing waits.
+
 A topic of the table that is missing is created. A `deliveries.` topic that is missing for `missing_wait_s` has its deliveries
-parked (`retry`, due in 30 s) and stops nothing else; the batch that meets it first waits that long, later ones do not wait.
+parked (`retry`, due in 30 s), and those that come later at once; nothing else waits for it.
 """
 
 import asyncio
 import contextlib
 import logging
-from collections.abc import Iterable
+from collections import deque
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import timedelta
 from time import monotonic
+from typing import Any
 
 import msgspec
 from aiokafka import AIOKafkaProducer
@@ -23,7 +33,7 @@ from aiokafka.errors import (
     RecordListTooLargeError,
     UnknownTopicOrPartitionError,
 )
-from aiokafka.partitioner import murmur2
+from murmurhash2 import murmurhash2
 
 from notifier.dead_letter import DeadLetter
 from notifier.delivery import Delivery
@@ -40,11 +50,18 @@ PARKED_FOR_S = 30.0
 # What a record may have, so that with key, headers and envelope it stays below the broker's limit of 1 MiB for a batch.
 MAX_RECORD_BYTES = 1_000_000
 
-_BATCH_BYTES = 64 * 1024
+BATCH_BYTES = 256 * 1024  # of one batch of several records
+# Seconds that nothing is sent after each batch. A batch costs about 50 µs of this process, so a third of its time at most
+# goes to batches; with 1,000 output partitions busy each gathers for 0.15 s, and with one nobody notices.
+BATCH_COST_S = 150e-6
+LONGEST_GATHER_S = 0.2
 _BACKOFF_S = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
 _POLL_S = 0.25
+_WATCH_S = 1.0
 _CLOSE_S = 5.0
 _TOO_LARGE = (MessageSizeTooLargeError, RecordListTooLargeError)
+_SEED = 0x9747B28C  # of Kafka's murmur2; with it all writers agree on the partition of a key
+_KEYS = 100_000  # whose partitions are remembered, for each topic
 
 Output = tuple[bytes, bytes]  # key and value
 
@@ -57,199 +74,327 @@ class Outbox:
 
     def add(self, topic: str, key: bytes, value: bytes) -> None:
         """Appends one."""
-        records = self.topics.get(topic)
-        if records is None:
-            records = self.topics[topic] = []
-        records.append((key, value))
+        self.topics.setdefault(topic, []).append((key, value))
 
     def __len__(self) -> int:
         return sum(len(records) for records in self.topics.values())
 
 
+class Receipt:
+    """How many queues still hold records of something that is finished when none does."""
+
+    __slots__ = ("_finished", "open")
+
+    def __init__(self, queues: int, finished: Callable[[], None]) -> None:
+        self.open = queues
+        self._finished = finished
+
+    def settle(self) -> None:
+        """One queue less."""
+        self.open -= 1
+        if not self.open:
+            self._finished()
+
+
+class _Queue:
+    """What waits for one output partition, and the batch of it that is in flight."""
+
+    __slots__ = (
+        "failures",
+        "flying",
+        "landing",
+        "one_by_one",
+        "outlet",
+        "partition",
+        "receipts",
+        "records",
+        "sent",
+        "since",
+    )
+
+    def __init__(self, outlet: "Outlet", partition: int) -> None:
+        self.outlet = outlet
+        self.partition = partition
+        self.records: list[Output] = []
+        self.sent = 0  # records that have left the queue, ever
+        self.receipts: deque[tuple[Receipt, int]] = deque()  # each with what `sent` is when its last record has left
+        self.flying: list[Output] = []
+        self.landing: list[Receipt] = []  # receipts whose last record is in flight
+        self.since = 0.0  # when it took off
+        self.one_by_one = False  # after the broker refused a batch as too large, so that it is known which record it is
+        self.failures = 0  # in a row
+
+    def take(self, count: int) -> None:
+        """Lets the first records take off."""
+        self.flying = self.records[:count]
+        del self.records[:count]
+        self.sent += count
+        while self.receipts and self.receipts[0][1] <= self.sent:
+            self.landing.append(self.receipts.popleft()[0])
+
+    def take_back(self) -> None:
+        """Puts what is in flight back in front of the others."""
+        ends = self.sent
+        self.sent -= len(self.flying)
+        self.records[:0] = self.flying
+        self.receipts.extendleft((receipt, ends) for receipt in reversed(self.landing))
+        self.flying, self.landing = [], []
+
+    def landed(self) -> None:
+        """All that is in flight has been acknowledged."""
+        receipts, self.flying, self.landing, self.failures = self.landing, [], [], 0
+        for receipt in receipts:
+            receipt.settle()
+
+    def empty(self) -> tuple[list[Output], list[Receipt]]:
+        """Everything that waits; whoever takes it settles the receipts."""
+        records, receipts = self.records, [receipt for receipt, _ in self.receipts]
+        self.sent += len(records)
+        self.records, self.receipts = [], deque()
+        return records, receipts
+
+
+class Outlet:
+    """One output topic. Until its partitions are known, and while it is missing, its records wait."""
+
+    def __init__(self, outputs: "Outputs", topic: str) -> None:
+        self.topic = topic  # without the prefix
+        self.open = False  # whether its partitions are known and it can be written to
+        self.missing_since: float | None = None
+        self.queues: list[_Queue] = [_Queue(self, -1)]  # by partition; before they are known, one for all
+        self._outputs = outputs
+        self._by_key: dict[bytes, _Queue] = {}
+        self._touched = outputs.touched
+
+    def put(self, key: bytes, value: bytes) -> None:
+        """Appends a record; it is sent after the next `seal`."""
+        queue = self._by_key.get(key)
+        if queue is None:
+            queue = self._queue(key)
+        queue.records.append((key, value))
+        self._touched.add(queue)
+
+    def waits(self) -> bool:
+        """Whether there are records for it that are not in flight."""
+        return any(queue.records for queue in self.queues)
+
+    def _queue(self, key: bytes) -> _Queue:
+        if len(self._by_key) >= _KEYS:
+            self._by_key.clear()
+        queues = self.queues
+        queue = self._by_key[key] = queues[(murmurhash2(key, _SEED) & 0x7FFFFFFF) % len(queues)]
+        return queue
+
+    def divide(self, partitions: int) -> None:
+        """Has that many partitions from now on; what waits is put again, in order."""
+        waiting = [queue.empty() for queue in self.queues]
+        # What is in flight keeps its queue until it lands.
+        self.queues = [_Queue(self, partition) for partition in range(partitions)]
+        self._by_key.clear()
+        for records, receipts in waiting:
+            for key, value in records:
+                self.put(key, value)
+            self._outputs.seal(_settle_all(receipts))
+
+
 class Outputs:
-    """The way out of an agent. Not started until the first `send`."""
+    """The way out of an agent. Connects when the first record is sealed."""
 
     def __init__(self, settings: Settings, missing_wait_s: float | None = None) -> None:
         self._settings = settings
         self._prefix = settings.topic_prefix
         self._missing_wait_s = MISSING_WAIT_S if missing_wait_s is None else missing_wait_s
-        self._missing: dict[str, float] = {}  # topic → since when, on the monotonic clock
-        self._producer: AIOKafkaProducer | None = None
+        self.touched: set[_Queue] = set()  # with records that are not sealed
+        self._outlets: dict[str, Outlet] = {}
+        self._ready: dict[_Queue, None] = {}  # with records and nothing in flight, the longest waiting first
+        self._flights: set[_Queue] = set()
+        self._wake = asyncio.Event()
+        self._unopened = asyncio.Event()  # there are records for an outlet that is not open
         self._starting = asyncio.Lock()
+        self._tasks: list[asyncio.Task[None]] = []
         self._closing: set[asyncio.Task[None]] = set()
-        self._partitions: dict[tuple[bytes, int], int] = {}  # (key, number of partitions) → partition
+        self._producer: AIOKafkaProducer | None = None
+        self._stopped = False
+
+    # --- what whoever routes uses ---
+
+    def outlet(self, topic: str) -> Outlet:
+        """The outlet of a topic (without the prefix), the same for every call."""
+        found = self._outlets.get(topic)
+        if found is None:
+            found = self._outlets[topic] = Outlet(self, topic)
+        return found
+
+    def seal(self, finished: Callable[[], None]) -> None:
+        """Lets go of what was put since the last time. `finished` is called once it is all acknowledged, or parked."""
+        touched = self.touched
+        if not touched:
+            finished()
+            return
+        receipt = Receipt(len(touched), finished)
+        ready = self._ready
+        for queue in touched:
+            queue.receipts.append((receipt, queue.sent + len(queue.records)))
+            if not queue.flying:
+                ready[queue] = None
+        touched.clear()
+        self._wake.set()
+        if not self._tasks and not self._stopped:
+            self._tasks = [
+                asyncio.create_task(self._keep_sending(), name="outputs"),
+                asyncio.create_task(self._keep_watching(), name="missing topics"),
+            ]
 
     async def send(self, outbox: Outbox) -> None:
         """Writes all of it, or parks what has no topic; returns when all of that is acknowledged. Does not raise."""
-        topics = outbox.topics
-        if len(topics) == 1:
-            ((topic, records),) = topics.items()
-            await self._send_topic(topic, records)
-        elif topics:
-            await asyncio.gather(*(self._send_topic(topic, records) for topic, records in topics.items()))
+        for topic, records in outbox.topics.items():
+            outlet = self.outlet(topic)
+            for key, value in records:
+                outlet.put(key, value)
+        acknowledged = asyncio.Event()
+        self.seal(acknowledged.set)
+        await acknowledged.wait()
 
     async def stop(self) -> None:
-        """Closes the Kafka producer. What `send` is still at is given up."""
-        producer = self._producer
-        if producer is not None:
-            self._replace(producer)
+        """Closes the Kafka producer. What is not acknowledged is given up: its input is not finished, and comes again."""
+        self._stopped = True
+        tasks, self._tasks = self._tasks, []
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        if self._producer is not None:
+            self._replace(self._producer)
         if self._closing:
             await asyncio.gather(*self._closing, return_exceptions=True)
 
-    # --- one topic ---
+    # --- sending ---
 
-    async def _send_topic(self, topic: str, records: list[Output]) -> None:
-        name = self._prefix + topic
+    async def _keep_sending(self) -> None:
         failures = 0
-        largest = _BATCH_BYTES
-        while records:
+        while True:
             try:
-                producer = await self._ready_producer()
-                partitions = await self._count_partitions(producer, topic)
-                if not partitions:
-                    if not topic.startswith(DELIVERIES):
-                        await ensure_topics(self._settings, [row for row in TOPICS if row.name == topic])
-                    elif monotonic() - self._missing[topic] >= self._missing_wait_s:
-                        await self._park(topic, records)
-                        return
-                    await asyncio.sleep(_POLL_S)
-                    continue
-                records, error = await self._send_records(producer, topic, partitions, records, largest)
-            except (KafkaError, BrokerError, OSError) as failed:
-                error = failed
-            if error is None:
-                continue
-            if isinstance(error, UnknownTopicOrPartitionError):
-                await asyncio.sleep(_BACKOFF_S[0])  # the topic went while it was written to; the next look says so
-                continue
-            if isinstance(error, _TOO_LARGE):
-                if largest == 0:
-                    records = await self._refuse(topic, records, error)
-                largest = 0  # one record in each batch, so that it is known which one the broker refuses
-                continue
-            logger.warning(
-                "Records for %s cannot be written now and will be tried again: %s",
-                name,
-                repr(error),
-                extra={"action": "send", "topic": name},
-            )
-            await asyncio.sleep(_BACKOFF_S[min(failures, len(_BACKOFF_S) - 1)])
-            failures += 1
+                await self._send_ready()
+                failures = 0
+            except (KafkaError, BrokerError, OSError) as error:
+                logger.warning(
+                    "Records cannot be written now and will be tried again: %r", error, extra={"action": "send"}
+                )
+                await asyncio.sleep(_BACKOFF_S[min(failures, len(_BACKOFF_S) - 1)])
+                failures += 1
+            except Exception:  # a fault of ours must not end the way out
+                logger.exception("Records could not be written and will be tried again.", extra={"action": "send"})
+                await asyncio.sleep(_BACKOFF_S[-1])
 
-    async def _send_records(
-        self, producer: AIOKafkaProducer, topic: str, partitions: int, records: list[Output], largest: int
-    ) -> tuple[list[Output], Exception | None]:
-        """Sends in rounds of one batch for each partition. Answers what is not acknowledged, in order, and why."""
-        name = self._prefix + topic
-        waiting: dict[int, list[Output]] = {}
-        cache = self._partitions
-        for record in records:
-            key = record[0], partitions
-            partition = cache.get(key)
-            if partition is None:
-                if len(cache) > 100_000:
-                    cache.clear()
-                partition = cache[key] = (murmur2(record[0]) & 0x7FFFFFFF) % partitions
-            queue = waiting.get(partition)
-            if queue is None:
-                queue = waiting[partition] = []
-            queue.append(record)
-        while waiting:
-            round_: dict[asyncio.Future[object], tuple[int, int]] = {}
-            error: Exception | None = None
-            for partition, queue in waiting.items():
-                batch = producer.create_batch()
-                size = 0
-                for key_bytes, value in queue:
-                    if size and not largest:
-                        break
-                    if batch.append(key=key_bytes, value=value, timestamp=None) is None:
-                        break
-                    size += 1
-                try:
-                    future = await producer.send_batch(batch, name, partition=partition)
-                except KafkaError as failed:
-                    error = failed
-                    break
-                round_[future] = partition, size
-            error = await self._settle(producer, topic, set(round_)) or error
-            for future, (partition, size) in round_.items():
-                if future.done() and not future.cancelled() and future.exception() is None:
-                    del waiting[partition][:size]
-                    if not waiting[partition]:
-                        del waiting[partition]
-            if error is not None:
-                if not isinstance(error, UnknownTopicOrPartitionError):
-                    self._replace(producer)
-                return [record for queue in waiting.values() for record in queue], error
-        return [], None
-
-    async def _settle(
-        self, producer: AIOKafkaProducer, topic: str, futures: set["asyncio.Future[object]"]
-    ) -> Exception | None:
-        """Waits until the broker has answered, or the topic has been missing for too long. The first error, if any."""
-        pending = futures
-        while pending:
-            _, pending = await asyncio.wait(pending, timeout=1.0)
-            try:
-                if not pending or await self._count_partitions(producer, topic):
+    async def _send_ready(self) -> None:
+        """Sends what is ready, for as long as anything is; then waits for more."""
+        while not self._ready:
+            self._wake.clear()
+            await self._wake.wait()
+        producer = await self._ready_producer()
+        began = monotonic()
+        ready, self._ready = self._ready, {}
+        sent = 0
+        try:
+            while ready:
+                queue = next(iter(ready))
+                del ready[queue]
+                if queue.flying or not queue.records:
                     continue
-            except KafkaError:  # the broker is away; aiokafka goes on trying, and so do we
-                continue
-            if monotonic() - self._missing[topic] >= self._missing_wait_s:
-                for future in pending:  # aiokafka fails them later; nobody waits for that any more
-                    future.add_done_callback(_forget)
-                # It still holds those records, and would write them should the topic come back.
+                if not queue.outlet.open:
+                    self._unopened.set()  # whoever opens it makes it ready again
+                    continue
+                await self._take_off(producer, queue)
+                sent += 1
+        finally:
+            self._ready = ready | self._ready  # of those that a failure left over
+        pause = min(sent * BATCH_COST_S, LONGEST_GATHER_S) - (monotonic() - began)
+        if pause > 0:
+            await asyncio.sleep(pause)
+
+    async def _take_off(self, producer: AIOKafkaProducer, queue: _Queue) -> None:
+        name = self._prefix + queue.outlet.topic
+        if not producer.client.cluster.partitions_for_topic(name):  # it went, and `send_batch` would wait for it
+            queue.outlet.open = False
+            self._unopened.set()
+            return
+        batch = producer.create_batch()
+        append = batch._builder.append  # aiokafka's own `append` only wraps it, at half of its cost again
+        count = 0
+        for key, value in queue.records:
+            if append(count, None, key, value, []) is None:
+                break
+            count += 1
+            if queue.one_by_one:
+                break
+        batch._relative_offset = count
+        batch.close()
+        queue.take(count)
+        queue.since = monotonic()
+        self._flights.add(queue)
+        try:
+            future = await producer.send_batch(batch, name, partition=queue.partition)
+        except BaseException as error:
+            self._flights.discard(queue)
+            queue.take_back()
+            self._ready[queue] = None
+            if isinstance(error, AssertionError):  # aiokafka's word for a partition that is not there any more
+                queue.outlet.open = False
+                return
+            if isinstance(error, KafkaError):
+                self._replace(producer)  # it takes nothing any more
+            raise
+        future.add_done_callback(lambda done: self._landed(producer, queue, done))
+
+    def _landed(self, producer: AIOKafkaProducer, queue: _Queue, done: "asyncio.Future[Any]") -> None:
+        self._flights.discard(queue)
+        error = ProducerClosed() if done.cancelled() else done.exception()
+        if error is None:
+            queue.landed()
+            if queue.one_by_one and not queue.records:
+                queue.one_by_one = False
+        elif isinstance(error, _TOO_LARGE):
+            if queue.one_by_one:
+                self._refuse(queue, error)
+            else:
+                queue.one_by_one = True
+                queue.take_back()
+            self._replace(producer)  # the broker expects a sequence number that never comes
+        else:
+            queue.take_back()
+            if self._producer is producer and not isinstance(error, UnknownTopicOrPartitionError):
+                logger.warning(
+                    "Records for %s cannot be written now and will be tried again: %r",
+                    self._prefix + queue.outlet.topic,
+                    error,
+                    extra={"action": "send", "topic": self._prefix + queue.outlet.topic},
+                )
                 self._replace(producer)
-                missing: Exception = UnknownTopicOrPartitionError(topic)
-                return missing
-        errors = [future.exception() for future in futures]
-        return next((error for error in errors if isinstance(error, Exception)), None)
+            pause = _BACKOFF_S[min(queue.failures, len(_BACKOFF_S) - 1)]
+            queue.failures += 1
+            asyncio.get_running_loop().call_later(pause, self._again, queue)
+            return
+        self._again(queue)
 
-    async def _count_partitions(self, producer: AIOKafkaProducer, topic: str) -> int:
-        """How many partitions the topic has; 0 when there is no such topic, since `self._missing[topic]`."""
-        name = self._prefix + topic
-        known = producer.client.cluster.partitions_for_topic(name)
-        if known:
-            self._missing.pop(topic, None)
-            return len(known)
-        await producer.client.add_topic(name)
-        if not await producer.client.force_metadata_update():
-            raise KafkaError("the broker does not answer")  # then nobody knows whether the topic is there
-        known = producer.client.cluster.partitions_for_topic(name)
-        if known:
-            self._missing.pop(topic, None)
-            return len(known)
-        if topic not in self._missing:
-            self._missing[topic] = monotonic()
-            logger.warning(
-                "The topic %s is missing; in %.0f s its records are parked.",
-                name,
-                self._missing_wait_s,
-                extra={"action": "send", "topic": name},
-            )
-        return 0
+    def _again(self, queue: _Queue) -> None:
+        outlet = queue.outlet
+        if queue.records and not queue.flying:
+            if outlet.queues[max(queue.partition, 0) % len(outlet.queues)] is not queue:  # it was divided meanwhile
+                self._put_again(outlet, [queue])
+                return
+            self._ready[queue] = None
+            self._wake.set()
 
-    async def _park(self, topic: str, records: Iterable[Output]) -> None:
-        due = now() + timedelta(seconds=PARKED_FOR_S)
-        outbox = Outbox()
-        for _, value in records:
-            delivery = Delivery.decode(value)
-            not_before = max(due, delivery.not_before) if delivery.not_before else due
-            parked = msgspec.structs.replace(delivery, why="retry", not_before=not_before)
-            outbox.add(PARKED.name, delivery.id.encode(), parked.encode())
-        logger.warning(
-            "%s deliveries are parked because the topic %s is missing.",
-            len(outbox),
-            self._prefix + topic,
-            extra={"action": "park", "topic": self._prefix + topic},
-        )
-        await self.send(outbox)
+    def _put_again(self, outlet: Outlet, queues: Iterable[_Queue]) -> None:
+        for queue in queues:
+            records, receipts = queue.empty()
+            for key, value in records:
+                outlet.put(key, value)
+            self.seal(_settle_all(receipts))
 
-    async def _refuse(self, topic: str, records: list[Output], error: Exception) -> list[Output]:
-        """Makes a dead letter of the largest record, which is the one that the broker refused; answers the others."""
-        worst = max(range(len(records)), key=lambda index: len(records[index][1]))
-        key, value = records[worst]
+    def _refuse(self, queue: _Queue, error: BaseException) -> None:
+        """Makes a dead letter of the record in flight, which is alone."""
+        topic = queue.outlet.topic
+        ((key, value),) = queue.flying
         name = key.decode(errors="replace")
         if topic.startswith(DELIVERIES):
             name = Delivery.decode(value).id
@@ -262,17 +407,120 @@ class Outputs:
             at=now(),
             delivery=name if topic.startswith((DELIVERIES, PARKED.name)) else None,
         )
-        outbox = Outbox()
-        outbox.add(DEAD_LETTERS.name, name.encode(), letter.encode())
-        await self.send(outbox)
-        return records[:worst] + records[worst + 1 :]
+        receipts, queue.flying, queue.landing = queue.landing, [], []
+        # Whoever waits for the record waits for its letter; also where more of the same is behind it in the queue.
+        waiting = receipts or [queue.receipts[0][0]]
+        if not receipts:
+            waiting[0].open += 1
+        self.outlet(DEAD_LETTERS.name).put(name.encode(), letter.encode())
+        self.seal(_settle_all(waiting))
+
+    # --- topics that are not there ---
+
+    async def _keep_watching(self) -> None:
+        """Finds the partitions of topics that are new, missing, back or grown."""
+        while True:
+            missing = any(outlet.missing_since is not None for outlet in self._outlets.values())
+            await self._wait_to_look(_POLL_S if missing else _WATCH_S)
+            try:
+                await self._look()
+            except (KafkaError, BrokerError, OSError) as error:
+                logger.warning("The broker does not say which topics it has: %r", error, extra={"action": "send"})
+                await asyncio.sleep(_WATCH_S)
+            except Exception:  # as in `_keep_sending`
+                logger.exception("Missing topics could not be looked for.", extra={"action": "send"})
+                await asyncio.sleep(_BACKOFF_S[-1])
+            if any(outlet.missing_since is not None for outlet in self._outlets.values()):
+                await asyncio.sleep(_POLL_S)  # however many records for it come meanwhile
+
+    async def _wait_to_look(self, limit_s: float) -> None:
+        try:
+            await asyncio.wait_for(self._unopened.wait(), limit_s)
+        except TimeoutError:
+            pass  # then it is time for a look all the same
+        self._unopened.clear()
+
+    async def _look(self) -> None:
+        producer = await self._ready_producer()
+        late = monotonic() - _WATCH_S
+        doubtful = {outlet for outlet in self._outlets.values() if not outlet.open and outlet.waits()}
+        doubtful |= {queue.outlet for queue in self._flights if queue.since < late}
+        if doubtful:
+            for outlet in doubtful:
+                # Not awaited: the one update below is for all of them.
+                producer.client.add_topic(self._prefix + outlet.topic).add_done_callback(_forget)
+            if not await producer.client.force_metadata_update():
+                raise KafkaError("the broker does not answer")  # then nobody knows which topics are there
+        cluster = producer.client.cluster
+        for outlet in list(self._outlets.values()):
+            partitions = len(cluster.partitions_for_topic(self._prefix + outlet.topic) or ())
+            if partitions:
+                self._open(outlet, partitions)
+            elif outlet in doubtful:
+                await self._miss(producer, outlet)
+
+    def _open(self, outlet: Outlet, partitions: int) -> None:
+        if not outlet.open or partitions != len(outlet.queues):
+            outlet.open, outlet.missing_since = True, None
+            if outlet.queues[0].partition < 0 or partitions != len(outlet.queues):
+                outlet.divide(partitions)
+            for queue in outlet.queues:
+                self._again(queue)
+
+    async def _miss(self, producer: AIOKafkaProducer, outlet: Outlet) -> None:
+        if not outlet.topic.startswith(DELIVERIES):
+            await ensure_topics(self._settings, [row for row in TOPICS if row.name == outlet.topic])
+            self._unopened.set()
+            return
+        outlet.open = False
+        if outlet.missing_since is None:
+            outlet.missing_since = monotonic()
+            logger.warning(
+                "The topic %s is missing; in %.0f s its records are parked.",
+                self._prefix + outlet.topic,
+                self._missing_wait_s,
+                extra={"action": "send", "topic": self._prefix + outlet.topic},
+            )
+        elif monotonic() - outlet.missing_since >= self._missing_wait_s:
+            if any(queue.outlet is outlet for queue in self._flights):
+                # aiokafka holds on to them, and would write them should the topic come back.
+                self._replace(producer)
+            self._park(outlet)
+
+    def _park(self, outlet: Outlet) -> None:
+        due = now() + timedelta(seconds=PARKED_FOR_S)
+        shelf = self.outlet(PARKED.name)
+        count = 0
+        for queue in outlet.queues:
+            records, receipts = queue.empty()
+            for _, value in records:
+                delivery = Delivery.decode(value)
+                not_before = max(due, delivery.not_before) if delivery.not_before else due
+                parked = msgspec.structs.replace(delivery, why="retry", not_before=not_before)
+                shelf.put(delivery.id.encode(), parked.encode())
+            count += len(records)
+            self.seal(_settle_all(receipts))
+        if count:
+            logger.warning(
+                "%s deliveries are parked because the topic %s is missing.",
+                count,
+                self._prefix + outlet.topic,
+                extra={"action": "park", "topic": self._prefix + outlet.topic},
+            )
 
     # --- the Kafka producer ---
 
     async def _ready_producer(self) -> AIOKafkaProducer:
         async with self._starting:
             if self._producer is None:
-                producer = kafka_producer(self._settings, linger_ms=0, max_batch_size=_BATCH_BYTES)
+                producer = kafka_producer(
+                    self._settings,
+                    linger_ms=0,
+                    max_batch_size=BATCH_BYTES,
+                    compression_type=None
+                    if self._settings.kafka_compression == "none"
+                    else self._settings.kafka_compression,
+                )
                 try:
                     await producer.start()
                 except BaseException:
@@ -296,6 +544,14 @@ class Outputs:
             await asyncio.wait_for(producer.stop(), _CLOSE_S)
 
 
-def _forget(future: "asyncio.Future[object]") -> None:
+def _settle_all(receipts: Iterable[Receipt]) -> Callable[[], None]:
+    def settle() -> None:
+        for receipt in receipts:
+            receipt.settle()
+
+    return settle
+
+
+def _forget(future: "asyncio.Future[Any]") -> None:
     if not future.cancelled():
         future.exception()  # or the event loop complains that nobody asked

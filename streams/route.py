@@ -1,9 +1,9 @@
 """Routing: from messages to deliveries, one batch of records at a time.
 
-What was read of one partition at once is judged by one catalog, in order, and everything it gives rise to is on its topics
-before the batch counts as done: deliveries, attempts of what is suppressed, dead letters of what cannot be read. At least
-once: a batch that was not done when the process died is routed again, under the same delivery ids. No record stops another:
-whatever it does, it becomes a dead letter. What each decision is recorded as:
+What was read of one partition at once is judged in order, each record by one catalog, and the batch counts as done when
+everything it gives rise to is on its topics: deliveries, attempts of what is suppressed, dead letters of what cannot be read.
+Until then the next batches are judged. At least once: a batch that was not done when the process died is routed again, under
+the same delivery ids. No record stops another: whatever it does, it becomes a dead letter. What each decision is recorded as:
 
     cannot be read, unknown producer, unknown `configuration`   dead letter, stage `route`, with its origin
     receiver unknown or ambiguous; `configuration` disabled     one attempt `suppressed`
@@ -11,88 +11,80 @@ whatever it does, it becomes a dead letter. What each decision is recorded as:
     passed                                                      a delivery on `deliveries.<consumer>`, keyed by lane
     nothing of all that                                         one attempt `suppressed` that says which filters dropped it
     every drop of a configuration                               counted, and written once a second
+
+Which configurations want a message is `streams.matching`'s; how a delivery is written, `streams.exits`'s.
 """
 
 import asyncio
+import gc
 import logging
 import os
 import socket
 from collections import Counter as Tally
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
-from typing import Any
 from urllib.parse import quote
 
 import msgspec
-from aiokafka import ConsumerRecord
 
 from notifier.attempt import Attempt, Counter, Counters, Origin
 from notifier.catalog import Catalog, Configuration
 from notifier.dead_letter import LETTER_BYTES, DeadLetter
-from notifier.delivery import Delivery, delivery_id
+from notifier.delivery import delivery_id
 from notifier.errors import RecordError, RecordTooLarge
 from notifier.message import MAX_BYTES, Message, topic_id
 from notifier.outcome import Reason
-from notifier.plugin import Consumer
 from notifier.record import now
 from notifier.settings import Settings
-from notifier.topics import ATTEMPTS, DEAD_LETTERS, DELIVERIES
+from notifier.topics import ATTEMPTS, DEAD_LETTERS
 from notifier.user import User
+from streams.batch import Batch, Record
 from streams.definitions import Definitions
-from streams.matching import Decision, Drop, Matcher
-from streams.outputs import MAX_RECORD_BYTES, Outbox, Outputs
+from streams.exits import Exits, Refusal, Way, sender_text
+from streams.matching import Matcher, Path, Route
+from streams.outputs import MAX_RECORD_BYTES, Outbox, Outputs, Receipt
 
 logger = logging.getLogger(__name__)
 
 COUNT_EVERY_S = 1.0
 NAMED_DROPS = 5  # in the detail of an attempt
+SLICE = 500  # records that are judged before others get a turn
+OPEN_BYTES = 32 * 1024 * 1024  # written and not acknowledged, before judging waits; one slice may go beyond it
 _ERROR_CHARACTERS = 2_000  # of a dead letter's error, which may quote what the message says
+_SENDERS = 20_000  # whose texts are remembered
+# What needs neither percent-encoding in an id nor escaping in JSON; see `urllib.parse.quote`.
+_PLAIN = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-~"
 
-Address = tuple[str | None, str | None]  # of a recipient in a consumer: name there, and address
-
-
-@dataclass
-class _Exit:
-    """A consumer of a configuration, with what is the same for all its deliveries."""
-
-    configuration: Configuration
-    consumer: str
-    plugin: Consumer[Any]
-    world: str
-    fixed: bool  # whether its parameters say where it delivers
-    topic: str
-    infix: str  # of delivery ids: "/<configuration>/<consumer>/"
-    addresses: dict[str, Address] = field(default_factory=dict)  # by username
-
-    def address(self, user: User) -> Address:
-        """What the consumer calls a user, and how it reaches him or her."""
-        found = self.addresses.get(user.username)
-        if found is None:
-            name = user.name_in(self.world)
-            address = None if self.fixed else self.plugin.address(user)
-            found = self.addresses[user.username] = name, address
-        return found
+Dropped = tuple[Route, str | None, Reason]  # by which filter; none: it was no filter's doing
 
 
 class Router:
     """Routes batches of records of `messages`. `await start()` loads the definitions; only then may it be given any."""
 
     def __init__(self, settings: Settings, definitions: Definitions, outputs: Outputs | None = None) -> None:
-        self._settings = settings
         self._definitions = definitions
         self._outputs = outputs or Outputs(settings)
+        self._attempts = self._outputs.outlet(ATTEMPTS.name)
+        self._dead_letters = self._outputs.outlet(DEAD_LETTERS.name)
         self._worker = f"router-{socket.gethostname()}-{os.getpid()}"
         self._counts: Tally[tuple[str, Reason]] = Tally()
         self._counting: asyncio.Task[None] | None = None
-        self._matcher: Matcher
-        self._exits: dict[str, tuple[list[_Exit], list[str]]] = {}
+        self._matcher = Matcher(definitions.catalog)
+        self._exits = Exits(definitions.catalog, self._outputs.outlet)
+        self._senders: dict[str, bytes] = {}  # as a delivery has them
+        self._open_bytes = 0
+        self._room = asyncio.Event()
+        self._made = 0  # bytes of deliveries of the slice at work
 
     async def start(self) -> None:
         """Waits until the definitions are read. Raises what makes them unreadable for good, for instance a newer version."""
         await self._definitions.load()
         self._definitions.on_change(self._use)
         self._counting = asyncio.create_task(self._count(), name="counters")
+        # What is there now stays; Python's collector need not look at it again and again.
+        gc.collect()
+        gc.freeze()
+        gc.set_threshold(50_000, 20, 50)
 
     async def stop(self) -> None:
         """Writes the last counters and closes the way out."""
@@ -106,193 +98,238 @@ class Router:
                 logger.warning("The last counters could not be written.", extra={"action": "count"})
         await self._outputs.stop()
 
-    async def route_batch(self, records: Sequence[ConsumerRecord]) -> None:
-        """Routes the records of one partition, in order; returns when all that came of it is acknowledged."""
-        await self._outputs.send(self.judge_batch(records))
+    async def accept(self, batch: Batch, finished: Callable[[], None]) -> None:
+        """Judges the records of one partition, in order; returns when the next batch may come.
 
-    def judge_batch(self, records: Sequence[ConsumerRecord]) -> Outbox:
-        """What the records give rise to, by the definitions of this moment."""
-        outbox = Outbox()
+        `finished` is called when all that came of this one is acknowledged.
+        """
+        whole = Receipt(1, finished)
+        records = batch.records
+        for start in range(0, len(records), SLICE):
+            size = self.judge(batch, records if len(records) <= SLICE else records[start : start + SLICE])
+            whole.open += 1
+            self._open_bytes += size
+            self._outputs.seal(self._acknowledged(size, whole))
+            self._matcher.tidy()
+            while self._open_bytes >= OPEN_BYTES:
+                self._room.clear()
+                await self._room.wait()
+            await asyncio.sleep(0)
+        whole.settle()
+
+    def _acknowledged(self, size: int, whole: Receipt) -> Callable[[], None]:
+        def acknowledged() -> None:
+            self._open_bytes -= size
+            self._room.set()
+            whole.settle()
+
+        return acknowledged
+
+    def judge(self, batch: Batch, records: Sequence[Record]) -> int:
+        """Puts what the records give rise to, by the definitions of this moment, into the outlets. Answers its bytes."""
         at = now()
+        self._made = 0
+        decode = Message.decode
+        find = self._matcher.path
         for record in records:
-            mine: list[tuple[str, str, bytes]] = []
+            value = record.value
             try:
-                self._judge(record, at, mine)
+                if value is None:
+                    raise RecordError("the record has no value; write a message as a JSON object")
+                if len(value) > MAX_BYTES:
+                    raise RecordTooLarge(f"a message has at most {MAX_BYTES} bytes; this one has {len(value)}")
+                message = decode(value)
+                message_id = message.id or topic_id(batch.partition, record.offset, record.timestamp)
+                path = find(message)
+                if path.problem is not None:
+                    self._tell_problem(batch, record, message, message_id, at, path)
+                elif path.receiver is not None:
+                    self._route_to_one(batch, record, value, message, message_id, at, path)
+                else:
+                    self._route_to_all(batch, record, value, message, message_id, at, path)
             except RecordError as error:
-                mine = [_dead_letter(record, error.reason, str(error))]
+                self._bury(batch, record, error.reason, str(error))
             except Exception as error:  # a fault of ours or of a plugin must cost this record, not its partition
                 logger.exception(
                     "The record %s/%s/%s cannot be routed.",
-                    record.topic,
-                    record.partition,
+                    batch.topic,
+                    batch.partition,
                     record.offset,
                     extra={"action": "route"},
                 )
-                mine = [_dead_letter(record, "invalid", f"cannot be routed: {type(error).__name__}: {error}")]
-            for topic, key, value in mine:
-                outbox.add(topic, key.encode(), value)
-        return outbox
+                self._bury(batch, record, "invalid", f"cannot be routed: {type(error).__name__}: {error}")
+        return self._made
 
     # --- one record ---
 
-    def _judge(self, record: ConsumerRecord, at: datetime, out: list[tuple[str, str, bytes]]) -> None:
-        value = record.value
-        if value is None:
-            raise RecordError("the record has no value; write a message as a JSON object")
-        if len(value) > MAX_BYTES:
-            raise RecordTooLarge(f"a message has at most {MAX_BYTES} bytes; this one has {len(value)}")
-        message = Message.decode(value)
-        message_id = message.id or topic_id(record.partition, record.offset, record.timestamp)
-        decision = self._matcher.match(message, at)
-        problem = decision.problem
-        if problem is not None:
-            if problem in ("unknown_producer", "unknown_configuration"):
-                out.append(_dead_letter(record, problem, decision.text, message=(message.producer, message_id)))
-            else:
-                configuration = message.configuration if problem == "disabled" else None
-                out.append(
-                    _suppressed(record, message, message_id, at, problem, decision.text, configuration=configuration)
-                )
-            return
-        source = f"{quote(message.producer, safe='')}/{quote(message_id, safe='')}"
-        for judgement in decision.judgements:
-            for drop in judgement.dropped:
-                self._counts[judgement.configuration.name, drop.reason] += 1
-            if judgement.passed:
-                self._deliver(
-                    record, message, message_id, source, at, decision, judgement.configuration, judgement.passed, out
-                )
-        if not out:
-            out.append(self._nothing(record, message, message_id, at, decision))
+    def _route_to_one(
+        self, batch: Batch, record: Record, value: bytes, message: Message, message_id: str, at: datetime, path: Path
+    ) -> None:
+        receiver = path.receiver
+        sender = None if message.sender is None else path.plan.sender(message.sender)
+        exits: list[tuple[Route, list[Way], list[Refusal]]] | None = path.exits
+        if exits is None:
+            assert receiver is not None
+            exits = path.exits = [(route, *self._exits.to_one(route, receiver)) for route in path.routes]
+        dropped: list[Dropped] = []
+        nothing = True
+        for route, ways, refusals in exits:
+            if route.asked:
+                drop = route.first_drop(route.asked, message, at, sender, receiver)
+                if drop is not None:
+                    step, reason = drop
+                    dropped.append((route, step.name, reason))
+                    continue
+            if ways:
+                nothing = False
+                self._deliver(ways, batch, record, value, message, message_id, sender, path)
+            if refusals:
+                nothing = False
+                self._refuse(refusals, batch, record, message, message_id, at)
+        if dropped:
+            for route, _, reason in dropped:
+                self._counts[route.configuration.name, reason] += 1
+        if nothing:
+            self._tell_nothing(batch, record, message, message_id, at, path, dropped)
+
+    def _route_to_all(
+        self, batch: Batch, record: Record, value: bytes, message: Message, message_id: str, at: datetime, path: Path
+    ) -> None:
+        sender = None if message.sender is None else path.plan.sender(message.sender)
+        users = self._matcher.catalog.users
+        dropped: list[Dropped] = []
+        nothing = True
+        for route in path.routes:
+            usernames = route.configuration.spec.users
+            recipients: list[User | None] = (
+                [users[name] for name in usernames if name in users] if usernames else [None]
+            )
+            steps = route.asked_of_all
+            if route.gone:
+                steps = route.chain  # the index knows nothing of it
+                dropped.extend((route, None, "unknown_receiver") for _ in route.gone)
+            passed: list[User | None] = []
+            for recipient in recipients:
+                drop = route.first_drop(steps, message, at, sender, recipient) if steps else None
+                if drop is None:
+                    passed.append(recipient)
+                else:
+                    dropped.append((route, drop[0].name, drop[1]))
+            if passed:
+                ways, refusals = self._exits.to_all(route, passed)
+                if ways:
+                    nothing = False
+                    self._deliver(ways, batch, record, value, message, message_id, sender, path)
+                if refusals:
+                    nothing = False
+                    self._refuse(refusals, batch, record, message, message_id, at)
+        for route, _, reason in dropped:
+            self._counts[route.configuration.name, reason] += 1
+        if nothing:
+            self._tell_nothing(batch, record, message, message_id, at, path, dropped)
 
     def _deliver(
         self,
-        record: ConsumerRecord,
+        ways: Sequence[Way],
+        batch: Batch,
+        record: Record,
+        value: bytes,
         message: Message,
         message_id: str,
-        source: str,
-        at: datetime,
-        decision: Decision,
-        configuration: Configuration,
-        recipients: Sequence[User | None],
-        out: list[tuple[str, str, bytes]],
+        sender: User | None,
+        path: Path,
     ) -> None:
-        exits, gone = self._exits_of(configuration)
-        receiver = None if decision.receiver is None else decision.receiver.username
-        out.extend(
-            _suppressed(
+        source = path.plan.source
+        if source is None:
+            source = path.plan.source = b'{"id":"' + quote(path.plan.name, safe="").encode() + b"/"
+        given = escaped = message_id.encode()
+        if given.translate(None, _PLAIN):
+            given = quote(message_id, safe="").encode()
+            escaped = msgspec.json.encode(message_id)[1:-1]
+        text = b"" if message.sender is None else self._sender(message.sender)
+        ending = (
+            b"}" if message.not_before is None else b',"not_before":' + msgspec.json.encode(message.not_before) + b"}"
+        )
+        for way in ways:
+            said = text if sender is None else way.exit.sender(sender) or text
+            delivery = b"".join(
+                (source, given, way.head, value, b',"message_id":"', escaped, way.middle, said, way.tail, ending)
+            )
+            if len(delivery) > MAX_RECORD_BYTES:
+                error = f"its delivery has {len(delivery)} bytes, and a record at most {MAX_RECORD_BYTES}"
+                self._bury(batch, record, "too_large", error, delivery=msgspec.json.decode(delivery)["id"])
+                continue
+            self._made += len(delivery)
+            way.outlet.put(way.key, delivery)
+
+    def _sender(self, name: str) -> bytes:
+        text = self._senders.get(name)
+        if text is None:
+            if len(self._senders) >= _SENDERS:
+                self._senders.clear()
+            text = self._senders[name] = sender_text(name)
+        return text
+
+    # --- what becomes of the others ---
+
+    def _refuse(
+        self,
+        refusals: Sequence[Refusal],
+        batch: Batch,
+        record: Record,
+        message: Message,
+        message_id: str,
+        at: datetime,
+    ) -> None:
+        for refusal in refusals:
+            configuration = refusal.configuration
+            self._suppress(
+                batch,
                 record,
                 message,
                 message_id,
                 at,
-                "consumer_deleted",
-                f"the consumer {name} cannot be used; its definition is missing or wrong",
+                refusal.reason,
+                refusal.detail,
                 configuration=configuration.name,
                 version=configuration.version,
-                consumer=name,
-                recipient=receiver,
-                delivery=delivery_id(message.producer, message_id, configuration.name, name, receiver),
+                consumer=refusal.consumer,
+                recipient=refusal.recipient,
+                delivery=delivery_id(
+                    message.producer, message_id, configuration.name, refusal.consumer, refusal.recipient
+                ),
             )
-            for name in gone
-        )
-        for exit_ in exits:
-            if exit_.fixed and decision.receiver is None:
-                everyone = tuple(user.username for user in recipients if user is not None)
-                delivery = self._delivery(exit_, record, message, message_id, source, decision, None, everyone)
-                _add_delivery(delivery, exit_, record, out)
-                continue
-            for user in recipients:
-                called, address = (None, None) if user is None else exit_.address(user)
-                if user is None or (called is None if exit_.fixed else address is None):
-                    out.append(_no_address(record, message, message_id, source, at, exit_, user))
-                    continue
-                delivery = self._delivery(
-                    exit_, record, message, message_id, source, decision, user, (), called, address
-                )
-                _add_delivery(delivery, exit_, record, out)
 
-    def _delivery(
+    def _tell_problem(
+        self, batch: Batch, record: Record, message: Message, message_id: str, at: datetime, path: Path
+    ) -> None:
+        problem = path.problem
+        assert problem is not None
+        if problem in ("unknown_producer", "unknown_configuration"):
+            self._bury(batch, record, problem, path.text, message=(message.producer, message_id))
+        else:
+            configuration = message.configuration if problem == "disabled" else None
+            self._suppress(batch, record, message, message_id, at, problem, path.text, configuration=configuration)
+
+    def _tell_nothing(
         self,
-        exit_: _Exit,
-        record: ConsumerRecord,
+        batch: Batch,
+        record: Record,
         message: Message,
         message_id: str,
-        source: str,
-        decision: Decision,
-        user: User | None,
-        everyone: tuple[str, ...],
-        name: str | None = None,
-        address: str | None = None,
-    ) -> Delivery:
-        sender = message.sender
-        if decision.sender is not None:
-            sender = exit_.address(decision.sender)[0] or sender
-        return Delivery(
-            id=source + exit_.infix + ("*" if user is None else quote(user.username, safe="")),
-            configuration=exit_.configuration.name,
-            configuration_version=exit_.configuration.version,
-            consumer=exit_.consumer,
-            lane=exit_.consumer if exit_.fixed else address or "",
-            message=msgspec.Raw(record.value),
-            message_id=message_id,
-            recipient=None if user is None else user.username,
-            recipients=everyone,
-            address=address,
-            sender=sender,
-            receiver=name,
-            not_before=message.not_before,
-        )
-
-    def _exits_of(self, configuration: Configuration) -> tuple[list[_Exit], list[str]]:
-        """The consumers of a configuration, and the names of those that cannot be used."""
-        known = self._exits.get(configuration.name)
-        if known is not None:
-            return known
-        consumers = self._matcher.catalog.consumers
-        exits = [
-            _Exit(
-                configuration=configuration,
-                consumer=name,
-                plugin=consumers[name],
-                world=consumers[name].world_of(),
-                fixed=consumers[name].fixed_address(),
-                topic=DELIVERIES + name,
-                infix=f"/{quote(configuration.name, safe='')}/{quote(name, safe='')}/",
-            )
-            for name in configuration.spec.consumers
-            if name in consumers
-        ]
-        gone = [name for name in configuration.spec.consumers if name not in consumers]
-        self._exits[configuration.name] = exits, gone
-        return exits, gone
-
-    def _nothing(
-        self, record: ConsumerRecord, message: Message, message_id: str, at: datetime, decision: Decision
-    ) -> tuple[str, str, bytes]:
+        at: datetime,
+        path: Path,
+        dropped: Sequence[Dropped],
+    ) -> None:
         """The one attempt of a message that made no delivery."""
-        judged = decision.judgements
-        recipient = None if decision.receiver is None else decision.receiver.username
-        only = judged[0].configuration if len(judged) == 1 else None
-        drops: list[tuple[str, Drop]] = [
-            (judgement.configuration.name, drop) for judgement in judged for drop in judgement.dropped
-        ]
-        if not judged:
-            if message.configuration is None:
-                detail = f"no enabled configuration considers messages of the producer {message.producer}"
-            else:
-                detail = f"the configuration {message.configuration} does not consider messages of {message.producer}"
-            reason: Reason = "filtered"
-        elif not drops:
-            detail = f"no consumer: {', '.join(judgement.configuration.name for judgement in judged[:NAMED_DROPS])}"
-            reason = "filtered"
-        else:
-            reasons = {drop.reason for _, drop in drops}
-            reason = reasons.pop() if len(reasons) == 1 else "filtered"
-            pairs = list(dict.fromkeys(f"{name}: {_named(drop)}" for name, drop in drops))
-            detail = ", ".join(pairs[:NAMED_DROPS])
-            if len(pairs) > NAMED_DROPS:
-                detail += f" and {len(pairs) - NAMED_DROPS} more"
-        return _suppressed(
+        told: tuple[Reason, str, Configuration | None] | None = path.told
+        if told is None:
+            told = self._why_nothing(message, path, dropped)
+            if not path.routes and not path.plan.readers:
+                path.told = told  # the index alone decided, by producer and receiver
+        reason, detail, only = told
+        self._suppress(
+            batch,
             record,
             message,
             message_id,
@@ -301,14 +338,127 @@ class Router:
             detail,
             configuration=message.configuration if only is None else only.name,
             version=None if only is None else only.version,
-            recipient=recipient,
+            recipient=None if path.receiver is None else path.receiver.username,
         )
+
+    def _why_nothing(
+        self, message: Message, path: Path, dropped: Sequence[Dropped]
+    ) -> tuple[Reason, str, Configuration | None]:
+        """The reason, the detail, and the configuration if only one considered it."""
+        considered: Sequence[Configuration] = self._matcher.catalog.by_producer.get(message.producer, ())
+        if message.configuration is not None:
+            considered = [each for each in considered if each.name == message.configuration]
+        if not considered:
+            if message.configuration is None:
+                return (
+                    "filtered",
+                    f"no enabled configuration considers messages of the producer {message.producer}",
+                    None,
+                )
+            text = f"the configuration {message.configuration} does not consider messages of {message.producer}"
+            return "filtered", text, None
+        only = considered[0] if len(considered) == 1 else None
+        asked = {route.configuration.name for route in path.routes}
+        named: dict[str, None] = {}
+        reasons: set[Reason] = {reason for _, _, reason in dropped}
+        if len(considered) > len(asked):
+            reasons.add("filtered")  # by the index
+        if not reasons:
+            return "filtered", f"no consumer: {', '.join(each.name for each in considered[:NAMED_DROPS])}", only
+        said: dict[str, list[str]] = {}
+        for route, name, cause in dropped:
+            said.setdefault(route.configuration.name, []).append(_named(name, cause))
+        shown = 0
+        for each in considered:
+            if shown == NAMED_DROPS:
+                break
+            if each.name in said:
+                shown += 1
+                named.update({f"{each.name}: {drop}": None for drop in said[each.name]})
+            elif each.name not in asked:
+                shown += 1
+                route_ = self._matcher.route(each.name)
+                drop = "" if route_ is None else self._matcher.drop_of_index(route_, path, message)
+                named[f"{each.name}: {drop}"] = None
+        more = len(considered) - len(asked) + len(said) - shown
+        detail = ", ".join(list(named)[:NAMED_DROPS]) + (f" and {more} more" if more else "")
+        return reasons.pop() if len(reasons) == 1 else "filtered", detail, only
+
+    def _suppress(
+        self,
+        batch: Batch,
+        record: Record,
+        message: Message,
+        message_id: str,
+        at: datetime,
+        reason: Reason,
+        detail: str,
+        *,
+        configuration: str | None = None,
+        version: int | None = None,
+        consumer: str | None = None,
+        recipient: str | None = None,
+        delivery: str | None = None,
+    ) -> None:
+        if delivery is None:
+            parts = [message.producer, message_id] + ([] if configuration is None else [configuration])
+            delivery = "/".join([quote(part, safe="") for part in parts])
+        attempt = Attempt(
+            delivery=delivery,
+            producer=message.producer,
+            message=message_id,
+            outcome="suppressed",
+            reason=reason,
+            started_at=at,
+            ended_at=at,
+            configuration=configuration,
+            configuration_version=version,
+            consumer=consumer,
+            recipient=recipient,
+            detail=detail,
+            origin=Origin(topic=batch.topic, partition=batch.partition, offset=record.offset),
+        )
+        self._attempts.put(delivery.encode(), attempt.encode())
+
+    def _bury(
+        self,
+        batch: Batch,
+        record: Record,
+        reason: Reason,
+        error: str,
+        delivery: str | None = None,
+        message: tuple[str, str] | None = None,  # producer and id, where the record could be read
+    ) -> None:
+        letter = DeadLetter.of_record(
+            id=None if message is None else message[1],
+            stage="route",
+            reason=reason,
+            error=error[:_ERROR_CHARACTERS],
+            topic=batch.topic,
+            partition=batch.partition,
+            offset=record.offset,
+            timestamp=_time(record.timestamp),
+            key=record.key,
+            value=record.value,
+            delivery=delivery,
+        )
+        if message is not None:
+            letter = msgspec.structs.replace(letter, producer=message[0], message=message[1])
+        value = letter.encode()
+        if len(value) > LETTER_BYTES:  # a huge id
+            value = msgspec.structs.replace(letter, key=None, value=None, value_base64=None).encode()
+        self._dead_letters.put(letter.id.encode(), value)
 
     # --- definitions and counters ---
 
     def _use(self, catalog: Catalog) -> None:
-        self._matcher = Matcher(catalog)
-        self._exits = {}
+        self._take_tally()
+        self._matcher.change(catalog)
+        self._exits.change(catalog)
+
+    def _take_tally(self) -> None:
+        for configuration, reason, count in self._matcher.tally():
+            self._counts[configuration, reason] += count
 
     async def _count(self) -> None:
         while True:
@@ -316,6 +466,7 @@ class Router:
             await self._send_counts()
 
     async def _send_counts(self) -> None:
+        self._take_tally()
         counts, self._counts = self._counts, Tally()
         if not counts:
             return
@@ -330,111 +481,6 @@ class Router:
         await self._outputs.send(outbox)
 
 
-# --- records ---
-
-
-def _add_delivery(delivery: Delivery, exit_: _Exit, record: ConsumerRecord, out: list[tuple[str, str, bytes]]) -> None:
-    value = delivery.encode()
-    if len(value) > MAX_RECORD_BYTES:
-        text = f"its delivery has {len(value)} bytes, and a record at most {MAX_RECORD_BYTES}"
-        out.append(_dead_letter(record, "too_large", text, delivery=delivery.id))
-    else:
-        out.append((exit_.topic, delivery.lane, value))
-
-
-def _no_address(
-    record: ConsumerRecord,
-    message: Message,
-    message_id: str,
-    source: str,
-    at: datetime,
-    exit_: _Exit,
-    user: User | None,
-) -> tuple[str, str, bytes]:
-    if user is None:
-        detail = f"the consumer {exit_.consumer} writes to people, and the configuration has no users"
-    elif exit_.fixed:
-        detail = f"{user.username} has no name in the world {exit_.world!r}"
-    else:
-        detail = f"{user.username} has no address for the consumer {exit_.consumer} (world {exit_.world!r})"
-    return _suppressed(
-        record,
-        message,
-        message_id,
-        at,
-        "no_address",
-        detail,
-        configuration=exit_.configuration.name,
-        version=exit_.configuration.version,
-        consumer=exit_.consumer,
-        recipient=None if user is None else user.username,
-        delivery=source + exit_.infix + ("*" if user is None else quote(user.username, safe="")),
-    )
-
-
-def _suppressed(
-    record: ConsumerRecord,
-    message: Message,
-    message_id: str,
-    at: datetime,
-    reason: Reason,
-    detail: str,
-    *,
-    configuration: str | None = None,
-    version: int | None = None,
-    consumer: str | None = None,
-    recipient: str | None = None,
-    delivery: str | None = None,
-) -> tuple[str, str, bytes]:
-    if delivery is None:
-        parts = [message.producer, message_id] + ([] if configuration is None else [configuration])
-        delivery = "/".join(quote(part, safe="") for part in parts)
-    attempt = Attempt(
-        delivery=delivery,
-        producer=message.producer,
-        message=message_id,
-        outcome="suppressed",
-        reason=reason,
-        started_at=at,
-        ended_at=at,
-        configuration=configuration,
-        configuration_version=version,
-        consumer=consumer,
-        recipient=recipient,
-        detail=detail,
-        origin=Origin(topic=record.topic, partition=record.partition, offset=record.offset),
-    )
-    return ATTEMPTS.name, delivery, attempt.encode()
-
-
-def _dead_letter(
-    record: ConsumerRecord,
-    reason: Reason,
-    error: str,
-    delivery: str | None = None,
-    message: tuple[str, str] | None = None,  # producer and id, where the record could be read
-) -> tuple[str, str, bytes]:
-    letter = DeadLetter.of_record(
-        id=None if message is None else message[1],
-        stage="route",
-        reason=reason,
-        error=error[:_ERROR_CHARACTERS],
-        topic=record.topic,
-        partition=record.partition,
-        offset=record.offset,
-        timestamp=_time(record.timestamp),
-        key=record.key,
-        value=record.value,
-        delivery=delivery,
-    )
-    if message is not None:
-        letter = msgspec.structs.replace(letter, producer=message[0], message=message[1])
-    value = letter.encode()
-    if len(value) > LETTER_BYTES:  # a huge id
-        value = msgspec.structs.replace(letter, key=None, value=None, value_base64=None).encode()
-    return DEAD_LETTERS.name, letter.id, value
-
-
 def _time(timestamp_ms: int | None) -> datetime | None:
     try:
         return None if timestamp_ms is None or timestamp_ms < 0 else datetime.fromtimestamp(timestamp_ms / 1000, UTC)
@@ -442,8 +488,8 @@ def _time(timestamp_ms: int | None) -> datetime | None:
         return None
 
 
-def _named(drop: Drop) -> str:
+def _named(filter_: str | None, reason: Reason) -> str:
     """The filter that dropped, with the reason where that says more: `at-work (on_leave)`."""
-    if drop.filter is None or drop.reason == "filtered":
-        return drop.filter or drop.reason
-    return f"{drop.filter} ({drop.reason})"
+    if filter_ is None or reason == "filtered":
+        return filter_ or reason
+    return f"{filter_} ({reason})"

@@ -1,8 +1,10 @@
 """The batch transport: a Faust transport whose consumer gives an agent whole batches, and loses and doubles nothing.
 
-One Faust event is what was fetched of one partition at once: a list of Kafka records, acknowledged once, so that Faust's own
-work (about 0.5 ms an event) is paid once for up to 500 records. The offset of a partition moves by whole batches, in order;
-a batch that was half done when the process was killed is repeated whole.
+One Faust event is what was fetched of one partition at once: a `Batch` of Kafka records, acknowledged once, so that Faust's
+own work (about 0.5 ms an event) is paid once for up to 4,000 records. Several batches of a partition may be at work, as an
+agent acknowledges one when it is done with it and takes the next before that; the offset of a partition moves by whole
+batches, in order. A batch that was half done when the process was killed is repeated whole. What holds the flow back are the
+bytes that are at work (`OPEN_BYTES`), whatever they are divided into.
 
 Three faults of faust-streaming 0.15.3 are cured here, each with a test in `tests/test_transport.py` that fails without:
 
@@ -26,26 +28,29 @@ from dataclasses import dataclass
 from time import monotonic
 from typing import Any
 
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord, TopicPartition
-from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.errors import CommitFailedError, ConsumerStoppedError, IllegalStateError, KafkaError
 from faust import App
 from faust.transport.drivers import aiokafka as driver
-from faust.types import TP, Message
+from faust.types import TP, ConsumerMessage, Message
 from yarl import URL
 
-from notifier.kafka import bootstrap_servers, kafka_consumer, kafka_producer
+from notifier.kafka import bootstrap_servers, kafka_consumer
 from notifier.settings import Settings
 from notifier.topics import MESSAGES
+from streams.batch import Batch, Record
+from streams.fetching import Taken, take_fetched
 
 logger = logging.getLogger(__name__)
 
 # Where Faust's services log that they start and stop; otherwise they would in our modules' names.
 SERVICES = logging.getLogger("mode.notifier")  # not one that mode marks as its own, and replaces
 
-BATCH_RECORDS = 500  # of one event at most
-FETCH_BYTES = 16 * 1024 * 1024  # of one fetch of all partitions; what bounds memory
+BATCH_RECORDS = 4000  # of one event at most
+FETCH_BYTES = 8 * 1024 * 1024  # of one fetch of all partitions; what bounds memory
 PARTITION_BYTES = MESSAGES.max_message_bytes + 64 * 1024  # of one fetch of one partition; the largest record fits
-IN_FLIGHT = 4  # batches handed over and not yet finished; must stay below Faust's `stream_buffer_maxsize`
+OPEN_BYTES = 8 * 1024 * 1024  # handed over and not yet finished; one batch may go beyond it
+OPEN_BATCHES = 256  # the same, in batches; must stay below Faust's `stream_buffer_maxsize`
 FINISH_S = 15.0  # what a batch at work is given when its partition goes; below the group's rebalance timeout of 20 s
 
 
@@ -53,7 +58,7 @@ FINISH_S = 15.0  # what a batch at work is given when its partition goes; below 
 class Fetched:
     """What one fetch gave, and of which assignment it is."""
 
-    records: Mapping[TopicPartition, list[ConsumerRecord]]
+    records: Taken
     assignment: Any  # aiokafka's; compared by identity
     generation: int  # of the group
 
@@ -94,11 +99,18 @@ class BatchThread(driver.AIOKafkaConsumerThread):
             await consumer.seek_to_beginning(*fresh)
         return offsets
 
-    async def _fetch_records(self, *args: Any, **kwargs: Any) -> "Fetched":
-        records = await super()._fetch_records(*args, **kwargs)
+    async def _fetch_records(
+        self, consumer: AIOKafkaConsumer, active_partitions: Any, timeout: float = 0.0, max_records: int = BATCH_RECORDS
+    ) -> "Fetched":
+        fetcher = consumer._fetcher
+        if consumer._closed or fetcher._closed:
+            raise ConsumerStoppedError
+        records: Taken = {}
+        if self.consumer.flow_active:
+            with fetcher._subscriptions.fetch_context():
+                records = await take_fetched(fetcher, active_partitions, timeout, max_records)
         # Only here, in the thread that assignments happen in, is it known which of them the records are of: a fetch that
         # began before a rebalance may end after it.
-        consumer = self._ensure_consumer()
         subscription = consumer._subscription.subscription
         return Fetched(
             records=records,
@@ -161,6 +173,7 @@ class BatchConsumer(driver.Consumer):
         super().__init__(*args, **kwargs)
         self._in_flight: dict[TP, deque[Message]] = {}  # what was handed over, oldest first
         self._finished: dict[TP, int] = {}  # the offset that may be committed
+        self._open: dict[Message, int] = {}  # what was handed over and may still be at work, with its bytes
 
     def _new_consumer_thread(self) -> BatchThread:
         return BatchThread(self, loop=self.loop, beacon=self.beacon)
@@ -190,16 +203,20 @@ class BatchConsumer(driver.Consumer):
 
     async def _hand_over(self, fetched: Fetched) -> None:
         """Gives what was fetched to the agent, partition by partition; what cannot be given now will be fetched again."""
-        left = {TP(tp.topic, tp.partition): batch[0].offset for tp, batch in fetched.records.items() if batch}
-        for partition, batch in fetched.records.items():
+        left = {TP(tp.topic, tp.partition): records[0].offset for tp, records in fetched.records.items()}
+        size = self.transport.batch_records
+        for partition, records in fetched.records.items():
             tp = TP(partition.topic, partition.partition)
-            if tp not in left or tp not in self._get_active_partitions():
-                continue
-            while self._open_batches() >= IN_FLIGHT and self._flows(fetched.generation):
-                await self._wait_for_ack(timeout=1)
-            if not self._flows(fetched.generation):
-                break
-            if await self._hand_batch(tp, batch):
+            for start in range(0, len(records), size):
+                part = records if len(records) <= size else records[start : start + size]
+                left[tp] = part[0].offset
+                while self._is_full() and self._flows(fetched.generation):
+                    await self._wait_for_ack(timeout=1)
+                if not self._flows(fetched.generation) or tp not in self._get_active_partitions():
+                    break
+                if not await self._hand_batch(tp, part):
+                    break
+            else:
                 del left[tp]
         if left:
             await self._thread.seek_back(left, fetched.assignment)
@@ -207,23 +224,24 @@ class BatchConsumer(driver.Consumer):
     def _flows(self, generation: int) -> bool:
         return self.flow_active and self.app.consumer_generation_id == generation and not self.should_stop
 
-    def _open_batches(self) -> int:
-        return sum(not message.acked for batches in self._in_flight.values() for message in batches)
+    def _is_full(self) -> bool:
+        self._open = {message: size for message, size in self._open.items() if not message.acked}
+        return len(self._open) >= OPEN_BATCHES or sum(self._open.values()) >= OPEN_BYTES
 
-    async def _hand_batch(self, tp: TP, batch: Sequence[ConsumerRecord]) -> bool:
-        message = self._to_message(tp, batch[-1])
-        message.key, message.value = None, batch
+    async def _hand_batch(self, tp: TP, records: Sequence[Record]) -> bool:
+        message = _faust_message(tp, records, self.app.consumer_generation_id)
         batches = self._in_flight.setdefault(tp, deque())
         batches.append(message)
         handed = self.callback(message)
         if handed in (await self.wait_first(handed, self.suspend_flow.wait())).done:
+            self._open[message] = sum([len(record.value) for record in records if record.value is not None])
             return True
         if message in batches:
             batches.remove(message)
         return False
 
     def on_buffer_full(self, tp: TP) -> None:
-        """Nothing: `IN_FLIGHT` is the back-pressure, and Faust's way would change the active partitions behind it."""
+        """Nothing: `OPEN_BYTES` is the back-pressure, and Faust's way would change the active partitions behind it."""
 
     def on_buffer_drop(self, tp: TP) -> None:
         """Nothing, as above."""
@@ -291,6 +309,7 @@ class BatchConsumer(driver.Consumer):
     def _forget(self) -> None:
         self._in_flight.clear()
         self._finished.clear()
+        self._open.clear()
 
     # --- what `streams.health` asks ---
 
@@ -313,23 +332,34 @@ class BatchConsumer(driver.Consumer):
         """Nothing: Faust's check only logs, and reads what this class does not keep. See `streams.health`."""
 
 
-class IdempotentProducer(driver.Producer):
-    """Faust's Kafka producer with acks=all and idempotence, which Faust itself turns on only within transactions."""
-
-    def _new_producer(self, transactional_id: str | None = None) -> AIOKafkaProducer:
-        return kafka_producer(self.transport.settings, transactional_id=transactional_id)
-
-
 class BatchTransport(driver.Transport):
     """What a Faust app is given as its transport: `app.transport = BatchTransport(app, settings)`."""
 
     Consumer = BatchConsumer
-    Producer = IdempotentProducer
 
     def __init__(self, app: App, settings: Settings, batch_records: int = BATCH_RECORDS) -> None:
         self.settings = settings
         self.batch_records = batch_records  # of one event at most
         super().__init__(broker_urls(settings), app)
+
+
+def _faust_message(tp: TP, records: Sequence[Record], generation: int) -> Message:
+    last = records[-1]
+    return ConsumerMessage(
+        tp.topic,
+        tp.partition,
+        last.offset,
+        last.timestamp / 1000.0,
+        0,
+        {},
+        None,
+        Batch(topic=tp.topic, partition=tp.partition, records=records),
+        None,
+        None,
+        None,
+        tp,
+        generation_id=generation,
+    )
 
 
 def broker_urls(settings: Settings) -> list[URL]:

@@ -15,6 +15,7 @@ from faust.types import TP
 
 from notifier.kafka import kafka_consumer
 from notifier.settings import Settings
+from streams.batch import Batch
 from streams.transport import BatchConsumer, BatchTransport, broker_urls
 
 
@@ -96,10 +97,10 @@ class Rig:
 
         async def watch(events: Any) -> None:
             async for event in events.events():
-                records = event.value if isinstance(event.value, list) else [event.message]
+                records = event.value.records if isinstance(event.value, Batch) else [event.message]
                 self.batches.append(len(records))
                 for record in records:
-                    place = (record.partition, record.offset)
+                    place = (event.message.partition, record.offset)
                     self.begun.append(place)
                     if place in self.hold:
                         await self.hold[place].wait()

@@ -75,7 +75,7 @@ async def test_a_topic_of_the_table_is_created_when_it_is_needed(settings: Setti
 async def test_a_topic_that_comes_in_time_gets_its_records(settings: Settings) -> None:
     outputs = Outputs(settings, missing_wait_s=30)
     sending = asyncio.create_task(outputs.send(box(delivery(0), delivery(1))))
-    await wait_until(lambda: outputs._missing)
+    await wait_until(lambda: outputs.outlet("deliveries.room").missing_since is not None)
     await ensure_topics(settings, [deliveries("room")])
     await sending
     await outputs.stop()

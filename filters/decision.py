@@ -1,0 +1,138 @@
+"""Decision: which configurations consider a message, for whom it passes their filters, and who dropped it for whom.
+
+The plain way to find out: every configuration that names the producer is asked, filter by filter (`filters.chain`). It is
+the reference: `explain` and dry runs use it, the router asks it about what it does not deliver, and what the router compiles
+(`streams.matching`) decides exactly as it does.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from filters.chain import Chain
+from notifier.catalog import Catalog, Configuration
+from notifier.identity import Ambiguous
+from notifier.message import Message
+from notifier.outcome import Reason
+from notifier.plugin import Candidate
+from notifier.user import User
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Drop:
+    """One recipient for whom a message goes no further in a configuration."""
+
+    recipient: str | None  # username; none: the message is for everyone and the configuration has no users
+    filter: str | None  # name of the filter; none: it was no filter's doing
+    reason: Reason
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Judgement:
+    """What one configuration decides about a message."""
+
+    configuration: Configuration
+    passed: Sequence[User | None]  # for whom it goes on; None: for everyone in a configuration without users
+    dropped: Sequence[Drop] = ()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Decision:
+    """What all configurations decide about a message."""
+
+    judgements: Sequence[Judgement] = ()  # of every configuration that considers it, in order of their names
+    sender: User | None = None
+    receiver: User | None = None  # none: the message names none, or nobody who is known
+    # Why nobody considers it: unknown_producer, unknown_configuration, disabled, unknown_receiver, ambiguous_receiver.
+    problem: Reason | None = None
+    text: str = ""  # the problem in words
+
+
+class Judge:
+    """Decides about messages by one catalog. Immutable; waits for nothing and does not raise."""
+
+    def __init__(self, catalog: Catalog) -> None:
+        self.catalog = catalog
+
+    def decide(self, message: Message, at: datetime) -> Decision:
+        """What becomes of a message at the moment `at`."""
+        catalog = self.catalog
+        producer = catalog.producers.get(message.producer)
+        if producer is None:
+            return Decision(problem="unknown_producer", text=missing(catalog, "producer", message.producer))
+        if message.configuration is None:
+            configurations = catalog.by_producer.get(message.producer, ())
+        else:
+            configuration = catalog.configurations.get(message.configuration)
+            if configuration is None:
+                return Decision(
+                    problem="unknown_configuration", text=missing(catalog, "configuration", message.configuration)
+                )
+            if not configuration.spec.enabled:
+                return Decision(problem="disabled", text=f"the configuration {configuration.name} is not enabled")
+            considered = message.producer in configuration.spec.producers
+            configurations = (configuration,) if considered else ()
+        names = catalog.directory.world(producer.world_of())
+        receiver: User | None = None
+        if message.receiver is not None:
+            found = names.get(message.receiver.casefold())
+            if found is None:
+                return Decision(
+                    problem="unknown_receiver",
+                    text=f"nobody is called {message.receiver!r} in the world {producer.world_of()!r}",
+                )
+            if isinstance(found, Ambiguous):
+                return Decision(
+                    problem="ambiguous_receiver",
+                    text=f"{message.receiver!r} in the world {producer.world_of()!r} may be {', '.join(found.usernames)}",
+                )
+            receiver = found
+        sender: User | None = None
+        if message.sender is not None:
+            known = names.get(message.sender.casefold())
+            if isinstance(known, User):
+                sender = known
+        return Decision(
+            judgements=[self.judge(message, configuration, sender, receiver, at) for configuration in configurations],
+            sender=sender,
+            receiver=receiver,
+        )
+
+    def judge(
+        self, message: Message, configuration: Configuration, sender: User | None, receiver: User | None, at: datetime
+    ) -> Judgement:
+        """What one configuration decides, given who sends and who is to receive."""
+        dropped: list[Drop] = []
+        recipients: list[User | None]
+        if receiver is not None:
+            recipients = [receiver]
+        elif configuration.spec.users:
+            recipients = []
+            for username in configuration.spec.users:
+                user = self.catalog.users.get(username)
+                if user is None:  # his or her definition cannot be used
+                    dropped.append(Drop(recipient=username, filter=None, reason="unknown_receiver"))
+                else:
+                    recipients.append(user)
+        else:
+            recipients = [None]
+        filters = self.catalog.filters
+        # A filter whose definition cannot be used is missing here; that is logged where it is read.
+        chain = Chain([(name, filters[name]) for name in configuration.spec.filters if name in filters])
+        passed: list[User | None] = []
+        for recipient in recipients:
+            verdict = chain.judge(
+                Candidate(message=message, users=configuration.users, at=at, sender=sender, receiver=recipient)
+            )
+            if verdict.passed:
+                passed.append(recipient)
+            else:
+                username_ = None if recipient is None else recipient.username
+                dropped.append(Drop(recipient=username_, filter=verdict.filter, reason=verdict.reason))
+        return Judgement(configuration=configuration, passed=passed, dropped=dropped)
+
+
+def missing(catalog: Catalog, kind: str, name: str) -> str:
+    """Why there is no definition of that kind and name, in words."""
+    problem = catalog.problems.get(f"{kind}/{name}")
+    return f"there is no {kind} {name!r}" if problem is None else f"the {kind} {name!r} cannot be used: {problem}"

@@ -1,0 +1,62 @@
+"""Batch: what was fetched of one partition at once, as an agent is given it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from aiokafka import ConsumerRecord
+
+
+class Record(Protocol):
+    """A Kafka record as aiokafka's parser makes it. Where it lies is said once, by its batch."""
+
+    @property
+    def offset(self) -> int:
+        """Its place in the partition."""
+
+    @property
+    def timestamp(self) -> int:
+        """When it was written, in milliseconds."""
+
+    @property
+    def key(self) -> bytes | None:
+        """What decided its partition."""
+
+    @property
+    def value(self) -> bytes | None:
+        """What it says; None is a tombstone."""
+
+    @property
+    def headers(self) -> Sequence[tuple[str, bytes | None]]:
+        """What else was sent along."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Batch:
+    """Records of one partition, in order."""
+
+    topic: str  # with the prefix
+    partition: int
+    records: Sequence[Record]
+
+    def __len__(self) -> int:
+        return len(self.records)
+
+    def consumer_records(self) -> list[ConsumerRecord]:
+        """The records as aiokafka's consumer gives them, each with its place; for whoever has few of them."""
+        return [
+            ConsumerRecord(
+                self.topic,
+                self.partition,
+                record.offset,
+                record.timestamp,
+                0,
+                record.key,
+                record.value,
+                None,
+                -1 if record.key is None else len(record.key),
+                -1 if record.value is None else len(record.value),
+                tuple(record.headers),
+            )
+            for record in self.records
+        ]

@@ -1,0 +1,114 @@
+"""Index: which configurations may want a message, whatever their number, by looking its fields up.
+
+Every configuration has a slot, a bit in Python integers that stand for sets of configurations. A field (the receiver, a
+label, …) has one such set for each value that a filter names; a few `&` give the candidates. Adding and removing a
+configuration touches the bits of its own values only.
+"""
+
+from collections.abc import Iterable, Iterator
+
+from notifier.plugin import Lookup
+
+Value = str | None
+NOTHING_NAMED = object()  # stands for every value that no filter names
+
+
+class Field:
+    """One field: for each value, the slots whose filters accept it."""
+
+    def __init__(self) -> None:
+        self._usually = (
+            0  # slots that accept a value that nobody names: they ask nothing of the field, or refuse some values
+        )
+        self.values: dict[Value, int] = {}  # named value → the slots that decide the other way about it
+
+    def accepting(self, *values: Value) -> int:
+        """The slots that accept a message that has one of these values."""
+        otherwise = 0
+        for value in values:
+            otherwise |= self.values.get(value, 0)
+        return self._usually ^ otherwise
+
+    def add(self, bit: int, lookup: Lookup, *, negate: bool) -> None:
+        """Puts a slot's filter in."""
+        if negate:
+            self._usually |= bit
+        else:
+            self._usually &= ~bit
+        for value in lookup.values:
+            self.values[value] = self.values.get(value, 0) | bit
+
+    def remove(self, bit: int, lookup: Lookup) -> None:
+        """Takes it out again; then the slot asks nothing of the field."""
+        self._usually |= bit
+        for value in lookup.values:
+            left = self.values.pop(value) & ~bit
+            if left:
+                self.values[value] = left
+
+    def ask_nothing(self, bits: int) -> None:
+        """These slots accept every value."""
+        self._usually |= bits
+
+
+class Index:
+    """All slots by producer and by what their filters look up."""
+
+    def __init__(self) -> None:
+        self.fields: dict[str, Field] = {}
+        self._producers: dict[str, int] = {}
+        self._used = 0  # the slots that are taken
+        self._all = 0  # the slots that ever were
+
+    def add(self, producers: Iterable[str], lookups: Iterable[tuple[Lookup, bool]]) -> int:
+        """Takes a slot for a configuration; each lookup with whether it is negated, at most one for each field."""
+        free = self._all & ~self._used
+        slot = (free & -free).bit_length() - 1 if free else self._all.bit_length()
+        bit = 1 << slot
+        self._used |= bit
+        if not self._all & bit:
+            self._all |= bit
+            for known in self.fields.values():
+                known.ask_nothing(bit)
+        for producer in producers:
+            self._producers[producer] = self._producers.get(producer, 0) | bit
+        for lookup, negate in lookups:
+            field = self.fields.get(lookup.field)
+            if field is None:
+                field = self.fields[lookup.field] = Field()
+                field.ask_nothing(self._all)
+            field.add(bit, lookup, negate=negate)
+        return slot
+
+    def remove(self, slot: int, producers: Iterable[str], lookups: Iterable[tuple[Lookup, bool]]) -> None:
+        """Gives a slot back; the rest is what `add` was given."""
+        bit = 1 << slot
+        self._used &= ~bit
+        for producer in producers:
+            left = self._producers.pop(producer) & ~bit
+            if left:
+                self._producers[producer] = left
+        for lookup, _ in lookups:
+            field = self.fields[lookup.field]
+            field.remove(bit, lookup)
+            if not field.values:
+                del self.fields[lookup.field]
+
+    def considering(self, producer: str) -> int:
+        """The slots that take messages of a producer."""
+        return self._producers.get(producer, 0)
+
+
+def slots_of(bits: int) -> Iterator[int]:
+    """The slots of a set, ascending."""
+    if bits.bit_count() <= 16:
+        while bits:
+            low = bits & -bits
+            yield low.bit_length() - 1
+            bits ^= low
+        return
+    text = f"{bits:b}"[::-1]  # linear, where taking the lowest bit again and again is quadratic
+    slot = text.find("1")
+    while slot >= 0:
+        yield slot
+        slot = text.find("1", slot + 1)
