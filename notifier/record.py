@@ -43,7 +43,7 @@ class Record(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         Raises UnsupportedVersion for a `v` this program does not know and InvalidRecord for anything else that does not
         fit; both hold the data.
         """
-        decoder: msgspec.json.Decoder[Self] = _decoder(cls)
+        decoder: msgspec.json.Decoder[Self] = _decoders.get(cls) or _decoder(cls)
         try:
             if not data.isascii():
                 data.decode()  # msgspec checks only the texts it keeps; what we pass on must be UTF-8 throughout
@@ -75,9 +75,7 @@ _decoders: dict[type, msgspec.json.Decoder[Any]] = {}
 
 
 def _decoder(cls: type) -> msgspec.json.Decoder[Any]:
-    decoder = _decoders.get(cls)
-    if decoder is None:
-        decoder = _decoders[cls] = msgspec.json.Decoder(cls)
+    decoder = _decoders[cls] = msgspec.json.Decoder(cls)
     return decoder
 
 

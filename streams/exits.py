@@ -85,7 +85,14 @@ class Exit:
 
     __slots__ = ("_everyone", "_senders", "_users", "configuration", "consumer", "fixed", "outlet", "plugin", "world")
 
-    def __init__(self, configuration: Configuration, consumer: str, plugin: Consumer[Any], outlet: Outlet) -> None:
+    def __init__(
+        self,
+        configuration: Configuration,
+        consumer: str,
+        plugin: Consumer[Any],
+        outlet: Outlet,
+        senders: dict[str, bytes],
+    ) -> None:
         self.configuration = configuration
         self.consumer = consumer
         self.plugin = plugin
@@ -94,7 +101,7 @@ class Exit:
         self.fixed = plugin.fixed_address()  # whether its parameters say where it delivers
         self._users: dict[str, Way | Refusal] = {}  # by username
         self._everyone: dict[tuple[str, ...], Way] = {}  # by usernames; of a fixed one
-        self._senders: dict[str, bytes] = {}  # by username
+        self._senders = senders  # by username; of all exits to its world
 
     def sender(self, user: User) -> bytes:
         """The part of a delivery that names the sender in the consumer's world; empty where he or she has no name there."""
@@ -153,12 +160,14 @@ class Exits:
     def __init__(self, catalog: Catalog, outlet: Callable[[str], Outlet]) -> None:
         self._catalog = catalog
         self._outlet = outlet
+        self._senders: dict[str, dict[str, bytes]] = {}  # by world and username
         self._known: dict[str, tuple[Configuration, list[Exit], list[str]]] = {}  # by configuration
 
     def change(self, catalog: Catalog) -> None:
         """Another catalog from now on."""
         if catalog.consumers is not self._catalog.consumers or catalog.users is not self._catalog.users:
             self._known = {}
+            self._senders = {}
         self._catalog = catalog
 
     def to_one(self, route: Route, user: User) -> Ways:
@@ -184,7 +193,13 @@ class Exits:
         if known is None or known[0] is not configuration:
             plugins = self._catalog.consumers
             exits = [
-                Exit(configuration, name, plugins[name], self._outlet(DELIVERIES + name))
+                Exit(
+                    configuration,
+                    name,
+                    plugins[name],
+                    self._outlet(DELIVERIES + name),
+                    self._senders.setdefault(plugins[name].world_of(), {}),
+                )
                 for name in configuration.spec.consumers
                 if name in plugins
             ]

@@ -1,11 +1,12 @@
 """Matching: the compiled form of all configurations. It decides as `filters.decision` does, at a cost that does not grow with
 their number.
 
-    message ─► path (found once for all messages that agree in what is looked up) ─► routes that remain ─► steps of each
+    message ─► path ─► routes that remain ─► steps of each
 
-What filters look up (`Filter.lookup`) is in the index (`streams.index`). A **path** is what the index says for one producer,
-one receiver and one value of every field that is looked up; it is kept, so the index is asked once for all such messages. The
-filters that cannot be looked up are the **steps** of a route, asked in the configuration's order, of the routes that remain.
+What filters look up (`Filter.lookup`) is in the index (`streams.index`). A **path** is what the index says about one receiver;
+which path a message takes is kept by producer, receiver and the values of the fields that are looked up, so the index is
+asked once for all such messages. The filters that cannot be looked up are the **steps** of a route, asked in the
+configuration's order, of the routes that remain.
 
 Looked up are only filters that drop with the reason `filtered`, and only in front of the first one that has other reasons, so
 that what is recorded is what the chain would have said. Which of several filters that drop is named may differ.
@@ -16,6 +17,7 @@ A change compiles what it changed and nothing else; paths are found again when t
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
+from heapq import nsmallest
 from typing import Any
 
 from filters.chain import ask, reason_of
@@ -30,8 +32,8 @@ from streams.index import NOTHING_NAMED, Field, Index, Value, slots_of
 
 logger = logging.getLogger(__name__)
 
-MAX_PATHS = 50_000  # that are kept; about 600 bytes each
-MAX_SENDERS = 20_000  # whose users are remembered, for each producer
+MAX_PATHS = 150_000  # of which it is kept which messages take them; about 150 bytes each
+MAX_SENDERS = 50_000  # whose users are remembered, for each world
 _BURY = 2_000  # forgotten paths that are freed at a time, so that freeing many stops nobody
 LABELS = "labels."
 
@@ -130,48 +132,46 @@ class Route:
 
 
 class Path:
-    """What the index says about messages that agree in producer, receiver and every field that is looked up."""
+    """What the index says about messages of the same receiver for which the same routes remain, whoever produced them."""
 
-    __slots__ = ("count", "exits", "plan", "problem", "receiver", "routes", "slots", "text", "told")
+    __slots__ = ("count", "exits", "problem", "receiver", "routes", "text")
 
     def __init__(
         self,
-        plan: "Plan",
-        slots: int = 0,
         receiver: User | None = None,
         routes: tuple[Route, ...] = (),
         problem: Reason | None = None,
         text: str = "",
     ) -> None:
-        self.plan = plan
-        self.slots = slots  # of the configurations that consider it
         self.receiver = receiver  # none: the message names none, or nobody who is known
         self.routes = routes  # that the index does not drop, in order of their names
         self.problem: Reason | None = problem  # why nobody considers it
         self.text = text  # the problem in words
         self.count = 0  # messages that took it, since `Matcher.tally`
         self.exits: Any = None  # what the router makes of it
-        self.told: Any = None  # the same, for when it makes nothing of it
 
 
 class Plan:
-    """A producer's part: its people, and which fields are looked up for its messages."""
+    """A producer's part: its people, which configurations take its messages, and which fields are looked up for them."""
 
-    __slots__ = ("name", "names", "paths", "readers", "senders", "slots", "source")
+    __slots__ = ("first", "for_all", "for_one", "name", "names", "paths", "readers", "senders", "slots", "source")
 
-    def __init__(self, name: str, names: dict[str, User | Ambiguous], slots: int) -> None:
+    def __init__(
+        self, name: str, names: dict[str, User | Ambiguous], senders: dict[str, User | None], slots: int
+    ) -> None:
         self.name = name
         self.names = names
+        self.senders = senders  # by what messages call them; of all producers of its world
         self.slots = slots  # of the configurations that take its messages
+        self.first: tuple[Route, ...] | None = None  # of those, in order of their names
         self.readers: tuple[tuple[str, Field], ...] = ()  # of the fields besides the receiver
         self.paths: dict[Any, Path] = {}
-        self.senders: dict[str, User | None] = {}
         self.source: Any = None  # what the router makes of its name
+        self.for_one = 0  # messages for one receiver that all its configurations considered, since `Matcher.tally`
+        self.for_all = 0  # the same without receiver
 
-    def sender(self, name: str | None) -> User | None:
+    def sender(self, name: str) -> User | None:
         """The user who sent it, where that is one."""
-        if name is None:
-            return None
         try:
             return self.senders[name]
         except KeyError:
@@ -202,7 +202,7 @@ class Plan:
                 value: Value = message.severity
                 parts.append(value if value in known else NOTHING_NAMED)
             else:
-                parts.append(tuple(value for value in self.values(field, message) if value in known))
+                parts.append(tuple([value for value in self.values(field, message) if value in known]))
         return tuple(parts)
 
 
@@ -218,36 +218,64 @@ class Matcher:
         self._gone = 0  # slots of routes with users whose definitions cannot be used
         self._plans: dict[str, Plan] = {}
         self._active: list[Path] = []  # with a count
-        self._kept = 0  # paths
+        self._paths: dict[tuple[str | None, tuple[Route, ...]], Path] = {}  # by receiver and routes
+        self._kept = 0  # entries of the plans' `paths`
+        self._senders: dict[str, dict[str, User | None]] = {}  # by world
+        self._alone: set[Route] = set()  # that considered messages for them alone
         self._forgotten: list[dict[Any, Path]] = []
         self.change(catalog)
 
     # --- asking ---
 
-    def path(self, message: Message) -> Path:
-        """The path of a message; counts it."""
+    def path(self, message: Message) -> tuple[Plan, Path]:
+        """The path of a message, with its producer's plan; counts it."""
         plan = self._plans.get(message.producer)
         if plan is None:
-            found = self._plan(message.producer)
-            if isinstance(found, Path):
-                return found
-            plan = found
+            plan = self._plan(message.producer)
         key: Any = plan.key(message) if plan.readers else message.receiver
         if message.configuration is not None:
             key = (key, message.configuration)
         path = plan.paths.get(key)
         if path is None:
-            path = self._find(plan, message)
             if self._kept >= MAX_PATHS:
                 self._forget_paths()
-            plan.paths[key] = path
+            path = plan.paths[key] = self._find(plan, message)
             self._kept += 1
-        if not path.count:
-            self._active.append(path)
-        path.count += 1
-        return path
+        if path.problem is None:
+            if not path.count:
+                self._active.append(path)
+            path.count += 1
+            if message.configuration is not None:
+                self._count_alone(message)
+            elif path.receiver is None:
+                plan.for_all += 1
+            else:
+                plan.for_one += 1
+        return plan, path
 
-    def drop_of_index(self, route: Route, path: Path, message: Message) -> str:
+    def _count_alone(self, message: Message) -> None:
+        """Of a message that only one configuration considers."""
+        route = self._routes.get(message.configuration or "")
+        if route is not None and message.producer in route.configuration.spec.producers:
+            if message.receiver is None:
+                route.hits_of_all -= 1
+            else:
+                route.hits -= 1
+            self._alone.add(route)
+
+    def considering(self, plan: Plan, message: Message, most: int) -> tuple[list[Route], int]:
+        """The first configurations by name that consider a message, `most` at most, and how many there are in all."""
+        if message.configuration is not None:
+            route = self._routes.get(message.configuration)
+            if route is None or message.producer not in route.configuration.spec.producers:
+                return [], 0
+            return [route], 1
+        if plan.first is None or len(plan.first) < most:
+            routes = (self._slots[slot] for slot in slots_of(plan.slots))
+            plan.first = tuple(nsmallest(most, routes, key=_name_of))
+        return list(plan.first[:most]), plan.slots.bit_count()
+
+    def drop_of_index(self, route: Route, plan: Plan, path: Path, message: Message) -> str:
         """The name of a filter in the index that drops a message which is on that path; only where there is one."""
         for step, lookup in route.lookups:
             values: Iterable[Value]
@@ -256,34 +284,31 @@ class Matcher:
                     continue
                 values = (path.receiver.username,)
             else:
-                values = path.plan.values(lookup.field, message)
+                values = plan.values(lookup.field, message)
             if any(value in lookup.values for value in values) is step.filter.parameters.negate:
                 return step.name
         return ""
 
-    def route(self, name: str) -> Route | None:
-        """The compiled configuration of that name, if it is enabled."""
-        return self._routes.get(name)
-
     def tally(self) -> list[tuple[str, Reason, int]]:
         """What the index dropped since the last time: (configuration, reason, recipients)."""
-        # Messages by who considers them: nearly always all configurations of a producer.
-        considered: dict[int, list[int]] = {}
         for path in self._active:
             count, path.count = path.count, 0
-            if not path.slots:
-                continue
-            sums = considered.setdefault(path.slots, [0, 0])
             if path.receiver is None:
-                sums[1] += count
                 for route in path.routes:
                     route.hits_of_all += count
             else:
-                sums[0] += count
                 for route in path.routes:
                     route.hits += count
         self._active = []
-        due: dict[Route, list[int]] = {}
+        considered: dict[int, list[int]] = {}  # many producers have the same configurations
+        for plan in self._plans.values():
+            if plan.for_one or plan.for_all:
+                sums = considered.setdefault(plan.slots, [0, 0])
+                sums[0] += plan.for_one
+                sums[1] += plan.for_all
+                plan.for_one = plan.for_all = 0
+        due: dict[Route, list[int]] = {route: [0, 0] for route in self._alone}
+        self._alone = set()
         for slots, (for_one, for_all) in considered.items():
             for slot in slots_of(slots):
                 sums = due.setdefault(self._slots[slot], [0, 0])
@@ -292,7 +317,7 @@ class Matcher:
         found: list[tuple[str, Reason, int]] = []
         for route, (for_one, for_all) in due.items():
             dropped = for_one - route.hits
-            if for_all > route.hits_of_all:
+            if for_all != route.hits_of_all:
                 dropped += (for_all - route.hits_of_all) * (len(route.configuration.spec.users) or 1)
             route.hits = route.hits_of_all = 0
             if dropped > 0:
@@ -301,30 +326,30 @@ class Matcher:
 
     # --- finding ---
 
-    def _plan(self, name: str) -> Plan | Path:
-        """The plan of a producer; of one that is not defined, which would be kept for nothing, a path that says so."""
+    def _plan(self, name: str) -> Plan:
         producer: Producer[Any] | None = self.catalog.producers.get(name)
-        if producer is None:
-            nothing = Plan(name, {}, 0)
-            return Path(nothing, problem="unknown_producer", text=missing(self.catalog, "producer", name))
-        plan = Plan(name, self.catalog.directory.world(producer.world_of()), self._index.considering(name))
-        fields = {lookup.field for slot in slots_of(plan.slots) for _, lookup in self._slots[slot].lookups} - {
-            "receiver"
-        }
-        plan.readers = tuple((field, self._index.fields[field]) for field in sorted(fields))
+        if producer is None:  # it is not kept: anybody may write any name
+            return Plan(name, {}, {}, 0)
+        world = producer.world_of()
+        senders = self._senders.setdefault(world, {})
+        plan = Plan(name, self.catalog.directory.world(world), senders, self._index.considering(name))
+        fields = {lookup.field for slot in slots_of(plan.slots) for _, lookup in self._slots[slot].lookups}
+        plan.readers = tuple((field, self._index.fields[field]) for field in sorted(fields - {"receiver"}))
         self._plans[name] = plan
         return plan
 
     def _find(self, plan: Plan, message: Message) -> Path:
+        if plan.name not in self.catalog.producers:
+            return Path(problem="unknown_producer", text=missing(self.catalog, "producer", plan.name))
         slots = plan.slots
         if message.configuration is not None:
             name = message.configuration
             configuration = self.catalog.configurations.get(name)
             if configuration is None:
                 text = missing(self.catalog, "configuration", name)
-                return Path(plan, problem="unknown_configuration", text=text)
+                return Path(problem="unknown_configuration", text=text)
             if not configuration.spec.enabled:
-                return Path(plan, problem="disabled", text=f"the configuration {name} is not enabled")
+                return Path(problem="disabled", text=f"the configuration {name} is not enabled")
             slots &= 1 << self._routes[name].slot
         receiver: User | None = None
         if message.receiver is not None:
@@ -340,26 +365,29 @@ class Matcher:
             remaining &= index.accepting(*plan.values(field, message))
         if receiver is None:
             remaining |= slots & self._gone
-        routes = sorted((self._slots[slot] for slot in slots_of(remaining)), key=lambda route: route.configuration.name)
-        return Path(plan, slots, receiver, tuple(routes))
+        routes = tuple(sorted([self._slots[slot] for slot in slots_of(remaining)], key=_name_of))
+        shared = (None if receiver is None else receiver.username, routes)
+        path = self._paths.get(shared)
+        if path is None:
+            path = self._paths[shared] = Path(receiver, routes)
+        return path
 
     def _nobody(self, plan: Plan, name: str, found: Ambiguous | None) -> Path:
         world = self.catalog.producers[plan.name].world_of()
         if found is None:
-            return Path(plan, problem="unknown_receiver", text=f"nobody is called {name!r} in the world {world!r}")
+            return Path(problem="unknown_receiver", text=f"nobody is called {name!r} in the world {world!r}")
         text = f"{name!r} in the world {world!r} may be {', '.join(found.usernames)}"
-        return Path(plan, problem="ambiguous_receiver", text=text)
+        return Path(problem="ambiguous_receiver", text=text)
 
     # --- changing ---
 
     def change(self, catalog: Catalog) -> None:
         """Decides by another catalog from now on. What was counted and not tallied is lost: `tally` first."""
         before, self.catalog = self.catalog, catalog
-        self._active = []
-        for plan in self._plans.values():
-            self._forgotten.append(plan.paths)
+        self._forget_paths()
         self._plans = {}
-        self._kept = 0
+        if before.users is not catalog.users:
+            self._senders = {}
         filters = _changed(before.filters, catalog.filters)
         for name in filters:
             self._steps.pop(name, None)
@@ -399,6 +427,8 @@ class Matcher:
         for plan in self._plans.values():
             self._forgotten.append(plan.paths)
             plan.paths = {}
+        self._forgotten.append(self._paths)
+        self._paths = {}
         self._kept = 0
 
     def _add(self, configuration: Configuration) -> None:
@@ -428,6 +458,10 @@ class Matcher:
             self._gone |= 1 << route.slot
         else:
             self._gone &= ~(1 << route.slot)
+
+
+def _name_of(route: Route) -> str:
+    return route.configuration.name
 
 
 def _changed(before: Mapping[str, object], after: Mapping[str, object]) -> set[str]:

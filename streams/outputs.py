@@ -96,7 +96,7 @@ class Receipt:
             self._finished()
 
 
-class _Queue:
+class Queue:
     """What waits for one output partition, and the batch of it that is in flight."""
 
     __slots__ = (
@@ -161,16 +161,16 @@ class Outlet:
         self.topic = topic  # without the prefix
         self.open = False  # whether its partitions are known and it can be written to
         self.missing_since: float | None = None
-        self.queues: list[_Queue] = [_Queue(self, -1)]  # by partition; before they are known, one for all
+        self.queues: list[Queue] = [Queue(self, -1)]  # by partition; before they are known, one for all
         self._outputs = outputs
-        self._by_key: dict[bytes, _Queue] = {}
+        self.by_key: dict[bytes, Queue] = {}  # of keys that were seen; `find` has the others
         self._touched = outputs.touched
 
     def put(self, key: bytes, value: bytes) -> None:
         """Appends a record; it is sent after the next `seal`."""
-        queue = self._by_key.get(key)
+        queue = self.by_key.get(key)
         if queue is None:
-            queue = self._queue(key)
+            queue = self.find(key)
         queue.records.append((key, value))
         self._touched.add(queue)
 
@@ -178,19 +178,20 @@ class Outlet:
         """Whether there are records for it that are not in flight."""
         return any(queue.records for queue in self.queues)
 
-    def _queue(self, key: bytes) -> _Queue:
-        if len(self._by_key) >= _KEYS:
-            self._by_key.clear()
+    def find(self, key: bytes) -> Queue:
+        """The queue of a key."""
+        if len(self.by_key) >= _KEYS:
+            self.by_key.clear()
         queues = self.queues
-        queue = self._by_key[key] = queues[(murmurhash2(key, _SEED) & 0x7FFFFFFF) % len(queues)]
+        queue = self.by_key[key] = queues[(murmurhash2(key, _SEED) & 0x7FFFFFFF) % len(queues)]
         return queue
 
     def divide(self, partitions: int) -> None:
         """Has that many partitions from now on; what waits is put again, in order."""
         waiting = [queue.empty() for queue in self.queues]
         # What is in flight keeps its queue until it lands.
-        self.queues = [_Queue(self, partition) for partition in range(partitions)]
-        self._by_key.clear()
+        self.queues = [Queue(self, partition) for partition in range(partitions)]
+        self.by_key.clear()
         for records, receipts in waiting:
             for key, value in records:
                 self.put(key, value)
@@ -204,10 +205,10 @@ class Outputs:
         self._settings = settings
         self._prefix = settings.topic_prefix
         self._missing_wait_s = MISSING_WAIT_S if missing_wait_s is None else missing_wait_s
-        self.touched: set[_Queue] = set()  # with records that are not sealed
+        self.touched: set[Queue] = set()  # with records that are not sealed
         self._outlets: dict[str, Outlet] = {}
-        self._ready: dict[_Queue, None] = {}  # with records and nothing in flight, the longest waiting first
-        self._flights: set[_Queue] = set()
+        self._ready: dict[Queue, None] = {}  # with records and nothing in flight, the longest waiting first
+        self._flights: set[Queue] = set()
         self._wake = asyncio.Event()
         self._unopened = asyncio.Event()  # there are records for an outlet that is not open
         self._starting = asyncio.Lock()
@@ -311,7 +312,7 @@ class Outputs:
         if pause > 0:
             await asyncio.sleep(pause)
 
-    async def _take_off(self, producer: AIOKafkaProducer, queue: _Queue) -> None:
+    async def _take_off(self, producer: AIOKafkaProducer, queue: Queue) -> None:
         name = self._prefix + queue.outlet.topic
         if not producer.client.cluster.partitions_for_topic(name):  # it went, and `send_batch` would wait for it
             queue.outlet.open = False
@@ -345,7 +346,7 @@ class Outputs:
             raise
         future.add_done_callback(lambda done: self._landed(producer, queue, done))
 
-    def _landed(self, producer: AIOKafkaProducer, queue: _Queue, done: "asyncio.Future[Any]") -> None:
+    def _landed(self, producer: AIOKafkaProducer, queue: Queue, done: "asyncio.Future[Any]") -> None:
         self._flights.discard(queue)
         error = ProducerClosed() if done.cancelled() else done.exception()
         if error is None:
@@ -375,7 +376,7 @@ class Outputs:
             return
         self._again(queue)
 
-    def _again(self, queue: _Queue) -> None:
+    def _again(self, queue: Queue) -> None:
         outlet = queue.outlet
         if queue.records and not queue.flying:
             if outlet.queues[max(queue.partition, 0) % len(outlet.queues)] is not queue:  # it was divided meanwhile
@@ -384,14 +385,14 @@ class Outputs:
             self._ready[queue] = None
             self._wake.set()
 
-    def _put_again(self, outlet: Outlet, queues: Iterable[_Queue]) -> None:
+    def _put_again(self, outlet: Outlet, queues: Iterable[Queue]) -> None:
         for queue in queues:
             records, receipts = queue.empty()
             for key, value in records:
                 outlet.put(key, value)
             self.seal(_settle_all(receipts))
 
-    def _refuse(self, queue: _Queue, error: BaseException) -> None:
+    def _refuse(self, queue: Queue, error: BaseException) -> None:
         """Makes a dead letter of the record in flight, which is alone."""
         topic = queue.outlet.topic
         ((key, value),) = queue.flying

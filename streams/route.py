@@ -41,7 +41,7 @@ from notifier.user import User
 from streams.batch import Batch, Record
 from streams.definitions import Definitions
 from streams.exits import Exits, Refusal, Way, sender_text
-from streams.matching import Matcher, Path, Route
+from streams.matching import Matcher, Path, Plan, Route
 from streams.outputs import MAX_RECORD_BYTES, Outbox, Outputs, Receipt
 
 logger = logging.getLogger(__name__)
@@ -140,13 +140,13 @@ class Router:
                     raise RecordTooLarge(f"a message has at most {MAX_BYTES} bytes; this one has {len(value)}")
                 message = decode(value)
                 message_id = message.id or topic_id(batch.partition, record.offset, record.timestamp)
-                path = find(message)
+                plan, path = find(message)
                 if path.problem is not None:
                     self._tell_problem(batch, record, message, message_id, at, path)
                 elif path.receiver is not None:
-                    self._route_to_one(batch, record, value, message, message_id, at, path)
+                    self._route_to_one(batch, record, value, message, message_id, at, plan, path)
                 else:
-                    self._route_to_all(batch, record, value, message, message_id, at, path)
+                    self._route_to_all(batch, record, value, message, message_id, at, plan, path)
             except RecordError as error:
                 self._bury(batch, record, error.reason, str(error))
             except Exception as error:  # a fault of ours or of a plugin must cost this record, not its partition
@@ -163,10 +163,18 @@ class Router:
     # --- one record ---
 
     def _route_to_one(
-        self, batch: Batch, record: Record, value: bytes, message: Message, message_id: str, at: datetime, path: Path
+        self,
+        batch: Batch,
+        record: Record,
+        value: bytes,
+        message: Message,
+        message_id: str,
+        at: datetime,
+        plan: Plan,
+        path: Path,
     ) -> None:
         receiver = path.receiver
-        sender = None if message.sender is None else path.plan.sender(message.sender)
+        sender = None if message.sender is None else plan.sender(message.sender)
         exits: list[tuple[Route, list[Way], list[Refusal]]] | None = path.exits
         if exits is None:
             assert receiver is not None
@@ -182,7 +190,7 @@ class Router:
                     continue
             if ways:
                 nothing = False
-                self._deliver(ways, batch, record, value, message, message_id, sender, path)
+                self._deliver(ways, batch, record, value, message, message_id, sender, plan)
             if refusals:
                 nothing = False
                 self._refuse(refusals, batch, record, message, message_id, at)
@@ -190,12 +198,20 @@ class Router:
             for route, _, reason in dropped:
                 self._counts[route.configuration.name, reason] += 1
         if nothing:
-            self._tell_nothing(batch, record, message, message_id, at, path, dropped)
+            self._tell_nothing(batch, record, message, message_id, at, plan, path, dropped)
 
     def _route_to_all(
-        self, batch: Batch, record: Record, value: bytes, message: Message, message_id: str, at: datetime, path: Path
+        self,
+        batch: Batch,
+        record: Record,
+        value: bytes,
+        message: Message,
+        message_id: str,
+        at: datetime,
+        plan: Plan,
+        path: Path,
     ) -> None:
-        sender = None if message.sender is None else path.plan.sender(message.sender)
+        sender = None if message.sender is None else plan.sender(message.sender)
         users = self._matcher.catalog.users
         dropped: list[Dropped] = []
         nothing = True
@@ -219,14 +235,14 @@ class Router:
                 ways, refusals = self._exits.to_all(route, passed)
                 if ways:
                     nothing = False
-                    self._deliver(ways, batch, record, value, message, message_id, sender, path)
+                    self._deliver(ways, batch, record, value, message, message_id, sender, plan)
                 if refusals:
                     nothing = False
                     self._refuse(refusals, batch, record, message, message_id, at)
         for route, _, reason in dropped:
             self._counts[route.configuration.name, reason] += 1
         if nothing:
-            self._tell_nothing(batch, record, message, message_id, at, path, dropped)
+            self._tell_nothing(batch, record, message, message_id, at, plan, path, dropped)
 
     def _deliver(
         self,
@@ -237,11 +253,11 @@ class Router:
         message: Message,
         message_id: str,
         sender: User | None,
-        path: Path,
+        plan: Plan,
     ) -> None:
-        source = path.plan.source
+        source = plan.source
         if source is None:
-            source = path.plan.source = b'{"id":"' + quote(path.plan.name, safe="").encode() + b"/"
+            source = plan.source = b'{"id":"' + quote(plan.name, safe="").encode() + b"/"
         given = escaped = message_id.encode()
         if given.translate(None, _PLAIN):
             given = quote(message_id, safe="").encode()
@@ -250,6 +266,7 @@ class Router:
         ending = (
             b"}" if message.not_before is None else b',"not_before":' + msgspec.json.encode(message.not_before) + b"}"
         )
+        touched = self._outputs.touched
         for way in ways:
             said = text if sender is None else way.exit.sender(sender) or text
             delivery = b"".join(
@@ -260,7 +277,10 @@ class Router:
                 self._bury(batch, record, "too_large", error, delivery=msgspec.json.decode(delivery)["id"])
                 continue
             self._made += len(delivery)
-            way.outlet.put(way.key, delivery)
+            key, outlet = way.key, way.outlet
+            queue = outlet.by_key.get(key) or outlet.find(key)  # as `outlet.put`, of which there are many
+            queue.records.append((key, delivery))
+            touched.add(queue)
 
     def _sender(self, name: str) -> bytes:
         text = self._senders.get(name)
@@ -318,16 +338,12 @@ class Router:
         message: Message,
         message_id: str,
         at: datetime,
+        plan: Plan,
         path: Path,
         dropped: Sequence[Dropped],
     ) -> None:
         """The one attempt of a message that made no delivery."""
-        told: tuple[Reason, str, Configuration | None] | None = path.told
-        if told is None:
-            told = self._why_nothing(message, path, dropped)
-            if not path.routes and not path.plan.readers:
-                path.told = told  # the index alone decided, by producer and receiver
-        reason, detail, only = told
+        reason, detail, only = self._why_nothing(message, plan, path, dropped)
         self._suppress(
             batch,
             record,
@@ -342,13 +358,11 @@ class Router:
         )
 
     def _why_nothing(
-        self, message: Message, path: Path, dropped: Sequence[Dropped]
+        self, message: Message, plan: Plan, path: Path, dropped: Sequence[Dropped]
     ) -> tuple[Reason, str, Configuration | None]:
         """The reason, the detail, and the configuration if only one considered it."""
-        considered: Sequence[Configuration] = self._matcher.catalog.by_producer.get(message.producer, ())
-        if message.configuration is not None:
-            considered = [each for each in considered if each.name == message.configuration]
-        if not considered:
+        first, count = self._matcher.considering(plan, message, NAMED_DROPS)
+        if not count:
             if message.configuration is None:
                 return (
                     "filtered",
@@ -357,32 +371,31 @@ class Router:
                 )
             text = f"the configuration {message.configuration} does not consider messages of {message.producer}"
             return "filtered", text, None
-        only = considered[0] if len(considered) == 1 else None
-        asked = {route.configuration.name for route in path.routes}
-        named: dict[str, None] = {}
-        reasons: set[Reason] = {reason for _, _, reason in dropped}
-        if len(considered) > len(asked):
+        only = first[0].configuration if count == 1 else None
+        reasons = {reason for _, _, reason in dropped}
+        if count > len(path.routes):
             reasons.add("filtered")  # by the index
         if not reasons:
-            return "filtered", f"no consumer: {', '.join(each.name for each in considered[:NAMED_DROPS])}", only
-        said: dict[str, list[str]] = {}
+            return "filtered", f"no consumer: {', '.join([route.configuration.name for route in first])}", only
+        said: dict[Route, dict[str, None]] = {}
         for route, name, cause in dropped:
-            said.setdefault(route.configuration.name, []).append(_named(name, cause))
-        shown = 0
-        for each in considered:
-            if shown == NAMED_DROPS:
-                break
-            if each.name in said:
-                shown += 1
-                named.update({f"{each.name}: {drop}": None for drop in said[each.name]})
-            elif each.name not in asked:
-                shown += 1
-                route_ = self._matcher.route(each.name)
-                drop = "" if route_ is None else self._matcher.drop_of_index(route_, path, message)
-                named[f"{each.name}: {drop}"] = None
-        more = len(considered) - len(asked) + len(said) - shown
-        detail = ", ".join(list(named)[:NAMED_DROPS]) + (f" and {more} more" if more else "")
-        return reasons.pop() if len(reasons) == 1 else "filtered", detail, only
+            said.setdefault(route, {})[_named(name, cause)] = None
+        drops = []
+        for route in first:
+            name = route.configuration.name
+            if route in said:
+                drops += [f"{name}: {drop}" for drop in said[route]]
+            elif route not in path.routes:
+                drops.append(f"{name}: {self._matcher.drop_of_index(route, plan, path, message)}")
+        if not drops:  # the first ones have no consumer
+            drops = [f"{route.configuration.name}: {drop}" for route, all_ in said.items() for drop in all_]
+        detail = ", ".join(drops[:NAMED_DROPS])
+        more = count - len(path.routes) + len(said) - min(len(first), NAMED_DROPS)
+        return (
+            reasons.pop() if len(reasons) == 1 else "filtered",
+            detail + (f" and {more} more" if more > 0 else ""),
+            only,
+        )
 
     def _suppress(
         self,
