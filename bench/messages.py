@@ -18,7 +18,7 @@ from notifier.settings import Settings
 from notifier.topics import MESSAGES
 
 SKIPPED = 0.05
-CONTENT_CHARACTERS = 150
+CONTENT_CHARACTERS = 110
 BATCH_BYTES = 500_000
 
 _WORDS = (
@@ -49,7 +49,7 @@ class Messages:
             content = self._texts[int(chance.random() * len(self._texts))]
             configurations = self._rule.by_pair.get((producer, receiver))
             if configurations and chance.random() < SKIPPED:
-                content = f"{content[:70]} {configurations[0].skip_keywords[number % 2]} {content[70:]}"
+                content = f"{content[:60]} {configurations[0].skip_keywords[number % 2]} {content[60:]}"
             message = {
                 "producer": producer,
                 "id": message_id(number),
@@ -106,9 +106,7 @@ class Messages:
                 key = self._keys[number]
                 at = time.time_ns()
                 acknowledgements.append(
-                    await producer.send(
-                        topic, self._values[number], key=key, partition=self._partitions[key.decode()]
-                    )
+                    await producer.send(topic, self._values[number], key=key, partition=self._partitions[key.decode()])
                 )
                 yield number, at
             await asyncio.gather(*acknowledgements)

@@ -1,7 +1,7 @@
 """The contender that is stock Faust: an agent on Faust's own transport, `topic.send` for each match.
 
-`python -m bench.stock KAFKA PREFIX RULE`, until SIGTERM. At least once: it waits for the acknowledgements of a message's
-deliveries before it goes on to the next message, since Faust commits what the agent has gone past.
+`python -m bench.stock KAFKA PREFIX RULE`, until SIGTERM. At least once: before Faust commits, it waits until all that was sent
+is acknowledged.
 """
 
 import asyncio
@@ -45,12 +45,8 @@ async def main(kafka: str, prefix: str, rule: str) -> None:
 
     async def route(values: Any) -> None:
         async for value in values:
-            sent = [
+            for output, delivery in index.deliveries(value):
                 await topics[output.topic].send(key=output.key, value=delivery)
-                for output, delivery in index.deliveries(value)
-            ]
-            for acknowledgement in sent:
-                await acknowledgement
 
     app.agent(app.topic(prefix + MESSAGES.name, value_type=bytes, key_serializer="raw", value_serializer="raw"))(route)
     stop = asyncio.Event()

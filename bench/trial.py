@@ -132,8 +132,8 @@ class Trial:
         async for number, at in self.messages.flow(self.settings, first, self.written, per_second):
             yield message_id(number), at
 
-    async def watch(self, workers: Sequence[Worker], ready: Callable[[], bool] = lambda: True) -> Figures:
-        """Waits until all that was written is done; what it took. The measurement does not begin before `ready`."""
+    async def watch(self, workers: Sequence[Worker]) -> Figures:
+        """Waits until all that was written is done; what it took. The measurement begins when every process takes part."""
         before = self.messages.deliveries(0, self._done)
         due = self.messages.deliveries(self._done, self.written)
         count = self.written - self._done
@@ -146,9 +146,11 @@ class Trial:
             usage = sum((worker.usage() for worker in workers), Usage())
             now = time.monotonic()
             rss = max(rss, usage.rss)
-            if start is None and done >= max(1, WARM_UP * due) and ready():
+            if start is None and done >= max(1, WARM_UP * due) and await self._take_part(len(workers)):
                 start = now, done, usage
             if done >= due:
+                if start is None:
+                    raise Failed("everything was done before all processes took part")
                 break
             if done > last:
                 last, last_at = done, now
@@ -156,7 +158,6 @@ class Trial:
                 raise Failed(f"{due - done} of {due} deliveries do not come:\n{workers[0].log()}")
             # Asking about a thousand partitions takes the broker's time, and this one's.
             await asyncio.sleep(max(POLL_S, 4 * (now - asked)))
-        assert start is not None
         await self._committed(workers)
         self._done = self.written
         seconds = now - start[0]
@@ -186,6 +187,15 @@ class Trial:
     async def outputs(self) -> int:
         """How many deliveries there are now."""
         return sum((await self._probe.end_offsets(self._outputs)).values())
+
+    async def _take_part(self, count: int) -> bool:
+        """Whether the contender's group has that many members, each with its partitions."""
+        if count == 1:
+            return True  # it has made deliveries
+        async with kafka_admin(self.settings) as admin:
+            (answer,) = await admin.describe_consumer_groups([self.settings.topic_prefix + self.contender])
+        ((_, _, state, _, _, members, *_),) = answer.groups
+        return bool(state == "Stable" and len(members) == count)
 
     async def _size(self, topic: str) -> int:
         partitions = next(row.partitions for row in TOPICS if row.name == topic)
