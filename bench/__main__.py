@@ -1,23 +1,33 @@
-"""`python -m bench [NAME…]`: runs the benchmarks named, or all of them."""
+"""`python -m bench [NAME [OPTION…]]`: runs the benchmark named, with its options, or all of them."""
 
 import asyncio
 import sys
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
-from bench import latency
+from bench import latency, picture, router
 
-BENCHMARKS: dict[str, Callable[[], Coroutine[Any, Any, None]]] = {"latency": latency.main}
+BENCHMARKS: dict[str, Callable[[Sequence[str]], Coroutine[Any, Any, None]]] = {
+    "latency": latency.main,
+    "router": router.main,
+}
 
 
 def main() -> None:
     """Runs what was asked for, one after another."""
-    names = sys.argv[1:] or list(BENCHMARKS)
-    unknown = [name for name in names if name not in BENCHMARKS]
-    if unknown:
-        sys.exit(f"there is no benchmark {', '.join(unknown)} (known: {', '.join(BENCHMARKS)})")
-    for name in names:
-        asyncio.run(BENCHMARKS[name]())
+    name, *options = sys.argv[1:] or [""]
+    if name == "picture":
+        picture.main(options)
+        return
+    if name and name not in BENCHMARKS:
+        sys.exit(
+            f"there is no benchmark {name} (known: {', '.join(BENCHMARKS)}; `picture` draws what `router` measured)"
+        )
+    try:
+        for benchmark in [name] if name else BENCHMARKS:
+            asyncio.run(BENCHMARKS[benchmark](options))
+    except (KeyboardInterrupt, asyncio.CancelledError):
+        sys.exit(130)
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ import os
 import statistics
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from control_api.files import apply_command
@@ -37,7 +38,7 @@ configurations: [{{name: bench, users: [alice], producers: [bench], consumers: [
 """
 
 
-async def main() -> None:
+async def main(arguments: Sequence[str] = ()) -> None:
     """Prints the median and the 95th percentile in milliseconds."""
     with tempfile.TemporaryDirectory(prefix="notifier-bench-") as name:
         folder = Path(name).resolve()

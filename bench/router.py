@@ -1,0 +1,383 @@
+"""What routing costs: our router beside a hand-written aiokafka loop and a stock Faust agent that do the same work.
+
+`python -m bench router [OPTION…]`, see `--help` and docs/benchmarks.md. All contenders run on one broker, one after another,
+each as a process of its own; our router is `python -m notifier router`, with all that it records. The rule and its size are
+described in `bench.rule`, what is measured of a flow in `bench.trial`. Each contender must first get a small flow exactly
+right, and every flow that is measured is checked too, before its figures count.
+
+    scale     1 to 10,000 configurations, 8 consumers with 4 partitions each
+    spread    1,000 configurations, each with a consumer of its own with 1 partition
+    latency   100 configurations, 500 messages a second: from just before the Kafka client's `send` until a follower in another
+              process has read the delivery, so both ways to the broker and the follower's own work are in it
+    workers   two or more routers that share the partitions, beside one: processor time of all of them
+    change    10,000 configurations, one of which is edited now and then while messages flow: the longest pause between two
+              deliveries within 3 s after an edit, and within 3 s before it
+"""
+
+import argparse
+import asyncio
+import json
+import logging
+import os
+import platform
+import signal
+import statistics
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from bench.messages import Messages
+from bench.rule import Configuration, make_rule, spec
+from bench.trial import CONTENDERS, LOOP, ROUTER, STOCK, Figures, Trial, trial
+from bench.worker import Failed, Worker
+from notifier.errors import NotifierError
+from notifier.settings import PREFIX, load_settings, variable
+from streams.broker import EmbeddedBroker
+
+RESULTS = Path(__file__).parent / "results" / "router.json"
+SCALE = (1, 10, 100, 1_000, 10_000)
+SPREAD = 1_000
+LATENCY_AT = 100  # configurations
+LATENCY_RATE = 500.0
+WORKERS_AT = 100  # configurations
+CHANGE_AT = 10_000  # configurations
+CHANGE_RATE = 2_000.0
+EDITS = 5
+EDIT_WINDOW_S = 3.0
+FIRST_MESSAGES = 600  # of the flow by which a contender is checked before it is timed
+SETTLE_S = 1.5  # of a flow at a rate, not counted
+
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is run, and how much of it."""
+
+    parts: Sequence[str]
+    counts: Sequence[int]  # of configurations
+    contenders: Sequence[str]
+    messages: int  # of a flow that is measured, at most
+    flow_s: float  # that it takes, at most, by the speed of the first flow
+    latency_s: float
+    workers: int
+
+
+async def main(arguments: Sequence[str] = ()) -> None:
+    """Runs what the arguments ask for, prints the figures and writes them to a file."""
+    options = _options(arguments)
+    plan = _plan(options)
+    for name in list(os.environ):
+        if name.startswith(PREFIX) and name != variable("cache_dir"):
+            del os.environ[name]  # no setting of the person who runs this has a say
+    # It calls it an error when a topic that was created this moment has no leader yet; what stays wrong is raised.
+    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
+    task = asyncio.current_task()
+    assert task is not None
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+    with tempfile.TemporaryDirectory(prefix="notifier-bench-") as name, _broker(Path(name), options.kafka) as kafka:
+        try:
+            results = await _Bench(plan, kafka, Path(name)).run()
+        except Failed as error:
+            sys.exit(f"bench router: {error}")
+    _write(options.out, results)
+    for line in _tables(results):
+        print(line)
+    say(f"written to {options.out}")
+
+
+class _Bench:
+    """The parts of a plan on one broker."""
+
+    def __init__(self, plan: Plan, kafka: str, folder: Path) -> None:
+        self._plan = plan
+        self._kafka = kafka
+        self._folder = folder
+
+    async def run(self) -> dict[str, list[Row]]:
+        """All parts; rows of figures by part."""
+        results: dict[str, list[Row]] = {}
+        if "scale" in self._plan.parts:
+            results["scale"], results["latency"] = [], []
+            for count in self._plan.counts:
+                rows, latencies = await self._compare(count, 8, 4, with_latency=count == LATENCY_AT)
+                results["scale"] += rows
+                results["latency"] += latencies
+        if "spread" in self._plan.parts:
+            results["spread"], _ = await self._compare(SPREAD, SPREAD, 1, with_latency=False)
+        if "workers" in self._plan.parts:
+            results["workers"] = await self._share()
+        if "change" in self._plan.parts:
+            results["change"] = await self._change()
+        return {part: rows for part, rows in results.items() if rows}
+
+    async def _compare(
+        self, count: int, consumers: int, partitions: int, *, with_latency: bool
+    ) -> tuple[list[Row], list[Row]]:
+        """Every contender with one rule."""
+        rule = make_rule(count, consumers, partitions)
+        messages = Messages(rule)
+        rows, latencies = [], []
+        for contender in self._plan.contenders:
+            about = {"contender": contender, "configurations": count, "users": len(rule.users), "consumers": consumers}
+            label = f"{CONTENDERS[contender]}, N={count:,}, {consumers:,} consumers"
+            with _named(label):
+                async with trial(contender, rule, messages, self._kafka, self._folder) as one:
+                    async with one.workers() as workers:
+                        first = await self._first_flow(one, workers, label)
+                        if with_latency:
+                            say(f"{label}: latency")
+                            latencies.append({**about, **await self._latency(one, workers)})
+                    rows.append({**about, **asdict(await self._flow(one, 1, first, label))})
+        return rows, latencies
+
+    async def _first_flow(self, one: Trial, workers: Sequence[Worker], label: str) -> Figures:
+        """Checks the contender; what it took."""
+        say(f"{label}: check")
+        await one.write(min(FIRST_MESSAGES, self._plan.messages))
+        figures = await one.watch(workers)
+        await one.check()
+        return figures
+
+    async def _flow(self, one: Trial, workers: int, first: Figures, label: str) -> Figures:
+        """Measures a flow of a fitting length by the first one, which was checked."""
+        size = self._plan.messages
+        if first.rate is not None:  # otherwise it was over at once
+            size = min(size, int(first.rate * self._plan.flow_s))
+        if size < first.messages and workers == 1:
+            return first  # so slow that it was long enough
+        size = max(size, first.messages)
+        say(f"{label}: {size:,} messages")
+        await one.write(size)
+        async with one.workers(workers) as processes:
+            figures = await one.watch(processes)
+        await one.check()
+        return figures
+
+    async def _latency(self, one: Trial, workers: Sequence[Worker]) -> Row:
+        sent: dict[str, int] = {}
+        counted: set[str] = set()
+        async with one.follower() as arrivals:
+            async for name, at in one.flow(int((SETTLE_S + self._plan.latency_s) * LATENCY_RATE), LATENCY_RATE):
+                sent[name] = at
+                if len(sent) > SETTLE_S * LATENCY_RATE:
+                    counted.add(name)
+            await one.watch(workers)
+            await asyncio.sleep(0.5)  # the follower notes what it has read
+            taken = sorted((at - sent[name]) / 1e6 for name, at in arrivals() if name in counted)
+        await one.check()
+        return {
+            "messages_per_s": LATENCY_RATE,
+            "deliveries": len(taken),
+            "p50_ms": round(statistics.median(taken), 2),
+            "p99_ms": round(taken[int(0.99 * len(taken))], 2),
+        }
+
+    async def _share(self) -> list[Row]:
+        rule = make_rule(WORKERS_AT)
+        messages = Messages(rule)
+        rows = []
+        for number in (1, self._plan.workers):
+            label = f"{number} × {CONTENDERS[ROUTER]}, N={WORKERS_AT:,}"
+            with _named(label):
+                async with trial(ROUTER, rule, messages, self._kafka, self._folder) as one:
+                    async with one.workers() as workers:
+                        first = await self._first_flow(one, workers, label)
+                    figures = await self._flow(one, number, first, label)
+            rows.append({"contender": ROUTER, "workers": number, "configurations": WORKERS_AT, **asdict(figures)})
+        return rows
+
+    async def _change(self) -> list[Row]:
+        rule = make_rule(CHANGE_AT)
+        messages = Messages(rule)
+        label = f"{CONTENDERS[ROUTER]}, N={CHANGE_AT:,}, with edits"
+        with _named(label):
+            async with trial(ROUTER, rule, messages, self._kafka, self._folder) as one, one.workers() as workers:
+                say(f"{label}: check")
+                await one.write(FIRST_MESSAGES)
+                speed = (await one.watch(workers)).rate
+                await one.check()
+                # More than it can do would be a queue, in which no pause is seen.
+                rate = CHANGE_RATE if speed is None else float(round(min(CHANGE_RATE, speed / 2)))
+                say(f"{label}: {EDITS} edits at {rate:,.0f} messages/s")
+                async with one.follower() as arrivals:
+                    edits = await self._edit(one, rate, rule.configurations[:EDITS])
+                    await one.watch(workers)
+                    await asyncio.sleep(0.5)
+                    seen = [at for _, at in arrivals()]
+                await one.check()
+        window = int(EDIT_WINDOW_S * 1e9)
+        return [
+            {
+                "contender": ROUTER,
+                "configurations": CHANGE_AT,
+                "messages_per_s": rate,
+                "before_ms": [_longest_gap(seen, at - window, at) for at in edits],
+                "after_ms": [_longest_gap(seen, at, at + window) for at in edits],
+            }
+        ]
+
+    async def _edit(self, one: Trial, rate: float, configurations: Sequence[Configuration]) -> list[int]:
+        """Lets messages flow and edits the configurations, one at a time; when, in nanoseconds of the clock."""
+        assert one.publisher is not None
+        tasks: list[asyncio.Task[None]] = []
+        times: list[int] = []
+        number = 0
+        period = 2 * EDIT_WINDOW_S
+        async for _, at in one.flow(int((SETTLE_S + (len(configurations) + 0.5) * period) * rate), rate):
+            number += 1
+            due = SETTLE_S + EDIT_WINDOW_S + len(times) * period
+            if len(times) < len(configurations) and number >= due * rate:
+                configuration = configurations[len(times)]
+                change = [(f"configuration/{configuration.name}", spec(configuration, title="Edited"))]
+                times.append(at)
+                tasks.append(asyncio.create_task(one.publisher.publish(change)))
+        await asyncio.gather(*tasks)
+        return times
+
+
+def say(text: str) -> None:
+    """Progress, for whoever waits."""
+    print(f"{datetime.now(UTC):%H:%M:%S} {text}", file=sys.stderr, flush=True)
+
+
+@contextmanager
+def _named(label: str) -> Iterator[None]:
+    """Says whose failure it is."""
+    try:
+        yield
+    except Failed as error:
+        raise Failed(f"{label}: {error}") from None
+    except NotifierError as error:
+        raise Failed(f"{label}: {error}") from error
+
+
+@contextmanager
+def _broker(folder: Path, running: str | None) -> Iterator[str]:
+    """The address of a broker that is running, or of one of our own that ends with the block."""
+    if running is not None:
+        yield running
+        return
+    data = folder / "broker"
+    data.mkdir()
+    broker = EmbeddedBroker(load_settings(env_file=None, data_dir=data, kafka_port=0))
+    try:
+        yield broker.start(die_with_parent=True)
+    finally:
+        broker.stop()
+
+
+def _longest_gap(seen: Sequence[int], start: int, end: int) -> float:
+    """Milliseconds of the longest time without an arrival that reaches into a window."""
+    gaps = [later - sooner for sooner, later in zip(seen, seen[1:], strict=False) if later > start and sooner < end]
+    return round(max(gaps, default=0) / 1e6, 1)
+
+
+# --- options and results ---
+
+
+def _options(arguments: Sequence[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m bench router", description="What routing costs.")
+    parser.add_argument("--n", help="numbers of configurations, with commas (default: 1,10,100,1000,10000)")
+    parser.add_argument("--messages", type=int, help="messages of a flow that is measured, at most (default: 400000)")
+    parser.add_argument("--contenders", help=f"which of {','.join(CONTENDERS)} (default: all)")
+    parser.add_argument("--parts", help="which of scale,spread (default: both)")
+    parser.add_argument("--quick", action="store_true", help="under 90 s: fewer numbers, shorter flows, no spread")
+    parser.add_argument("--workers", type=int, help="that many routers beside one, and nothing else")
+    parser.add_argument("--change", action="store_true", help="edits while messages flow, and nothing else")
+    parser.add_argument("--kafka", metavar="HOST:PORT", help="a broker that runs already (default: one of its own)")
+    parser.add_argument("--out", type=Path, default=RESULTS, help="file of the figures (default: %(default)s)")
+    options = parser.parse_args(arguments)
+    for given, known in ((options.contenders, CONTENDERS), (options.parts, ("scale", "spread"))):
+        for name in given.split(",") if given else ():
+            if name not in known:
+                parser.error(f"{name} is none of {', '.join(known)}")
+    if options.n and not all(number.isdigit() and 1 <= int(number) <= 10_000 for number in options.n.split(",")):
+        parser.error("--n takes whole numbers from 1 to 10000, with commas between them")
+    if options.messages is not None and options.messages < 100:
+        parser.error("--messages takes at least 100")
+    if options.workers is not None and options.workers < 2:
+        parser.error("--workers takes at least 2")
+    return options
+
+
+def _plan(options: argparse.Namespace) -> Plan:
+    quick = options.quick
+    parts = tuple(options.parts.split(",")) if options.parts else (("scale",) if quick else ("scale", "spread"))
+    if options.workers or options.change:
+        parts = (*(("workers",) if options.workers else ()), *(("change",) if options.change else ()))
+    return Plan(
+        parts=parts,
+        counts=[int(number) for number in options.n.split(",")] if options.n else (100, 10_000) if quick else SCALE,
+        contenders=options.contenders.split(",") if options.contenders else (ROUTER, LOOP, STOCK),
+        messages=options.messages or (60_000 if quick else 400_000),
+        flow_s=3.0 if quick else 8.0,
+        latency_s=3.0 if quick else 10.0,
+        workers=options.workers or 2,
+    )
+
+
+def _write(file: Path, results: dict[str, list[Row]]) -> None:
+    """Puts the parts that were run into the file and leaves the others in it as they are."""
+    known = json.loads(file.read_text()) if file.exists() else {}
+    about = {
+        "at": f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}",
+        "cores": os.cpu_count(),
+        "python": platform.python_version(),
+    }
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(json.dumps(known | {part: {**about, "rows": rows} for part, rows in results.items()}, indent=1))
+
+
+def _tables(results: dict[str, list[Row]]) -> Iterator[str]:
+    for part in ("scale", "spread"):
+        for count in dict.fromkeys(row["configurations"] for row in results.get(part, ())):
+            rows = {row["contender"]: row for row in results[part] if row["configurations"] == count}
+            consumers = next(iter(rows.values()))["consumers"]
+            yield ""
+            yield f"N={count:,} configurations, {consumers:,} consumers"
+            yield f"  {'':28}{'messages/s':>12}{'CPU s/million':>15}{'RSS MiB':>9}   beside the router: speed, CPU"
+            ours = rows.get(ROUTER)
+            for contender, row in rows.items():
+                line = f"  {CONTENDERS[contender]:28}{_number(row['rate'], 0):>12}{_number(row['cpu_s'], 1):>15}"
+                line += f"{_number(row['rss_max_mib'], 0):>9}"
+                if ours is not None and contender != ROUTER:
+                    line += f"   {_ratio(row['rate'], ours['rate'])}, {_ratio(row['cpu_s'], ours['cpu_s'])}"
+                yield line
+    for row in results.get("latency", ()):
+        yield (
+            f"latency, {CONTENDERS[row['contender']]}, N={row['configurations']:,}, {row['messages_per_s']:.0f}/s:"
+            f" p50 {row['p50_ms']:.1f} ms, p99 {row['p99_ms']:.1f} ms"
+        )
+    for row in results.get("scale", ()):
+        if row["contender"] == ROUTER and row["configurations"] == max(SCALE):
+            yield (
+                f"memory of the router with {row['configurations']:,} configurations and {row['users']:,} users,"
+                f" after traffic: {row['rss_end_mib']:.0f} MiB"
+            )
+    shared = results.get("workers", ())
+    for row in shared:
+        yield (
+            f"{row['workers']} × router, N={row['configurations']:,}: {_number(row['rate'], 0)} messages/s,"
+            f" {_number(row['cpu_s'], 1)} CPU s/million together"
+            f" ({_ratio(row['cpu_s'], shared[0]['cpu_s'])} of one)"
+        )
+    for row in results.get("change", ()):
+        yield (
+            f"N={row['configurations']:,}, one edited, {row['messages_per_s']:,.0f} messages/s: longest pause"
+            f" {max(row['after_ms']):.0f} ms after an edit (each: {', '.join(f'{ms:.0f}' for ms in row['after_ms'])}),"
+            f" {max(row['before_ms']):.0f} ms without ({', '.join(f'{ms:.0f}' for ms in row['before_ms'])})"
+        )
+
+
+def _number(value: float | None, digits: int) -> str:
+    return "too short" if value is None else f"{value:,.{digits}f}"
+
+
+def _ratio(value: float | None, other: float | None) -> str:
+    return "?" if not value or not other else f"{value / other:.2f} ×"

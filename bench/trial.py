@@ -1,0 +1,238 @@
+"""One contender with one rule, on topics of its own: fed, watched from outside, checked.
+
+What is measured of a flow, with all its input on the topic before the processes start: the first 20 % of its deliveries are
+warm-up; from there to the last one count the seconds that pass, and the processor seconds (user and system) of the processes
+and their children. How far a flow has come is read from the end offsets of the consumers' topics about twenty times a second,
+so an instant is known to 0.05 s; it counts as done when all deliveries are there, all its input is committed, and the check
+finds every delivery exactly once.
+"""
+
+import asyncio
+import itertools
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from aiokafka import AIOKafkaConsumer, TopicPartition
+
+from bench import loop, stock
+from bench.audit import faults, read_deliveries
+from bench.definitions import Publisher, publisher
+from bench.messages import Messages, message_id
+from bench.rule import Rule
+from bench.worker import Failed, Usage, Worker
+from notifier.kafka import ensure_topics, kafka_admin, kafka_consumer
+from notifier.settings import Settings
+from notifier.topics import ATTEMPTS, DEAD_LETTERS, DELIVERIES, MESSAGES, TOPICS, deliveries
+
+WARM_UP = 0.2  # of the deliveries of a flow
+POLL_S = 0.05
+STILL_S = 60.0  # without a delivery before we say that nothing comes any more
+MIB = 1024 * 1024
+
+ROUTER, LOOP, STOCK = "router", loop.GROUP, stock.GROUP
+CONTENDERS = {ROUTER: "Notifier's router", LOOP: "hand-written aiokafka loop", STOCK: "stock Faust agent"}
+
+_numbers = itertools.count()
+
+
+@dataclass(frozen=True)
+class Figures:
+    """What was measured of one flow. Without a rate: it was over before it could be measured."""
+
+    messages: int  # of the flow, the warm-up included
+    window_s: float
+    rate: float | None  # messages a second
+    cpu_s: float | None  # processor seconds of all processes for a million messages
+    rss_max_mib: float  # of all processes
+    rss_end_mib: float
+
+
+class Trial:
+    """A contender with a rule. Made by `trial`."""
+
+    def __init__(
+        self, contender: str, rule: Rule, messages: Messages, settings: Settings, probe: AIOKafkaConsumer
+    ) -> None:
+        self.contender = contender
+        self.settings = settings
+        self.messages = messages
+        self.written = 0  # messages on the topic
+        self.publisher: Publisher | None = None  # of definitions, where the contender reads them
+        self._rule = rule
+        self._probe = probe
+        self._outputs = [
+            TopicPartition(settings.topic_prefix + DELIVERIES + name, number)
+            for name in rule.consumers.names
+            for number in range(rule.consumers.partitions)
+        ]
+        self._done = 0  # messages whose deliveries were watched to the end
+
+    # --- its processes ---
+
+    @asynccontextmanager
+    async def workers(self, count: int = 1) -> AsyncIterator[list[Worker]]:
+        """That many processes; they end with the block."""
+        started: list[Worker] = []
+        try:
+            for _ in range(count):
+                started.append(self._worker(self._command()))
+            yield started
+            for worker in started:
+                await asyncio.to_thread(worker.stop)
+        finally:
+            for worker in started:
+                worker.kill()
+
+    @asynccontextmanager
+    async def follower(self) -> AsyncIterator[Callable[[], list[tuple[str, int]]]]:
+        """A process that notes when deliveries arrive; gives what it has noted so far: message ids and nanoseconds."""
+        file = self.settings.data_dir / f"arrivals-{next(_numbers)}"
+        topics = [
+            f"{self.settings.topic_prefix}{DELIVERIES}{name}:{self._rule.consumers.partitions}"
+            for name in self._rule.consumers.names
+        ]
+        follower = self._worker(("bench.follower", str(self.settings.kafka), str(file), *topics))
+        try:
+            while not file.exists() or not file.read_text():
+                follower.usage()
+                await asyncio.sleep(POLL_S)
+
+            def noted() -> list[tuple[str, int]]:
+                lines = (line.split() for line in file.read_text().splitlines()[1:])
+                return [(name, int(at)) for name, at in lines]
+
+            yield noted
+        finally:
+            follower.kill()
+
+    def _command(self) -> tuple[str, ...]:
+        if self.contender == ROUTER:
+            return ("notifier", "router")
+        file = self.settings.data_dir / "rule.json"
+        if not file.exists():
+            self._rule.write(file)
+        return (f"bench.{self.contender}", str(self.settings.kafka), self.settings.topic_prefix, str(file))
+
+    def _worker(self, command: Sequence[str]) -> Worker:
+        return Worker(command, self.settings, self.settings.data_dir / f"worker-{next(_numbers)}.log")
+
+    # --- its flow ---
+
+    async def write(self, count: int) -> None:
+        """Puts the next messages onto the topic."""
+        await self.messages.write(self.settings, self.written, self.written + count)
+        self.written += count
+
+    async def flow(self, count: int, per_second: float) -> AsyncIterator[tuple[str, int]]:
+        """Puts the next messages onto the topic at a rate; gives their ids and the nanoseconds when each was sent."""
+        first, self.written = self.written, self.written + count
+        async for number, at in self.messages.flow(self.settings, first, self.written, per_second):
+            yield message_id(number), at
+
+    async def watch(self, workers: Sequence[Worker]) -> Figures:
+        """Waits until all that was written is done; what it took. The measurement begins when every process takes part."""
+        before = self.messages.deliveries(0, self._done)
+        due = self.messages.deliveries(self._done, self.written)
+        count = self.written - self._done
+        start: tuple[float, int, Usage] | None = None
+        last, last_at = -1, time.monotonic()
+        rss = 0
+        while True:
+            asked = time.monotonic()
+            done = await self.outputs() - before
+            usage = sum((worker.usage() for worker in workers), Usage())
+            now = time.monotonic()
+            rss = max(rss, usage.rss)
+            if start is None and done >= max(1, WARM_UP * due) and await self._take_part(len(workers)):
+                start = now, done, usage
+            if done >= due:
+                if start is None:
+                    raise Failed("everything was done before all processes took part")
+                break
+            if done > last:
+                last, last_at = done, now
+            elif now - last_at > STILL_S:
+                raise Failed(f"{due - done} of {due} deliveries do not come:\n{workers[0].log()}")
+            # Asking about a thousand partitions takes the broker's time, and this one's.
+            await asyncio.sleep(max(POLL_S, 4 * (now - asked)))
+        await self._committed(workers)
+        self._done = self.written
+        seconds = now - start[0]
+        fraction = (due - start[1]) / due
+        measured = count * fraction
+        return Figures(
+            messages=count,
+            window_s=round(seconds, 3),
+            rate=round(measured / seconds, 1) if measured else None,
+            cpu_s=round((usage.cpu_s - start[2].cpu_s) / measured * 1e6, 2) if measured else None,
+            rss_max_mib=round(rss / MIB, 1),
+            rss_end_mib=round(usage.rss / MIB, 1),
+        )
+
+    async def check(self) -> None:
+        """Raises Failed unless the deliveries of everything written are on the topics, each exactly once."""
+        found = await read_deliveries(self.settings, self._outputs)
+        said = faults(self.messages.expected(self.written), found)
+        if self.contender == ROUTER:
+            if letters := await self._size(DEAD_LETTERS.name):
+                said.append(f"{letters} dead letters")
+            if not await self._size(ATTEMPTS.name):
+                said.append("no attempts: nothing was recorded")
+        if said:
+            raise Failed(f"the outputs are wrong: {'; '.join(said)}")
+
+    async def outputs(self) -> int:
+        """How many deliveries there are now."""
+        return sum((await self._probe.end_offsets(self._outputs)).values())
+
+    async def _take_part(self, count: int) -> bool:
+        """Whether the contender's group has that many members, each with its partitions."""
+        if count == 1:
+            return True  # it has made deliveries
+        async with kafka_admin(self.settings) as admin:
+            (answer,) = await admin.describe_consumer_groups([self.settings.topic_prefix + self.contender])
+        ((_, _, state, _, _, members, *_),) = answer.groups
+        return bool(state == "Stable" and len(members) == count)
+
+    async def _size(self, topic: str) -> int:
+        partitions = next(row.partitions for row in TOPICS if row.name == topic)
+        name = self.settings.topic_prefix + topic
+        ends = await self._probe.end_offsets([TopicPartition(name, number) for number in range(partitions)])
+        return sum(ends.values())
+
+    async def _committed(self, workers: Sequence[Worker]) -> None:
+        deadline = time.monotonic() + STILL_S
+        async with kafka_admin(self.settings) as admin:
+            while True:
+                group = await admin.list_consumer_group_offsets(self.settings.topic_prefix + self.contender)
+                if sum(committed.offset for committed in group.values()) >= self.written:
+                    return
+                if time.monotonic() > deadline:
+                    raise Failed(f"all deliveries are there, and not all messages are committed:\n{workers[0].log()}")
+                await asyncio.sleep(POLL_S)
+
+
+@asynccontextmanager
+async def trial(contender: str, rule: Rule, messages: Messages, kafka: str, folder: Path) -> AsyncIterator[Trial]:
+    """A contender with a rule, its topics there and its definitions published; the topics go with the block."""
+    name = f"bench-{contender}-{next(_numbers)}"
+    data = folder / name
+    data.mkdir()
+    settings = Settings(_env_file=None, kafka=kafka, topic_prefix=f"{name}.", data_dir=data)
+    consumers = [deliveries(consumer, rule.consumers.partitions) for consumer in rule.consumers.names]
+    await ensure_topics(settings, [*(TOPICS if contender == ROUTER else [MESSAGES]), *consumers])
+    try:
+        async with kafka_consumer(settings) as probe:
+            made = Trial(contender, rule, messages, settings, probe)
+            if contender == ROUTER:
+                async with publisher(settings) as made.publisher:
+                    await made.publisher.publish(rule.definitions())
+                    yield made
+            else:
+                yield made
+    finally:
+        async with kafka_admin(settings) as admin:
+            await admin.delete_topics([topic for topic in await admin.list_topics() if topic.startswith(f"{name}.")])

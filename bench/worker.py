@@ -1,0 +1,89 @@
+"""A contender's process: started, observed from outside, ended by its pid and no other."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+
+from notifier.settings import PREFIX, Settings, variable
+from streams import launcher
+
+ROOT = Path(__file__).parent.parent
+STOP_LIMIT_S = 15.0
+
+
+class Failed(Exception):
+    """A contender did not do its work; the text says what is wrong."""
+
+
+@dataclass(frozen=True)
+class Usage:
+    """What a process and its children have used: processor seconds so far, bytes resident now."""
+
+    cpu_s: float = 0.0
+    rss: int = 0
+
+    def __add__(self, other: "Usage") -> "Usage":
+        return Usage(self.cpu_s + other.cpu_s, self.rss + other.rss)
+
+
+class Worker:
+    """One process, `python -m …`. It dies with this one, however that ends."""
+
+    def __init__(self, module: Sequence[str], settings: Settings, log: Path) -> None:
+        environment = {name: value for name, value in os.environ.items() if not name.startswith(PREFIX)}
+        environment |= {
+            variable("kafka"): str(settings.kafka),
+            variable("topic_prefix"): settings.topic_prefix,
+            variable("data_dir"): str(settings.data_dir),
+            variable("log_level"): "WARNING",
+            "PYTHONPATH": str(ROOT),
+        }
+        self._log = log
+        tie = [sys.executable, "-I", "-S", launcher.__file__, "signal", str(os.getpid()), "", ""]
+        command = [sys.executable, "-m", *module]
+        with log.open("wb") as file:
+            self._process = subprocess.Popen(
+                [*(tie if sys.platform == "linux" else []), *command],
+                env=environment,
+                cwd=settings.data_dir,
+                stdin=subprocess.DEVNULL,
+                stdout=file,
+                stderr=file,
+                start_new_session=True,  # Ctrl-C is for this process, which then ends that one
+            )
+
+    def usage(self) -> Usage:
+        """What it has used so far. Raises Failed when it has ended."""
+        if self._process.poll() is not None:
+            raise Failed(f"the process ended with status {self._process.returncode}:\n{self.log()}")
+        found = Usage()
+        process = psutil.Process(self._process.pid)
+        for one in (process, *process.children(recursive=True)):
+            try:
+                times = one.cpu_times()
+                found += Usage(times.user + times.system, one.memory_info().rss)
+            except psutil.NoSuchProcess:
+                pass  # a child that ended this moment
+        return found
+
+    def log(self) -> str:
+        """The end of what it has said."""
+        return self._log.read_text(errors="replace")[-2000:]
+
+    def stop(self) -> None:
+        """Asks it to end, and kills it if it does not."""
+        self._process.terminate()
+        try:
+            self._process.wait(STOP_LIMIT_S)
+        except subprocess.TimeoutExpired:
+            self.kill()
+
+    def kill(self) -> None:
+        """Ends it at once."""
+        self._process.kill()
+        self._process.wait()
