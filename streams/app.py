@@ -30,6 +30,7 @@ from notifier.topics import MESSAGES, TICKS, TOPICS, Topic
 from streams.batch import Batch
 from streams.definitions import Definitions
 from streams.health import Progress
+from streams.monitor import RecordMonitor
 from streams.registry import load_registry
 from streams.route import Router
 from streams.transport import OPEN_BATCHES, SERVICES, BatchTransport, broker_urls
@@ -125,6 +126,7 @@ class StreamApp(faust.App):
         self._work: Work = _Routing(settings, definitions) if role == "router" else _Running(settings, definitions)
         super().__init__(
             settings.topic_prefix + role,
+            monitor=RecordMonitor(),
             broker=broker_urls(settings),
             autodiscover=False,
             topic_allow_declare=False,

@@ -20,6 +20,7 @@ class Field:
         self._usually = (
             0  # slots that accept a value that nobody names: they ask nothing of the field, or refuse some values
         )
+        self.asking = 0  # slots that ask something of it
         self.values: dict[Value, int] = {}  # named value → the slots that decide the other way about it
 
     def accepting(self, *values: Value) -> int:
@@ -31,6 +32,7 @@ class Field:
 
     def add(self, bit: int, lookup: Lookup, *, negate: bool) -> None:
         """Puts a slot's filter in."""
+        self.asking |= bit
         if negate:
             self._usually |= bit
         else:
@@ -40,6 +42,7 @@ class Field:
 
     def remove(self, bit: int, lookup: Lookup) -> None:
         """Takes it out again; then the slot asks nothing of the field."""
+        self.asking &= ~bit
         self._usually |= bit
         for value in lookup.values:
             left = self.values.pop(value) & ~bit
@@ -91,7 +94,7 @@ class Index:
         for lookup, _ in lookups:
             field = self.fields[lookup.field]
             field.remove(bit, lookup)
-            if not field.values:
+            if not field.asking:
                 del self.fields[lookup.field]
 
     def considering(self, producer: str) -> int:

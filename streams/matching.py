@@ -134,7 +134,7 @@ class Route:
 class Path:
     """What the index says about messages of the same receiver for which the same routes remain, whoever produced them."""
 
-    __slots__ = ("count", "exits", "problem", "receiver", "routes", "text")
+    __slots__ = ("count", "exits", "problem", "receiver", "routes", "text", "told")
 
     def __init__(
         self,
@@ -149,6 +149,7 @@ class Path:
         self.text = text  # the problem in words
         self.count = 0  # messages that took it, since `Matcher.tally`
         self.exits: Any = None  # what the router makes of it
+        self.told: dict[object, Any] = {}  # the same, of messages that it does not deliver
 
 
 class Plan:

@@ -55,6 +55,9 @@ _SENDERS = 20_000  # whose texts are remembered
 # What needs neither percent-encoding in an id nor escaping in JSON; see `urllib.parse.quote`.
 _PLAIN = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-~"
 
+_TOLD = 64  # ways to be dropped that are remembered, for each path
+_read = msgspec.json.Decoder(Message).decode
+
 Dropped = tuple[Route, str | None, Reason]  # by which filter; none: it was no filter's doing
 
 
@@ -126,10 +129,12 @@ class Router:
         return acknowledged
 
     def judge(self, batch: Batch, records: Sequence[Record]) -> int:
-        """Puts what the records give rise to, by the definitions of this moment, into the outlets. Answers its bytes."""
+        """Puts what the records give rise to, by the definitions of this moment, into the outlets. Answers its bytes.
+
+        What every message goes through is written out here, since a call costs more than most of these lines.
+        """
         at = now()
         self._made = 0
-        decode = Message.decode
         find = self._matcher.path
         for record in records:
             value = record.value
@@ -138,15 +143,55 @@ class Router:
                     raise RecordError("the record has no value; write a message as a JSON object")
                 if len(value) > MAX_BYTES:
                     raise RecordTooLarge(f"a message has at most {MAX_BYTES} bytes; this one has {len(value)}")
-                message = decode(value)
+                message = _read(value) if value.isascii() else Message.decode(value)
+                if message.v != Message.VERSION:
+                    Message.decode(value)  # raises, with the words for it
                 message_id = message.id or topic_id(batch.partition, record.offset, record.timestamp)
                 plan, path = find(message)
-                if path.problem is not None:
-                    self._tell_problem(batch, record, message, message_id, at, path)
-                elif path.receiver is not None:
-                    self._route_to_one(batch, record, value, message, message_id, at, plan, path)
-                else:
-                    self._route_to_all(batch, record, value, message, message_id, at, plan, path)
+                if path.receiver is None:
+                    if path.problem is None:
+                        self._route_to_all(batch, record, value, message, message_id, at, plan, path)
+                    else:
+                        self._tell_problem(batch, record, message, message_id, at, path)
+                    continue
+                name = message.sender
+                sender = None
+                if name is not None:
+                    sender = plan.senders[name] if name in plan.senders else plan.sender(name)
+                exits: list[_Exits] | None = path.exits
+                if exits is None:
+                    exits = path.exits = [
+                        _Exits(route, *self._exits.to_one(route, path.receiver)) for route in path.routes
+                    ]
+                dropped: list[Dropped] | None = None
+                nothing = True
+                for way_out in exits:
+                    for test in way_out.tests:
+                        try:
+                            if test is not None and test(message):
+                                continue
+                        except Exception:  # noqa: S110 - the route, asked below, says what that means
+                            pass
+                        route = way_out.route
+                        drop = route.first_drop(route.asked, message, at, sender, path.receiver)
+                        break
+                    else:
+                        drop = None
+                    if drop is not None:
+                        dropped = dropped or []
+                        dropped.append((way_out.route, drop[0].name, drop[1]))
+                        self._counts[way_out.route.configuration.name, drop[1]] += 1
+                        continue
+                    if way_out.ways:
+                        nothing = False
+                        self._deliver(way_out.ways, batch, record, value, message, message_id, sender, plan)
+                    if way_out.refusals:
+                        nothing = False
+                        self._refuse(way_out.refusals, batch, record, message, message_id, at)
+                if nothing:
+                    self._tell_nothing(batch, record, message, message_id, at, plan, path, dropped or ())
+            except msgspec.DecodeError:
+                self._bury_unreadable(batch, record)
             except RecordError as error:
                 self._bury(batch, record, error.reason, str(error))
             except Exception as error:  # a fault of ours or of a plugin must cost this record, not its partition
@@ -161,44 +206,6 @@ class Router:
         return self._made
 
     # --- one record ---
-
-    def _route_to_one(
-        self,
-        batch: Batch,
-        record: Record,
-        value: bytes,
-        message: Message,
-        message_id: str,
-        at: datetime,
-        plan: Plan,
-        path: Path,
-    ) -> None:
-        receiver = path.receiver
-        sender = None if message.sender is None else plan.sender(message.sender)
-        exits: list[tuple[Route, list[Way], list[Refusal]]] | None = path.exits
-        if exits is None:
-            assert receiver is not None
-            exits = path.exits = [(route, *self._exits.to_one(route, receiver)) for route in path.routes]
-        dropped: list[Dropped] = []
-        nothing = True
-        for route, ways, refusals in exits:
-            if route.asked:
-                drop = route.first_drop(route.asked, message, at, sender, receiver)
-                if drop is not None:
-                    step, reason = drop
-                    dropped.append((route, step.name, reason))
-                    continue
-            if ways:
-                nothing = False
-                self._deliver(ways, batch, record, value, message, message_id, sender, plan)
-            if refusals:
-                nothing = False
-                self._refuse(refusals, batch, record, message, message_id, at)
-        if dropped:
-            for route, _, reason in dropped:
-                self._counts[route.configuration.name, reason] += 1
-        if nothing:
-            self._tell_nothing(batch, record, message, message_id, at, plan, path, dropped)
 
     def _route_to_all(
         self,
@@ -292,6 +299,12 @@ class Router:
 
     # --- what becomes of the others ---
 
+    def _bury_unreadable(self, batch: Batch, record: Record) -> None:
+        try:
+            Message.decode(record.value or b"")  # says it in words
+        except RecordError as error:
+            self._bury(batch, record, error.reason, str(error))
+
     def _refuse(
         self,
         refusals: Sequence[Refusal],
@@ -342,20 +355,32 @@ class Router:
         path: Path,
         dropped: Sequence[Dropped],
     ) -> None:
-        """The one attempt of a message that made no delivery."""
-        reason, detail, only = self._why_nothing(message, plan, path, dropped)
-        self._suppress(
-            batch,
-            record,
-            message,
-            message_id,
-            at,
-            reason,
-            detail,
-            configuration=message.configuration if only is None else only.name,
-            version=None if only is None else only.version,
-            recipient=None if path.receiver is None else path.receiver.username,
-        )
+        """The one attempt of a message that made no delivery.
+
+        There may be many of them, so what is the same for all messages on a path that the same filters drop is kept.
+        """
+        key = plan.name, *dropped
+        told: dict[object, Attempt] = path.told
+        attempt = None if plan.readers or message.configuration is not None else told.get(key)
+        if attempt is None:
+            reason, detail, only = self._why_nothing(message, plan, path, dropped)
+            attempt = Attempt(
+                delivery="",
+                producer=message.producer,
+                message="",
+                outcome="suppressed",
+                reason=reason,
+                started_at=at,
+                ended_at=at,
+                configuration=message.configuration if only is None else only.name,
+                configuration_version=None if only is None else only.version,
+                recipient=None if path.receiver is None else path.receiver.username,
+                detail=detail,
+            )
+            if len(told) >= _TOLD:
+                told.clear()
+            told[key] = attempt
+        self._write_attempt(batch, record, message, message_id, at, attempt)
 
     def _why_nothing(
         self, message: Message, plan: Plan, path: Path, dropped: Sequence[Dropped]
@@ -413,11 +438,8 @@ class Router:
         recipient: str | None = None,
         delivery: str | None = None,
     ) -> None:
-        if delivery is None:
-            parts = [message.producer, message_id] + ([] if configuration is None else [configuration])
-            delivery = "/".join([quote(part, safe="") for part in parts])
         attempt = Attempt(
-            delivery=delivery,
+            delivery=delivery or "",
             producer=message.producer,
             message=message_id,
             outcome="suppressed",
@@ -429,9 +451,34 @@ class Router:
             consumer=consumer,
             recipient=recipient,
             detail=detail,
+        )
+        self._write_attempt(batch, record, message, message_id, at, attempt)
+
+    def _write_attempt(
+        self, batch: Batch, record: Record, message: Message, message_id: str, at: datetime, attempt: Attempt
+    ) -> None:
+        """Writes an attempt about this message, as much of the delivery's id in it as there is."""
+        delivery = attempt.delivery
+        if not delivery:
+            delivery = f"{quote(message.producer, safe='')}/{message_id if _is_plain(message_id) else quote(message_id, safe='')}"
+            if attempt.configuration is not None:
+                delivery = f"{delivery}/{attempt.configuration}"
+        written = Attempt(
+            delivery=delivery,
+            producer=attempt.producer,
+            message=message_id,
+            outcome=attempt.outcome,
+            reason=attempt.reason,
+            started_at=at,
+            ended_at=at,
+            configuration=attempt.configuration,
+            configuration_version=attempt.configuration_version,
+            consumer=attempt.consumer,
+            recipient=attempt.recipient,
+            detail=attempt.detail,
             origin=Origin(topic=batch.topic, partition=batch.partition, offset=record.offset),
         )
-        self._attempts.put(delivery.encode(), attempt.encode())
+        self._attempts.put(delivery.encode(), written.encode())
 
     def _bury(
         self,
@@ -492,6 +539,22 @@ class Router:
             record = Counters(worker=self._worker, at=now(), counters=tuple(counters[start : start + 5_000]))
             outbox.add(ATTEMPTS.name, self._worker.encode(), record.encode())
         await self._outputs.send(outbox)
+
+
+class _Exits:
+    """A route that remains, and what its filters let pass goes to."""
+
+    __slots__ = ("refusals", "route", "tests", "ways")
+
+    def __init__(self, route: Route, ways: list[Way], refusals: list[Refusal]) -> None:
+        self.route = route
+        self.tests = tuple([step.test for step in route.asked])  # None: that step needs more than the message
+        self.ways = ways
+        self.refusals = refusals
+
+
+def _is_plain(text: str) -> bool:
+    return not text.encode().translate(None, _PLAIN)
 
 
 def _time(timestamp_ms: int | None) -> datetime | None:

@@ -6,12 +6,14 @@ import time
 import pytest
 from aiokafka import TopicPartition
 
-from notifier.kafka import ensure_topics, kafka_producer
+from notifier.kafka import ensure_topics, kafka_admin, kafka_producer
 from notifier.settings import Settings
-from notifier.topics import Topic
+from notifier.topics import Topic, deliveries
+from streams.app import create_app
 from streams.health import Progress
 from tests.faust_rig import TP, OurTransport, Rig, StockTransport
-from tests.kafka_tools import produce, wait_until
+from tests.kafka_tools import produce, wait_for_records, wait_until
+from tests.router_rig import REGISTRY, publish, through, write_messages
 
 TRANSPORTS = [pytest.param(StockTransport, False, id="faust"), pytest.param(OurTransport, True, id="ours")]
 
@@ -196,6 +198,52 @@ async def test_progress_is_known_by_partition(settings: Settings) -> None:
     rig = Rig(settings, "work", OurTransport)
     async with rig.running():
         await wait_until(lambda: rig.consumer.progress() == {(rig.topic, 0): (3, 3)})
+
+
+async def test_the_monitor_counts_records(settings: Settings) -> None:
+    await publish(settings, {"producer/ci": {"type": "push"}})
+    await write_messages(settings, [{"producer": "ci", "content": "x"}] * 30)
+    app = create_app(settings, ["router"], REGISTRY)
+    await app.start()
+    try:
+        await wait_until(lambda: app.monitor.messages_received_total == 30 and app.monitor.messages_active == 0)
+        assert app.monitor.events_total == 30
+        assert app.monitor.messages_received_by_topic[settings.topic_prefix + "messages"] == 30
+        partition = TP(settings.topic_prefix + "messages", 0)
+        assert app.monitor.tp_read_offsets[partition] == 29
+        await wait_until(lambda: app.consumer.highwater(partition) == 30)
+    finally:
+        await app.stop()
+
+
+async def test_a_batch_is_committed_when_its_outputs_are_acknowledged_and_the_next_is_judged_before(
+    settings: Settings,
+) -> None:
+    """Nobody has made the consumer's topic, so what is routed to it waits; what comes later is judged all the same."""
+    await publish(
+        settings,
+        {
+            "producer/ci": {"type": "push"},
+            "consumer/room": {"type": "room"},
+            "configuration/c": through("room"),
+        },
+    )
+    async with kafka_admin(settings) as admin:
+        await admin.delete_topics([settings.topic_prefix + "deliveries.room"])
+    app = create_app(settings, ["router"], REGISTRY)
+    await app.start()
+    try:
+        for number in range(3):
+            await write_messages(settings, [{"producer": "ci", "content": "x"}])
+            await wait_until(lambda number=number: app.monitor.messages_received_total == number + 1)  # type: ignore[misc]
+        assert app.monitor.messages_active == 3
+        await app.consumer.commit()
+        assert app.consumer._committed_offset[TP(settings.topic_prefix + "messages", 0)] in (None, 0)
+        await ensure_topics(settings, [deliveries("room")])
+        await wait_until(lambda: app.monitor.messages_active == 0)
+        assert len(await wait_for_records(settings, "deliveries.room", 3)) == 3
+    finally:
+        await app.stop()
 
 
 async def test_the_marks_of_transactions_are_no_standstill(settings: Settings) -> None:
