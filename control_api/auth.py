@@ -130,7 +130,8 @@ def check_guarded(app: FastAPI) -> None:
     """
     described = app.openapi()["paths"]
     for route in iter_route_contexts(app.routes):
-        if route.path in OPEN or route.path_format in described:
+        methods = {method.lower() for method in route.methods or ()}
+        if route.path in OPEN or (methods and methods <= described.get(route.path_format or "", {}).keys()):
             continue
         calls = set(_calls(getattr(route, "dependant", None)))
         if not calls & {identify, enter, authorize}:

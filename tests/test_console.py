@@ -620,6 +620,11 @@ async def test_a_page_that_does_not_ask_who_it_is_for_is_found(store_settings: S
     with pytest.raises(RuntimeError, match="/secret does not know who asks"):
         check_guarded(app)
 
+    beside_one = create_app(store_settings)
+    beside_one.add_api_route("/api/v1/users", forgotten, methods=["PUT"], include_in_schema=False)
+    with pytest.raises(RuntimeError, match="/api/v1/users does not know who asks"):
+        check_guarded(beside_one)
+
 
 # ------------------------------------------------------------------------------------------------------ pages and assets
 
@@ -716,7 +721,7 @@ async def browsing(console: Console, folder: Path) -> AsyncIterator[Page]:
             context.on("console", lambda said: wrong.append(said.text) if said.type in ("error", "warning") else None)
             context.on("weberror", lambda error: wrong.append(str(error.error)))
             page = context.pages[0]
-            page.set_default_timeout(30_000)
+            page.set_default_timeout(60_000)
             yield page
         finally:
             await context.close()
@@ -776,8 +781,10 @@ async def test_a_person_signs_in_asks_reads_and_signs_out(console: Console, tmp_
 
         # Signing out; what was open before is not there any more.
         await page.goto(f"{console.url}/console")
+        assert await page.evaluate("sessionStorage.length + localStorage.length") > 0
         await page.click("text=Sign out")
         await page.wait_for_url(f"{console.url}/console/login")
+        assert await page.evaluate("sessionStorage.length + localStorage.length") == 0
         await page.goto(f"{console.url}/docs")
         assert page.url == f"{console.url}/console/login?next=%2Fdocs"
 

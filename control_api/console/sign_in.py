@@ -95,7 +95,7 @@ async def sign_out(request: Request, parts: PartsDep, ticket: Ticket) -> Respons
     check_origin(request)
     if ticket is not None:
         await close_session(parts.database, ticket)
-    answer = RedirectResponse(SIGN_IN, 303)
+    answer = RedirectResponse(SIGN_IN, 303, headers={"Clear-Site-Data": '"storage"'})  # what GraphiQL keeps
     answer.delete_cookie(COOKIE, path="/", httponly=True, samesite="strict", secure=is_https(request))
     return answer
 

@@ -16,6 +16,7 @@
     fetcher: GraphiQL.createFetcher({ url: location.pathname, fetch: ask }),
     defaultQuery: "{\n  configurations {\n    items {\n      name\n      users { username }\n    }\n  }\n}\n",
     shouldPersistHeaders: false, // they may hold a token
+    storage: sessionStorage, // queries may hold secrets: they are gone with the tab
   };
   for (const name of ["query", "variables", "operationName"]) {
     if (given.has(name)) properties[name] = given.get(name);
