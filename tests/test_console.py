@@ -702,8 +702,8 @@ VIOLATIONS = """addEventListener("securitypolicyviolation", (found) =>
 
 
 @asynccontextmanager
-async def browsing(console: Console, folder: Path) -> AsyncIterator[Page]:
-    """A page of a fresh Chromium. Fails when it had an error, broke the policy, or asked anybody but this API."""
+async def browsing(console: Console, folder: Path, *others: str) -> AsyncIterator[Page]:
+    """A page of a fresh Chromium. Fails when it had an error, broke the policy, or asked anybody but this API and `others`."""
     assert CHROMIUM is not None
     wrong: list[str] = []
     async with async_playwright() as driver:
@@ -715,7 +715,7 @@ async def browsing(console: Console, folder: Path) -> AsyncIterator[Page]:
             context.on(
                 "request",
                 lambda request: (
-                    None if request.url.startswith((f"{console.url}/", "data:")) else wrong.append(request.url)
+                    None if request.url.startswith((f"{console.url}/", "data:", *others)) else wrong.append(request.url)
                 ),
             )
             context.on("console", lambda said: wrong.append(said.text) if said.type in ("error", "warning") else None)
@@ -800,3 +800,23 @@ async def test_a_session_that_ended_leads_from_the_editor_back_to_the_form(conso
         await close_session(console.database, ticket)
         await page.click("text=GraphiQL")
         await page.wait_for_url(f"{console.url}/console/login?next=%2Fgraphql")
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="chromium is not on PATH")
+async def test_a_link_on_another_site_leads_to_the_editor_without_signing_in_again(
+    console: Console, tmp_path: Path
+) -> None:
+    other = console.url.replace("127.0.0.1", "localhost")  # another site to a browser, with a cookie jar of its own
+    async with browsing(console, tmp_path, f"{other}/") as page:
+        ticket = await console.session()
+        await page.context.add_cookies([{"name": COOKIE, "value": ticket, "url": console.url, "sameSite": "Strict"}])
+        for signed_in in (True, False):
+            await page.goto(f"{other}/console/login")
+            await page.evaluate("there => { location.href = there; }", f"{console.url}/graphql?query=%7B__typename%7D")
+            if signed_in:
+                await page.wait_for_url(f"{console.url}/graphql?query=%7B__typename%7D")
+                await page.locator(".graphiql-execute-button").wait_for()
+                await page.context.clear_cookies()
+            else:
+                await page.wait_for_url(f"{console.url}/console/login?next=**")
+                await page.locator("#password").wait_for()
