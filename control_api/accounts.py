@@ -8,13 +8,13 @@ from typing import cast
 
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
-from sqlalchemy import func, select
+from sqlalchemy import delete, func, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from control_api.actor import COMMAND_LINE, ROLES, Actor, Role
 from control_api.migrate import upgrade_database
-from control_api.models import AccountRow, AuditRow, TokenRow
+from control_api.models import AccountRow, AuditRow, SessionRow, TokenRow
 from notifier.database import Database
 from notifier.definition import check_name
 from notifier.errors import Duplicate, FieldError, InputError, UnknownName
@@ -36,11 +36,12 @@ class Account:
     name: str
     role: Role
     created_at: datetime
+    updated_at: datetime  # of the password
 
     @property
     def actor(self) -> Actor:
         """Who the account acts as."""
-        return Actor(f"account {self.name}", ROLES[self.role])
+        return Actor(f"account {self.name}", ROLES[self.role], signed_in=True)
 
 
 async def add(session: AsyncSession, actor: Actor, name: str, password: str, role: str) -> Account:
@@ -59,29 +60,40 @@ async def add(session: AsyncSession, actor: Actor, name: str, password: str, rol
     except IntegrityError:
         raise Duplicate(f"there is an account {name!r} already") from None
     _audit(session, actor, "create_account", name, {"role": role})
-    return Account(name=name, role=role, created_at=at)
+    return Account(name=name, role=role, created_at=at, updated_at=at)
 
 
 async def change_password(session: AsyncSession, actor: Actor, name: str, password: str) -> None:
-    """Changes a password within the caller's transaction. Raises UnknownName and InputError."""
+    """Changes a password within the caller's transaction, and signs the account out everywhere.
+
+    Raises UnknownName and InputError.
+    """
     row = await session.get(AccountRow, name)
     if row is None:
         raise UnknownName("account", name)
     _check_password(name, password)
     row.password_hash = await asyncio.to_thread(_hasher.hash, password)
     row.updated_at = now()
+    await session.execute(delete(SessionRow).where(SessionRow.account == name))
     _audit(session, actor, "change_password", name, None)
 
 
 async def verify(database: Database, name: str, password: str) -> Account | None:
     """The account, if the password is its own. Takes the same time for an account that does not exist."""
     async with database.read() as session:
-        row = await session.get(AccountRow, name)
+        # PostgreSQL's text holds no NUL, and would say so with an error.
+        row = await session.get(AccountRow, name) if "\0" not in name else None
     hashed = row.password_hash if row is not None else _NOBODY
     same = await asyncio.to_thread(_verify, hashed, password[: MAX_PASSWORD + 1])
     if row is None or not same:
         return None
-    return Account(name=row.name, role=cast("Role", row.role), created_at=row.created_at)
+    return account_of(row)
+
+
+def account_of(row: AccountRow) -> Account:
+    """The account of a row."""
+    role = cast("Role", row.role)
+    return Account(name=row.name, role=role, created_at=row.created_at, updated_at=row.updated_at)
 
 
 async def anybody(database: Database) -> bool:

@@ -24,6 +24,7 @@ from fastapi import FastAPI, Response
 from control_api import health, problems, rest
 from control_api.accounts import anybody
 from control_api.auth import ReadActor, check_guarded
+from control_api.console import assets, home, sign_in
 from control_api.graphql import route as graphql
 from control_api.graphql.schema import build_schema
 from control_api.guard import REQUEST_LIMIT_S, Guard
@@ -37,6 +38,7 @@ from control_api.rest import definitions
 from control_api.rest.page import json_response
 from control_api.retention import keep_pruning
 from control_api.services import Services
+from control_api.tries import Tries
 from notifier import log
 from notifier.database import Database
 from notifier.errors import NotifierError, SettingsError
@@ -81,6 +83,7 @@ def create_app(
                 relay=relay,
                 services=Services(database, registry, seal, changed=relay.wake),
                 history=History(settings, database),
+                tries=Tries(),
             )
             for part in (parts.relay, parts.history, parts.intake):  # stopped in the opposite order
                 await part.start()
@@ -99,7 +102,7 @@ def create_app(
         ),
         lifespan=lifespan,
         openapi_url=None,  # below, for those who may read
-        docs_url=None,  # FastAPI's pages load their scripts from elsewhere
+        docs_url=None,  # FastAPI's page loads its scripts from elsewhere; `control_api.console` has ours
         redoc_url=None,
         redirect_slashes=False,
     )
@@ -110,7 +113,8 @@ def create_app(
         app.include_router(router, prefix=rest.PREFIX)
     for router in rest.HOOKS:
         app.include_router(router)
-    app.include_router(graphql.router)
+    for router in (graphql.router, assets.router, sign_in.router, home.router):
+        app.include_router(router)
 
     @app.get(
         "/openapi.json", summary="Get this description", tags=["schemas"], response_class=Response,

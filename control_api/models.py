@@ -176,6 +176,21 @@ class AccountRow(Base):
     updated_at: Mapped[datetime]
 
 
+class SessionRow(Base):
+    """A browser in which an account is signed in. Only the hash of what its cookie holds is kept."""
+
+    __tablename__ = "account_session"
+    __table_args__ = (
+        Index("ix_account_session_account", "account"),
+        Index("ix_account_session_created_at", "created_at"),
+    )
+
+    hash: Mapped[str] = mapped_column(String(64), primary_key=True)  # SHA-256 in hexadecimal
+    account: Mapped[str] = mapped_column(String(150), ForeignKey("account.name", ondelete="CASCADE"))
+    created_at: Mapped[datetime]
+    seen_at: Mapped[datetime]  # coarse
+
+
 class IdempotencyRow(Base):
     """The answer to a POST with an Idempotency-Key, so that the same request again gets the same answer."""
 

@@ -9,6 +9,7 @@ from control_api.history import History
 from control_api.intake import Intake
 from control_api.relay import Relay
 from control_api.services import Services
+from control_api.tries import Tries
 from notifier.database import Database
 from notifier.registry import Registry
 from notifier.seal import Seal
@@ -27,6 +28,7 @@ class Parts:
     relay: Relay
     services: Services
     history: History
+    tries: Tries  # to sign in
 
 
 def parts_of(request: Request) -> Parts:

@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import delete, select, tuple_
 from sqlalchemy.orm import InstrumentedAttribute
 
-from control_api.models import AttemptRow, Base, DeadLetterRow, IdempotencyRow, RunRow
+from control_api.models import AttemptRow, Base, DeadLetterRow, IdempotencyRow, RunRow, SessionRow
 from notifier.database import Database
 from notifier.errors import DatabaseError
 from notifier.record import now
@@ -18,6 +18,7 @@ logger = logging.getLogger(__name__)
 
 EVERY_S = 3600.0
 IDEMPOTENCY_KEPT = timedelta(days=1)
+SESSIONS_KEPT = timedelta(days=7)
 _ROWS = 5000  # in one transaction, so that nobody waits long for this writer
 
 
@@ -32,6 +33,7 @@ RULES: tuple[tuple[type[Base], tuple[InstrumentedAttribute[Any], ...], Instrumen
     (DeadLetterRow, (DeadLetterRow.id,), DeadLetterRow.at, _as_long_as(DEAD_LETTERS)),
     (RunRow, (RunRow.id,), RunRow.scheduled_at, _as_long_as(RUNS)),
     (IdempotencyRow, (IdempotencyRow.actor, IdempotencyRow.key), IdempotencyRow.at, IDEMPOTENCY_KEPT),
+    (SessionRow, (SessionRow.hash,), SessionRow.created_at, SESSIONS_KEPT),
 )
 
 

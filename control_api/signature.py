@@ -14,7 +14,7 @@ from fastapi import Request, Security
 from fastapi.security import APIKeyHeader, SecurityScopes
 
 from control_api.actor import Actor
-from control_api.auth import Credentials, authorize, identify
+from control_api.auth import Credentials, authorize, identify_token
 from control_api.parts import Parts, PartsDep
 from control_api.problems import Problem, unauthorized
 from notifier.errors import InputError, SecretError, UnknownName
@@ -84,14 +84,14 @@ async def authorize_hook(
     """
     signature = request.headers.get(HEADER)  # `documented` is None for an empty one too, which is a wrong one
     if signature is None:
-        return await authorize(scopes, await identify(parts, credentials))
+        return await authorize(scopes, await identify_token(parts, credentials))
     secret = await webhook_secret_of(parts, producer)
     if secret is not None:
         check_signature(secret, await request.body(), signature)
         return Actor(f"hook {producer}", frozenset({"push"}))
     if credentials is None:
         raise _wrong()
-    return await authorize(scopes, await identify(parts, credentials))
+    return await authorize(scopes, await identify_token(parts, credentials))
 
 
 HookActor = Annotated[Actor, Security(authorize_hook, scopes=["push"])]  # in routes with `{producer}` in their address

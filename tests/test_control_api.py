@@ -432,7 +432,7 @@ async def test_the_admins_password_may_be_given(settings: Settings) -> None:
         ("GET", "/api/v1", 404),
         ("GET", "/api/v1/nothing", 404),
         ("GET", "/api/v1/messages/", 404),
-        ("GET", "/docs", 404),
+        ("GET", "/redoc", 404),
         ("GET", "/api/v1/messages", 405),
         ("PUT", "/api/v1/attempts", 405),
         ("BREW", "/health/live", 405),

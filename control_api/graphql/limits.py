@@ -81,7 +81,7 @@ class _Measure:
         for node in selections.selections if selections is not None else ():
             if isinstance(node, FieldNode):
                 below = self._selections(node.selection_set)
-                # Introspection is deep by nature, for admin only, and graphql-core has a rule for it.
+                # Introspection is deep by nature, not for everyone, and graphql-core has a rule for it.
                 level = 1 if node.name.value in ("__schema", "__type") else below.depth + 1
                 size = _Size(level, below.aliases + (node.alias is not None), below.fields + 1)
             elif isinstance(node, FragmentSpreadNode):

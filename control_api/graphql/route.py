@@ -3,7 +3,7 @@
 Whoever asks needs a token, of whatever scopes: which fields it opens is each field's to say. What is no request at all
 (no token, no JSON, another method) is a problem, as everywhere; what is GraphQL is answered as GraphQL, with status 200
 where something was executed, and otherwise 400 - or 200 where a client insists on `application/json`, as the
-specification of GraphQL over HTTP has it. An editor for browsers is not here: signing in is the console's.
+specification of GraphQL over HTTP has it. A browser that opens the address is shown GraphiQL, once somebody has signed in.
 """
 
 from collections.abc import Sequence
@@ -15,8 +15,11 @@ from graphql import ExecutionResult, GraphQLError, OperationType, execute, get_o
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from control_api import idempotency
-from control_api.auth import AnyActor
+from control_api.accept import HTML, preferred
+from control_api.actor import Actor
+from control_api.auth import AnyActor, PageActor
 from control_api.body import JSON, parse_json, read_body
+from control_api.console.pages import EDITOR, page
 from control_api.graphql.context import Context, open_context
 from control_api.graphql.faults import shown_error
 from control_api.graphql.limits import check_document, read_document
@@ -70,8 +73,10 @@ async def post(request: Request, parts: PartsDep, actor: AnyActor) -> Response:
 
 
 @router.get(PATH)
-async def get(request: Request, parts: PartsDep, actor: AnyActor) -> Response:
-    """Queries; `variables` and `extensions` are JSON."""
+async def get(request: Request, parts: PartsDep, actor: PageActor) -> Response:
+    """Queries; `variables` and `extensions` are JSON. GraphiQL for browsers, with the query that is in the address."""
+    if preferred(request, (RESPONSE, JSON, HTML)) == HTML:
+        return page("graphiql.html", policy=EDITOR)
     media_type = _answered(request)
     asked = _read(
         {
@@ -105,20 +110,9 @@ def _undone(answer: JsonObject) -> int | None:
 
 def _answered(request: Request) -> str:
     """The media type of the answer, by `Accept`. Raises Problem 406."""
-    accepted: list[tuple[float, str]] = []
-    for part in request.headers.get("accept", "*/*").split(","):
-        media_type, *parameters = (word.strip().lower() for word in part.split(";"))
-        given = next((word[2:] for word in parameters if word.startswith("q=")), "1")
-        try:
-            quality = float(given)
-        except ValueError:
-            quality = 0.0
-        accepted.append((quality, media_type))
-    for quality, media_type in sorted(accepted, key=lambda one: -one[0]):
-        if quality > 0 and media_type in (RESPONSE, "application/*", "*/*", ""):
-            return RESPONSE
-        if quality > 0 and media_type == JSON:
-            return JSON
+    media_type = preferred(request, (RESPONSE, JSON))
+    if media_type is not None:
+        return media_type
     raise Problem(406, f"answers here are {RESPONSE} or {JSON}")
 
 
@@ -138,7 +132,7 @@ async def _execute(asked: GraphqlRequest, context: Context, *, mutations: bool) 
         document = read_document(asked.query)
     except GraphQLError as error:
         return _refused([error])
-    wrong = check_document(schema, document, introspection=context.actor.may("admin"))
+    wrong = check_document(schema, document, introspection=_may_introspect(context.actor))
     if wrong:
         return _refused(wrong)
     operation = get_operation_ast(document, asked.operationName)
@@ -168,6 +162,14 @@ async def _execute(asked: GraphqlRequest, context: Context, *, mutations: bool) 
     if result.errors:
         answer["errors"] = [shown_error(error) for error in result.errors]
     return answer
+
+
+def _may_introspect(actor: Actor) -> bool:
+    """Whether the schema may be asked for: by admins, and by people, whose editor is of no use without it.
+
+    It is the same in every installation, and the description of REST is open to the same people.
+    """
+    return actor.may("admin") or actor.signed_in
 
 
 def _refused(errors: Sequence[GraphQLError]) -> JsonObject:

@@ -68,7 +68,7 @@ async def _ready(settings: Settings) -> None:
 
 def _welcome(settings: Settings, password: str | None) -> None:
     address = f"http://{settings.http_host}:{settings.http_port}"
-    click.echo(f"\nNotifier is up: {address}/api/v1")
+    click.echo(f"\nNotifier is up: {address}/api/v1 for programs, {address}/console for people")
     if password is not None:
         click.echo(f"The account `admin` was made, with the password   {password}")
         click.echo("(shown this once; to change it: notifier account password admin)")
