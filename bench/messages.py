@@ -21,10 +21,7 @@ SKIPPED = 0.05
 CONTENT_CHARACTERS = 110
 BATCH_BYTES = 500_000
 
-_WORDS = (
-    "build deploy failed passed review request merge branch main pipeline node disk memory latency error budget queue"
-    " service database backup restore certificate expires invoice report ticket assigned closed opened comment approved"
-).split()
+_WORDS = ("build", "deploy", "failed", "passed", "review", "request", "merge", "branch", "pipeline", "disk", "backup")
 
 
 class Messages:

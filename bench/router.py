@@ -16,6 +16,7 @@ right, and every flow that is measured is checked too, before its figures count.
 
 import argparse
 import asyncio
+import itertools
 import json
 import logging
 import os
@@ -49,7 +50,10 @@ CHANGE_AT = 10_000  # configurations
 CHANGE_RATE = 2_000.0
 EDITS = 5
 EDIT_WINDOW_S = 3.0
-FIRST_MESSAGES = 600  # of the flow by which a contender is checked before it is timed
+FIRST_MESSAGES = 600  # of the flow by which a contender is checked before it is timed, at least
+FIRST_OF_A_CONSUMER = (
+    10  # the same for each consumer: who writes to a topic for the first time has to ask for its partitions
+)
 SETTLE_S = 1.5  # of a flow at a rate, not counted
 
 Row = dict[str, Any]
@@ -139,7 +143,8 @@ class _Bench:
     async def _first_flow(self, one: Trial, workers: Sequence[Worker], label: str) -> Figures:
         """Checks the contender; what it took."""
         say(f"{label}: check")
-        await one.write(min(FIRST_MESSAGES, self._plan.messages))
+        size = max(FIRST_MESSAGES, FIRST_OF_A_CONSUMER * len(one.rule.consumers.names))
+        await one.write(min(size, self._plan.messages))
         figures = await one.watch(workers)
         await one.check()
         return figures
@@ -274,7 +279,7 @@ def _broker(folder: Path, running: str | None) -> Iterator[str]:
 
 def _longest_gap(seen: Sequence[int], start: int, end: int) -> float:
     """Milliseconds of the longest time without an arrival that reaches into a window."""
-    gaps = [later - sooner for sooner, later in zip(seen, seen[1:], strict=False) if later > start and sooner < end]
+    gaps = [later - sooner for sooner, later in itertools.pairwise(seen) if later > start and sooner < end]
     return round(max(gaps, default=0) / 1e6, 1)
 
 
@@ -338,7 +343,7 @@ def _tables(results: dict[str, list[Row]]) -> Iterator[str]:
     for part in ("scale", "spread"):
         for count in dict.fromkeys(row["configurations"] for row in results.get(part, ())):
             rows = {row["contender"]: row for row in results[part] if row["configurations"] == count}
-            consumers = next(iter(rows.values()))["consumers"]
+            consumers = 8 if part == "scale" else SPREAD
             yield ""
             yield f"N={count:,} configurations, {consumers:,} consumers"
             yield f"  {'':28}{'messages/s':>12}{'CPU s/million':>15}{'RSS MiB':>9}   beside the router: speed, CPU"
