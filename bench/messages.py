@@ -60,6 +60,11 @@ class Messages:
             self._keys.append(receiver.encode())
             self._matches.append(self._rule.matches(producer, receiver, content))
 
+    def values(self, count: int) -> Sequence[bytes]:
+        """The first `count` messages as they lie on the topic."""
+        self.make(count)
+        return self._values[:count]
+
     def deliveries(self, first: int, end: int) -> int:
         """How many deliveries the messages of a range give rise to."""
         return sum(len(names) for names in self._matches[first:end])
