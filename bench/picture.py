@@ -10,7 +10,7 @@ import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from bench.router import RESULTS
+from bench.report import RESULTS
 from bench.trial import CONTENDERS, LOOP, ROUTER, STOCK
 
 PICTURE = Path(__file__).parent.parent / "docs" / "router-cost.svg"

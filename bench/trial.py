@@ -9,6 +9,7 @@ finds every delivery exactly once.
 
 import asyncio
 import itertools
+import secrets
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
@@ -221,7 +222,7 @@ class Trial:
 @asynccontextmanager
 async def trial(contender: str, rule: Rule, messages: Messages, kafka: str, folder: Path) -> AsyncIterator[Trial]:
     """A contender with a rule, its topics there and its definitions published; the topics go with the block."""
-    name = f"bench-{contender}-{next(_numbers)}"
+    name = f"bench-{secrets.token_hex(4)}-{contender}"  # others may use the broker too
     data = folder / name
     data.mkdir()
     settings = Settings(_env_file=None, kafka=kafka, topic_prefix=f"{name}.", data_dir=data)
