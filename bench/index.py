@@ -35,7 +35,7 @@ class Delivery(msgspec.Struct):
 
 
 class Output(msgspec.Struct, frozen=True):
-    """Where the deliveries of a consumer go. They are keyed by lane, and a script consumer has one, so they have one partition."""
+    """Where the deliveries of a consumer go. Their key is the lane, and a script consumer has one, so it is one partition."""
 
     topic: str
     key: bytes

@@ -10,28 +10,28 @@ right, and every flow that is measured is checked too, before its figures count.
     latency   100 configurations, 500 messages a second: from just before the Kafka client's `send` until a follower in another
               process has read the delivery, so both ways to the broker and the follower's own work are in it
     workers   two or more routers that share the partitions, beside one: processor time of all of them
-    change    10,000 configurations, one of which is edited now and then while messages flow: the longest pause between two
-              deliveries within 3 s after an edit, and within 3 s before it
+    change    10,000 configurations, one of which is edited now and then while messages flow: the longest time between two
+              deliveries that reaches into the 3 s after an edit, and that ends in the 3 s before it
 """
 
 import argparse
 import asyncio
-import json
+import itertools
 import logging
+import math
 import os
-import platform
 import signal
 import statistics
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 from bench.messages import Messages
+from bench.report import RESULTS, Results, Row, tables, write
 from bench.rule import Configuration, make_rule, spec
 from bench.trial import CONTENDERS, LOOP, ROUTER, STOCK, Figures, Trial, trial
 from bench.worker import Failed, Worker
@@ -39,7 +39,6 @@ from notifier.errors import NotifierError
 from notifier.settings import PREFIX, load_settings, variable
 from streams.broker import EmbeddedBroker
 
-RESULTS = Path(__file__).parent / "results" / "router.json"
 SCALE = (1, 10, 100, 1_000, 10_000)
 SPREAD = 1_000
 LATENCY_AT = 100  # configurations
@@ -49,10 +48,12 @@ CHANGE_AT = 10_000  # configurations
 CHANGE_RATE = 2_000.0
 EDITS = 5
 EDIT_WINDOW_S = 3.0
-FIRST_MESSAGES = 600  # of the flow by which a contender is checked before it is timed
+FIRST_MESSAGES = 600  # of the flow by which a contender is checked before it is timed, at least
+FIRST_OF_A_CONSUMER = (
+    10  # the same for each consumer: who writes to a topic for the first time has to ask for its partitions
+)
 SETTLE_S = 1.5  # of a flow at a rate, not counted
-
-Row = dict[str, Any]
+SHORT_S = 1.0  # of a flow; shorter ones say little of the speed
 
 
 @dataclass(frozen=True)
@@ -85,8 +86,8 @@ async def main(arguments: Sequence[str] = ()) -> None:
             results = await _Bench(plan, kafka, Path(name)).run()
         except Failed as error:
             sys.exit(f"bench router: {error}")
-    _write(options.out, results)
-    for line in _tables(results):
+    write(options.out, results)
+    for line in tables(results):
         print(line)
     say(f"written to {options.out}")
 
@@ -99,9 +100,9 @@ class _Bench:
         self._kafka = kafka
         self._folder = folder
 
-    async def run(self) -> dict[str, list[Row]]:
+    async def run(self) -> Results:
         """All parts; rows of figures by part."""
-        results: dict[str, list[Row]] = {}
+        results: Results = {}
         if "scale" in self._plan.parts:
             results["scale"], results["latency"] = [], []
             for count in self._plan.counts:
@@ -133,31 +134,33 @@ class _Bench:
                         if with_latency:
                             say(f"{label}: latency")
                             latencies.append({**about, **await self._latency(one, workers)})
-                    rows.append({**about, **asdict(await self._flow(one, 1, first, label))})
+                    size = self._fitting(first)
+                    # Where the first flow was the longer one already, it is also the measured one.
+                    figures = first if size < first.messages else await self._flow(one, 1, size, label)
+            rows.append({**about, **asdict(figures)})
         return rows, latencies
 
     async def _first_flow(self, one: Trial, workers: Sequence[Worker], label: str) -> Figures:
         """Checks the contender; what it took."""
         say(f"{label}: check")
-        await one.write(min(FIRST_MESSAGES, self._plan.messages))
+        size = max(FIRST_MESSAGES, FIRST_OF_A_CONSUMER * len(one.rule.consumers.names))
+        await one.write(min(size, self._plan.messages))
         figures = await one.watch(workers)
         await one.check()
         return figures
 
-    async def _flow(self, one: Trial, workers: int, first: Figures, label: str) -> Figures:
-        """Measures a flow of a fitting length by the first one, which was checked."""
-        size = self._plan.messages
-        if first.rate is not None:  # otherwise it was over at once
-            size = min(size, int(first.rate * self._plan.flow_s))
-        if size < first.messages and workers == 1:
-            return first  # so slow that it was long enough
-        size = max(size, first.messages)
+    async def _flow(self, one: Trial, workers: int, size: int, label: str) -> Figures:
+        """Measures a flow, and checks it."""
         say(f"{label}: {size:,} messages")
         await one.write(size)
         async with one.workers(workers) as processes:
             figures = await one.watch(processes)
         await one.check()
         return figures
+
+    def _fitting(self, first: Figures) -> int:
+        """How many messages make a flow of a fitting length, by the speed of the first one."""
+        return min(self._plan.messages, int(min(_speed(first), 1e6) * self._plan.flow_s))
 
     async def _latency(self, one: Trial, workers: Sequence[Worker]) -> Row:
         sent: dict[str, int] = {}
@@ -181,14 +184,15 @@ class _Bench:
     async def _share(self) -> list[Row]:
         rule = make_rule(WORKERS_AT)
         messages = Messages(rule)
-        rows = []
+        rows: list[Row] = []
         for number in (1, self._plan.workers):
             label = f"{number} × {CONTENDERS[ROUTER]}, N={WORKERS_AT:,}"
             with _named(label):
                 async with trial(ROUTER, rule, messages, self._kafka, self._folder) as one:
                     async with one.workers() as workers:
                         first = await self._first_flow(one, workers, label)
-                    figures = await self._flow(one, number, first, label)
+                    size = rows[0]["messages"] if rows else max(self._fitting(first), first.messages)
+                    figures = await self._flow(one, number, size, label)
             rows.append({"contender": ROUTER, "workers": number, "configurations": WORKERS_AT, **asdict(figures)})
         return rows
 
@@ -200,16 +204,16 @@ class _Bench:
             async with trial(ROUTER, rule, messages, self._kafka, self._folder) as one, one.workers() as workers:
                 say(f"{label}: check")
                 await one.write(FIRST_MESSAGES)
-                speed = (await one.watch(workers)).rate
+                first = await one.watch(workers)
                 await one.check()
                 # More than it can do would be a queue, in which no pause is seen.
-                rate = CHANGE_RATE if speed is None else float(round(min(CHANGE_RATE, speed / 2)))
+                rate = float(math.ceil(min(CHANGE_RATE, _speed(first) / 2)))
                 say(f"{label}: {EDITS} edits at {rate:,.0f} messages/s")
                 async with one.follower() as arrivals:
                     edits = await self._edit(one, rate, rule.configurations[:EDITS])
                     await one.watch(workers)
                     await asyncio.sleep(0.5)
-                    seen = [at for _, at in arrivals()]
+                    gaps = list(itertools.pairwise(at for _, at in arrivals()))
                 await one.check()
         window = int(EDIT_WINDOW_S * 1e9)
         return [
@@ -217,8 +221,8 @@ class _Bench:
                 "contender": ROUTER,
                 "configurations": CHANGE_AT,
                 "messages_per_s": rate,
-                "before_ms": [_longest_gap(seen, at - window, at) for at in edits],
-                "after_ms": [_longest_gap(seen, at, at + window) for at in edits],
+                "before_ms": [_longest(gap for gap in gaps if at - window < gap[1] <= at) for at in edits],
+                "after_ms": [_longest(gap for gap in gaps if gap[1] > at and gap[0] < at + window) for at in edits],
             }
         ]
 
@@ -272,13 +276,19 @@ def _broker(folder: Path, running: str | None) -> Iterator[str]:
         broker.stop()
 
 
-def _longest_gap(seen: Sequence[int], start: int, end: int) -> float:
-    """Milliseconds of the longest time without an arrival that reaches into a window."""
-    gaps = [later - sooner for sooner, later in zip(seen, seen[1:], strict=False) if later > start and sooner < end]
-    return round(max(gaps, default=0) / 1e6, 1)
+def _speed(figures: Figures) -> float:
+    """Messages a second, also of a flow that was over before its rate could be measured well: then by processor time."""
+    if figures.window_s < SHORT_S:
+        return 1e6 / figures.cpu_s if figures.cpu_s else math.inf
+    return figures.rate or math.inf
 
 
-# --- options and results ---
+def _longest(gaps: Iterable[tuple[int, int]]) -> float:
+    """Of times between two arrivals the longest, in milliseconds."""
+    return round(max((later - sooner for sooner, later in gaps), default=0) / 1e6, 1)
+
+
+# --- options ---
 
 
 def _options(arguments: Sequence[str]) -> argparse.Namespace:
@@ -320,64 +330,3 @@ def _plan(options: argparse.Namespace) -> Plan:
         latency_s=3.0 if quick else 10.0,
         workers=options.workers or 2,
     )
-
-
-def _write(file: Path, results: dict[str, list[Row]]) -> None:
-    """Puts the parts that were run into the file and leaves the others in it as they are."""
-    known = json.loads(file.read_text()) if file.exists() else {}
-    about = {
-        "at": f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}",
-        "cores": os.cpu_count(),
-        "python": platform.python_version(),
-    }
-    file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(json.dumps(known | {part: {**about, "rows": rows} for part, rows in results.items()}, indent=1))
-
-
-def _tables(results: dict[str, list[Row]]) -> Iterator[str]:
-    for part in ("scale", "spread"):
-        for count in dict.fromkeys(row["configurations"] for row in results.get(part, ())):
-            rows = {row["contender"]: row for row in results[part] if row["configurations"] == count}
-            consumers = next(iter(rows.values()))["consumers"]
-            yield ""
-            yield f"N={count:,} configurations, {consumers:,} consumers"
-            yield f"  {'':28}{'messages/s':>12}{'CPU s/million':>15}{'RSS MiB':>9}   beside the router: speed, CPU"
-            ours = rows.get(ROUTER)
-            for contender, row in rows.items():
-                line = f"  {CONTENDERS[contender]:28}{_number(row['rate'], 0):>12}{_number(row['cpu_s'], 1):>15}"
-                line += f"{_number(row['rss_max_mib'], 0):>9}"
-                if ours is not None and contender != ROUTER:
-                    line += f"   {_ratio(row['rate'], ours['rate'])}, {_ratio(row['cpu_s'], ours['cpu_s'])}"
-                yield line
-    for row in results.get("latency", ()):
-        yield (
-            f"latency, {CONTENDERS[row['contender']]}, N={row['configurations']:,}, {row['messages_per_s']:.0f}/s:"
-            f" p50 {row['p50_ms']:.1f} ms, p99 {row['p99_ms']:.1f} ms"
-        )
-    for row in results.get("scale", ()):
-        if row["contender"] == ROUTER and row["configurations"] == max(SCALE):
-            yield (
-                f"memory of the router with {row['configurations']:,} configurations and {row['users']:,} users,"
-                f" after traffic: {row['rss_end_mib']:.0f} MiB"
-            )
-    shared = results.get("workers", ())
-    for row in shared:
-        yield (
-            f"{row['workers']} × router, N={row['configurations']:,}: {_number(row['rate'], 0)} messages/s,"
-            f" {_number(row['cpu_s'], 1)} CPU s/million together"
-            f" ({_ratio(row['cpu_s'], shared[0]['cpu_s'])} of one)"
-        )
-    for row in results.get("change", ()):
-        yield (
-            f"N={row['configurations']:,}, one edited, {row['messages_per_s']:,.0f} messages/s: longest pause"
-            f" {max(row['after_ms']):.0f} ms after an edit (each: {', '.join(f'{ms:.0f}' for ms in row['after_ms'])}),"
-            f" {max(row['before_ms']):.0f} ms without ({', '.join(f'{ms:.0f}' for ms in row['before_ms'])})"
-        )
-
-
-def _number(value: float | None, digits: int) -> str:
-    return "too short" if value is None else f"{value:,.{digits}f}"
-
-
-def _ratio(value: float | None, other: float | None) -> str:
-    return "?" if not value or not other else f"{value / other:.2f} ×"

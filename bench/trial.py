@@ -9,6 +9,7 @@ finds every delivery exactly once.
 
 import asyncio
 import itertools
+import secrets
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
@@ -61,13 +62,16 @@ class Trial:
         self.messages = messages
         self.written = 0  # messages on the topic
         self.publisher: Publisher | None = None  # of definitions, where the contender reads them
-        self._rule = rule
+        self.rule = rule
         self._probe = probe
         self._outputs = [
             TopicPartition(settings.topic_prefix + DELIVERIES + name, number)
             for name in rule.consumers.names
             for number in range(rule.consumers.partitions)
         ]
+        # So that it knows about all topics at once and need not find each one; it is only asked, and reads nothing.
+        probe.assign(self._outputs)
+        probe.pause(*self._outputs)
         self._done = 0  # messages whose deliveries were watched to the end
 
     # --- its processes ---
@@ -78,7 +82,7 @@ class Trial:
         started: list[Worker] = []
         try:
             for _ in range(count):
-                started.append(self._worker(self._command()))
+                started.append(self._worker(self._command()))  # noqa: PERF401 - those that started must end, if one cannot
             yield started
             for worker in started:
                 await asyncio.to_thread(worker.stop)
@@ -91,8 +95,8 @@ class Trial:
         """A process that notes when deliveries arrive; gives what it has noted so far: message ids and nanoseconds."""
         file = self.settings.data_dir / f"arrivals-{next(_numbers)}"
         topics = [
-            f"{self.settings.topic_prefix}{DELIVERIES}{name}:{self._rule.consumers.partitions}"
-            for name in self._rule.consumers.names
+            f"{self.settings.topic_prefix}{DELIVERIES}{name}:{self.rule.consumers.partitions}"
+            for name in self.rule.consumers.names
         ]
         follower = self._worker(("bench.follower", str(self.settings.kafka), str(file), *topics))
         try:
@@ -113,7 +117,7 @@ class Trial:
             return ("notifier", "router")
         file = self.settings.data_dir / "rule.json"
         if not file.exists():
-            self._rule.write(file)
+            self.rule.write(file)
         return (f"bench.{self.contender}", str(self.settings.kafka), self.settings.topic_prefix, str(file))
 
     def _worker(self, command: Sequence[str]) -> Worker:
@@ -218,7 +222,7 @@ class Trial:
 @asynccontextmanager
 async def trial(contender: str, rule: Rule, messages: Messages, kafka: str, folder: Path) -> AsyncIterator[Trial]:
     """A contender with a rule, its topics there and its definitions published; the topics go with the block."""
-    name = f"bench-{contender}-{next(_numbers)}"
+    name = f"bench-{secrets.token_hex(4)}-{contender}"  # others may use the broker too
     data = folder / name
     data.mkdir()
     settings = Settings(_env_file=None, kafka=kafka, topic_prefix=f"{name}.", data_dir=data)
