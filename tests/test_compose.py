@@ -66,6 +66,7 @@ def test_the_health_checks_are_commands_that_work(settings: Settings) -> None:
             assert check["test"][:3] == ["CMD", "notifier", "check"]
 
 
+@pytest.mark.predecessor("S-57")
 async def test_migrate_and_the_broker_check_run_by_hand(settings: Settings) -> None:
     status, _, err = await run(settings, "migrate")
     assert status == 0, err

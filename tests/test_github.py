@@ -139,8 +139,8 @@ def context(stub: GitHubStub) -> Context:
     return Context(name="reviews", sandbox=sandbox, script=no_script, services=services)
 
 
+@pytest.mark.predecessor("S-38", "S-41", "S-42", "S-43")
 async def test_open_pull_requests_become_a_message_for_each_assignee(stub: GitHubStub) -> None:
-    # predecessor S-38, S-40 to S-43
     stub.pages = [[pull(42, ["octocat", "hubot"]), pull(43, [])]]
     produced = await producer().produce(context(stub))
     link = f"https://github.com/{REPOSITORY}/pull/42"
@@ -184,6 +184,7 @@ async def test_unusual_pull_requests(stub: GitHubStub, more: JsonObject, field: 
     check_message_object({"producer": "reviews", **message})
 
 
+@pytest.mark.predecessor("S-40")
 async def test_all_pages_are_read_and_a_pull_request_on_two_of_them_is_told_once(stub: GitHubStub) -> None:
     numbers = [*range(1, 101), *range(100, 200), *range(200, 230)]
     stub.pages = [[pull(number) for number in numbers[start : start + 100]] for start in (0, 100, 200)]
@@ -222,6 +223,7 @@ async def test_a_full_page_that_did_not_change_is_asked_beyond(stub: GitHubStub)
     assert len(await asking.produce(context(stub))) == 101
 
 
+@pytest.mark.predecessor("S-38")
 async def test_without_a_token_none_is_sent(stub: GitHubStub) -> None:
     stub.pages = [[pull()]]
     assert len(await producer(None).produce(context(stub))) == 1
@@ -312,6 +314,7 @@ FAILURES = [
 ]
 
 
+@pytest.mark.predecessor("S-40", "S-43")
 @pytest.mark.parametrize(("answer", "kind", "reason", "text"), FAILURES)
 async def test_each_failure_says_what_it_is_in_one_line_without_the_token(
     stub: GitHubStub, answer: Handler, kind: type[DeliveryError], reason: str, text: str
@@ -417,8 +420,8 @@ async def test_a_renamed_repository_is_found_and_another_server_is_sent_nothing(
         await producer().produce(context(stub))
 
 
+@pytest.mark.predecessor("S-39")
 async def test_the_check_reads_the_repository_with_the_token(stub: GitHubStub) -> None:
-    # predecessor S-39
     await producer().check(context(stub))
     assert [request.path for request in stub.asked] == [f"/repos/{REPOSITORY}", PULLS]
     stub.answer = answering(401, said("Bad credentials"))
@@ -430,6 +433,7 @@ async def test_the_check_reads_the_repository_with_the_token(stub: GitHubStub) -
     assert raised.value.reason == "not_found"
 
 
+@pytest.mark.predecessor("S-38")
 @pytest.mark.parametrize(
     "parameters",
     [
@@ -721,10 +725,10 @@ async def test_webhooks_over_http(settings: Settings) -> None:
     }
 
 
+@pytest.mark.predecessor("S-39", "S-60")
 async def test_a_token_is_tried_before_it_is_saved_where_that_is_asked_for(
     stub: GitHubStub, settings: Settings
 ) -> None:
-    # predecessor S-39
     token = await tokens.create_token(settings, name="writes", scopes=["write", "read"])
     written = {"name": "more", "type": "github", "parameters": {"repository": REPOSITORY, "token": TOKEN}}
     headers = {"Authorization": f"Bearer {token}"}

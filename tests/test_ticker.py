@@ -110,6 +110,7 @@ async def all_sent(database: Database) -> bool:
 # ------------------------------------------------------------------------------------------------------------- crashes
 
 
+@pytest.mark.predecessor("S-81")
 @pytest.mark.slow
 async def test_every_due_time_has_one_tick_while_tickers_are_killed_and_paused(
     database_settings: Settings, database: Database
@@ -226,6 +227,7 @@ async def test_it_waits_for_its_tables(database_settings: Settings, caplog: pyte
 # -------------------------------------------------------------------------------------------------------------- missed
 
 
+@pytest.mark.predecessor("S-81")
 async def test_what_was_missed_is_made_up_for_as_the_schedule_says(
     database_settings: Settings, database: Database, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -279,6 +281,7 @@ async def test_a_ticker_that_starts_catches_up_with_what_nobody_did(
 # --------------------------------------------------------------------------------------------------------- definitions
 
 
+@pytest.mark.predecessor("S-77", "S-80")
 async def test_a_schedule_counts_from_the_moment_it_was_defined(
     database_settings: Settings, database: Database, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -383,6 +386,7 @@ configurations:
 """
 
 
+@pytest.mark.predecessor("S-76", "S-77")
 @pytest.mark.slow
 async def test_a_scheduled_configuration_runs_by_itself_and_says_when(settings: Settings) -> None:
     settings = settings.model_copy(update={"http_port": free_port()})
