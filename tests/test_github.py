@@ -33,6 +33,7 @@ from notifier.sandbox import Level, Sandbox
 from notifier.script import Script
 from notifier.seal import load_seal
 from notifier.settings import Settings, load_settings
+from producers import github_api
 from producers.github import GitHub, GitHubParameters, read_webhook
 from producers.github_api import GitHubClient, Limits
 from streams.produced import read_items
@@ -326,6 +327,48 @@ async def test_each_failure_says_what_it_is_in_one_line_without_the_token(
     assert TOKEN not in str(raised.value)
     assert "\n" not in str(raised.value)
     assert len(str(raised.value)) < 500
+
+
+async def _stay_silent(request: web.Request) -> web.StreamResponse:
+    await asyncio.sleep(60)
+    return web.Response()
+
+
+EIGHT = [
+    pytest.param(answering(401, said("Bad credentials")), Permanent, "unauthorized", None, id="401"),
+    pytest.param(answering(403, said("Resource not accessible")), Permanent, "forbidden", None, id="403"),
+    pytest.param(answering(404, said("Not Found")), Permanent, "not_found", None, id="404"),
+    pytest.param(answering(409, said("Conflict")), Retryable, "server_error", None, id="409"),
+    pytest.param(answering(429, said("slow down"), Retry_After="120"), Retryable, "rate_limited", 120, id="429"),
+    pytest.param(answering(503, said("oops")), Retryable, "server_error", None, id="5xx"),
+    pytest.param(_stay_silent, Retryable, "timeout", None, id="time-out"),
+    pytest.param(_cut_off, Retryable, "connection", None, id="truncated body"),
+]
+
+
+@pytest.mark.parametrize("work", ["pull", "check"])
+@pytest.mark.parametrize(("answer", "kind", "reason", "retry_after_s"), EIGHT)
+async def test_the_pull_and_the_check_meet_the_same_failures(
+    stub: GitHubStub,
+    monkeypatch: pytest.MonkeyPatch,
+    answer: Handler,
+    kind: type[DeliveryError],
+    reason: str,
+    retry_after_s: float | None,
+    work: str,
+) -> None:
+    monkeypatch.setattr(github_api, "TIMEOUT", aiohttp.ClientTimeout(total=0.3))
+    stub.answer, asking = answer, producer()
+    with pytest.raises(kind) as raised:
+        await (asking.produce(context(stub)) if work == "pull" else asking.check(context(stub)))
+    assert raised.value.reason == reason
+    given = raised.value.retry_after_s if isinstance(raised.value, Retryable) else None
+    assert given == (None if retry_after_s is None else pytest.approx(retry_after_s, abs=30))
+    assert len(stub.asked) == 1
+    assert TOKEN not in str(raised.value)
+    if reason != "rate_limited":  # nothing of it is left behind
+        stub.answer, stub.pages = None, [[pull(1)]]
+        assert len(await asking.produce(context(stub))) == 1
 
 
 async def test_a_server_that_does_not_answer_is_given_up(stub: GitHubStub) -> None:

@@ -473,6 +473,45 @@ async def test_the_check_says_what_telegram_says(api: BotApi, context: Context) 
         assert refused.value.reason == "unauthorized"
 
 
+EIGHT = [
+    pytest.param(says(401, "Unauthorized"), Permanent, "unauthorized", None, id="401"),
+    pytest.param(says(403, "Forbidden: bot was kicked"), Permanent, "forbidden", None, id="403"),
+    pytest.param(says(404, "Not Found"), Permanent, "not_found", None, id="404"),
+    pytest.param(says(409, "Conflict"), Retryable, "server_error", None, id="409"),
+    pytest.param(says(429, "Too Many Requests", retry_after=17), Retryable, "rate_limited", 17.0, id="429"),
+    pytest.param(says(502, "Bad Gateway"), Retryable, "server_error", None, id="5xx"),
+    pytest.param(stay_silent, Retryable, "timeout", None, id="time-out"),
+    pytest.param(cut(200), Retryable, "server_error", None, id="truncated body"),
+]
+
+
+@pytest.mark.parametrize("work", ["deliver", "check"])
+@pytest.mark.parametrize(("answer", "kind", "reason", "retry_after_s"), EIGHT)
+async def test_the_delivery_and_the_check_meet_the_same_failures(
+    api: BotApi,
+    context: Context,
+    monkeypatch: pytest.MonkeyPatch,
+    answer: Answer,
+    kind: type[DeliveryError],
+    reason: Reason,
+    retry_after_s: float | None,
+    work: str,
+) -> None:
+    monkeypatch.setattr(telegram_bot, "REQUEST_S", 0.3)
+    api.answers = [answer]
+    async with bot() as consumer:
+        if work == "check":
+            with pytest.raises(kind) as raised:
+                await consumer.check(context)
+            found = result_of(raised.value)
+        else:
+            found = await result(consumer, make(), context)
+        assert (found.reason, found.retry_after_s) == (reason, retry_after_s)
+        assert (found.outcome == "refused") is (kind is Permanent)
+        assert len(api.calls) == 1
+        await consumer.check(context)  # nothing of it is left behind
+
+
 async def test_closing_twice_or_unused_is_harmless(api: BotApi, context: Context) -> None:
     async with bot() as consumer:
         await consumer.close()
