@@ -5,9 +5,12 @@ import sys
 from collections.abc import Callable, Coroutine
 from typing import Any
 
-from bench import latency
+from bench import latency, scaling
 
-BENCHMARKS: dict[str, Callable[[], Coroutine[Any, Any, None]]] = {"latency": latency.main}
+BENCHMARKS: dict[str, Callable[[], Coroutine[Any, Any, None]]] = {
+    "latency": latency.main,
+    "scaling": scaling.main,
+}
 
 
 def main() -> None:

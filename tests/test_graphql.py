@@ -304,6 +304,7 @@ def _below(type_: Any) -> str:
     return "{ __typename }" if isinstance(get_named_type(type_), GraphQLObjectType) else ""
 
 
+@pytest.mark.predecessor("S-71", "S-73")
 async def test_every_field_is_open_to_its_scope_and_to_no_other(api: Api) -> None:
     scopes = scopes_of(build_schema())
     relations = {f"{kind.capitalize()}.configurations" for kind in ("user", "producer", "filter", "consumer")}
