@@ -88,7 +88,7 @@ async def test_pull_requests_reach_their_assignees(
                 ends = Counter(one.outcome for one in await attempts(settings) if one.outcome != "deferred")
                 return ends == {"accepted": 9, "suppressed": 10, "refused": 4}
 
-            await wait_until(settled, 60, lambda: f"{telegram.calls} {received(inbox)}")
+            await wait_until(settled, 120, lambda: f"{telegram.calls} {received(inbox)}")
         found = await attempts(settings)
     labels = "Labels: bug,good first issue"
     # Without receiver_exists a message for somebody else goes out too; with it, only those for users of the configuration.
