@@ -5,11 +5,12 @@ import sys
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
-from bench import latency, picture, router
+from bench import latency, picture, router, scaling
 
 BENCHMARKS: dict[str, Callable[[Sequence[str]], Coroutine[Any, Any, None]]] = {
     "latency": latency.main,
     "router": router.main,
+    "scaling": scaling.main,
 }
 
 

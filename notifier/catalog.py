@@ -114,12 +114,7 @@ class Catalog:
         except ValidationError as error:
             raise InputError(field_errors(error)) from None
         if isinstance(spec, UserSpec):
-            return User(
-                username=definition.name,
-                on_leave=spec.on_leave,
-                working_time=spec.working_time.value() if spec.working_time else None,
-                additional_info=spec.additional_info,
-            )
+            return user_of(definition.name, spec)
         if isinstance(spec, ScriptSpec):
             return Script(name=definition.name, executor=spec.executor, content=spec.content)
         if isinstance(spec, ConfigurationSpec):
@@ -130,3 +125,13 @@ class Catalog:
             definition.kind, definition.name, spec.type, spec.parameters, self.seal
         )
         return plugin
+
+
+def user_of(name: str, spec: UserSpec) -> User:
+    """The person that a definition describes."""
+    return User(
+        username=name,
+        on_leave=spec.on_leave,
+        working_time=spec.working_time.value() if spec.working_time else None,
+        additional_info=spec.additional_info,
+    )

@@ -119,12 +119,12 @@ class GitHubClient(GitHubAPI):
         token: str | None,
         limits: Limits,
         subject: str,
-        timeout: aiohttp.ClientTimeout = TIMEOUT,
+        timeout: aiohttp.ClientTimeout | None = None,  # of one request; by default TIMEOUT
     ) -> None:
         super().__init__("notifier", oauth_token=token, base_url=base_url)
         self._limits = limits
         self._subject = subject
-        self._timeout = timeout
+        self._timeout = timeout or TIMEOUT
         self._session: aiohttp.ClientSession | None = None
         self._status = 0  # of the newest answer
         self._headers: Mapping[str, str] = {}

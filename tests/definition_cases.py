@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+import pytest
+
 from control_api.actor import Scope
 from notifier.outcome import Kind
 
@@ -44,6 +46,7 @@ class Case:
     """One operation and what is expected of it."""
 
     id: str
+    rows: Sequence[str] = ()  # of the predecessor that it shows
     do: Operation
     kind: Kind
     name: str = ""  # of an update, a delete or a get
@@ -60,7 +63,7 @@ class Case:
 CASES: tuple[Case, ...] = (
     # what is written is what is shown, and what is left out is its default
     Case(
-        id="a user is created",
+        id="a user is created", rows=("S-1", "S-67",),
         do="create",
         kind="user",
         written={
@@ -77,14 +80,14 @@ CASES: tuple[Case, ...] = (
         },
     ),
     Case(
-        id="a user needs only a name",
+        id="a user needs only a name", rows=("S-1",),
         do="create",
         kind="user",
         written={"username": "dave"},
         shows={"on_leave": False, "working_time": None, "additional_info": {}},
     ),
     Case(
-        id="a script is created",
+        id="a script is created", rows=("S-7", "S-69",),
         do="create",
         kind="script",
         written={"name": "load", "executor": "python", "content": "print([])"},
@@ -99,7 +102,7 @@ CASES: tuple[Case, ...] = (
         shows={"name": "hook", "type": "push", "parameters": {"webhook_secret": {"set": True}}},
     ),
     Case(
-        id="a filter is created",
+        id="a filter is created", rows=("S-37",),
         do="create",
         kind="filter",
         written={
@@ -111,14 +114,14 @@ CASES: tuple[Case, ...] = (
         shows={"title": "Skip", "type": "skip_keywords", "parameters": {"skip_keywords": ["wip"], "negate": True}},
     ),
     Case(
-        id="a consumer is created",
+        id="a consumer is created", rows=("S-52",),
         do="create",
         kind="consumer",
         written={"name": "also-to-file", "type": "script", "parameters": {"script": "disk-space"}},
         shows={"name": "also-to-file", "type": "script", "parameters": {"script": "disk-space"}},
     ),
     Case(
-        id="a configuration is created and its filters keep their order",
+        id="a configuration is created and its filters keep their order", rows=("S-8", "S-9", "S-64",),
         do="create",
         kind="configuration",
         written={
@@ -143,13 +146,35 @@ CASES: tuple[Case, ...] = (
         },
     ),
     Case(
-        id="a configuration may name nothing",
+        id="a configuration may name nothing", rows=("S-8", "S-64",),
         do="create",
         kind="configuration",
         written={"name": "empty"},
         shows={"users": [], "producers": [], "filters": [], "consumers": [], "schedule": None, "enabled": True},
     ),
+    Case(
+        id="a script is for bash unless it says otherwise", rows=("S-7",), do="create", kind="script",
+        written={"name": "load", "content": "uptime"}, shows={"executor": "bash"}, scope="admin",
+    ),
+    Case(
+        id="parameters may be left out", rows=("S-5",), do="create", kind="producer",
+        written={"name": "hook", "type": "push"}, shows={"name": "hook", "type": "push", "parameters": {}},
+    ),
+    Case(
+        id="two configurations may have one title and one schedule", rows=("S-79",), do="create", kind="configuration",
+        written={"name": "twin", "title": "Main", "schedule": {"cron": "*/10 * * * *", "timezone": "Europe/Berlin"}},
+        shows={"name": "twin", "title": "Main"},
+    ),
     # what does not fit is named
+    Case(
+        id="the field status is gone", rows=("S-4", "S-67"),
+        do="create", kind="user", written={"username": "x", "status": "Developer"},
+        expect="invalid", pointers=["/status"], in_graphql="malformed",
+    ),
+    Case(
+        id="no information about a user", rows=("S-15",), do="create", kind="user",
+        written={"username": "x", "additional_info": None}, expect="invalid", pointers=["/additional_info"],
+    ),
     Case(
         id="a user without name", do="create", kind="user", written={}, expect="invalid", pointers=["/username"]
     ),
@@ -161,15 +186,16 @@ CASES: tuple[Case, ...] = (
         id="a producer without type", do="create", kind="producer", written={"name": "x"}, expect="invalid", pointers=["/type"]
     ),
     Case(
-        id="an unknown type", do="create", kind="producer", written={"name": "x", "type": "pigeon"},
+        id="an unknown type", rows=("S-68",), do="create", kind="producer", written={"name": "x", "type": "pigeon"},
         expect="invalid", pointers=["/type"],
     ),
     Case(
-        id="a required parameter is missing", do="create", kind="filter", written={"name": "x", "type": "severity"},
+        id="a required parameter is missing", rows=("S-59",),
+        do="create", kind="filter", written={"name": "x", "type": "severity"},
         expect="invalid", pointers=["/parameters/at_least"],
     ),
     Case(
-        id="two wrong parameters", do="create", kind="consumer",
+        id="two wrong parameters", rows=("S-59",), do="create", kind="consumer",
         written={"name": "x", "type": "script", "parameters": {"script": "disk-space", "batch": 0, "color": "red"}},
         expect="invalid", pointers=["/parameters/batch", "/parameters/color"],
     ),
@@ -188,7 +214,7 @@ CASES: tuple[Case, ...] = (
         expect="invalid", pointers=["/consumers/0", "/users/1"],
     ),
     Case(
-        id="a producer of a script that is not there", do="create", kind="producer",
+        id="a producer of a script that is not there", rows=("S-52",), do="create", kind="producer",
         written={"name": "x", "type": "script", "parameters": {"script": "nothing"}},
         expect="invalid", pointers=["/parameters/script"],
     ),
@@ -204,7 +230,7 @@ CASES: tuple[Case, ...] = (
         id="a number for a truth", do="create", kind="user", written={"username": "x", "on_leave": 7},
         expect="invalid", pointers=["/on_leave"], in_graphql="malformed",
     ),
-    Case(id="a name is given once", do="create", kind="user", written={"username": "alice"}, expect="conflict"),
+    Case(id="a name is given once", rows=("S-1",), do="create", kind="user", written={"username": "alice"}, expect="conflict"),
     Case(id="a name is given once in any case", do="create", kind="user", written={"username": "ALICE"}, expect="conflict"),
     # changes are merge patches
     Case(
@@ -220,7 +246,7 @@ CASES: tuple[Case, ...] = (
         written={"parameters": {"webhook_secret": None}}, shows={"parameters": {}},
     ),
     Case(
-        id="null goes back to the default", do="update", kind="configuration", name="main",
+        id="null goes back to the default", rows=("S-80",), do="update", kind="configuration", name="main",
         written={"schedule": None}, shows={"schedule": None, "users": ["bob", "alice"]},
     ),
     Case(
@@ -250,10 +276,11 @@ CASES: tuple[Case, ...] = (
         expect="stale",
     ),
     # deleting
-    Case(id="a configuration is deleted", do="delete", kind="configuration", name="main"),
-    Case(id="a script is deleted", do="delete", kind="script", name="unused", scope="admin"),
+    Case(id="a configuration is deleted", rows=("S-80",), do="delete", kind="configuration", name="main"),
+    Case(id="a script is deleted", rows=("S-54",), do="delete", kind="script", name="unused", scope="admin"),
     Case(id="a user that is named stays", do="delete", kind="user", name="alice", expect="conflict"),
-    Case(id="a script that is run stays", do="delete", kind="script", name="disk-space", expect="conflict", scope="admin"),
+    Case(id="a script that is run stays", rows=("S-54",),
+    do="delete", kind="script", name="disk-space", expect="conflict", scope="admin"),
     Case(id="nobody is deleted", do="delete", kind="user", name="nobody", expect="unknown"),
     Case(
         id="what was read is deleted", do="delete", kind="configuration", name="main", if_match="fresh"
@@ -261,17 +288,22 @@ CASES: tuple[Case, ...] = (
     Case(id="what was changed stays", do="delete", kind="configuration", name="main", if_match="stale", expect="stale"),
     # reading
     Case(
-        id="a producer is read", do="get", kind="producer", name="ci", scope="read",
+        id="a producer is read", rows=("S-6", "S-68",), do="get", kind="producer", name="ci", scope="read",
         shows={"name": "ci", "title": "Builds", "type": "push", "parameters": {"webhook_secret": {"set": True}}},
     ),
     Case(
-        id="a configuration is read", do="get", kind="configuration", name="main", scope="read",
+        id="a configuration is read", rows=("S-65",), do="get", kind="configuration", name="main", scope="read",
         shows={"users": ["bob", "alice"], "producers": ["disk", "ci"], "filters": ["no-drafts", "loud"]},
     ),
     Case(id="nobody is read", do="get", kind="user", name="nobody", scope="read", expect="unknown"),
-    Case(id="a list is by name", do="list", kind="user", scope="read", names=["alice", "bob"]),
+    Case(id="a list is by name", rows=("S-67",), do="list", kind="user", scope="read", names=["alice", "bob"]),
+    Case(
+        id="configurations that have filters are listed", rows=("S-65",),
+        do="list", kind="configuration", scope="read", names=["main"]
+    ),
     Case(id="a list is searched", do="list", kind="user", written={"q": "LIC"}, scope="read", names=["alice"]),
-    Case(id="a list is searched by title", do="list", kind="producer", written={"q": "build"}, scope="read", names=["ci"]),
+    Case(id="a list is searched by title", rows=("S-6",),
+    do="list", kind="producer", written={"q": "build"}, scope="read", names=["ci"]),
     Case(id="a list has a limit", do="list", kind="filter", written={"limit": 1}, scope="read", names=["loud"]),
     Case(
         id="a limit that cannot be", do="list", kind="user", written={"limit": 501}, scope="read",
@@ -296,3 +328,6 @@ CASES: tuple[Case, ...] = (
         written={"name": "x", "type": "script", "parameters": {"script": "disk-space", "write": ["/srv"]}}, expect="forbidden",
     ),
 )  # fmt: skip
+
+# For pytest.mark.parametrize: each with its name and the rows of the predecessor that it shows.
+PARAMETERS = [pytest.param(case, id=case.id, marks=pytest.mark.predecessor(*case.rows)) for case in CASES]

@@ -10,6 +10,7 @@ import yaml
 
 from notifier.__main__ import COMMANDS
 from notifier.settings import PREFIX, Settings, variable
+from streams.broker import SERVER_PROPERTIES
 from tests.roles import run
 
 ROOT = Path(__file__).parent.parent
@@ -41,6 +42,20 @@ def test_only_the_api_is_reachable_and_only_from_this_machine() -> None:
     }
 
 
+def test_kafka_is_the_embedded_one_in_a_container() -> None:
+    """The same version, and the same value wherever both say one; only addresses and folders are its own."""
+    embedded = dict(line.split("=", 1) for line in SERVER_PROPERTIES.splitlines() if "=" in line and line[0] != "#")
+    given = {
+        name.removeprefix("KAFKA_").lower().replace("_", "."): str(value)
+        for name, value in SERVICES["kafka"]["environment"].items()
+    }
+    own = {"listeners", "advertised.listeners", "controller.quorum.voters", "log.dirs"}
+    assert own <= given.keys() <= embedded.keys()
+    assert {name: given[name] for name in given.keys() - own} == {name: embedded[name] for name in given.keys() - own}
+    version = SERVICES["kafka"]["image"].removeprefix("apache/kafka:")
+    assert f"kafka-clients:{version}\n" in (ROOT / "streams" / "jars.lock").read_text()
+
+
 def test_what_has_to_be_set_is_in_the_example() -> None:
     text = (ROOT / "docker-compose.yml").read_text()
     example = (ROOT / ".env.example").read_text()
@@ -66,6 +81,7 @@ def test_the_health_checks_are_commands_that_work(settings: Settings) -> None:
             assert check["test"][:3] == ["CMD", "notifier", "check"]
 
 
+@pytest.mark.predecessor("S-57")
 async def test_migrate_and_the_broker_check_run_by_hand(settings: Settings) -> None:
     status, _, err = await run(settings, "migrate")
     assert status == 0, err

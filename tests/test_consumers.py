@@ -93,6 +93,7 @@ def test_parameters_that_do_not_fit_are_refused(wrong: dict[str, Any]) -> None:
         consumer(**wrong)
 
 
+@pytest.mark.predecessor("S-10")
 def test_defaults_are_those_of_the_contract() -> None:
     script = consumer()
     assert script.parameters.model_dump() == {
@@ -109,6 +110,7 @@ def test_defaults_are_those_of_the_contract() -> None:
     assert (script.batch(), script.fixed_address(), script.world_of()) == (1, True, "default")
 
 
+@pytest.mark.predecessor("S-50")
 async def test_a_script_gets_the_fields_of_the_protocol(sandbox: Sandbox, caplog: pytest.LogCaptureFixture) -> None:
     copy = "import sys; sys.stderr.write(sys.stdin.read())"
     everyone = make(1, recipient=None, receiver=None, recipients=("alice", "bob"), attempt=2)
@@ -164,6 +166,7 @@ ANSWERS = ECHO + (
 )
 
 
+@pytest.mark.predecessor("S-50")
 @pytest.mark.parametrize("status", [0, 3])
 async def test_what_a_script_answers_for_one_delivery_holds_for_that(sandbox: Sandbox, status: int) -> None:
     made = [make(n) for n in range(6)]
@@ -180,6 +183,7 @@ async def test_what_a_script_answers_for_one_delivery_holds_for_that(sandbox: Sa
     )
 
 
+@pytest.mark.predecessor("S-51")
 @pytest.mark.parametrize(
     ("content", "reason", "text"),
     [
@@ -218,6 +222,7 @@ async def test_a_message_that_cannot_be_read_is_refused_and_the_others_go(sandbo
     ]
 
 
+@pytest.mark.predecessor("S-54")
 async def test_a_script_that_is_not_there_can_come_later(sandbox: Sandbox) -> None:
     with pytest.raises(Retryable, match="there is no script 'gone'"):
         await consumer(script="gone").deliver([make(0)], context(sandbox, ECHO))

@@ -216,6 +216,7 @@ SCOPE_OF = {
     "POST /api/v1/configurations/{name}/run": "run",
     "POST /hooks/github/{producer}": "push",
     "GET /api/v1/configurations/{name}/schedule": "read",
+    "GET /api/v1/users/{username}/working": "read",
     "GET /api/v1/attempts": "read",
     "GET /api/v1/dead_letters": "read",
     "GET /api/v1/dead_letters/{id}": "read",
@@ -234,6 +235,7 @@ SCOPE_OF = {
 }
 
 
+@pytest.mark.predecessor("S-62")
 async def test_every_route_is_open_to_its_scope_and_to_no_other(api: Api) -> None:
     async with api.client("read") as reader:
         description = (await reader.get("/openapi.json")).json()
@@ -668,6 +670,7 @@ BAD = [
 ]
 
 
+@pytest.mark.predecessor("S-31")
 @pytest.mark.parametrize("case", BAD, ids=lambda case: case.name)
 async def test_what_cannot_be_accepted_is_refused_whole(api: Api, case: Case) -> None:
     body = case.body if isinstance(case.body, bytes) else json.dumps(case.body).encode()
@@ -824,6 +827,7 @@ def test_ids_of_a_key_are_the_same_each_time() -> None:
 # ---------------------------------------------------------------------------------------------------- runs and history
 
 
+@pytest.mark.predecessor("S-30", "S-66")
 async def test_a_configuration_is_run(api: Api) -> None:
     key = {"Idempotency-Key": secrets.token_hex(8)}
     async with api.client("run") as person:

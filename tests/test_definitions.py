@@ -831,6 +831,7 @@ async def test_files_are_applied_as_one_change(
     assert len(await rows(store, ChangeRow)) == 1
 
 
+@pytest.mark.predecessor("S-77")
 async def test_an_export_applied_changes_nothing(
     store: Database, applied: Apply, example: Path, tmp_path: Path
 ) -> None:
@@ -946,6 +947,7 @@ WRONG_FILES = [
 ]  # fmt: skip
 
 
+@pytest.mark.predecessor("S-59")
 @pytest.mark.parametrize(
     ("content", "expected"), [case[1:] for case in WRONG_FILES], ids=[case[0] for case in WRONG_FILES]
 )

@@ -408,6 +408,7 @@ async def test_a_failed_batch_is_tried_again_one_by_one(settings: Settings) -> N
     assert (letter.reason, letter.delivery) == ("exhausted", make("2", number=2).id)
 
 
+@pytest.mark.predecessor("S-32")
 async def test_an_id_that_was_accepted_is_not_sent_again(settings: Settings) -> None:
     path = await define_sink(settings)
     await send(settings, [make("0"), make("0")])
@@ -706,6 +707,7 @@ async def park(settings: Settings, delivery: Delivery) -> None:
         await producer.send_and_wait(settings.topic_prefix + "parked", delivery.encode(), key=delivery.id.encode())
 
 
+@pytest.mark.predecessor("S-51", "S-54")
 async def test_a_script_is_run_and_a_changed_one_is_used_for_the_next_delivery(settings: Settings) -> None:
     settings = with_(settings, retry_schedule_s=(0.1,))
     count = "import json, sys\nsys.exit('{}: ' + ' '.join(item['content'] for item in json.load(sys.stdin)))"

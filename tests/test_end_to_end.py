@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import pytest
 
 from notifier.settings import Settings
 from streams.broker import free_port
@@ -86,6 +87,7 @@ def received(inbox: Path) -> list[dict[str, Any]]:
     return [item for line in lines for item in json.loads(line)]
 
 
+@pytest.mark.predecessor("S-17", "S-27", "S-33", "S-52")
 async def test_a_run_is_filtered_delivered_and_can_be_looked_up(settings: Settings, tmp_path_factory: Any) -> None:
     inbox: Path = tmp_path_factory.mktemp("inbox")
     inbox.chmod(0o777)

@@ -59,8 +59,10 @@ def table(*rows: tuple[Any, ...]) -> Callable[[Callable[..., None]], Callable[..
 # What passes
 
 
+@pytest.mark.predecessor("S-33")
 @table(
     ("the keyword itself", "wip", False, "wip", "wip"),
+    ("in the whole of a start", "start", False, "art", None),
     ("inside a word", "art", False, "we start", "art"),
     ("case matters", "wip", False, "WIP", None),
     ("case ignored", "WiP", True, "wIp", "WiP"),
@@ -101,6 +103,7 @@ def test_keywords_agree_with_a_naive_model(keywords: list[str], content: str, ig
     assert make("skip_keywords", skip_keywords=keywords, ignore_case=ignore_case).passes(about(content)) is not expected
 
 
+@pytest.mark.predecessor("S-35")
 @table(
     ("a user of the configuration", ALICE, ["alice"], True, "alice is among the configuration's users"),
     ("somebody else", CAROL, ["alice"], False, "carol is not among the configuration's users"),
@@ -116,6 +119,7 @@ def test_receiver_exists(row: tuple[User | None, list[str], bool, str]) -> None:
 _HOURS = "the working time is 09:00 to 18:00 on mon, tue, UTC"
 
 
+@pytest.mark.predecessor("S-17", "S-36")
 @table(
     ("within the hours", ALICE, NOON, "ok", f"alice is working at Mon 12:00; {_HOURS}"),
     ("at the start", ALICE, NOON.replace(hour=9), "ok", f"alice is working at Mon 09:00; {_HOURS}"),
@@ -318,6 +322,7 @@ def test_re2_writes_nothing_to_standard_error(capfd: pytest.CaptureFixture[str])
 # What is refused
 
 
+@pytest.mark.predecessor("S-33")
 @table(
     ("no keywords at all", "skip_keywords", {}, "/parameters/skip_keywords: is required"),
     ("an empty list", "skip_keywords", {"skip_keywords": []}, "/parameters/skip_keywords: needs at least one text"),
@@ -326,6 +331,18 @@ def test_re2_writes_nothing_to_standard_error(capfd: pytest.CaptureFixture[str])
         "keep_keywords",
         {"keep_keywords": "down"},
         "/parameters/keep_keywords: must be a list of texts; write ['down']",
+    ),
+    (
+        "a plain text to skip",
+        "skip_keywords",
+        {"skip_keywords": "wip"},
+        "/parameters/skip_keywords: must be a list of texts; write ['wip']",
+    ),
+    (
+        "an empty keyword to skip",
+        "skip_keywords",
+        {"skip_keywords": ["wip", ""]},
+        "/parameters/skip_keywords/1: must not be empty; an empty text is found in everything, so take it out",
     ),
     (
         "an empty keyword",
@@ -510,6 +527,7 @@ chains = st.lists(st.tuples(definitions, st.booleans()), max_size=4).map(
 )
 
 
+@pytest.mark.predecessor("S-9", "S-24")
 @given(chains, candidates)
 def test_a_chain_is_the_conjunction_of_its_filters_in_order(
     filters: list[tuple[str, AnyFilter]], candidate: Candidate
@@ -579,6 +597,7 @@ def test_an_empty_chain_lets_everything_pass() -> None:
     assert Chain([]).explain(about()) == []
 
 
+@pytest.mark.predecessor("S-24")
 def test_judging_stops_at_the_first_filter_that_drops() -> None:
     first, last = Seen(FilterParameters()), Seen(FilterParameters())
     verdict = Chain([("a", first), ("b", make("skip_keywords", skip_keywords=["fail"])), ("c", last)]).judge(about())

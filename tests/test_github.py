@@ -33,6 +33,7 @@ from notifier.sandbox import Level, Sandbox
 from notifier.script import Script
 from notifier.seal import load_seal
 from notifier.settings import Settings, load_settings
+from producers import github_api
 from producers.github import GitHub, GitHubParameters, read_webhook
 from producers.github_api import GitHubClient, Limits
 from streams.produced import read_items
@@ -139,8 +140,8 @@ def context(stub: GitHubStub) -> Context:
     return Context(name="reviews", sandbox=sandbox, script=no_script, services=services)
 
 
+@pytest.mark.predecessor("S-38", "S-41", "S-42", "S-43")
 async def test_open_pull_requests_become_a_message_for_each_assignee(stub: GitHubStub) -> None:
-    # predecessor S-38, S-40 to S-43
     stub.pages = [[pull(42, ["octocat", "hubot"]), pull(43, [])]]
     produced = await producer().produce(context(stub))
     link = f"https://github.com/{REPOSITORY}/pull/42"
@@ -184,6 +185,7 @@ async def test_unusual_pull_requests(stub: GitHubStub, more: JsonObject, field: 
     check_message_object({"producer": "reviews", **message})
 
 
+@pytest.mark.predecessor("S-40")
 async def test_all_pages_are_read_and_a_pull_request_on_two_of_them_is_told_once(stub: GitHubStub) -> None:
     numbers = [*range(1, 101), *range(100, 200), *range(200, 230)]
     stub.pages = [[pull(number) for number in numbers[start : start + 100]] for start in (0, 100, 200)]
@@ -222,6 +224,7 @@ async def test_a_full_page_that_did_not_change_is_asked_beyond(stub: GitHubStub)
     assert len(await asking.produce(context(stub))) == 101
 
 
+@pytest.mark.predecessor("S-38")
 async def test_without_a_token_none_is_sent(stub: GitHubStub) -> None:
     stub.pages = [[pull()]]
     assert len(await producer(None).produce(context(stub))) == 1
@@ -312,6 +315,7 @@ FAILURES = [
 ]
 
 
+@pytest.mark.predecessor("S-40", "S-43")
 @pytest.mark.parametrize(("answer", "kind", "reason", "text"), FAILURES)
 async def test_each_failure_says_what_it_is_in_one_line_without_the_token(
     stub: GitHubStub, answer: Handler, kind: type[DeliveryError], reason: str, text: str
@@ -323,6 +327,48 @@ async def test_each_failure_says_what_it_is_in_one_line_without_the_token(
     assert TOKEN not in str(raised.value)
     assert "\n" not in str(raised.value)
     assert len(str(raised.value)) < 500
+
+
+async def _stay_silent(request: web.Request) -> web.StreamResponse:
+    await asyncio.sleep(60)
+    return web.Response()
+
+
+EIGHT = [
+    pytest.param(answering(401, said("Bad credentials")), Permanent, "unauthorized", None, id="401"),
+    pytest.param(answering(403, said("Resource not accessible")), Permanent, "forbidden", None, id="403"),
+    pytest.param(answering(404, said("Not Found")), Permanent, "not_found", None, id="404"),
+    pytest.param(answering(409, said("Conflict")), Retryable, "server_error", None, id="409"),
+    pytest.param(answering(429, said("slow down"), Retry_After="120"), Retryable, "rate_limited", 120, id="429"),
+    pytest.param(answering(503, said("oops")), Retryable, "server_error", None, id="5xx"),
+    pytest.param(_stay_silent, Retryable, "timeout", None, id="time-out"),
+    pytest.param(_cut_off, Retryable, "connection", None, id="truncated body"),
+]
+
+
+@pytest.mark.parametrize("work", ["pull", "check"])
+@pytest.mark.parametrize(("answer", "kind", "reason", "retry_after_s"), EIGHT)
+async def test_the_pull_and_the_check_meet_the_same_failures(
+    stub: GitHubStub,
+    monkeypatch: pytest.MonkeyPatch,
+    answer: Handler,
+    kind: type[DeliveryError],
+    reason: str,
+    retry_after_s: float | None,
+    work: str,
+) -> None:
+    monkeypatch.setattr(github_api, "TIMEOUT", aiohttp.ClientTimeout(total=0.3))
+    stub.answer, asking = answer, producer()
+    with pytest.raises(kind) as raised:
+        await (asking.produce(context(stub)) if work == "pull" else asking.check(context(stub)))
+    assert raised.value.reason == reason
+    given = raised.value.retry_after_s if isinstance(raised.value, Retryable) else None
+    assert given == (None if retry_after_s is None else pytest.approx(retry_after_s, abs=30))
+    assert len(stub.asked) == 1
+    assert TOKEN not in str(raised.value)
+    if reason != "rate_limited":  # nothing of it is left behind
+        stub.answer, stub.pages = None, [[pull(1)]]
+        assert len(await asking.produce(context(stub))) == 1
 
 
 async def test_a_server_that_does_not_answer_is_given_up(stub: GitHubStub) -> None:
@@ -417,8 +463,8 @@ async def test_a_renamed_repository_is_found_and_another_server_is_sent_nothing(
         await producer().produce(context(stub))
 
 
+@pytest.mark.predecessor("S-39")
 async def test_the_check_reads_the_repository_with_the_token(stub: GitHubStub) -> None:
-    # predecessor S-39
     await producer().check(context(stub))
     assert [request.path for request in stub.asked] == [f"/repos/{REPOSITORY}", PULLS]
     stub.answer = answering(401, said("Bad credentials"))
@@ -430,6 +476,7 @@ async def test_the_check_reads_the_repository_with_the_token(stub: GitHubStub) -
     assert raised.value.reason == "not_found"
 
 
+@pytest.mark.predecessor("S-38")
 @pytest.mark.parametrize(
     "parameters",
     [
@@ -721,10 +768,10 @@ async def test_webhooks_over_http(settings: Settings) -> None:
     }
 
 
+@pytest.mark.predecessor("S-39", "S-60")
 async def test_a_token_is_tried_before_it_is_saved_where_that_is_asked_for(
     stub: GitHubStub, settings: Settings
 ) -> None:
-    # predecessor S-39
     token = await tokens.create_token(settings, name="writes", scopes=["write", "read"])
     written = {"name": "more", "type": "github", "parameters": {"repository": REPOSITORY, "token": TOKEN}}
     headers = {"Authorization": f"Bearer {token}"}

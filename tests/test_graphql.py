@@ -249,6 +249,7 @@ async def _check_case(api: Api, case: Case, surface: str) -> None:
     assert SECRET not in str(outcome)
 
 
+@pytest.mark.predecessor("S-37", "S-71", "S-73")
 @pytest.mark.parametrize("surface", ["rest", "graphql"])
 async def test_rest_and_graphql_do_the_same(store_settings: Settings, surface: str) -> None:
     # One API for the whole table; what a case changes is put back after it, since an API for each case would take minutes.
@@ -303,6 +304,7 @@ def _below(type_: Any) -> str:
     return "{ __typename }" if isinstance(get_named_type(type_), GraphQLObjectType) else ""
 
 
+@pytest.mark.predecessor("S-71", "S-73")
 async def test_every_field_is_open_to_its_scope_and_to_no_other(api: Api) -> None:
     scopes = scopes_of(build_schema())
     relations = {f"{kind.capitalize()}.configurations" for kind in ("user", "producer", "filter", "consumer")}
@@ -481,6 +483,7 @@ async def test_what_is_no_request_is_a_problem(api: Api, content: bytes, content
     assert answer.headers["content-type"] == "application/problem+json"
 
 
+@pytest.mark.predecessor("S-70", "S-75")
 async def test_anonymous_callers_are_refused_before_their_query_is_read(api: Api) -> None:
     async with api.client(None) as nobody:
         for answer in (
@@ -552,6 +555,7 @@ async def test_openapi_leaves_it_out(api: Api) -> None:
 # ------------------------------------------------------------------------------------------------------- what it does
 
 
+@pytest.mark.predecessor("S-72", "S-75")
 async def test_every_field_of_yaml_is_there_in_camel_case() -> None:
     schema = build_schema()
     for kind in KINDS:
@@ -563,8 +567,9 @@ async def test_every_field_of_yaml_is_there_in_camel_case() -> None:
         assert written.fields.keys() == words, print_type(written)
 
 
+@pytest.mark.predecessor("S-72")
 async def test_relations_lead_both_ways(own: Api) -> None:
-    """Predecessor S-72: users, producers, consumers and filters of a configuration, and configurations of each of them."""
+    """Users, producers, consumers and filters of a configuration, and configurations of each of them."""
     data = await own.data(
         """{
           configuration(name: "main") {
@@ -590,6 +595,7 @@ async def test_relations_lead_both_ways(own: Api) -> None:
     }
 
 
+@pytest.mark.predecessor("S-73")
 async def test_a_mutation_sees_what_the_one_before_has_done(own: Api) -> None:
     data = await own.data(
         """mutation {
@@ -606,8 +612,9 @@ async def test_a_mutation_sees_what_the_one_before_has_done(own: Api) -> None:
     assert data["d"]["errors"] == []
 
 
+@pytest.mark.predecessor("S-74")
 async def test_json_may_be_written_out_and_hold_variables(own: Api) -> None:
-    """Predecessor S-74: the parameters of a record as JSON, here without quoting it into a text."""
+    """The parameters of a record as JSON, here without quoting it into a text."""
     query = """mutation($keyword: JSON!) {
       createFilter(input: {
         name: "x", type: "skip_keywords", parameters: {skip_keywords: ["a", $keyword], ignore_case: true, title: null}
@@ -624,8 +631,9 @@ async def test_json_may_be_written_out_and_hold_variables(own: Api) -> None:
     )
 
 
+@pytest.mark.predecessor("S-73")
 async def test_what_does_not_fit_is_named_in_the_words_of_the_input(api: Api) -> None:
-    """Predecessor S-73: the answer to a mutation holds the object and `errors [{field, messages}]`."""
+    """The answer to a mutation holds the object and `errors [{field, messages}]`."""
     query = """mutation($input: UserInput!) {
       createUser(input: $input) { user { username } errors { field messages pointer } }
     }"""
@@ -647,6 +655,7 @@ async def test_a_secret_is_nowhere_in_an_answer(api: Api) -> None:
     assert {"set": True} in [item["parameters"].get("webhook_secret") for item in data["producers"]["items"]]
 
 
+@pytest.mark.predecessor("S-71")
 async def test_pages_lead_through_a_list(api: Api) -> None:
     query = "query($cursor: String) { filters(limit: 1, cursor: $cursor) { items { name } nextCursor } }"
     first = (await api.data(query))["filters"]
@@ -727,6 +736,7 @@ async def test_running_while_the_broker_is_away_says_so(api: Api) -> None:
     assert await api.refused('mutation { run(configuration: "none") { tick { scheduledAt } } }', "run") == "NOT_FOUND"
 
 
+@pytest.mark.predecessor("S-73")
 async def test_a_run_writes_a_tick_and_the_history_is_shown(settings: Settings) -> None:
     await upgrade(settings)
     async with serving(settings) as api:

@@ -274,6 +274,24 @@ def test_the_compiled_form_decides_as_the_plain_one(rounds: list[tuple[Any, list
         assert routed.counts() == expected_counts
 
 
+@pytest.mark.parametrize(
+    ("filters", "reason"),
+    [
+        (["at-work", "exists"], "on_leave"),
+        (["exists", "at-work"], "filtered"),
+        (["no-wip", "at-work", "infra"], "on_leave"),
+        (["infra", "at-work", "exists"], "filtered"),
+    ],
+)
+def test_the_reason_is_that_of_the_first_filter_that_drops(filters: list[str], reason: str) -> None:
+    spec = {"users": ["u1"], "producers": ["p0"], "filters": filters, "consumers": ["file"]}
+    catalog = changed(BEGINNING, [("user", "u0", {"on_leave": True}), ("configuration", "c0", spec)], 2)
+    routed = Routed(catalog)
+    (attempt,) = _attempts(routed.route({"producer": "p0", "receiver": "u0", "content": "x"}))
+    assert attempt.reason == reason
+    assert routed.counts() == {("c0", reason): 1}
+
+
 def _wanted(catalog: Catalog, judgement: Any, for_all: bool) -> Iterator[tuple[str, Any]]:
     """What a judgement asks for: consumers with the users, none for everyone."""
     if not judgement.passed:

@@ -233,6 +233,7 @@ def _endless() -> dict[str, Any]:
     return value
 
 
+@pytest.mark.predecessor("S-31", "S-34")
 @table(
     ("a list", [], InvalidRecord, "a message is a JSON object"),
     ("a number for a text", {"producer": "ci", "content": 5}, InvalidRecord, "$.content"),
@@ -285,6 +286,7 @@ parts = st.text(st.characters(exclude_categories=["Cs"]), max_size=6) | st.sampl
 )
 
 
+@pytest.mark.predecessor("S-32")
 @given(
     st.tuples(parts, parts, parts, parts, parts | st.none()), st.tuples(parts, parts, parts, parts, parts | st.none())
 )
@@ -371,6 +373,7 @@ SPECS_AS_WRITTEN: list[tuple[Kind, dict[str, Any]]] = [
 ]
 
 
+@pytest.mark.predecessor("S-61")
 @pytest.mark.parametrize(("kind", "spec"), SPECS_AS_WRITTEN, ids=[kind for kind, _ in SPECS_AS_WRITTEN])
 def test_a_spec_is_written_as_it_was_read(kind: Kind, spec: dict[str, Any]) -> None:
     assert read_spec(kind, spec).model_dump(mode="json", exclude_unset=True) == spec
@@ -378,6 +381,7 @@ def test_a_spec_is_written_as_it_was_read(kind: Kind, spec: dict[str, Any]) -> N
         read_spec(kind, {**spec, "surprise": 1})
 
 
+@pytest.mark.predecessor("S-61")
 @table(
     ("not an object", "user", [1], "/: must be an object"),
     (
@@ -502,6 +506,7 @@ def test_what_holds_itself_is_refused() -> None:
         read_spec("user", {"additional_info": world})
 
 
+@pytest.mark.predecessor("S-1")
 @table(
     ("letters and digits", "configuration", "reviews-2-chat", True),
     ("one letter", "consumer", "a", True),
@@ -610,6 +615,7 @@ class Hiding(Filter[FilterParameters]):
 REGISTRY = Registry((Chat, Push, Nothing, Clumsy))
 
 
+@pytest.mark.predecessor("S-56")
 def test_a_plugin_is_found_by_its_type() -> None:
     assert REGISTRY.get("consumer", "chat") is Chat
     assert REGISTRY.types("filter") == ["clumsy", "nothing"]
@@ -617,6 +623,7 @@ def test_a_plugin_is_found_by_its_type() -> None:
     assert Chat.describe() == "A chat."
 
 
+@pytest.mark.predecessor("S-56")
 def test_an_unknown_type_lists_the_known_ones() -> None:
     with pytest.raises(InputError, match=r"/type: there is no filter type 'chat' \(known: clumsy, nothing\)"):
         REGISTRY.get("filter", "chat")
@@ -624,6 +631,7 @@ def test_an_unknown_type_lists_the_known_ones() -> None:
         Registry().get("filter", "nothing")
 
 
+@pytest.mark.predecessor("S-56")
 def test_two_plugins_of_one_type_are_refused() -> None:
     class Other(Nothing):
         """Another of the same type."""
@@ -684,6 +692,7 @@ def test_installed_plugins_that_cannot_be_used_are_left_out(
     assert "NoSuchClass" in texts[5]
 
 
+@pytest.mark.predecessor("S-58")
 def test_parameters_are_checked_and_each_field_named() -> None:
     assert REGISTRY.check("filter", "nothing", {"negate": True}) == FilterParameters(negate=True)
     with pytest.raises(InputError) as caught:
@@ -848,6 +857,7 @@ def _user(username: str, **worlds: Any) -> User:
     return User(username=username, additional_info=worlds)
 
 
+@pytest.mark.predecessor("S-10", "S-11")
 @table(
     ("by username in the world", "github", "octocat", "alice"),
     ("whatever the case", "github", "OctoCAT", "alice"),
@@ -878,6 +888,7 @@ def test_a_name_is_resolved_to_a_user(row: tuple[str, str, str | None]) -> None:
     assert (found.username if isinstance(found, User) else found) == username
 
 
+@pytest.mark.predecessor("S-12")
 def test_a_name_that_two_users_have_is_ambiguous() -> None:
     directory = Directory([_user("b", x={"username": "Same"}), _user("a", x={"id": "same"}), _user("Same")])
     assert directory.resolve("x", "SAME") == Ambiguous(("a", "b"))
@@ -891,6 +902,7 @@ def test_a_user_who_has_a_name_twice_is_one_user() -> None:
     assert Directory([user]).resolve("x", "a") is user
 
 
+@pytest.mark.predecessor("S-10", "S-14")
 def test_a_consumer_takes_the_first_name_of_its_world() -> None:
     user = _user("alice", x=[{"id": 7}, {"username": "second"}])
     assert user.name_in("x") == "7"
@@ -909,9 +921,11 @@ def _at(text: str) -> datetime:
 
 
 BERLIN_NIGHT = WorkingTime(start=time(2, 30), end=time(3, 30), timezone="Europe/Berlin")
+NIGHT = WorkingTime(start=time(23), end=time(8))
 FRIDAY_NIGHT = WorkingTime(start=time(22), end=time(6), days=frozenset({"fri"}), timezone="Europe/Berlin")
 
 
+@pytest.mark.predecessor("S-18", "S-19", "S-20", "S-21")
 @table(
     ("at its start", WorkingTime(start=time(9), end=time(18)), "2026-11-23T09:00:00Z", True),
     ("just before its end", WorkingTime(start=time(9), end=time(18)), "2026-11-23T17:59:59.999999Z", True),
@@ -931,6 +945,11 @@ FRIDAY_NIGHT = WorkingTime(start=time(22), end=time(6), days=frozenset({"fri"}),
         "2026-11-24T00:00:00Z",
         False,
     ),
+    ("overnight, before its start", NIGHT, "2026-11-23T22:59:59Z", False),
+    ("overnight, at its start", NIGHT, "2026-11-23T23:00:00Z", True),
+    ("overnight, at midnight", NIGHT, "2026-11-24T00:00:00Z", True),
+    ("overnight, just before its end", NIGHT, "2026-11-24T07:59:59Z", True),
+    ("overnight, at its end", NIGHT, "2026-11-24T08:00:00Z", False),
     ("Friday evening", FRIDAY_NIGHT, "2026-11-27T22:00:00+01:00", True),
     ("on into Saturday", FRIDAY_NIGHT, "2026-11-28T05:59:00+01:00", True),
     ("not Friday morning", FRIDAY_NIGHT, "2026-11-27T05:59:00+01:00", False),
@@ -953,6 +972,7 @@ zones = st.sampled_from(["UTC", "Europe/Berlin", "America/New_York", "Asia/Kathm
 moments = st.datetimes(datetime(2020, 1, 1), datetime(2030, 1, 1), timezones=st.just(UTC))  # noqa: DTZ001 - it is added
 
 
+@pytest.mark.predecessor("S-19")
 @given(clocks, clocks, zones, moments)
 def test_the_night_is_what_the_day_leaves(start: time, end: time, zone: str, at: datetime) -> None:
     day = WorkingTime(start=start, end=end, timezone=zone)
@@ -963,6 +983,7 @@ def test_the_night_is_what_the_day_leaves(start: time, end: time, zone: str, at:
         assert day.contains(at) is not night.contains(at)
 
 
+@pytest.mark.predecessor("S-21")
 @given(clocks, clocks, st.frozensets(st.sampled_from(DAYS), min_size=1), zones, moments)
 def test_a_window_belongs_to_the_day_it_starts_on(start: time, end: time, days: Any, zone: str, at: datetime) -> None:
     working_time = WorkingTime(start=start, end=end, days=days, timezone=zone)
@@ -986,6 +1007,7 @@ def test_a_moment_without_zone_is_not_guessed_at() -> None:
         FRIDAY_NIGHT.contains(AT.replace(tzinfo=None))
 
 
+@pytest.mark.predecessor("S-2", "S-3", "S-17")
 def test_nobody_works_on_leave() -> None:
     assert User(username="a").works_at(AT)
     assert not User(username="a", on_leave=True).works_at(AT)

@@ -35,6 +35,7 @@ def context_of(sandbox: Sandbox, content: str, executor: Executor = "bash") -> C
     return Context(name="checks", sandbox=sandbox, script=script)
 
 
+@pytest.mark.predecessor("S-55")
 def test_the_built_in_types_can_be_registered_and_are_described() -> None:
     registry = Registry(BUILT_IN)
     assert registry.types("producer") == ["github", "push", "script"]
@@ -50,6 +51,7 @@ def test_a_push_producer_is_not_asked_and_keeps_its_secret_to_itself() -> None:
     assert isinstance(producer.parameters.webhook_secret, SecretStr)
 
 
+@pytest.mark.predecessor("S-49")
 @pytest.mark.parametrize(
     ("printed", "items"),
     [
@@ -75,6 +77,7 @@ def test_output_is_read(printed: str, items: list[object]) -> None:
     assert read_output(printed.encode()) == items
 
 
+@pytest.mark.predecessor("S-49")
 @pytest.mark.parametrize(
     ("printed", "error"),
     [
@@ -115,6 +118,7 @@ def test_wrong_parameters_of_a_script_name_the_field(parameters: dict[str, objec
     assert [error["loc"][0] for error in raised.value.errors()] == [field]
 
 
+@pytest.mark.predecessor("S-48", "S-49")
 @pytest.mark.parametrize(
     ("executor", "content"),
     [
@@ -137,6 +141,7 @@ async def test_a_script_gets_no_input_and_its_output_is_the_messages(
     assert produced == [{"receiver": "alice", "content": "got ''"}]
 
 
+@pytest.mark.predecessor("S-51")
 async def test_what_a_script_writes_on_standard_error_is_logged_when_it_ends_well(
     sandbox: Sandbox, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -148,6 +153,7 @@ async def test_what_a_script_writes_on_standard_error_is_logged_when_it_ends_wel
     assert "beware" in caplog.text
 
 
+@pytest.mark.predecessor("S-51")
 @pytest.mark.parametrize(
     ("content", "error"),
     [
@@ -161,6 +167,7 @@ async def test_a_script_that_fails_says_why_with_its_standard_error(sandbox: San
     assert "it broke" in raised.value.stderr
 
 
+@pytest.mark.predecessor("S-48")
 async def test_a_script_that_hangs_is_ended_at_its_time_limit(sandbox: Sandbox) -> None:
     with pytest.raises(ScriptTimeout):
         await Script(ScriptParameters(script="it", timeout_s=0.5)).produce(context_of(sandbox, "sleep 600"))

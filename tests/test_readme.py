@@ -6,6 +6,7 @@ import os
 import re  # for our own constant pattern
 import shutil
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -19,11 +20,12 @@ README = Path(__file__).parent.parent / "README.md"
 
 
 def _typed() -> list[str]:
-    """The blocks of commands that the README says are tested: the tour, and one more request."""
+    """The blocks of commands that the README says are tested: the tour by YAML and REST, that by kcat, and that by GraphQL."""
     return re.findall(r"<!-- tested: tests/test_readme\.py -->\n```sh\n(.*?)```", README.read_text(), re.DOTALL)
 
 
 @pytest.mark.skipif(shutil.which("curl") is None, reason="the README's tour calls curl")
+@pytest.mark.skipif(shutil.which("kcat") is None, reason="the README's tour calls kcat")
 async def test_the_tour_of_the_readme_works_as_written(
     settings: Settings, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
@@ -33,10 +35,12 @@ async def test_the_tour_of_the_readme_works_as_written(
     for name in ("NOTIFIER_KAFKA", "NOTIFIER_SECRET_KEY", "NOTIFIER_TOPIC_PREFIX"):
         del env[name]
     env["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{env['PATH']}"
-    tour, request = (
-        block.replace("/tmp/notifier-inbox", str(inbox)).replace("127.0.0.1:8000", f"127.0.0.1:{settings.http_port}")
-        for block in _typed()
-    )
+    replaced = {
+        "/tmp/notifier-inbox": str(inbox),
+        "127.0.0.1:8000": f"127.0.0.1:{settings.http_port}",
+        "127.0.0.1:19092": f"127.0.0.1:{settings.kafka_port}",
+    }
+    tour, kcat, request = (_with(block, replaced) for block in _typed())
     before, cat, after = tour.rpartition(
         "cat /"
     )  # the last line looks at what arrived; a machine is faster than a person
@@ -52,8 +56,24 @@ async def test_the_tour_of_the_readme_works_as_written(
         shown = await _type(cat + after, settings.data_dir, env)
         (item,) = json.loads(shown)
         assert (item["receiver"], item["content"]) == ("alice", "build failed")
+        write, read = kcat.splitlines()
+        await _type(write, settings.data_dir, env)
+        await wait_until(lambda: "deployed" in arrived.read_text(), 30, up.output)
+
+        async def recorded() -> bool:
+            lines = (await _type(read, settings.data_dir, env)).splitlines()
+            attempts = [json.loads(line) for line in lines]
+            return [one["outcome"] for one in attempts if "counters" not in one] == ["accepted"] * 2
+
+        await wait_until(recorded)
     finally:
         assert await up.stop() == 0
+
+
+def _with(text: str, replaced: Mapping[str, str]) -> str:
+    for old, new in replaced.items():
+        text = text.replace(old, new)
+    return text
 
 
 async def _type(commands: str, folder: Path, env: dict[str, str]) -> str:

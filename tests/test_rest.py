@@ -31,7 +31,7 @@ from notifier.record import JsonObject
 from notifier.registry import Registry
 from notifier.seal import generate_key, load_seal
 from notifier.settings import Settings, load_settings
-from tests.definition_cases import BASE, CASES, SECRET, Case
+from tests.definition_cases import BASE, PARAMETERS, SECRET, Case
 from tests.kafka_tools import read_all, wait_for_records, wait_until
 
 TOKEN = "the-token-of-the-service"
@@ -234,7 +234,7 @@ async def _everything(rest: Rest) -> list[JsonObject]:
     return [item for kind in KINDS for item in (await reader.get(address(kind))).json()["items"]]
 
 
-@pytest.mark.parametrize("case", CASES, ids=lambda case: case.id)
+@pytest.mark.parametrize("case", PARAMETERS)
 async def test_definitions(rest: Rest, case: Case) -> None:
     before = await _everything(rest)
     answer = await _ask(rest, case)
@@ -274,6 +274,7 @@ NEW: dict[Kind, JsonObject] = {
 }
 
 
+@pytest.mark.predecessor("S-5", "S-7", "S-8", "S-53", "S-63", "S-77")
 @pytest.mark.parametrize("kind", KINDS)
 async def test_a_definition_lives_and_is_found_by_its_address(rest: Rest, kind: Kind) -> None:
     admin = rest.client()
@@ -435,6 +436,21 @@ async def test_who_still_refers_to_it_is_told(rest: Rest) -> None:
     assert "consumer/to-file" in told
 
 
+@pytest.mark.predecessor("S-67")
+async def test_who_works_now_can_be_asked(rest: Rest) -> None:
+    reader, path = rest.client("read"), f"{address('user', 'alice')}/working"
+    assert (await reader.get(path)).json() == {"working": True, "reason": "ok"}
+    assert (await reader.get(f"{address('user', 'bob')}/working")).json() == {"working": False, "reason": "on_leave"}
+    night = {"start": "23:00", "end": "08:00", "days": ["mon"], "timezone": "Europe/Berlin"}
+    assert (await rest.client("write").patch(address("user", "alice"), json={"working_time": night})).status_code == 200
+    tuesday = "2026-11-24T{}:00Z"  # in Berlin it is an hour later
+    for at, working in ((tuesday.format("06:59"), True), (tuesday.format("07:00"), False)):
+        answer = await reader.get(path, params={"at": at})
+        assert answer.json() == {"working": working, "reason": "ok" if working else "outside_hours"}
+    problem(await reader.get(f"{address('user', 'nobody')}/working"), 404)
+    assert pointers(await reader.get(path, params={"at": "2026-11-24T07:00:00"})) == ["/at"]
+
+
 async def test_the_description_has_the_model_of_each_kind(rest: Rest) -> None:
     description = (await rest.client("read").get("/openapi.json")).json()
     schemas = description["components"]["schemas"]
@@ -480,6 +496,7 @@ def checked(mood: str) -> JsonObject:
     return {"type": "checked", "parameters": {"token": TOKEN, "mood": mood, "script": "unused"}}
 
 
+@pytest.mark.predecessor("S-60")
 @pytest.mark.parametrize(("mood", "pointer", "words"), MOODS, ids=[mood for mood, _, _ in MOODS])
 @pytest.mark.parametrize("kind", ["producer", "consumer"])
 async def test_a_plugin_is_checked_before_it_is_saved(

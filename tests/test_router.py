@@ -198,6 +198,7 @@ CASES = [
 ]
 
 
+@pytest.mark.predecessor("S-11", "S-12", "S-14")
 async def test_each_decision_is_recorded_as_the_table_says(settings: Settings) -> None:
     await publish(settings, DEFINED)
     ids = [f"case-{number}" for number in range(len(CASES))]
@@ -255,6 +256,7 @@ async def attempts_of(settings: Settings, count: int) -> list[dict[str, Any]]:
     return found if len(found) >= count else []
 
 
+@pytest.mark.predecessor("S-25")
 async def test_a_delivery_says_all_that_a_consumer_needs(settings: Settings) -> None:
     await publish(settings, {**USERS, "producer/hub": {"type": "github"}, "consumer/direct": {"type": "direct"},
                              "consumer/room": {"type": "room"},
@@ -292,6 +294,7 @@ async def test_a_delivery_says_all_that_a_consumer_needs(settings: Settings) -> 
     assert (in_room["lane"], in_room["receiver"], in_room.get("address")) == ("room", "al", None)
 
 
+@pytest.mark.predecessor("S-13")
 async def test_an_unknown_sender_stays_plain_text_and_everyone_is_named(settings: Settings) -> None:
     await publish(settings, {**USERS, "producer/ci": {"type": "push"}, "consumer/room": {"type": "room"},
                              "configuration/c": through("room", users=["alice", "carol"])})  # fmt: skip

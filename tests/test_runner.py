@@ -185,6 +185,7 @@ async def dead_letters(settings: Settings, count: int) -> list[JsonObject]:
 # ---- what a run does
 
 
+@pytest.mark.predecessor("S-29")
 async def test_a_tick_becomes_messages_with_the_ids_of_the_tick(settings: Settings) -> None:
     await define(
         settings,
@@ -222,6 +223,7 @@ async def test_a_tick_becomes_messages_with_the_ids_of_the_tick(settings: Settin
     assert run.started_at <= part.started_at <= part.ended_at <= run.ended_at
 
 
+@pytest.mark.predecessor("S-27")
 async def test_the_same_tick_is_one_run_in_a_batch_in_two_batches_and_after_a_restart(settings: Settings) -> None:
     await define(settings, producer={"p": says({"content": "a"})}, configuration={"c": {"producers": ["p"]}})
     async with running(settings) as (runner,):
@@ -317,6 +319,7 @@ async def test_a_tick_that_comes_before_its_configuration_waits_for_it(settings:
     assert await read_all(settings, "dead_letters") == []
 
 
+@pytest.mark.predecessor("S-22")
 @pytest.mark.parametrize(
     ("configuration", "error"),
     [
@@ -340,6 +343,7 @@ async def test_a_run_with_nothing_to_do_is_refused_which_is_no_error(
     assert await read_all(settings, "dead_letters") == []
 
 
+@pytest.mark.predecessor("S-28", "S-29")
 async def test_producers_that_fail_hang_or_are_broken_do_not_touch_the_others(settings: Settings) -> None:
     await define(
         settings,
@@ -379,6 +383,7 @@ async def test_producers_that_fail_hang_or_are_broken_do_not_touch_the_others(se
     assert [message["content"] for message in await messages(settings)] == ["a"]
 
 
+@pytest.mark.predecessor("S-31", "S-34")
 async def test_what_is_no_message_is_a_dead_letter_and_the_rest_goes_out(settings: Settings) -> None:
     await define(
         settings,
@@ -406,6 +411,27 @@ async def test_what_is_no_message_is_a_dead_letter_and_the_rest_goes_out(setting
     ]
     assert letters[1]["error"] == "producer p: item 3: `content` must be text, not a number"
     assert json.loads(letters[1]["value"])["content"] == 5
+
+
+@pytest.mark.predecessor("S-23")
+async def test_two_producers_that_give_the_same_message_give_it_twice(settings: Settings) -> None:
+    same = {"id": "7", "sender": "octocat", "receiver": "alice", "content": "the same"}
+    await define(
+        settings,
+        producer={"one": says(same, {**same, "id": "8"}), "two": says(same)},
+        configuration={"c": {"producers": ["one", "two"]}},
+    )
+    async with running(settings) as (runner,):
+        await runner.accept(await ticks(settings, tick()))
+        run = await end_of(settings)
+    assert [(part.producer, part.messages) for part in run.producers] == [("one", 2), ("two", 1)]
+    found = await messages(settings)
+    assert [message["content"] for message in found] == ["the same"] * 3
+    assert sorted((message["producer"], message["id"]) for message in found) == [
+        ("one", f"c/{AT}/one/7"),
+        ("one", f"c/{AT}/one/8"),
+        ("two", f"c/{AT}/two/7"),
+    ]
 
 
 async def test_messages_of_one_receiver_keep_their_order(settings: Settings) -> None:

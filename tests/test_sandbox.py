@@ -364,6 +364,7 @@ def test_the_usual_idioms_work(place: Place) -> None:
     assert outcome.stderr == "to stderr\n"
 
 
+@pytest.mark.predecessor("S-48")
 def test_the_environment_holds_four_variables(place: Place) -> None:
     outcome = place.one(python("import os, json; print(json.dumps(dict(os.environ)))"))
     environment = json.loads(outcome.stdout)
@@ -520,6 +521,7 @@ STATUSES = {
 }
 
 
+@pytest.mark.predecessor("S-51")
 def test_an_exit_status_is_told(place: Place) -> None:
     outcomes = place.run(*map(bash, STATUSES))
     for (content, status), outcome in zip(STATUSES.items(), outcomes, strict=True):

@@ -279,6 +279,7 @@ def test_a_schedule_says_in_words_when(cron: str, zone: str, text: str) -> None:
     assert Schedule(cron, zone).in_words() == text
 
 
+@pytest.mark.predecessor("S-76")
 @pytest.mark.parametrize(
     ("written", "cron"),
     [
@@ -290,11 +291,11 @@ def test_a_schedule_says_in_words_when(cron: str, zone: str, text: str) -> None:
     ids=["some", "numbers", "all", "null"],
 )
 def test_the_six_fields_of_the_predecessor_are_a_cron_expression(written: Mapping[str, Any], cron: str) -> None:
-    """Row S-76: minute, hour, day_of_week, day_of_month, month_of_year and timezone."""
     spec = ScheduleSpec.model_validate(written)
     assert spec.model_dump() == {"cron": cron, "timezone": written.get("timezone", "UTC"), "missed": "last"}
 
 
+@pytest.mark.predecessor("S-78")
 @pytest.mark.parametrize(
     ("written", "error"),
     [
@@ -309,7 +310,6 @@ def test_the_six_fields_of_the_predecessor_are_a_cron_expression(written: Mappin
     ids=lambda value: "-".join(value) if isinstance(value, dict) else "",
 )
 def test_a_wrong_field_of_the_six_is_named(written: Mapping[str, Any], error: str) -> None:
-    """Row S-78, mended: the predecessor answered an empty page."""
     with pytest.raises(InputError) as caught:
         read_spec("configuration", {"schedule": written})
     assert error in str(caught.value)

@@ -207,12 +207,14 @@ async def result(consumer: Telegram, delivery: Delivery, context: Context) -> Re
 # What is sent
 
 
+@pytest.mark.predecessor("S-44", "S-46")
 async def test_a_group_gets_the_text_of_the_predecessor(api: BotApi, context: Context) -> None:
     async with bot() as consumer:
         assert await consumer.deliver([make()], context) == [Result()]
     assert api.calls == [("sendMessage", {"chat_id": str(GROUP), "text": "From octocat to al: build failed"})]
 
 
+@pytest.mark.predecessor("S-46")
 async def test_topic_and_silence_are_passed_on_and_markup_is_text(api: BotApi, context: Context) -> None:
     async with bot(thread_id=7, silent=True) as consumer:
         await consumer.deliver([make("*a* <b>&amp;</b> [x](http://y) _z_")], context)
@@ -291,6 +293,7 @@ async def test_parts_of_another_text_begin_at_the_first(api: BotApi, base: Conte
 # What the answers mean
 
 
+@pytest.mark.predecessor("S-47")
 @pytest.mark.parametrize(
     ("answer", "outcome", "reason", "retry_after_s"),
     [
@@ -414,6 +417,7 @@ async def test_the_token_is_in_no_error_and_no_log_line(
 # Parameters, and the check before they are saved
 
 
+@pytest.mark.predecessor("S-44")
 @pytest.mark.parametrize(
     ("wrong", "pointer"),
     [
@@ -435,6 +439,7 @@ def test_parameters_that_do_not_fit_are_refused(wrong: dict[str, Any], pointer: 
     assert "CANARY" not in str(refused.value)
 
 
+@pytest.mark.predecessor("S-10", "S-44")
 def test_the_token_is_a_secret_and_the_router_needs_none() -> None:
     assert secret_fields(TelegramParameters) == {"bot_token"}
     parameters = {"bot_token": "sealed:abc:xyz", "chat_id": "recipient"}
@@ -451,10 +456,11 @@ async def test_the_check_asks_for_the_chat_or_for_the_bot(api: BotApi, context: 
     assert api.calls == [("getChat", {"chat_id": str(GROUP)}), ("getMe", {})]
 
 
+@pytest.mark.predecessor("S-45")
 async def test_the_check_says_what_telegram_says(api: BotApi, context: Context) -> None:
     api.answers = [says(400, "Bad Request: chat not found"), says(400, "moved", migrate_to_chat_id=-77), hang_up]
     async with bot() as consumer:
-        with pytest.raises(Permanent, match="chat not found") as refused:  # S-45
+        with pytest.raises(Permanent, match="chat not found") as refused:
             await consumer.check(context)
         assert refused.value.reason == "not_found"
         with pytest.raises(Permanent, match="-77"):
@@ -465,6 +471,45 @@ async def test_the_check_says_what_telegram_says(api: BotApi, context: Context) 
         with pytest.raises(Permanent) as refused:
             await consumer.check(context)
         assert refused.value.reason == "unauthorized"
+
+
+EIGHT = [
+    pytest.param(says(401, "Unauthorized"), Permanent, "unauthorized", None, id="401"),
+    pytest.param(says(403, "Forbidden: bot was kicked"), Permanent, "forbidden", None, id="403"),
+    pytest.param(says(404, "Not Found"), Permanent, "not_found", None, id="404"),
+    pytest.param(says(409, "Conflict"), Retryable, "server_error", None, id="409"),
+    pytest.param(says(429, "Too Many Requests", retry_after=17), Retryable, "rate_limited", 17.0, id="429"),
+    pytest.param(says(502, "Bad Gateway"), Retryable, "server_error", None, id="5xx"),
+    pytest.param(stay_silent, Retryable, "timeout", None, id="time-out"),
+    pytest.param(cut(200), Retryable, "server_error", None, id="truncated body"),
+]
+
+
+@pytest.mark.parametrize("work", ["deliver", "check"])
+@pytest.mark.parametrize(("answer", "kind", "reason", "retry_after_s"), EIGHT)
+async def test_the_delivery_and_the_check_meet_the_same_failures(
+    api: BotApi,
+    context: Context,
+    monkeypatch: pytest.MonkeyPatch,
+    answer: Answer,
+    kind: type[DeliveryError],
+    reason: Reason,
+    retry_after_s: float | None,
+    work: str,
+) -> None:
+    monkeypatch.setattr(telegram_bot, "REQUEST_S", 0.3)
+    api.answers = [answer]
+    async with bot() as consumer:
+        if work == "check":
+            with pytest.raises(kind) as raised:
+                await consumer.check(context)
+            found = result_of(raised.value)
+        else:
+            found = await result(consumer, make(), context)
+        assert (found.reason, found.retry_after_s) == (reason, retry_after_s)
+        assert (found.outcome == "refused") is (kind is Permanent)
+        assert len(api.calls) == 1
+        await consumer.check(context)  # nothing of it is left behind
 
 
 async def test_closing_twice_or_unused_is_harmless(api: BotApi, context: Context) -> None:
@@ -485,6 +530,7 @@ async def define_chat(settings: Settings, template: str | None, revision: int = 
     await define(settings, "all", spec, kind="configuration", revision=revision)
 
 
+@pytest.mark.predecessor("S-47")
 async def test_the_worker_renders_waits_as_told_and_records(
     settings: Settings, api: BotApi, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -513,6 +559,7 @@ async def test_the_worker_renders_waits_as_told_and_records(
     assert "CANARY" not in repr(found)
 
 
+@pytest.mark.predecessor("S-10", "S-13", "S-14", "S-25", "S-46")
 async def test_from_a_message_to_groups_and_people(settings: Settings, api: BotApi) -> None:
     settings = with_(settings, telegram_api=api.url)
     seal = load_seal(settings)

@@ -37,10 +37,11 @@ def make(content: str = "build failed", message: dict[str, Any] | None = None, *
 # The default text
 
 
+@pytest.mark.predecessor("S-46")
 @pytest.mark.parametrize(
     ("fields", "message", "expected"),
     [
-        pytest.param({}, {}, "From octocat to al: build failed", id="the predecessor's text, S-46"),
+        pytest.param({}, {}, "From octocat to al: build failed", id="the predecessor's text"),
         pytest.param({"receiver": None, "recipient": None}, {}, "From octocat: build failed", id="to everyone"),
         pytest.param({"sender": None}, {}, "To al: build failed", id="no sender"),
         pytest.param({"sender": None, "receiver": None, "recipient": None}, {}, "build failed", id="neither"),
@@ -59,6 +60,7 @@ def test_the_default_text(fields: dict[str, Any], message: dict[str, Any], expec
     assert default_text(delivery, delivery.read_message()) == expected
 
 
+@pytest.mark.predecessor("S-42")
 def test_a_pull_request_keeps_the_text_that_its_producer_made() -> None:
     content = "Mend it (https://github.com/o/r/pull/1)\nLabels: bug,ui"
     message = Message(producer="gh", content=content, title="Mend it", url="https://github.com/o/r/pull/1")

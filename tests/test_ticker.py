@@ -3,11 +3,13 @@
 import asyncio
 import json
 import logging
+import os
 import signal
 import sqlite3
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,13 +18,15 @@ from sqlalchemy import select, update
 from control_api.migrate import upgrade
 from notifier.database import Database
 from notifier.definition import Definition
+from notifier.kafka import broker_file
 from notifier.outcome import Kind
 from notifier.record import now
 from notifier.schedule import Schedule
-from notifier.settings import Settings
+from notifier.seal import generate_key
+from notifier.settings import Settings, load_settings
 from notifier.tick import Tick
 from notifier.tick_claims import TICK
-from streams.broker import free_port
+from streams.broker import EmbeddedBroker, free_port
 from streams.claims import Claims, Cursor, Move, tick_id
 from streams.ticker import ID_HEADER, MISSED_LIMIT, run_ticker
 from tests.kafka_tools import produce, read_all, wait_for_records, wait_until
@@ -110,6 +114,7 @@ async def all_sent(database: Database) -> bool:
 # ------------------------------------------------------------------------------------------------------------- crashes
 
 
+@pytest.mark.predecessor("S-81")
 @pytest.mark.slow
 async def test_every_due_time_has_one_tick_while_tickers_are_killed_and_paused(
     database_settings: Settings, database: Database
@@ -155,6 +160,58 @@ async def test_every_due_time_has_one_tick_while_tickers_are_killed_and_paused(
     async with database.read() as session:
         claimed = (await session.execute(select(TICK.c.due_at).order_by(TICK.c.due_at))).scalars().all()
     assert list(claimed) == due
+
+
+@pytest.mark.slow
+@pytest.mark.predecessor("S-79")
+async def test_every_due_time_has_one_tick_while_the_broker_is_away(tmp_path: Path) -> None:
+    """Two configurations with the same schedule; the broker is killed once and stopped in order once, for some seconds each."""
+    own = load_settings(
+        env_file=None, data_dir=tmp_path, kafka_port=free_port(), database_url=None, secret_key=generate_key()
+    )
+    broker = EmbeddedBroker(own)
+    settings = own.model_copy(update={"kafka": await asyncio.to_thread(broker.start, die_with_parent=True)})
+    names = ("every-second", "every-second-too")
+    started: list[Role] = []
+    try:
+        await upgrade(settings)
+        started += [await start_role(settings, "ticker"), await start_role(settings, "ticker")]
+        for name in names:
+            await define(settings, name, 1, {"cron": "* * * * * *", "missed": "none"})
+        await wait_for_records(settings, "ticks", 4, 60)
+        for how in ("killed", "stopped"):
+            if how == "killed":
+                os.kill(json.loads(broker_file(settings).read_text())["pid"], signal.SIGKILL)
+            else:
+                assert await asyncio.to_thread(broker.stop)
+            away_from = now()
+            await asyncio.sleep(6)
+            back_at = now()
+            await asyncio.to_thread(broker.start, die_with_parent=True)
+
+            async def caught_up(after: datetime = back_at) -> bool:
+                return all([max(await due_times(settings, name)) > after + 2 * SECOND for name in names])
+
+            await wait_until(caught_up, 60, lambda: "\n".join(role.output()[-2000:] for role in started))
+            for name in names:
+                while_away = [due for due in await due_times(settings, name) if away_from < due <= back_at]
+                assert len(set(while_away)) >= 5, (how, name)
+        for role in started:
+            assert await role.stop() == 0, role.output()[-3000:]
+        for name in names:
+            found = await ticks(settings, name)
+            due = sorted({tick.scheduled_at for tick, _ in found})
+            assert due == [due[0] + number * SECOND for number in range(len(due))], "none is missing"
+            assert len({(tick.scheduled_at, identity) for tick, identity in found}) == len(due), "each has one identity"
+            assert all(identity == tick_id(tick) for tick, identity in found)
+        database = Database(settings)
+        assert await all_sent(database)
+        await database.close()
+    finally:
+        for role in started:
+            if role.process.returncode is None:
+                await role.stop(signal.SIGKILL)
+        await asyncio.to_thread(broker.stop)
 
 
 async def test_a_claim_of_a_ticker_that_died_is_published_under_its_id(
@@ -226,6 +283,7 @@ async def test_it_waits_for_its_tables(database_settings: Settings, caplog: pyte
 # -------------------------------------------------------------------------------------------------------------- missed
 
 
+@pytest.mark.predecessor("S-81")
 async def test_what_was_missed_is_made_up_for_as_the_schedule_says(
     database_settings: Settings, database: Database, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -279,6 +337,7 @@ async def test_a_ticker_that_starts_catches_up_with_what_nobody_did(
 # --------------------------------------------------------------------------------------------------------- definitions
 
 
+@pytest.mark.predecessor("S-77", "S-80")
 async def test_a_schedule_counts_from_the_moment_it_was_defined(
     database_settings: Settings, database: Database, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -320,6 +379,34 @@ async def test_a_schedule_counts_from_the_moment_it_was_defined(
     hours = {due for due in await due_times(settings, "changed") if due > defined_at}
     assert await due_times(settings, "off") == []
     assert len(hours) <= 1  # one where the hour turned meanwhile
+
+
+@pytest.mark.predecessor("S-80")
+async def test_a_configuration_that_is_deleted_takes_its_schedule_with_it(
+    database_settings: Settings, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = database_settings
+    monkeypatch.setattr("streams.ticker._ORPHAN_S", 0.5)
+    monkeypatch.setattr("streams.ticker._RECONCILE_EVERY_S", 0.2)
+    claims = Claims(database, "looking")
+    await define(settings, "goes", 1, {"cron": "* * * * * *"})
+    await define(settings, "stays", 1, {"cron": "* * * * * *"})
+    async with running(settings):
+        await wait_for_records(settings, "ticks", 4)
+        await delete(settings, "goes")
+
+        async def gone() -> bool:
+            return [one.configuration for one in await claims.cursors()] == ["stays"]
+
+        await wait_until(gone)
+        left = await due_times(settings, "goes")
+        seen = len(await due_times(settings, "stays"))
+
+        async def went_on() -> bool:
+            return len(await due_times(settings, "stays")) >= seen + 3
+
+        await wait_until(went_on)
+    assert await due_times(settings, "goes") == left
 
 
 async def test_a_ticker_that_knows_less_leaves_the_row_alone(database_settings: Settings, database: Database) -> None:
@@ -383,6 +470,7 @@ configurations:
 """
 
 
+@pytest.mark.predecessor("S-76", "S-77")
 @pytest.mark.slow
 async def test_a_scheduled_configuration_runs_by_itself_and_says_when(settings: Settings) -> None:
     settings = settings.model_copy(update={"http_port": free_port()})

@@ -15,12 +15,14 @@ from control_api.rest import (
     schedule,
     schemas,
     tokens,
+    working,
 )
 
 ROUTERS: tuple[APIRouter, ...] = (
     messages.router,
     configurations.router,
     schedule.router,
+    working.router,
     *definitions.ROUTERS,
     attempts.router,
     dead_letters.router,

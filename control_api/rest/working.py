@@ -1,0 +1,51 @@
+"""`GET /users/{username}/working`: whether a person works at a moment."""
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query, Response
+from pydantic import AwareDatetime
+
+from control_api.auth import ReadActor
+from control_api.body import JSON
+from control_api.parts import PartsDep
+from control_api.problems import documented
+from control_api.rest.page import json_response
+from notifier.catalog import user_of
+from notifier.definition import UserSpec
+from notifier.outcome import Reason
+from notifier.record import now
+
+router = APIRouter(prefix="/users", tags=["users"])
+
+_WORKING: dict[str, Any] = {
+    "type": "object",
+    "required": ["working", "reason"],
+    "properties": {
+        "working": {"type": "boolean"},
+        "reason": {"type": "string", "enum": ["ok", "on_leave", "outside_hours"]},
+    },
+}
+
+
+@router.get(
+    "/{username}/working",
+    summary="Whether a user works now",
+    response_class=Response,
+    responses={
+        200: {"description": "Whether, and why not.", "content": {JSON: {"schema": _WORKING}}},
+        **documented(401, 403, 404, 422),
+    },
+)
+async def working(
+    username: str,
+    parts: PartsDep,
+    actor: ReadActor,
+    at: Annotated[AwareDatetime | None, Query(description="The moment; by default this one.")] = None,
+) -> Response:
+    """`{"working": false, "reason": "on_leave"}`, as the filter `receiver_working` judges. It is no field of the user, which
+    would then change without a change."""
+    stored = await parts.services.get("user", username)
+    user = user_of(stored.name, UserSpec.model_validate(stored.spec))
+    works = user.works_at(at or now())
+    reason: Reason = "ok" if works else "on_leave" if user.on_leave else "outside_hours"
+    return json_response({"working": works, "reason": reason})
