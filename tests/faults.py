@@ -189,6 +189,7 @@ class Feeder:
         self._settings = settings
         self._open = asyncio.Event()
         self._open.set()
+        self._quiet = asyncio.Event()  # paused, and nothing is under way
         self._stopping = False
         self._pending: set[asyncio.Future[Any]] = set()
         self._task: asyncio.Task[None] | None = None
@@ -199,9 +200,10 @@ class Feeder:
         """Begins."""
         self._task = asyncio.create_task(self._write(), name="feeder")
 
-    def pause(self) -> None:
-        """No more messages until `go_on`."""
+    async def pause(self) -> None:
+        """No more messages until `go_on`; returns when every one before is acknowledged or has failed."""
         self._open.clear()
+        await self._quiet.wait()
 
     def go_on(self) -> None:
         """After a pause."""
@@ -221,7 +223,11 @@ class Feeder:
         due = monotonic()
         async with producer:
             while not self._stopping:
-                await self._open.wait()
+                if not self._open.is_set():
+                    await asyncio.gather(*self._pending, return_exceptions=True)
+                    self._quiet.set()
+                    await self._open.wait()
+                    self._quiet.clear()
                 for _ in range(round(RATE * _WRITES_EVERY_S)):
                     person = PEOPLE[number % len(PEOPLE)]
                     await self._send(producer, person, number // len(PEOPLE))
@@ -366,7 +372,7 @@ class Scene:
     async def delete_topic(self, consumer: str) -> None:
         """Deletes the topic of the consumer at a moment when nothing is on it that was not read."""
         name = self.settings.topic_prefix + DELIVERIES + consumer
-        self.feeder.pause()
+        await self.feeder.pause()
         await self.flowing()
         await self.reader.leave(DELIVERIES + consumer)
         async with kafka_admin(self.settings) as admin:

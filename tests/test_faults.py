@@ -42,17 +42,18 @@ class Pace:
     lost: float  # of a topic that comes back after its deliveries are parked
     missing_wait: float | None  # that a router waits for a topic; None: as it does by default
     broker: float  # of the broker's absence
-    edit: float  # between two
+    edits: int
+    edit: float  # between two of them
     repetitions: int  # of a fresh group
     late: float  # that the second router of a fresh group comes later, at most
 
 
 PACE = (
-    Pace(before=5, after=10, stopped=15, joins=5, stay=4, gone=20, lost=60, missing_wait=None, broker=10, edit=0.5,
-         repetitions=20, late=3)
+    Pace(before=5, after=10, stopped=15, joins=5, stay=4, gone=20, lost=60, missing_wait=None, broker=10,
+         edits=20, edit=0.5, repetitions=20, late=3)
     if LONG
-    else Pace(before=0.5, after=1, stopped=12, joins=2, stay=1, gone=3, lost=4, missing_wait=2, broker=1, edit=0.1,
-              repetitions=2, late=3)
+    else Pace(before=0.2, after=0.5, stopped=11, joins=2, stay=0.3, gone=3, lost=4, missing_wait=2, broker=1,
+              edits=8, edit=0.1, repetitions=2, late=1.5)
 )  # fmt: skip
 
 
@@ -119,11 +120,12 @@ async def unreadable(at: Scene) -> None:
 
 
 async def edited(at: Scene) -> None:
-    """A definition is changed twenty times."""
-    for revision in range(2, 22):
+    """A definition is changed again and again."""
+    last = PACE.edits + 1
+    for revision in range(2, last + 1):
         await at.edit(revision)
         await at.pause(PACE.edit * 2)
-    await wait_until(lambda: any(found.version == 21 for found in reversed(at.reader.seen)))
+    await wait_until(lambda: any(found.version == last for found in reversed(at.reader.seen)))
 
 
 @dataclass(frozen=True, kw_only=True)
