@@ -52,7 +52,7 @@ PACE = (
     Pace(before=5, after=10, stopped=15, joins=5, stay=4, gone=20, lost=60, missing_wait=None, broker=10,
          edits=20, edit=0.5, repetitions=20, late=3)
     if LONG
-    else Pace(before=0.2, after=0.5, stopped=11, joins=2, stay=0.3, gone=3, lost=4, missing_wait=2, broker=1,
+    else Pace(before=0.2, after=0.5, stopped=11, joins=1, stay=0.3, gone=1.5, lost=3, missing_wait=1, broker=1,
               edits=8, edit=0.1, repetitions=2, late=1.5)
 )  # fmt: skip
 
@@ -176,6 +176,8 @@ async def told(at: Scene, name: str) -> AsyncIterator[None]:
     except BaseException:
         report = at.audit()
         print(f"\n{report.line(name)}; seed {at.seed}; see {at.keep(report)}")
+        for what in ("lost", "repeated", "overtaken", "backward", "strange"):
+            print(f"{what}: {', '.join(list(getattr(report, what))[:20])}")
         raise
     else:
         print(f"\n{at.audit().line(name)}; seed {at.seed}")
