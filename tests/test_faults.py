@@ -77,6 +77,17 @@ async def terminated(at: Scene) -> None:
     assert await router.ended() == 0
 
 
+async def replaced(at: Scene) -> None:
+    """All routers end at the same time, and others begin: a new version, or the end of `notifier router --workers 2`."""
+    old = list(at.routers)
+    for router in old:
+        at.signal(router, signal.SIGTERM)
+    for router in old:
+        assert await router.ended() == 0
+    for router in [at.start(), at.start()]:
+        await router.ready()
+
+
 async def added(at: Scene) -> None:
     """A third router."""
     await at.start().ready()
@@ -146,6 +157,7 @@ FAULTS = [
     Fault(do=killed, repeated=CRASH),
     Fault(do=stopped, repeated=CRASH),
     Fault(do=terminated),
+    Fault(do=replaced),
     Fault(do=added),
     Fault(do=joins_and_leaves),
     Fault(do=broker_restarted, repeated=CRASH, own_broker=True),
