@@ -43,6 +43,10 @@ check: install-dev ## formatting, lint, types, layers
 test: install-dev ## the tests, on a real Kafka broker that they start
 	$(BIN)/python -m pytest -n 2 --dist loadfile
 
+test-faults: install-dev ## routers, broker, topics and definitions disturbed under load; the long version, about a quarter of an hour
+	@mkdir -p var
+	FAULTS=long $(BIN)/python -m pytest tests/test_faults.py -s --basetemp var/faults
+
 bench: install-dev ## the benchmarks
 	$(BIN)/python -m bench
 
