@@ -49,11 +49,12 @@ CHANGE_RATE = 2_000.0
 EDITS = 5
 EDIT_WINDOW_S = 3.0
 FIRST_MESSAGES = 600  # of the flow by which a contender is checked before it is timed, at least
-FIRST_OF_A_CONSUMER = (
-    10  # the same for each consumer: who writes to a topic for the first time has to ask for its partitions
-)
+FEWEST_MESSAGES = 100  # of a flow that is measured
+# The same for each consumer: who writes to a topic for the first time has to ask for its partitions.
+FIRST_OF_A_CONSUMER = 10
 SETTLE_S = 1.5  # of a flow at a rate, not counted
 SHORT_S = 1.0  # of a flow; shorter ones say little of the speed
+FAST = 20_000.0  # messages a second; from here on the first flow is over too soon to say more
 
 
 @dataclass(frozen=True)
@@ -128,39 +129,29 @@ class _Bench:
             about = {"contender": contender, "configurations": count, "users": len(rule.users), "consumers": consumers}
             label = f"{CONTENDERS[contender]}, N={count:,}, {consumers:,} consumers"
             with _named(label):
-                async with trial(contender, rule, messages, self._kafka, self._folder) as one:
-                    async with one.workers() as workers:
-                        first = await self._first_flow(one, workers, label)
-                        if with_latency:
-                            say(f"{label}: latency")
-                            latencies.append({**about, **await self._latency(one, workers)})
-                    size = self._fitting(first)
-                    # Where the first flow was the longer one already, it is also the measured one.
-                    figures = first if size < first.messages else await self._flow(one, 1, size, label)
-            rows.append({**about, **asdict(figures)})
+                made = trial(contender, rule, messages, self._kafka, self._folder)
+                async with made as one, one.workers() as workers:
+                    size = await self._first_flow(one, workers, label)
+                    if with_latency:
+                        say(f"{label}: latency")
+                        latencies.append({**about, **await self._latency(one, workers)})
+                    rows.append({**about, **asdict(await self._flow(one, workers, size, label))})
         return rows, latencies
 
-    async def _first_flow(self, one: Trial, workers: Sequence[Worker], label: str) -> Figures:
-        """Checks the contender; what it took."""
+    async def _first_flow(self, one: Trial, workers: Sequence[Worker], label: str) -> int:
+        """Warms the contender up and checks it; how many messages make a flow of a fitting length, by its speed."""
         say(f"{label}: check")
         size = max(FIRST_MESSAGES, FIRST_OF_A_CONSUMER * len(one.rule.consumers.names))
-        await one.write(min(size, self._plan.messages))
-        figures = await one.watch(workers)
+        figures = await one.warm_up(min(size, self._plan.messages), workers)
         await one.check()
-        return figures
+        return max(FEWEST_MESSAGES, int(min(self._plan.messages, _speed(figures) * self._plan.flow_s)))
 
-    async def _flow(self, one: Trial, workers: int, size: int, label: str) -> Figures:
+    async def _flow(self, one: Trial, workers: Sequence[Worker], size: int, label: str) -> Figures:
         """Measures a flow, and checks it."""
         say(f"{label}: {size:,} messages")
-        await one.write(size)
-        async with one.workers(workers) as processes:
-            figures = await one.watch(processes)
+        figures = await one.measure(size, workers)
         await one.check()
         return figures
-
-    def _fitting(self, first: Figures) -> int:
-        """How many messages make a flow of a fitting length, by the speed of the first one."""
-        return min(self._plan.messages, int(min(_speed(first), 1e6) * self._plan.flow_s))
 
     async def _latency(self, one: Trial, workers: Sequence[Worker]) -> Row:
         sent: dict[str, int] = {}
@@ -170,7 +161,7 @@ class _Bench:
                 sent[name] = at
                 if len(sent) > SETTLE_S * LATENCY_RATE:
                     counted.add(name)
-            await one.watch(workers)
+            await one.finish(workers)
             await asyncio.sleep(0.5)  # the follower notes what it has read
             taken = sorted((at - sent[name]) / 1e6 for name, at in arrivals() if name in counted)
         await one.check()
@@ -188,11 +179,11 @@ class _Bench:
         for number in (1, self._plan.workers):
             label = f"{number} × {CONTENDERS[ROUTER]}, N={WORKERS_AT:,}"
             with _named(label):
-                async with trial(ROUTER, rule, messages, self._kafka, self._folder) as one:
-                    async with one.workers() as workers:
-                        first = await self._first_flow(one, workers, label)
-                    size = rows[0]["messages"] if rows else max(self._fitting(first), first.messages)
-                    figures = await self._flow(one, number, size, label)
+                made = trial(ROUTER, rule, messages, self._kafka, self._folder)
+                async with made as one, one.workers(number) as workers:
+                    size = await self._first_flow(one, workers, label)
+                    await one.all_take_part(workers)
+                    figures = await self._flow(one, workers, rows[0]["messages"] if rows else size, label)
             rows.append({"contender": ROUTER, "workers": number, "configurations": WORKERS_AT, **asdict(figures)})
         return rows
 
@@ -203,15 +194,14 @@ class _Bench:
         with _named(label):
             async with trial(ROUTER, rule, messages, self._kafka, self._folder) as one, one.workers() as workers:
                 say(f"{label}: check")
-                await one.write(FIRST_MESSAGES)
-                first = await one.watch(workers)
+                first = await one.warm_up(FIRST_MESSAGES, workers)
                 await one.check()
                 # More than it can do would be a queue, in which no pause is seen.
                 rate = float(math.ceil(min(CHANGE_RATE, _speed(first) / 2)))
                 say(f"{label}: {EDITS} edits at {rate:,.0f} messages/s")
                 async with one.follower() as arrivals:
                     edits = await self._edit(one, rate, rule.configurations[:EDITS])
-                    await one.watch(workers)
+                    await one.finish(workers)
                     await asyncio.sleep(0.5)
                     gaps = list(itertools.pairwise(at for _, at in arrivals()))
                 await one.check()
@@ -278,9 +268,10 @@ def _broker(folder: Path, running: str | None) -> Iterator[str]:
 
 def _speed(figures: Figures) -> float:
     """Messages a second, also of a flow that was over before its rate could be measured well: then by processor time."""
-    if figures.window_s < SHORT_S:
-        return 1e6 / figures.cpu_s if figures.cpu_s else math.inf
-    return figures.rate or math.inf
+    if figures.rate is None or not figures.cpu_s:
+        return math.inf
+    speed = figures.rate if figures.seconds >= SHORT_S else 1e6 / figures.cpu_s
+    return speed if speed < FAST else math.inf
 
 
 def _longest(gaps: Iterable[tuple[int, int]]) -> float:

@@ -1,10 +1,10 @@
 """One contender with one rule, on topics of its own: fed, watched from outside, checked.
 
-What is measured of a flow, with all its input on the topic before the processes start: the first 20 % of its deliveries are
-warm-up; from there to the last one count the seconds that pass, and the processor seconds (user and system) of the processes
-and their children. How far a flow has come is read from the end offsets of the consumers' topics about twenty times a second,
-so an instant is known to 0.05 s; it counts as done when all deliveries are there, all its input is committed, and the check
-finds every delivery exactly once.
+How a flow is measured: the processes run and have been warmed up by a flow before. They are halted while all input is put onto
+the topic, so that nobody waits for it, and the clock starts when they go on. From then until the last delivery is on the
+consumers' topics count the seconds that pass; until all input is committed too, the processor seconds (user and system) of the
+processes and their children. How far a flow has come is read from the end offsets of the topics about twenty times a second, so
+the end is known to 0.05 s.
 """
 
 import asyncio
@@ -28,7 +28,7 @@ from notifier.kafka import ensure_topics, kafka_admin, kafka_consumer
 from notifier.settings import Settings
 from notifier.topics import ATTEMPTS, DEAD_LETTERS, DELIVERIES, MESSAGES, TOPICS, deliveries
 
-WARM_UP = 0.2  # of the deliveries of a flow
+WARM_UP = 0.2  # of the deliveries of a flow that is not measured but tells the speed
 POLL_S = 0.05
 STILL_S = 60.0  # without a delivery before we say that nothing comes any more
 MIB = 1024 * 1024
@@ -41,10 +41,10 @@ _numbers = itertools.count()
 
 @dataclass(frozen=True)
 class Figures:
-    """What was measured of one flow. Without a rate: it was over before it could be measured."""
+    """What was seen of one flow. Without a rate: it was over before that could be told."""
 
-    messages: int  # of the flow, the warm-up included
-    window_s: float
+    messages: int
+    seconds: float
     rate: float | None  # messages a second
     cpu_s: float | None  # processor seconds of all processes for a million messages
     rss_max_mib: float  # of all processes
@@ -136,25 +136,56 @@ class Trial:
         async for number, at in self.messages.flow(self.settings, first, self.written, per_second):
             yield message_id(number), at
 
-    async def watch(self, workers: Sequence[Worker]) -> Figures:
-        """Waits until all that was written is done; what it took. The measurement begins when every process takes part."""
+    async def measure(self, count: int, workers: Sequence[Worker]) -> Figures:
+        """A flow of the next messages, as said above."""
+        self.messages.make(self.written + count)
+        for worker in workers:
+            worker.hold()
+        try:
+            await self.write(count)
+            begun = time.monotonic(), 0, _usage(workers)
+        finally:
+            for worker in workers:
+                worker.resume()
+        return await self._watch(workers, begun)
+
+    async def warm_up(self, count: int, workers: Sequence[Worker]) -> Figures:
+        """A flow of the next messages while the processes start. Its figures, from 20 % of its deliveries on, are rough."""
+        await self.write(count)
+        return await self._watch(workers)
+
+    async def finish(self, workers: Sequence[Worker]) -> None:
+        """Waits until all that was written is done."""
+        await self._watch(workers)
+
+    async def all_take_part(self, workers: Sequence[Worker]) -> None:
+        """Waits until each of the processes is a member of the contender's group, with its partitions."""
+        deadline = time.monotonic() + STILL_S
+        async with kafka_admin(self.settings) as admin:
+            while True:
+                (answer,) = await admin.describe_consumer_groups([self.settings.topic_prefix + self.contender])
+                ((_, _, state, _, _, members, *_),) = answer.groups
+                if state == "Stable" and len(members) == len(workers):
+                    return
+                if time.monotonic() > deadline:
+                    raise Failed(f"of {len(workers)} processes {len(members)} take part:\n{workers[-1].log()}")
+                await asyncio.sleep(POLL_S)
+
+    async def _watch(self, workers: Sequence[Worker], begun: tuple[float, int, Usage] | None = None) -> Figures:
         before = self.messages.deliveries(0, self._done)
         due = self.messages.deliveries(self._done, self.written)
         count = self.written - self._done
-        start: tuple[float, int, Usage] | None = None
         last, last_at = -1, time.monotonic()
         rss = 0
         while True:
             asked = time.monotonic()
             done = await self.outputs() - before
-            usage = sum((worker.usage() for worker in workers), Usage())
+            usage = _usage(workers)
             now = time.monotonic()
             rss = max(rss, usage.rss)
-            if start is None and done >= max(1, WARM_UP * due) and await self._take_part(len(workers)):
-                start = now, done, usage
+            if begun is None and done >= max(1, WARM_UP * due):
+                begun = now, done, usage
             if done >= due:
-                if start is None:
-                    raise Failed("everything was done before all processes took part")
                 break
             if done > last:
                 last, last_at = done, now
@@ -164,15 +195,16 @@ class Trial:
             await asyncio.sleep(max(POLL_S, 4 * (now - asked)))
         await self._committed(workers)
         self._done = self.written
-        seconds = now - start[0]
-        fraction = (due - start[1]) / due
-        measured = count * fraction
+        usage = _usage(workers)
+        start, done_before, usage_before = begun or (now, due, usage)
+        seconds = now - start
+        measured = count * (due - done_before) / due
         return Figures(
             messages=count,
-            window_s=round(seconds, 3),
+            seconds=round(seconds, 3),
             rate=round(measured / seconds, 1) if measured else None,
-            cpu_s=round((usage.cpu_s - start[2].cpu_s) / measured * 1e6, 2) if measured else None,
-            rss_max_mib=round(rss / MIB, 1),
+            cpu_s=round((usage.cpu_s - usage_before.cpu_s) / measured * 1e6, 2) if measured else None,
+            rss_max_mib=round(max(rss, usage.rss) / MIB, 1),
             rss_end_mib=round(usage.rss / MIB, 1),
         )
 
@@ -192,15 +224,6 @@ class Trial:
         """How many deliveries there are now."""
         return sum((await self._probe.end_offsets(self._outputs)).values())
 
-    async def _take_part(self, count: int) -> bool:
-        """Whether the contender's group has that many members, each with its partitions."""
-        if count == 1:
-            return True  # it has made deliveries
-        async with kafka_admin(self.settings) as admin:
-            (answer,) = await admin.describe_consumer_groups([self.settings.topic_prefix + self.contender])
-        ((_, _, state, _, _, members, *_),) = answer.groups
-        return bool(state == "Stable" and len(members) == count)
-
     async def _size(self, topic: str) -> int:
         partitions = next(row.partitions for row in TOPICS if row.name == topic)
         name = self.settings.topic_prefix + topic
@@ -217,6 +240,10 @@ class Trial:
                 if time.monotonic() > deadline:
                     raise Failed(f"all deliveries are there, and not all messages are committed:\n{workers[0].log()}")
                 await asyncio.sleep(POLL_S)
+
+
+def _usage(workers: Sequence[Worker]) -> Usage:
+    return sum((worker.usage() for worker in workers), Usage())
 
 
 @asynccontextmanager

@@ -1,6 +1,7 @@
 """A contender's process: started, observed from outside, ended by its pid and no other."""
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -74,6 +75,14 @@ class Worker:
     def log(self) -> str:
         """The end of what it has said."""
         return self._log.read_text(errors="replace")[-2000:]
+
+    def hold(self) -> None:
+        """Halts it until `resume`. It keeps its memory and connections, and for some seconds its place in its group."""
+        os.killpg(self._process.pid, signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """Lets it go on."""
+        os.killpg(self._process.pid, signal.SIGCONT)
 
     def stop(self) -> None:
         """Asks it to end, and kills it if it does not."""

@@ -64,6 +64,7 @@ def test_a_pair_matches_one_configuration_on_average(count: int) -> None:
     assert sum(map(len, rule.by_pair.values())) / pairs == pytest.approx(1, abs=0.05)
 
 
+@pytest.mark.slow
 def test_it_runs_and_writes_its_figures(broker: str, tmp_path: Path) -> None:
     out = tmp_path / "figures.json"
     options = ("--n", "1,10", "--messages", "3000", "--contenders", f"{ROUTER},{LOOP}", "--kafka", broker)
