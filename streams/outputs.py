@@ -33,6 +33,8 @@ from aiokafka.errors import (
     RecordListTooLargeError,
     UnknownTopicOrPartitionError,
 )
+from aiokafka.producer.message_accumulator import BatchBuilder
+from aiokafka.record.memory_records import MemoryRecords
 from murmurhash2 import murmurhash2
 
 from notifier.dead_letter import DeadLetter
@@ -51,6 +53,7 @@ PARKED_FOR_S = 30.0
 MAX_RECORD_BYTES = 1_000_000
 
 BATCH_BYTES = 256 * 1024  # of one batch of several records
+LARGEST_BATCH_BYTES = 4 * 1024 * 1024  # of one that is put together again
 # Seconds that nothing is sent after each batch. A batch costs about 50 µs of this process, so a third of its time at most
 # goes to batches; with 1,000 output partitions busy each gathers for 0.15 s, and with one nobody notices.
 BATCH_COST_S = 150e-6
@@ -61,6 +64,7 @@ _WATCH_S = 1.0
 _CLOSE_S = 5.0
 _TOO_LARGE = (MessageSizeTooLargeError, RecordListTooLargeError)
 _SEED = 0x9747B28C  # of Kafka's murmur2; with it all writers agree on the partition of a key
+_NO_HEADERS: list[Any] = []
 _KEYS = 100_000  # whose partitions are remembered, for each topic
 
 Output = tuple[bytes, bytes]  # key and value
@@ -97,61 +101,116 @@ class Receipt:
 
 
 class Queue:
-    """What waits for one output partition, and the batch of it that is in flight."""
+    """What waits for one output partition, and the batch of it that is in flight.
+
+    Records are written into a Kafka batch as they come, and not kept besides: their bytes are still in the processor's cache
+    then, and a batch that has to be sent again can be read like any other.
+    """
 
     __slots__ = (
-        "failures",
-        "flying",
-        "landing",
-        "one_by_one",
-        "outlet",
-        "partition",
-        "receipts",
-        "records",
-        "sent",
-        "since",
-    )
+        "_append", "_batches", "_compression", "count", "failures", "flying", "landing", "one_by_one", "outlet",
+        "partition", "receipts", "sent", "since",
+    )  # fmt: skip
 
-    def __init__(self, outlet: "Outlet", partition: int) -> None:
+    def __init__(self, outlet: "Outlet", partition: int, compression: int) -> None:
         self.outlet = outlet
         self.partition = partition
-        self.records: list[Output] = []
+        self._compression = compression
+        self._batches: deque[BatchBuilder] = deque()  # the last one is open, while `count` is not 0
+        self._append: Any = None  # of the open one
+        self.count = 0  # records in the open one
         self.sent = 0  # records that have left the queue, ever
         self.receipts: deque[tuple[Receipt, int]] = deque()  # each with what `sent` is when its last record has left
-        self.flying: list[Output] = []
+        self.flying: BatchBuilder | None = None
         self.landing: list[Receipt] = []  # receipts whose last record is in flight
         self.since = 0.0  # when it took off
         self.one_by_one = False  # after the broker refused a batch as too large, so that it is known which record it is
         self.failures = 0  # in a row
 
-    def take(self, count: int) -> None:
-        """Lets the first records take off."""
-        self.flying = self.records[:count]
-        del self.records[:count]
-        self.sent += count
+    def append(self, key: bytes, value: bytes) -> None:
+        """Puts a record behind the others."""
+        # `_builder`, since aiokafka's own `append` only wraps it, at half of its cost again.
+        if not self.count or self._append(self.count, None, key, value, _NO_HEADERS) is None:
+            self._close()
+            batch = BatchBuilder(BATCH_BYTES, self._compression)
+            self._batches.append(batch)
+            self._append = batch._builder.append
+            self._append(0, None, key, value, _NO_HEADERS)
+            self.count = 0
+        self.count += 1
+
+    def _close(self) -> None:
+        if self.count:
+            self._batches[-1]._relative_offset = self.count
+            self._batches[-1].close()
+            self.count = 0
+
+    def __bool__(self) -> bool:
+        """Whether anything waits."""
+        return bool(self._batches)
+
+    def seal(self, receipt: Receipt) -> None:
+        """Settles the receipt when everything that waits now is acknowledged."""
+        self.receipts.append((receipt, self.sent + self.count + self._closed()))
+
+    def _closed(self) -> int:
+        batches = self._batches
+        if len(batches) <= 1:
+            return 0 if self.count or not batches else int(batches[0].record_count())
+        return sum([batch.record_count() for batch in batches if batch.closed()])
+
+    def take(self) -> BatchBuilder:
+        """Lets the first batch take off."""
+        if len(self._batches) == 1:
+            self._close()
+        batch = self._batches.popleft()
+        if self.one_by_one and batch.record_count() > 1:
+            self._batches.extendleft(reversed([self._batch_of([record]) for record in _read(batch)]))
+            batch = self._batches.popleft()
+        self.flying = batch
+        self.sent += batch.record_count()
         while self.receipts and self.receipts[0][1] <= self.sent:
             self.landing.append(self.receipts.popleft()[0])
+        return batch
 
     def take_back(self) -> None:
         """Puts what is in flight back in front of the others."""
+        if self.flying is None:
+            return
         ends = self.sent
-        self.sent -= len(self.flying)
-        self.records[:0] = self.flying
+        self.sent -= self.flying.record_count()
+        # Anew, since a batch carries the number of the Kafka producer that was to send it.
+        self._batches.appendleft(self._batch_of(_read(self.flying)))
         self.receipts.extendleft((receipt, ends) for receipt in reversed(self.landing))
-        self.flying, self.landing = [], []
+        self.flying, self.landing = None, []
+
+    def _batch_of(self, records: Iterable[Output]) -> BatchBuilder:
+        batch = BatchBuilder(LARGEST_BATCH_BYTES, self._compression)
+        for key, value in records:
+            batch.append(timestamp=None, key=key, value=value)
+        batch.close()
+        return batch
 
     def landed(self) -> None:
         """All that is in flight has been acknowledged."""
-        receipts, self.flying, self.landing, self.failures = self.landing, [], [], 0
+        receipts, self.flying, self.landing, self.failures = self.landing, None, [], 0
         for receipt in receipts:
             receipt.settle()
 
     def empty(self) -> tuple[list[Output], list[Receipt]]:
         """Everything that waits; whoever takes it settles the receipts."""
-        records, receipts = self.records, [receipt for receipt, _ in self.receipts]
+        self._close()
+        records = [record for batch in self._batches for record in _read(batch)]
+        receipts = [receipt for receipt, _ in self.receipts]
         self.sent += len(records)
-        self.records, self.receipts = [], deque()
+        self._batches, self.receipts = deque(), deque()
         return records, receipts
+
+
+def _read(batch: BatchBuilder) -> list[Output]:
+    """The records of a batch, which must be closed."""
+    batches = MemoryRecords(bytes(batch._build()))
+    return [(record.key, record.value) for record in batches.next_batch()]
 
 
 class Outlet:
@@ -161,7 +220,9 @@ class Outlet:
         self.topic = topic  # without the prefix
         self.open = False  # whether its partitions are known and it can be written to
         self.missing_since: float | None = None
-        self.queues: list[Queue] = [Queue(self, -1)]  # by partition; before they are known, one for all
+        self.queues: list[Queue] = [
+            Queue(self, -1, outputs.compression)
+        ]  # by partition; before they are known, one for all
         self._outputs = outputs
         self.by_key: dict[bytes, Queue] = {}  # of keys that were seen; `find` has the others
         self._touched = outputs.touched
@@ -171,12 +232,12 @@ class Outlet:
         queue = self.by_key.get(key)
         if queue is None:
             queue = self.find(key)
-        queue.records.append((key, value))
+        queue.append(key, value)
         self._touched.add(queue)
 
     def waits(self) -> bool:
         """Whether there are records for it that are not in flight."""
-        return any(queue.records for queue in self.queues)
+        return any(self.queues)
 
     def find(self, key: bytes) -> Queue:
         """The queue of a key."""
@@ -190,7 +251,7 @@ class Outlet:
         """Has that many partitions from now on; what waits is put again, in order."""
         waiting = [queue.empty() for queue in self.queues]
         # What is in flight keeps its queue until it lands.
-        self.queues = [Queue(self, partition) for partition in range(partitions)]
+        self.queues = [Queue(self, number, self._outputs.compression) for number in range(partitions)]
         self.by_key.clear()
         for records, receipts in waiting:
             for key, value in records:
@@ -205,6 +266,8 @@ class Outputs:
         self._settings = settings
         self._prefix = settings.topic_prefix
         self._missing_wait_s = MISSING_WAIT_S if missing_wait_s is None else missing_wait_s
+        # As Kafka numbers it; None is not among its names.
+        self.compression = ("none", "gzip", "snappy", "lz4", "zstd").index(settings.kafka_compression)
         self.touched: set[Queue] = set()  # with records that are not sealed
         self._outlets: dict[str, Outlet] = {}
         self._ready: dict[Queue, None] = {}  # with records and nothing in flight, the longest waiting first
@@ -235,8 +298,8 @@ class Outputs:
         receipt = Receipt(len(touched), finished)
         ready = self._ready
         for queue in touched:
-            queue.receipts.append((receipt, queue.sent + len(queue.records)))
-            if not queue.flying:
+            queue.seal(receipt)
+            if queue.flying is None:
                 ready[queue] = None
         touched.clear()
         self._wake.set()
@@ -299,7 +362,7 @@ class Outputs:
             while ready:
                 queue = next(iter(ready))
                 del ready[queue]
-                if queue.flying or not queue.records:
+                if queue.flying is not None or not queue:
                     continue
                 if not queue.outlet.open:
                     self._unopened.set()  # whoever opens it makes it ready again
@@ -318,18 +381,7 @@ class Outputs:
             queue.outlet.open = False
             self._unopened.set()
             return
-        batch = producer.create_batch()
-        append = batch._builder.append  # aiokafka's own `append` only wraps it, at half of its cost again
-        count = 0
-        for key, value in queue.records:
-            if append(count, None, key, value, []) is None:
-                break
-            count += 1
-            if queue.one_by_one:
-                break
-        batch._relative_offset = count
-        batch.close()
-        queue.take(count)
+        batch = queue.take()
         queue.since = monotonic()
         self._flights.add(queue)
         try:
@@ -351,7 +403,7 @@ class Outputs:
         error = ProducerClosed() if done.cancelled() else done.exception()
         if error is None:
             queue.landed()
-            if queue.one_by_one and not queue.records:
+            if queue.one_by_one and not queue:
                 queue.one_by_one = False
         elif isinstance(error, _TOO_LARGE):
             if queue.one_by_one:
@@ -378,7 +430,7 @@ class Outputs:
 
     def _again(self, queue: Queue) -> None:
         outlet = queue.outlet
-        if queue.records and not queue.flying:
+        if queue and queue.flying is None:
             if outlet.queues[max(queue.partition, 0) % len(outlet.queues)] is not queue:  # it was divided meanwhile
                 self._put_again(outlet, [queue])
                 return
@@ -395,7 +447,8 @@ class Outputs:
     def _refuse(self, queue: Queue, error: BaseException) -> None:
         """Makes a dead letter of the record in flight, which is alone."""
         topic = queue.outlet.topic
-        ((key, value),) = queue.flying
+        assert queue.flying is not None
+        ((key, value),) = _read(queue.flying)
         name = key.decode(errors="replace")
         if topic.startswith(DELIVERIES):
             name = Delivery.decode(value).id
@@ -408,7 +461,7 @@ class Outputs:
             at=now(),
             delivery=name if topic.startswith((DELIVERIES, PARKED.name)) else None,
         )
-        receipts, queue.flying, queue.landing = queue.landing, [], []
+        receipts, queue.flying, queue.landing = queue.landing, None, []
         # Whoever waits for the record waits for its letter; also where more of the same is behind it in the queue.
         waiting = receipts or [queue.receipts[0][0]]
         if not receipts:
@@ -518,9 +571,6 @@ class Outputs:
                     self._settings,
                     linger_ms=0,
                     max_batch_size=BATCH_BYTES,
-                    compression_type=None
-                    if self._settings.kafka_compression == "none"
-                    else self._settings.kafka_compression,
                 )
                 try:
                     await producer.start()

@@ -286,7 +286,7 @@ class Router:
             self._made += len(delivery)
             key, outlet = way.key, way.outlet
             queue = outlet.by_key.get(key) or outlet.find(key)  # as `outlet.put`, of which there are many
-            queue.records.append((key, delivery))
+            queue.append(key, delivery)
             touched.add(queue)
 
     def _sender(self, name: str) -> bytes:

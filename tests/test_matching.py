@@ -213,8 +213,7 @@ class Routed:
         self.router.judge(Batch(topic="messages", partition=3, records=[record]), [record])
         found: dict[str, list[bytes]] = {}
         for queue in self.router._outputs.touched:
-            found.setdefault(queue.outlet.topic, []).extend(value for _, value in queue.records)
-            queue.records.clear()
+            found.setdefault(queue.outlet.topic, []).extend(value for _, value in queue.empty()[0])
         self.router._outputs.touched.clear()
         return found
 

@@ -1,6 +1,7 @@
 """The plugins of the docs' pages, run as they stand there."""
 
 import re  # for our own constant pattern
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -96,3 +97,31 @@ def test_a_definition_of_such_a_plugin_is_part_of_a_catalog(tmp_path: Path) -> N
     )
     assert set(catalog.filters) == {"brief"}
     assert catalog.problems == {}
+
+
+def test_the_filters_that_declare_their_rule_decide_as_they_say() -> None:
+    """The second piece of code of the filter's page: what each declares is what it accepts."""
+    pieces = re.findall(
+        r"<!-- tested: tests/test_own_plugins\.py -->\n```python\n(.*?)```",
+        (DOCS / "own-filter.md").read_text(),
+        re.DOTALL,
+    )
+    names: dict[str, Any] = {"__name__": "docs.own-filter"}
+    exec(compile(pieces[1], "own-filter.md", "exec"), names)
+    of_team, titled, even_hours = (
+        names[name](names["FilterParameters"]()) for name in ("OfTeam", "Titled", "EvenHours")
+    )
+    at = now().replace(hour=11, minute=59, second=30, microsecond=0)
+    for message in (
+        Message(producer="ci", content="x", labels={"team": "infra"}),
+        Message(producer="ci", content="x", title="x", labels={"team": "web"}),
+        Message(producer="ci", content="x"),
+    ):
+        candidate = Candidate(message=message, users=frozenset(), at=at)
+        lookup = of_team.lookup(frozenset())
+        assert (message.labels.get("team", "") in lookup.values) is of_team.accepts(candidate)
+        assert titled.test()(message) is titled.accepts(candidate)
+        until = even_hours.holds_until(candidate)
+        for moment in (at, until - timedelta(microseconds=1), until):
+            asked = even_hours.accepts(Candidate(message=message, users=frozenset(), at=moment))
+            assert asked is (moment >= until)
