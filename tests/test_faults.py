@@ -148,9 +148,8 @@ class Fault:
     own_broker: bool = False
     parks: bool = False
     missing_wait: float | None = None  # seconds; None: as by default
-    stall: float | None = (
-        None  # seconds at most, of partitions without unreadable records; generous: it is no benchmark
-    )
+    short: bool = True  # whether it is in the short version too
+    stall: float | None = None  # seconds at most, of partitions that all can read; generous, for it is no benchmark
 
 
 FAULTS = [
