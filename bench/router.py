@@ -56,7 +56,6 @@ MOST_OF_A_CONSUMER = (
     40  # in `spread`, where the broker, which writes to a thousand partitions, is slower than who is measured
 )
 SETTLE_S = 1.5  # of a flow at a rate, not counted
-SHORT_S = 1.0  # of a flow; shorter ones say little of the speed
 FAST = 20_000.0  # messages a second; from here on the first flow is over too soon to say more
 
 
@@ -271,10 +270,10 @@ def _broker(folder: Path, running: str | None) -> Iterator[str]:
 
 
 def _speed(figures: Figures) -> float:
-    """Messages a second, also of a flow that was over before its rate could be measured well: then by processor time."""
+    """Messages a second, roughly, as told by a first flow. Others may have had the processor: then its own time says more."""
     if figures.rate is None or not figures.cpu_s:
         return math.inf
-    speed = figures.rate if figures.seconds >= SHORT_S else 1e6 / figures.cpu_s
+    speed = max(figures.rate, 0.5e6 / figures.cpu_s)
     return speed if speed < FAST else math.inf
 
 
