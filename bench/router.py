@@ -2,7 +2,7 @@
 
 `python -m bench router [OPTION…]`, see `--help` and docs/benchmarks.md. All contenders run on one broker, one after another,
 each as a process of its own; our router is `python -m notifier router`, with all that it records. The rule and its size are
-described in `bench.rule`, what is measured of a flow in `bench.trial`. Each contender must first get a small flow exactly
+described in `bench.rule`, how a flow is measured in `bench.trial`. Each contender must first get a small flow exactly
 right, and every flow that is measured is checked too, before its figures count.
 
     scale     1 to 10,000 configurations, 8 consumers with 4 partitions each
@@ -52,8 +52,10 @@ FIRST_MESSAGES = 600  # of the flow by which a contender is checked before it is
 FEWEST_MESSAGES = 100  # of a flow that is measured
 # The same for each consumer: who writes to a topic for the first time has to ask for its partitions.
 FIRST_OF_A_CONSUMER = 10
+MOST_OF_A_CONSUMER = (
+    40  # in `spread`, where the broker, which writes to a thousand partitions, is slower than who is measured
+)
 SETTLE_S = 1.5  # of a flow at a rate, not counted
-SHORT_S = 1.0  # of a flow; shorter ones say little of the speed
 FAST = 20_000.0  # messages a second; from here on the first flow is over too soon to say more
 
 
@@ -141,10 +143,11 @@ class _Bench:
     async def _first_flow(self, one: Trial, workers: Sequence[Worker], label: str) -> int:
         """Warms the contender up and checks it; how many messages make a flow of a fitting length, by its speed."""
         say(f"{label}: check")
-        size = max(FIRST_MESSAGES, FIRST_OF_A_CONSUMER * len(one.rule.consumers.names))
-        figures = await one.warm_up(min(size, self._plan.messages), workers)
+        consumers = len(one.rule.consumers.names)
+        most = self._plan.messages if consumers < SPREAD else min(self._plan.messages, MOST_OF_A_CONSUMER * consumers)
+        figures = await one.warm_up(min(max(FIRST_MESSAGES, FIRST_OF_A_CONSUMER * consumers), most), workers)
         await one.check()
-        return max(FEWEST_MESSAGES, int(min(self._plan.messages, _speed(figures) * self._plan.flow_s)))
+        return max(FEWEST_MESSAGES, int(min(most, _speed(figures) * self._plan.flow_s)))
 
     async def _flow(self, one: Trial, workers: Sequence[Worker], size: int, label: str) -> Figures:
         """Measures a flow, and checks it."""
@@ -267,10 +270,10 @@ def _broker(folder: Path, running: str | None) -> Iterator[str]:
 
 
 def _speed(figures: Figures) -> float:
-    """Messages a second, also of a flow that was over before its rate could be measured well: then by processor time."""
+    """Messages a second, roughly, as told by a first flow. Others may have had the processor: then its own time says more."""
     if figures.rate is None or not figures.cpu_s:
         return math.inf
-    speed = figures.rate if figures.seconds >= SHORT_S else 1e6 / figures.cpu_s
+    speed = max(figures.rate, 0.5e6 / figures.cpu_s)
     return speed if speed < FAST else math.inf
 
 
