@@ -1,7 +1,7 @@
 """Exits: how deliveries are written, for each consumer of a configuration and each recipient prepared once.
 
-A delivery is put together from prepared bytes, the message's own bytes among them, and not encoded: 0.2 µs in place of
-2.4 µs. It is byte for byte what `Delivery.encode` would give:
+A delivery is put together from prepared bytes, the message's own bytes among them, and not encoded again, which takes ten times as
+long. It is byte for byte what `Delivery.encode` would give:
 
     {"id":"<producer>/<message id> HEAD <message> ,"message_id":"<id> MIDDLE ,"sender":"…" TAIL ,"not_before":"…" }
 """

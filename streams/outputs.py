@@ -145,8 +145,8 @@ class Queue:
             self._batches[-1].close()
             self.count = 0
 
-    def __bool__(self) -> bool:
-        """Whether anything waits."""
+    def waits(self) -> bool:
+        """Whether anything waits to take off."""
         return bool(self._batches)
 
     def seal(self, receipt: Receipt) -> None:
@@ -220,9 +220,8 @@ class Outlet:
         self.topic = topic  # without the prefix
         self.open = False  # whether its partitions are known and it can be written to
         self.missing_since: float | None = None
-        self.queues: list[Queue] = [
-            Queue(self, -1, outputs.compression)
-        ]  # by partition; before they are known, one for all
+        # By partition; before they are known, one for all.
+        self.queues: list[Queue] = [Queue(self, -1, outputs.compression)]
         self._outputs = outputs
         self.by_key: dict[bytes, Queue] = {}  # of keys that were seen; `find` has the others
         self._touched = outputs.touched
@@ -237,7 +236,7 @@ class Outlet:
 
     def waits(self) -> bool:
         """Whether there are records for it that are not in flight."""
-        return any(self.queues)
+        return any(queue.waits() for queue in self.queues)
 
     def find(self, key: bytes) -> Queue:
         """The queue of a key."""
@@ -362,7 +361,7 @@ class Outputs:
             while ready:
                 queue = next(iter(ready))
                 del ready[queue]
-                if queue.flying is not None or not queue:
+                if queue.flying is not None or not queue.waits():
                     continue
                 if not queue.outlet.open:
                     self._unopened.set()  # whoever opens it makes it ready again
@@ -403,7 +402,7 @@ class Outputs:
         error = ProducerClosed() if done.cancelled() else done.exception()
         if error is None:
             queue.landed()
-            if queue.one_by_one and not queue:
+            if queue.one_by_one and not queue.waits():
                 queue.one_by_one = False
         elif isinstance(error, _TOO_LARGE):
             if queue.one_by_one:
@@ -430,7 +429,7 @@ class Outputs:
 
     def _again(self, queue: Queue) -> None:
         outlet = queue.outlet
-        if queue and queue.flying is None:
+        if queue.waits() and queue.flying is None:
             if outlet.queues[max(queue.partition, 0) % len(outlet.queues)] is not queue:  # it was divided meanwhile
                 self._put_again(outlet, [queue])
                 return
