@@ -1,6 +1,6 @@
 """Exits: how deliveries are written, for each consumer of a configuration and each recipient prepared once.
 
-A delivery is put together from prepared bytes, the message's own bytes among them, and not encoded again, which takes ten times as
+A delivery is put together from prepared bytes, the message's own among them, and not encoded again, which takes ten times as
 long. It is byte for byte what `Delivery.encode` would give:
 
     {"id":"<producer>/<message id> HEAD <message> ,"message_id":"<id> MIDDLE ,"sender":"…" TAIL ,"not_before":"…" }
