@@ -357,30 +357,32 @@ class Router:
     ) -> None:
         """The one attempt of a message that made no delivery.
 
-        There may be many of them, so what is the same for all messages on a path that the same filters drop is kept.
+        There may be many of them, so what is the same for all messages on a path that the same filters drop is kept, and
+        written around what is not, as a delivery is: byte for byte what `Attempt.encode` would give.
         """
         key = plan.name, *dropped
-        told: dict[object, Attempt] = path.told
-        attempt = None if plan.readers or message.configuration is not None else told.get(key)
-        if attempt is None:
+        told: dict[object, tuple[bytes, bytes, bytes]] = path.told
+        known = None if plan.readers or message.configuration is not None else told.get(key)
+        if known is None:
             reason, detail, only = self._why_nothing(message, plan, path, dropped)
-            attempt = Attempt(
-                delivery="",
-                producer=message.producer,
-                message="",
-                outcome="suppressed",
-                reason=reason,
-                started_at=at,
-                ended_at=at,
-                configuration=message.configuration if only is None else only.name,
-                configuration_version=None if only is None else only.version,
-                recipient=None if path.receiver is None else path.receiver.username,
-                detail=detail,
-            )
             if len(told) >= _TOLD:
                 told.clear()
-            told[key] = attempt
-        self._write_attempt(batch, record, message, message_id, at, attempt)
+            known = told[key] = _told(message, path, reason, detail, only)
+        suffix, middle, rest = known
+        given = escaped = message_id.encode()
+        if given.translate(None, _PLAIN):
+            given = quote(message_id, safe="").encode()
+            escaped = msgspec.json.encode(message_id)[1:-1]
+        delivery = b"".join((quote(plan.name, safe="").encode(), b"/", given, suffix))
+        when = msgspec.json.encode(at)
+        value = b"".join(
+            (
+                b'{"delivery":"', delivery, b'","producer":', msgspec.json.encode(plan.name), b',"message":"', escaped,
+                middle, when, b',"ended_at":', when, rest, msgspec.json.encode(batch.topic),
+                b',"partition":%d,"offset":%d}}' % (batch.partition, record.offset),
+            )
+        )  # fmt: skip
+        self._attempts.put(delivery, value)
 
     def _why_nothing(
         self, message: Message, plan: Plan, path: Path, dropped: Sequence[Dropped]
@@ -438,8 +440,11 @@ class Router:
         recipient: str | None = None,
         delivery: str | None = None,
     ) -> None:
+        if delivery is None:
+            parts = [message.producer, message_id] + ([] if configuration is None else [configuration])
+            delivery = "/".join([quote(part, safe="") for part in parts])
         attempt = Attempt(
-            delivery=delivery or "",
+            delivery=delivery,
             producer=message.producer,
             message=message_id,
             outcome="suppressed",
@@ -451,34 +456,9 @@ class Router:
             consumer=consumer,
             recipient=recipient,
             detail=detail,
-        )
-        self._write_attempt(batch, record, message, message_id, at, attempt)
-
-    def _write_attempt(
-        self, batch: Batch, record: Record, message: Message, message_id: str, at: datetime, attempt: Attempt
-    ) -> None:
-        """Writes an attempt about this message, as much of the delivery's id in it as there is."""
-        delivery = attempt.delivery
-        if not delivery:
-            delivery = f"{quote(message.producer, safe='')}/{message_id if _is_plain(message_id) else quote(message_id, safe='')}"
-            if attempt.configuration is not None:
-                delivery = f"{delivery}/{attempt.configuration}"
-        written = Attempt(
-            delivery=delivery,
-            producer=attempt.producer,
-            message=message_id,
-            outcome=attempt.outcome,
-            reason=attempt.reason,
-            started_at=at,
-            ended_at=at,
-            configuration=attempt.configuration,
-            configuration_version=attempt.configuration_version,
-            consumer=attempt.consumer,
-            recipient=attempt.recipient,
-            detail=attempt.detail,
             origin=Origin(topic=batch.topic, partition=batch.partition, offset=record.offset),
         )
-        self._attempts.put(delivery.encode(), written.encode())
+        self._attempts.put(delivery.encode(), attempt.encode())
 
     def _bury(
         self,
@@ -553,8 +533,22 @@ class _Exits:
         self.refusals = refusals
 
 
-def _is_plain(text: str) -> bool:
-    return not text.encode().translate(None, _PLAIN)
+def _told(
+    message: Message, path: Path, reason: Reason, detail: str, only: Configuration | None
+) -> tuple[bytes, bytes, bytes]:
+    """What is the same in all attempts that say this: the end of the delivery's id, and two parts of the record."""
+    encode = msgspec.json.encode
+    name = message.configuration if only is None else only.name
+    middle = b'","outcome":"suppressed","reason":' + encode(reason) + b',"started_at":'
+    rest = b',"number":1'
+    if name is not None:
+        rest += b',"configuration":' + encode(name)
+    if only is not None:
+        rest += b',"configuration_version":' + encode(only.version)
+    if path.receiver is not None:
+        rest += b',"recipient":' + encode(path.receiver.username)
+    rest += b',"detail":' + encode(detail) + b',"origin":{"topic":'
+    return b"" if name is None else b"/" + quote(name, safe="").encode(), middle, rest
 
 
 def _time(timestamp_ms: int | None) -> datetime | None:

@@ -1,7 +1,7 @@
 """The batch transport: a Faust transport whose consumer gives an agent whole batches, and loses and doubles nothing.
 
 One Faust event is what was fetched of one partition at once: a `Batch` of Kafka records, acknowledged once, so that Faust's
-own work (about 0.5 ms an event) is paid once for up to 4,000 records. Several batches of a partition may be at work, as an
+own work (about 0.5 ms an event) is paid once for up to 2,000 records. Several batches of a partition may be at work, as an
 agent acknowledges one when it is done with it and takes the next before that; the offset of a partition moves by whole
 batches, in order. A batch that was half done when the process was killed is repeated whole. What holds the flow back are the
 bytes that are at work (`OPEN_BYTES`), whatever they are divided into.
@@ -46,10 +46,10 @@ logger = logging.getLogger(__name__)
 # Where Faust's services log that they start and stop; otherwise they would in our modules' names.
 SERVICES = logging.getLogger("mode.notifier")  # not one that mode marks as its own, and replaces
 
-BATCH_RECORDS = 4000  # of one event at most
-FETCH_BYTES = 8 * 1024 * 1024  # of one fetch of all partitions; what bounds memory
+BATCH_RECORDS = 2000  # of one event at most
+FETCH_BYTES = 2 * 1024 * 1024  # of one fetch of all partitions; what bounds memory
 PARTITION_BYTES = MESSAGES.max_message_bytes + 64 * 1024  # of one fetch of one partition; the largest record fits
-OPEN_BYTES = 8 * 1024 * 1024  # handed over and not yet finished; one batch may go beyond it
+OPEN_BYTES = 6 * 1024 * 1024  # handed over and not yet finished; one batch may go beyond it
 OPEN_BATCHES = 256  # the same, in batches; must stay below Faust's `stream_buffer_maxsize`
 FINISH_S = 15.0  # what a batch at work is given when its partition goes; below the group's rebalance timeout of 20 s
 

@@ -268,6 +268,7 @@ def test_the_compiled_form_decides_as_the_plain_one(rounds: list[tuple[Any, list
                 assert delivery.configuration_version == judgement.configuration.version
                 if recipient is None:
                     assert delivery.recipients == tuple(user.username for user in judgement.passed if user is not None)
+            _attempts(outputs)
             if not wanted and decision.problem is None:
                 _check_told(catalog, message, decision, outputs)
         assert routed.counts() == expected_counts
@@ -313,7 +314,11 @@ def _deliveries(outputs: Mapping[str, list[bytes]]) -> Iterator[tuple[tuple[str,
 
 
 def _attempts(outputs: Mapping[str, list[bytes]]) -> list[Attempt]:
-    return [Attempt.decode(value) for value in outputs.get("attempts", [])]
+    attempts = []
+    for value in outputs.get("attempts", []):
+        attempts.append(Attempt.decode(value))
+        assert attempts[-1].encode() == value  # put together as it would be encoded
+    return attempts
 
 
 def _check_told(
