@@ -35,7 +35,6 @@ from aiokafka.errors import (
 )
 from aiokafka.producer.message_accumulator import BatchBuilder
 from aiokafka.record.memory_records import MemoryRecords
-from murmurhash2 import murmurhash2
 
 from notifier.dead_letter import DeadLetter
 from notifier.delivery import Delivery
@@ -44,6 +43,7 @@ from notifier.kafka import ensure_topics, kafka_producer
 from notifier.record import now
 from notifier.settings import Settings
 from notifier.topics import DEAD_LETTERS, DELIVERIES, PARKED, TOPICS
+from streams.partitioner import partition_of
 
 logger = logging.getLogger(__name__)
 
@@ -63,7 +63,6 @@ _POLL_S = 0.25
 _WATCH_S = 1.0
 _CLOSE_S = 5.0
 _TOO_LARGE = (MessageSizeTooLargeError, RecordListTooLargeError)
-_SEED = 0x9747B28C  # of Kafka's murmur2; with it all writers agree on the partition of a key
 _NO_HEADERS: list[Any] = []
 _KEYS = 100_000  # whose partitions are remembered, for each topic
 
@@ -243,7 +242,7 @@ class Outlet:
         if len(self.by_key) >= _KEYS:
             self.by_key.clear()
         queues = self.queues
-        queue = self.by_key[key] = queues[(murmurhash2(key, _SEED) & 0x7FFFFFFF) % len(queues)]
+        queue = self.by_key[key] = queues[partition_of(key, len(queues))]
         return queue
 
     def divide(self, partitions: int) -> None:

@@ -7,6 +7,9 @@ from dataclasses import replace
 import msgspec
 import pytest
 from aiokafka.errors import KafkaError
+from aiokafka.partitioner import murmur2
+from hypothesis import given
+from hypothesis import strategies as st
 
 from notifier.dead_letter import DeadLetter
 from notifier.delivery import Delivery
@@ -14,6 +17,7 @@ from notifier.kafka import ensure_topics
 from notifier.settings import Settings
 from notifier.topics import deliveries
 from streams.outputs import Outbox, Outputs
+from streams.partitioner import partition_of
 from tests.kafka_tools import read_all, wait_for_records, wait_until
 
 
@@ -130,3 +134,8 @@ async def test_nothing_to_send_needs_no_broker(settings: Settings, monkeypatch: 
     outputs = Outputs(settings)
     await outputs.send(Outbox())
     await outputs.stop()
+
+
+@given(key=st.binary(max_size=80), partitions=st.integers(1, 1000))
+def test_a_key_has_the_partition_that_other_clients_give_it(key: bytes, partitions: int) -> None:
+    assert partition_of(key, partitions) == (murmur2(key) & 0x7FFFFFFF) % partitions
