@@ -44,19 +44,11 @@ class Way:
         address: str | None = None,
         receiver: str | None = None,
     ) -> None:
-        configuration = exit_.configuration
-        recipient = "*" if user is None else quote(user.username, safe="")
+        recipient = b"*" if user is None else quote(user.username, safe="").encode()
         self.exit = exit_
         self.outlet = exit_.outlet
         self.key = lane.encode()
-        self.head = (
-            f"/{quote(configuration.name, safe='')}/{quote(exit_.consumer, safe='')}/{recipient}\"".encode()
-            + b',"configuration":' + _json(configuration.name)
-            + b',"configuration_version":' + _json(configuration.version)
-            + b',"consumer":' + _json(exit_.consumer)
-            + b',"lane":' + _json(lane)
-            + b',"message":'
-        )  # fmt: skip
+        self.head = b"".join((exit_.before, recipient, exit_.between, _json(lane), b',"message":'))
         self.middle = (
             b'"'
             + (b"" if user is None else b',"recipient":' + _json(user.username))
@@ -83,7 +75,19 @@ Ways = tuple[list[Way], list[Refusal]]
 class Exit:
     """A consumer of a configuration."""
 
-    __slots__ = ("_everyone", "_senders", "_users", "configuration", "consumer", "fixed", "outlet", "plugin", "world")
+    __slots__ = (
+        "_everyone",
+        "_senders",
+        "_users",
+        "before",
+        "between",
+        "configuration",
+        "consumer",
+        "fixed",
+        "outlet",
+        "plugin",
+        "world",
+    )
 
     def __init__(
         self,
@@ -99,6 +103,17 @@ class Exit:
         self.outlet = outlet
         self.world = plugin.world_of()
         self.fixed = plugin.fixed_address()  # whether its parameters say where it delivers
+        # Of all heads: what stands before the recipient in the delivery's id, and behind it up to the lane.
+        self.before = f"/{quote(configuration.name, safe='')}/{quote(consumer, safe='')}/".encode()
+        self.between = (
+            b'","configuration":'
+            + _json(configuration.name)
+            + b',"configuration_version":'
+            + _json(configuration.version)
+            + b',"consumer":'
+            + _json(consumer)
+            + b',"lane":'
+        )
         self._users: dict[str, Way | Refusal] = {}  # by username
         self._everyone: dict[tuple[str, ...], Way] = {}  # by usernames; of a fixed one
         self._senders = senders  # by username; of all exits to its world
