@@ -178,6 +178,8 @@ class StreamApp(faust.App):
         message = event.message
         if event.ack():
             self.sensors.on_message_out(message.tp, message.offset, message)
+        # Faust's own objects refer to each other in circles, and would keep the records until Python's collector comes.
+        event.value = message.value = None
 
     async def on_start(self) -> None:
         """Has topics and definitions before the Kafka consumer joins its group."""

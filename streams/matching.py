@@ -155,18 +155,29 @@ class Path:
 class Plan:
     """A producer's part: its people, which configurations take its messages, and which fields are looked up for them."""
 
-    __slots__ = ("first", "for_all", "for_one", "name", "names", "paths", "readers", "senders", "slots", "source")
+    __slots__ = (
+        "first", "for_all", "for_one", "name", "names", "paths", "readers", "senders", "slots", "source", "world",
+    )  # fmt: skip
 
     def __init__(
-        self, name: str, names: dict[str, User | Ambiguous], senders: dict[str, User | None], slots: int
+        self,
+        name: str,
+        world: str,
+        names: dict[str, User | Ambiguous],
+        senders: dict[str, User | None],
+        slots: int,
+        paths: dict[Any, Path],
     ) -> None:
         self.name = name
+        self.world = world  # of its people
         self.names = names
         self.senders = senders  # by what messages call them; of all producers of its world
         self.slots = slots  # of the configurations that take its messages
         self.first: tuple[Route, ...] | None = None  # of those, in order of their names
         self.readers: tuple[tuple[str, Field], ...] = ()  # of the fields besides the receiver
-        self.paths: dict[Any, Path] = {}
+        self.paths = (
+            paths  # by what messages have in common; of all producers of its world with the same configurations
+        )
         self.source: Any = None  # what the router makes of its name
         self.for_one = 0  # messages for one receiver that all its configurations considered, since `Matcher.tally`
         self.for_all = 0  # the same without receiver
@@ -220,6 +231,8 @@ class Matcher:
         self._plans: dict[str, Plan] = {}
         self._active: list[Path] = []  # with a count
         self._paths: dict[tuple[str | None, tuple[Route, ...]], Path] = {}  # by receiver and routes
+        self._keyed: dict[tuple[str, int], dict[Any, Path]] = {}  # the plans' `paths`, by world and slots
+        self._sets: dict[int, tuple[Route, ...]] = {}  # routes by slots
         self._kept = 0  # entries of the plans' `paths`
         self._senders: dict[str, dict[str, User | None]] = {}  # by world
         self._alone: set[Route] = set()  # that considered messages for them alone
@@ -308,32 +321,42 @@ class Matcher:
                 sums[0] += plan.for_one
                 sums[1] += plan.for_all
                 plan.for_one = plan.for_all = 0
-        due: dict[Route, list[int]] = {route: [0, 0] for route in self._alone}
+        # There may be many configurations, so nothing is made for each. What hit one counts against what it considered.
+        due: list[Iterable[Route]] = [self._alone]
         self._alone = set()
         for slots, (for_one, for_all) in considered.items():
-            for slot in slots_of(slots):
-                sums = due.setdefault(self._slots[slot], [0, 0])
-                sums[0] += for_one
-                sums[1] += for_all
+            routes = self._routes_of(slots)
+            due.append(routes)
+            for route in routes:
+                route.hits -= for_one
+                route.hits_of_all -= for_all
         found: list[tuple[str, Reason, int]] = []
-        for route, (for_one, for_all) in due.items():
-            dropped = for_one - route.hits
-            if for_all != route.hits_of_all:
-                dropped += (for_all - route.hits_of_all) * (len(route.configuration.spec.users) or 1)
-            route.hits = route.hits_of_all = 0
-            if dropped > 0:
-                found.append((route.configuration.name, "filtered", dropped))
+        for some in due:
+            for route in some:
+                if route.hits or route.hits_of_all:
+                    dropped = -route.hits - route.hits_of_all * (len(route.configuration.spec.users) or 1)
+                    route.hits = route.hits_of_all = 0
+                    if dropped > 0:
+                        found.append((route.configuration.name, "filtered", dropped))
         return found
+
+    def _routes_of(self, slots: int) -> tuple[Route, ...]:
+        routes = self._sets.get(slots)
+        if routes is None:
+            routes = self._sets[slots] = tuple([self._slots[slot] for slot in slots_of(slots)])
+        return routes
 
     # --- finding ---
 
     def _plan(self, name: str) -> Plan:
         producer: Producer[Any] | None = self.catalog.producers.get(name)
         if producer is None:  # it is not kept: anybody may write any name
-            return Plan(name, {}, {}, 0)
+            return Plan(name, "", {}, {}, 0, {})
         world = producer.world_of()
         senders = self._senders.setdefault(world, {})
-        plan = Plan(name, self.catalog.directory.world(world), senders, self._index.considering(name))
+        slots = self._index.considering(name)
+        paths = self._keyed.setdefault((world, slots), {})
+        plan = Plan(name, world, self.catalog.directory.world(world), senders, slots, paths)
         fields = {lookup.field for slot in slots_of(plan.slots) for _, lookup in self._slots[slot].lookups}
         plan.readers = tuple((field, self._index.fields[field]) for field in sorted(fields - {"receiver"}))
         self._plans[name] = plan
@@ -387,6 +410,8 @@ class Matcher:
         before, self.catalog = self.catalog, catalog
         self._forget_paths()
         self._plans = {}
+        self._keyed = {}
+        self._sets = {}
         if before.users is not catalog.users:
             self._senders = {}
         filters = _changed(before.filters, catalog.filters)
@@ -425,9 +450,10 @@ class Matcher:
                 self._forgotten.pop()
 
     def _forget_paths(self) -> None:
+        self._forgotten += self._keyed.values()
+        self._keyed = {key: {} for key in self._keyed}
         for plan in self._plans.values():
-            self._forgotten.append(plan.paths)
-            plan.paths = {}
+            plan.paths = self._keyed[plan.world, plan.slots]
         self._forgotten.append(self._paths)
         self._paths = {}
         self._kept = 0

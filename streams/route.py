@@ -87,7 +87,7 @@ class Router:
         # What is there now stays; Python's collector need not look at it again and again.
         gc.collect()
         gc.freeze()
-        gc.set_threshold(300_000, 20, 50)
+        gc.set_threshold(20_000, 20, 50)
 
     async def stop(self) -> None:
         """Writes the last counters and closes the way out."""

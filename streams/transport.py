@@ -49,7 +49,7 @@ SERVICES = logging.getLogger("mode.notifier")  # not one that mode marks as its 
 BATCH_RECORDS = 2000  # of one event at most
 FETCH_BYTES = 2 * 1024 * 1024  # of one fetch of all partitions; what bounds memory
 PARTITION_BYTES = MESSAGES.max_message_bytes + 64 * 1024  # of one fetch of one partition; the largest record fits
-OPEN_BYTES = 6 * 1024 * 1024  # handed over and not yet finished; one batch may go beyond it
+OPEN_BYTES = 3 * 1024 * 1024  # handed over and not yet finished; one batch may go beyond it
 OPEN_BATCHES = 256  # the same, in batches; must stay below Faust's `stream_buffer_maxsize`
 FINISH_S = 15.0  # what a batch at work is given when its partition goes; below the group's rebalance timeout of 20 s
 
@@ -218,6 +218,8 @@ class BatchConsumer(driver.Consumer):
                     break
             else:
                 del left[tp]
+        # What Faust keeps of the call that fetched refers to itself, and would keep the records with it for a while.
+        fetched.records.clear()
         if left:
             await self._thread.seek_back(left, fetched.assignment)
 
