@@ -190,7 +190,11 @@ async def test_every_due_time_has_one_tick_while_the_broker_is_away(tmp_path: Pa
             await asyncio.to_thread(broker.start, die_with_parent=True)
 
             async def caught_up(after: datetime = back_at) -> bool:
-                return all([max(await due_times(settings, name)) > after + 2 * SECOND for name in names])
+                """New ticks come, and so have the old ones: what was claimed and not written is written some seconds later."""
+                found = [sorted(set(await due_times(settings, name))) for name in names]
+                return all(
+                    due[-1] > after + 2 * SECOND and len(due) == (due[-1] - due[0]) // SECOND + 1 for due in found
+                )
 
             await wait_until(caught_up, 60, lambda: "\n".join(role.output()[-2000:] for role in started))
             for name in names:
