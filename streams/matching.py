@@ -33,6 +33,7 @@ from streams.index import NOTHING_NAMED, Field, Index, Value, slots_of
 logger = logging.getLogger(__name__)
 
 MAX_PATHS = 150_000  # of which it is kept which messages take them; about 150 bytes each
+MAX_ALONE = 10_000  # the same of messages for one configuration, for each producer
 MAX_SENDERS = 50_000  # whose users are remembered, for each world
 _BURY = 2_000  # forgotten paths that are freed at a time, so that freeing many stops nobody
 LABELS = "labels."
@@ -156,7 +157,7 @@ class Plan:
     """A producer's part: its people, which configurations take its messages, and which fields are looked up for them."""
 
     __slots__ = (
-        "first", "for_all", "for_one", "name", "names", "paths", "readers", "senders", "slots", "source", "world",
+        "alone", "first", "for_all", "for_one", "name", "names", "paths", "readers", "senders", "slots", "source", "world",
     )  # fmt: skip
 
     def __init__(
@@ -178,6 +179,7 @@ class Plan:
         self.paths = (
             paths  # by what messages have in common; of all producers of its world with the same configurations
         )
+        self.alone: dict[Any, Path] = {}  # the same, of messages that only one configuration may consider
         self.source: Any = None  # what the router makes of its name
         self.for_one = 0  # messages for one receiver that all its configurations considered, since `Matcher.tally`
         self.for_all = 0  # the same without receiver
@@ -247,14 +249,20 @@ class Matcher:
         if plan is None:
             plan = self._plan(message.producer)
         key: Any = plan.key(message) if plan.readers else message.receiver
-        if message.configuration is not None:
+        if message.configuration is None:
+            path = plan.paths.get(key)
+        else:
             key = (key, message.configuration)
-        path = plan.paths.get(key)
+            path = plan.alone.get(key)
         if path is None:
             if self._kept >= MAX_PATHS:
                 self._forget_paths()
-            path = plan.paths[key] = self._find(plan, message)
-            self._kept += 1
+            path = self._find(plan, message)
+            if message.configuration is None:
+                plan.paths[key] = path
+            elif len(plan.alone) < MAX_ALONE:
+                plan.alone[key] = path
+            self._kept += message.configuration is None
         if path.problem is None:
             if not path.count:
                 self._active.append(path)
@@ -408,12 +416,6 @@ class Matcher:
     def change(self, catalog: Catalog) -> None:
         """Decides by another catalog from now on. What was counted and not tallied is lost: `tally` first."""
         before, self.catalog = self.catalog, catalog
-        self._forget_paths()
-        self._plans = {}
-        self._keyed = {}
-        self._sets = {}
-        if before.users is not catalog.users:
-            self._senders = {}
         filters = _changed(before.filters, catalog.filters)
         for name in filters:
             self._steps.pop(name, None)
@@ -424,6 +426,7 @@ class Matcher:
                 for name, configuration in catalog.configurations.items()
                 if not filters.isdisjoint(configuration.spec.filters)
             }
+        self._forget(before, configurations)
         for name in configurations:
             self._remove(name)
             configuration = catalog.configurations.get(name)
@@ -437,6 +440,34 @@ class Matcher:
         for name in configurations:
             if name in self._routes:
                 self._note_gone(self._routes[name])
+
+    def _forget(self, before: Catalog, configurations: Iterable[str]) -> None:
+        """Forgets what was found by the catalog before, and only that which the changed configurations have a part in."""
+        after = self.catalog
+        self._sets = {}
+        if before.users is not after.users:
+            self._senders = {}
+        kept = (before.users is after.users, before.producers is after.producers, before.consumers is after.consumers)
+        if not all(kept):
+            self._forget_paths()
+            self._plans, self._keyed = {}, {}
+            return
+        for plan in self._plans.values():
+            plan.alone = {}
+        for name in configurations:
+            route = self._routes.get(name)
+            # Producers with the same configurations keep their paths together, and all of them had this one.
+            for producer in () if route is None else route.configuration.spec.producers:
+                gone = self._plans.pop(producer, None)
+                paths = None if gone is None else self._keyed.pop((gone.world, gone.slots), None)
+                if paths is not None:
+                    self._kept -= len(paths)
+                    self._forgotten.append(paths)
+            if name in after.configurations:
+                for producer in after.configurations[name].spec.producers:
+                    self._plans.pop(producer, None)
+        if len(self._paths) >= MAX_PATHS:  # with routes that are gone
+            self._forget_paths()
 
     def tidy(self) -> None:
         """Frees some of what was forgotten. To be called now and then."""

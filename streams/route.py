@@ -360,7 +360,7 @@ class Router:
         There may be many of them, so what is the same for all messages on a path that the same filters drop is kept, and
         written around what is not, as a delivery is: byte for byte what `Attempt.encode` would give.
         """
-        key = plan.name, *dropped
+        key = plan, *dropped  # not its name: a change makes another plan
         told: dict[object, tuple[bytes, bytes, bytes]] = path.told
         known = None if plan.readers or message.configuration is not None else told.get(key)
         if known is None:
