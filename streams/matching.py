@@ -69,7 +69,7 @@ class Step:
         if self._timed:
             try:
                 until = self.filter.holds_until(candidate)
-            except Exception:
+            except Exception:  # a plugin's fault costs speed, and no message
                 logger.exception(
                     "The filter %s does not say how long it holds and is asked every time.",
                     self.name,
@@ -539,7 +539,7 @@ def _lookups(configuration: Configuration, chain: Sequence[Step]) -> dict[Step, 
             break
         try:
             lookup = filter_.lookup(configuration.users)
-        except Exception:
+        except Exception:  # a plugin's fault costs speed, and no message
             logger.exception(
                 "The filter %s does not say what it looks up and is asked instead.",
                 step.name,
@@ -558,7 +558,7 @@ def _lookups(configuration: Configuration, chain: Sequence[Step]) -> dict[Step, 
 def _test_of(name: str, filter_: Filter[Any]) -> Test | None:
     try:
         test = filter_.test()
-    except Exception:
+    except Exception:  # a plugin's fault costs speed, and no message
         logger.exception(
             "The filter %s has no test and is asked instead.", name, extra={"action": "filter", "filter": name}
         )

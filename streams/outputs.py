@@ -79,9 +79,6 @@ class Outbox:
         """Appends one."""
         self.topics.setdefault(topic, []).append((key, value))
 
-    def __len__(self) -> int:
-        return sum(len(records) for records in self.topics.values())
-
 
 class Receipt:
     """How many queues still hold records of something that is finished when none does."""
@@ -247,14 +244,19 @@ class Outlet:
 
     def divide(self, partitions: int) -> None:
         """Has that many partitions from now on; what waits is put again, in order."""
-        waiting = [queue.empty() for queue in self.queues]
+        before = self.queues
         # What is in flight keeps its queue until it lands.
         self.queues = [Queue(self, number, self._outputs.compression) for number in range(partitions)]
         self.by_key.clear()
-        for records, receipts in waiting:
-            for key, value in records:
-                self.put(key, value)
-            self._outputs.seal(_settle_all(receipts))
+        for queue in before:
+            self.put_again(queue)
+
+    def put_again(self, queue: Queue) -> None:
+        """Puts what waits in a queue of a former division where it belongs now, in order."""
+        records, receipts = queue.empty()
+        for key, value in records:
+            self.put(key, value)
+        self._outputs.seal(_settle_all(receipts))
 
 
 class Outputs:
@@ -430,17 +432,10 @@ class Outputs:
         outlet = queue.outlet
         if queue.waits() and queue.flying is None:
             if outlet.queues[max(queue.partition, 0) % len(outlet.queues)] is not queue:  # it was divided meanwhile
-                self._put_again(outlet, [queue])
+                outlet.put_again(queue)
                 return
             self._ready[queue] = None
             self._wake.set()
-
-    def _put_again(self, outlet: Outlet, queues: Iterable[Queue]) -> None:
-        for queue in queues:
-            records, receipts = queue.empty()
-            for key, value in records:
-                outlet.put(key, value)
-            self.seal(_settle_all(receipts))
 
     def _refuse(self, queue: Queue, error: BaseException) -> None:
         """Makes a dead letter of the record in flight, which is alone."""

@@ -84,7 +84,9 @@ class Router:
         await self._definitions.load()
         self._definitions.on_change(self._use)
         self._counting = asyncio.create_task(self._count(), name="counters")
-        # What is there now stays; Python's collector need not look at it again and again.
+        # What is there now stays, so Python's collector need not look at it again and again. It comes for the rest when
+        # 20,000 objects more are there than were given back: with 300,000 the worker took 70 MiB more and was slower, as
+        # what Faust leaves behind lay between what is used.
         gc.collect()
         gc.freeze()
         gc.set_threshold(20_000, 20, 50)
