@@ -15,7 +15,7 @@ from typing import Any
 import psutil
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
-from aiokafka.errors import KafkaError, TopicAlreadyExistsError, for_code
+from aiokafka.errors import KafkaError, ProducerClosed, TopicAlreadyExistsError, for_code
 from aiokafka.helpers import create_ssl_context
 
 from notifier.errors import BrokerError
@@ -88,9 +88,23 @@ def _text(path: Path | None) -> str | None:
     return None if path is None else str(path)
 
 
+class _Producer(AIOKafkaProducer):  # type: ignore[misc]  # aiokafka has no types
+    """One whose stop leaves no connection open, even if whoever stops it is cancelled meanwhile."""
+
+    async def stop(self) -> None:
+        """Sends what is under way and closes all connections; cancelled, it closes them at once."""
+        try:
+            await super().stop()
+        except BaseException:
+            self._message_accumulator.fail_all(ProducerClosed())  # or aiokafka waits for them for ever
+            await _end(self._sender.sender_task)
+            await self.client.close()
+            raise
+
+
 def kafka_producer(settings: Settings, **options: Any) -> AIOKafkaProducer:
     """A Kafka producer that loses and doubles nothing: acks=all and idempotent. Not started."""
-    return AIOKafkaProducer(
+    return _Producer(
         **{
             **client_options(settings),
             "acks": "all",
@@ -104,10 +118,10 @@ def kafka_producer(settings: Settings, **options: Any) -> AIOKafkaProducer:
 
 
 class _Consumer(AIOKafkaConsumer):  # type: ignore[misc]  # aiokafka has no types
-    """One that can be stopped while the broker is away."""
+    """One that can be stopped while the broker is away, and by someone who is cancelled meanwhile."""
 
     async def stop(self) -> None:
-        """Leaves the group and closes all connections.
+        """Leaves the group and closes all connections; cancelled, it closes them at once.
 
         aiokafka cancels its fetches and awaits them; one that is waiting for the broker to come back then raises
         CancelledError into a caller whom nobody cancelled, and the connections stay open.
@@ -116,14 +130,37 @@ class _Consumer(AIOKafkaConsumer):  # type: ignore[misc]  # aiokafka has no type
         cancellations = 0 if task is None else task.cancelling()
         try:
             await super().stop()
-        except asyncio.CancelledError:
-            if task is not None and task.cancelling() > cancellations:
-                raise
-            left = list(self._fetcher._pending_tasks)
-            for fetch in left:
-                fetch.cancel()
-            await asyncio.gather(*left, return_exceptions=True)
-            await self._client.close()
+        except BaseException as error:
+            await self._let_go()
+            if isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling() == cancellations:
+                return
+            raise
+
+    async def _let_go(self) -> None:
+        coordinator, fetcher = self._coordinator, self._fetcher
+        if coordinator is not None:
+            await _end(
+                *(
+                    getattr(coordinator, name, None)  # a coordinator without a group has but one of them
+                    for name in (
+                        "_coordination_task",
+                        "_heartbeat_task",
+                        "_commit_refresh_task",
+                        "_reset_committed_task",
+                    )
+                )
+            )
+        if fetcher is not None:
+            await _end(fetcher._fetch_task, *fetcher._pending_tasks)
+        await self._client.close()
+
+
+async def _end(*tasks: asyncio.Task[Any] | None) -> None:
+    """Cancels aiokafka's background tasks and waits until they have ended."""
+    left = [task for task in tasks if task is not None]
+    for task in left:
+        task.cancel()
+    await asyncio.gather(*left, return_exceptions=True)
 
 
 def kafka_consumer(settings: Settings, *topics: str, **options: Any) -> AIOKafkaConsumer:
