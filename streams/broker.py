@@ -123,6 +123,9 @@ num.recovery.threads.per.data.dir=2
 log.cleaner.threads=1
 # Enough for half a million keys of one partition in one pass; Kafka's own 128 MiB would be a quarter of the heap.
 log.cleaner.dedupe.buffer.size=16777216
+# Each partition's two index files get this size at once when it has 4 KiB of records. With Kafka's own 10 MiB that took 20 ms of
+# processor time. A segment whose index is full, at 128 MiB, is followed by the next.
+log.index.size.max.bytes=262144
 # A deleted topic gives its disk space back at once.
 log.segment.delete.delay.ms=1000
 """
