@@ -37,11 +37,12 @@ def tables(results: Results) -> Iterator[str]:
             consumers = next(iter(rows.values()))["consumers"]
             yield ""
             yield f"N={count:,} configurations, {consumers:,} consumers"
-            yield f"  {'':28}{'messages/s':>12}{'CPU s/million':>15}{'RSS MiB':>9}   beside the router: speed, CPU"
+            heads = f"{'messages/s':>12}{'CPU s/million':>15}{'at first':>10}{'RSS MiB':>9}"
+            yield f"  {'':28}{heads}   beside the router: speed, CPU"
             ours = rows.get(ROUTER)
             for contender, row in rows.items():
                 line = f"  {CONTENDERS[contender]:28}{_number(row['rate'], 0):>12}{_number(row['cpu_s'], 1):>15}"
-                line += f"{_number(row['rss_max_mib'], 0):>9}"
+                line += f"{_number(row['cold_cpu_s'], 1):>10}{_number(row['rss_max_mib'], 0):>9}"
                 if ours is not None and contender != ROUTER:
                     line += f"   {_ratio(row['rate'], ours['rate'])}, {_ratio(row['cpu_s'], ours['cpu_s'])}"
                 yield line

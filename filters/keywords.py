@@ -1,6 +1,7 @@
 """Keywords: drop, or keep, messages in whose content one of some texts occurs. The title is not searched."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import TypeVar
 
 from pydantic import Field
@@ -52,26 +53,6 @@ class _Keywords(Filter[K]):
             content = content.casefold()
         return next((self.given[i] for i, keyword in enumerate(self.keywords) if keyword in content), None)
 
-    def found_is(self, wanted: bool) -> Callable[[Message], bool]:
-        """Whether a keyword occurs, or none does, as a function that does no more than it must."""
-        keywords = self.keywords
-        if self.ignore_case:
-
-            def in_any_case(message: Message) -> bool:
-                content = message.content.casefold()
-                return any(keyword in content for keyword in keywords) is wanted
-
-            return in_any_case
-
-        def as_written(message: Message) -> bool:
-            content = message.content
-            for keyword in keywords:
-                if keyword in content:
-                    return wanted
-            return not wanted
-
-        return as_written
-
     def finding(self, candidate: Candidate) -> str:
         found = self.found(candidate.message.content)
         if found is None:
@@ -99,7 +80,7 @@ class SkipKeywords(_Keywords[SkipKeywordsParameters]):
         return self.found(candidate.message.content) is None
 
     def test(self) -> Callable[[Message], bool]:
-        return self.found_is(False)
+        return partial(_is_none_in_any_case if self.ignore_case else _is_none, self.keywords)
 
     def clause(self) -> str:
         return f"the content contains none of {listed(self.given)}{self._case}"
@@ -121,7 +102,35 @@ class KeepKeywords(_Keywords[KeepKeywordsParameters]):
         return self.found(candidate.message.content) is not None
 
     def test(self) -> Callable[[Message], bool]:
-        return self.found_is(True)
+        return partial(_is_one_in_any_case if self.ignore_case else _is_one, self.keywords)
 
     def clause(self) -> str:
         return f"the content contains {listed(self.given)}{self._case}"
+
+
+# The tests do no more than they must, and know of their filter no more than the keywords.
+
+
+def _is_one(keywords: tuple[str, ...], message: Message) -> bool:
+    content = message.content
+    for keyword in keywords:  # noqa: SIM110 - `any` takes three times as long
+        if keyword in content:
+            return True
+    return False
+
+
+def _is_none(keywords: tuple[str, ...], message: Message) -> bool:
+    content = message.content
+    for keyword in keywords:  # noqa: SIM110 - as above
+        if keyword in content:
+            return False
+    return True
+
+
+def _is_one_in_any_case(keywords: tuple[str, ...], message: Message) -> bool:
+    content = message.content.casefold()
+    return any(keyword in content for keyword in keywords)
+
+
+def _is_none_in_any_case(keywords: tuple[str, ...], message: Message) -> bool:
+    return not _is_one_in_any_case(keywords, message)

@@ -40,7 +40,7 @@ class Attempt(Record, frozen=True, kw_only=True):
     not_before: Time | None = None  # when it is tried again, where `outcome` is deferred or held
 
 
-class Counter(msgspec.Struct, frozen=True, kw_only=True):
+class Counter(msgspec.Struct, frozen=True, kw_only=True, gc=False):  # there may be ten thousand a second
     """How many messages a configuration did not let pass, for one reason, since the record before."""
 
     configuration: str

@@ -13,45 +13,55 @@ Value = str | None
 NOTHING_NAMED = object()  # stands for every value that no filter names
 
 
+FEW = 8  # slots; so many are kept one by one, since a set with a high slot in it takes a kilobyte
+
+
 class Field:
     """One field: for each value, the slots whose filters accept it."""
 
     def __init__(self) -> None:
-        self._usually = (
-            0  # slots that accept a value that nobody names: they ask nothing of the field, or refuse some values
-        )
+        # Slots that accept a value that nobody names: they ask nothing of the field, or refuse some values.
+        self.usually = 0
         self.asking = 0  # slots that ask something of it
-        self.values: dict[Value, int] = {}  # named value → the slots that decide the other way about it
+        # By value that is named: the slots that decide the other way about it, one by one where they are few.
+        self.values: dict[Value, int | tuple[int, ...]] = {}
 
     def accepting(self, *values: Value) -> int:
         """The slots that accept a message that has one of these values."""
         otherwise = 0
         for value in values:
-            otherwise |= self.values.get(value, 0)
-        return self._usually ^ otherwise
+            otherwise |= _set_of(self.values.get(value, 0))
+        return self.usually ^ otherwise
 
-    def add(self, bit: int, lookup: Lookup, *, negate: bool) -> None:
+    def add(self, slot: int, lookup: Lookup, *, negate: bool) -> None:
         """Puts a slot's filter in."""
+        bit = 1 << slot
         self.asking |= bit
         if negate:
-            self._usually |= bit
+            self.usually |= bit
         else:
-            self._usually &= ~bit
+            self.usually &= ~bit
         for value in lookup.values:
-            self.values[value] = self.values.get(value, 0) | bit
+            found = self.values.get(value, ())
+            if isinstance(found, tuple) and len(found) < FEW:
+                self.values[value] = (*found, slot)
+            else:
+                self.values[value] = _set_of(found) | bit
 
-    def remove(self, bit: int, lookup: Lookup) -> None:
+    def remove(self, slot: int, lookup: Lookup) -> None:
         """Takes it out again; then the slot asks nothing of the field."""
+        bit = 1 << slot
         self.asking &= ~bit
-        self._usually |= bit
+        self.usually |= bit
         for value in lookup.values:
-            left = self.values.pop(value) & ~bit
+            found = self.values.pop(value)
+            left = tuple([each for each in found if each != slot]) if isinstance(found, tuple) else found & ~bit
             if left:
                 self.values[value] = left
 
-    def ask_nothing(self, bits: int) -> None:
+    def ask_nothing(self, slots: int) -> None:
         """These slots accept every value."""
-        self._usually |= bits
+        self.usually |= slots
 
 
 class Index:
@@ -80,7 +90,7 @@ class Index:
             if field is None:
                 field = self.fields[lookup.field] = Field()
                 field.ask_nothing(self._all)
-            field.add(bit, lookup, negate=negate)
+            field.add(slot, lookup, negate=negate)
         return slot
 
     def remove(self, slot: int, producers: Iterable[str], lookups: Iterable[tuple[Lookup, bool]]) -> None:
@@ -93,13 +103,22 @@ class Index:
                 self._producers[producer] = left
         for lookup, _ in lookups:
             field = self.fields[lookup.field]
-            field.remove(bit, lookup)
+            field.remove(slot, lookup)
             if not field.asking:
                 del self.fields[lookup.field]
 
     def considering(self, producer: str) -> int:
         """The slots that take messages of a producer."""
         return self._producers.get(producer, 0)
+
+
+def _set_of(slots: int | tuple[int, ...]) -> int:
+    if isinstance(slots, int):
+        return slots
+    found = 0
+    for slot in slots:
+        found |= 1 << slot
+    return found
 
 
 def slots_of(bits: int) -> Iterator[int]:

@@ -1,7 +1,7 @@
 """Matching: the compiled form of all configurations. It decides as `filters.decision` does, at a cost that does not grow with
 their number.
 
-    message ─► path ─► routes that remain ─► steps of each
+    message ─► path: its receiver, and the routes that remain ─► steps of each
 
 What filters look up (`Filter.lookup`) is in the index (`streams.index`). A **path** is what the index says about one receiver;
 which path a message takes is kept by producer, receiver and the values of the fields that are looked up, so the index is
@@ -12,13 +12,20 @@ Looked up are only filters that drop with the reason `filtered`, and only in fro
 that what is recorded is what the chain would have said. Which of several filters that drop is named may differ.
 
 A change compiles what it changed and nothing else; paths are found again when they are needed.
+
+With ten thousand configurations the time goes into waiting for memory, so what a message meets is small and little of it: no
+object twice that two can share, and none that Python's collector would have to look at.
 """
 
 import logging
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
+from functools import partial
 from heapq import nsmallest
 from typing import Any
+
+import msgspec
 
 from filters.chain import ask, reason_of
 from filters.decision import missing
@@ -32,13 +39,13 @@ from streams.index import NOTHING_NAMED, Field, Index, Value, slots_of
 
 logger = logging.getLogger(__name__)
 
-MAX_PATHS = 150_000  # of which it is kept which messages take them; about 150 bytes each
+MAX_PATHS = 150_000  # of which it is kept which messages take them; about 80 bytes each
 MAX_ALONE = 10_000  # the same of messages for one configuration, for each producer
 MAX_SENDERS = 50_000  # whose users are remembered, for each world
 _BURY = 2_000  # forgotten paths that are freed at a time, so that freeing many stops nobody
 LABELS = "labels."
 
-Test = Callable[[Message], bool]
+Test = Callable[[Any, Message], bool]
 
 
 class Step:
@@ -49,19 +56,21 @@ class Step:
     def __init__(self, name: str, filter_: Filter[Any]) -> None:
         self.name = name
         self.filter = filter_
-        self.test = _test_of(name, filter_)  # whether it passes, where the message alone decides; may raise
+        # Whether it passes, where the message alone decides: a function and its first argument; may raise. None: it has to
+        # be asked.
+        self.test = _test_of(name, filter_)
         # Why it drops, where that is always the same; None: it has to be asked.
         self.reason: Reason | None = filter_.reason if type(filter_).reason_for is Filter.reason_for else None
         self._timed = True  # until it says otherwise
         # By username, where receiver and time alone decide: the user, why it drops (None: it passes), and until when.
-        self._states: dict[str | None, tuple[User | None, Reason | None, datetime]] = {}
+        self._states: dict[str | None, tuple[User | None, Reason | None, datetime]] | None = None  # none yet
 
     def drops(
         self, message: Message, users: frozenset[str], at: datetime, sender: User | None, receiver: User | None
     ) -> Reason | None:
         """Why it drops a message for one receiver; None where it passes. Does not raise."""
         name = None if receiver is None else receiver.username
-        state = self._states.get(name)
+        state = None if self._states is None else self._states.get(name)
         if state is not None and state[0] is receiver and at < state[2]:
             return state[1]
         candidate = Candidate(message=message, users=users, at=at, sender=sender, receiver=receiver)
@@ -79,29 +88,58 @@ class Step:
             if until is None:
                 self._timed = False
             else:
+                if self._states is None:
+                    self._states = {}
                 self._states[name] = receiver, reason, until
         return reason
 
 
-class Route:
+def _unknown(argument: None, message: Message) -> bool:
+    """The test of a step that the message alone does not decide: the step has to be asked."""
+    return False
+
+
+_UNKNOWN: tuple[Test, Any] = _unknown, None
+
+
+class Route(msgspec.Struct, gc=False, eq=False, kw_only=True):  # there may be many, and none is in a circle
     """A configuration that is enabled, compiled."""
 
-    __slots__ = ("asked", "asked_of_all", "chain", "configuration", "gone", "hits", "hits_of_all", "lookups", "slot")
+    test: Test | None  # of the first one of `asked`; none: all pass
+    argument: Any  # its first
+    tests: tuple[tuple[Test, Any], ...]  # of the others
+    exits: Any = None  # what the router makes of its consumers
+    name: bytes = b""  # what it makes of its name, for ids
+    title: bytes = b""  # and for all else
+    lacking: bool = False  # whether some consumers cannot be used
+    hits: int = 0  # messages for one receiver that the index did not drop, since `Matcher.tally`
+    hits_of_all: int = 0  # the same without receiver
+    configuration: Configuration
+    chain: tuple[Step, ...]  # all its filters
+    lookups: tuple[tuple[Step, str, Collection[str | None]], ...]  # with fields and values
+    asked: tuple[Step, ...]  # those that are not looked up
+    # Of a message without receiver every user of the configuration is a receiver, which the index knows nothing of.
+    asked_of_all: tuple[Step, ...]
+    gone: tuple[str, ...] = ()  # its users whose definitions cannot be used
+    slot: int = -1
 
-    def __init__(self, configuration: Configuration, chain: Sequence[Step]) -> None:
-        self.configuration = configuration
-        self.slot = -1
-        self.chain = tuple(chain)  # all its filters
+    @classmethod
+    def of(cls, configuration: Configuration, chain: Sequence[Step]) -> "Route":
+        """Compiles one."""
         looked_up = _lookups(configuration, chain)
-        self.lookups = tuple((step, lookup) for step, lookup in looked_up.items())
-        self.asked = tuple(step for step in chain if step not in looked_up)
-        # Of a message without receiver every user of the configuration is a receiver, which the index knows nothing of.
-        self.asked_of_all = tuple(
-            step for step in chain if step not in looked_up or looked_up[step].field == "receiver"
+        asked = tuple([step for step in chain if step not in looked_up])
+        of_all = tuple([step for step in chain if step not in looked_up or looked_up[step].field == "receiver"])
+        tests = [step.test or _UNKNOWN for step in asked]
+        return cls(
+            test=tests[0][0] if tests else None,
+            argument=tests[0][1] if tests else None,
+            tests=tuple(tests[1:]),
+            configuration=configuration,
+            chain=of_all if len(of_all) == len(chain) else tuple(chain),
+            lookups=tuple([(step, lookup.field, _small(lookup.values)) for step, lookup in looked_up.items()]),
+            asked=asked,
+            asked_of_all=of_all,
         )
-        self.gone: tuple[str, ...] = ()  # its users whose definitions cannot be used
-        self.hits = 0  # messages for one receiver that the index did not drop, since `Matcher.tally`
-        self.hits_of_all = 0  # the same without receiver
 
     def first_drop(
         self,
@@ -113,10 +151,10 @@ class Route:
     ) -> tuple[Step, Reason] | None:
         """The first of these steps that drops a message for a receiver, and why; None where all pass."""
         for step in steps:
-            test = step.test
-            if test is not None:
+            if step.test is not None:
+                test, argument = step.test
                 try:
-                    if test(message):
+                    if test(argument, message):
                         continue
                     if step.reason is not None:
                         return step, step.reason
@@ -129,35 +167,73 @@ class Route:
 
     def pairs(self) -> list[tuple[Lookup, bool]]:
         """What the index is given."""
-        return [(lookup, step.filter.parameters.negate) for step, lookup in self.lookups]
+        return [
+            (Lookup(field=field, values=frozenset(of)), step.filter.parameters.negate)
+            for step, field, of in self.lookups
+        ]
 
 
-class Path:
-    """What the index says about messages of the same receiver for which the same routes remain, whoever produced them."""
+class Path(msgspec.Struct, gc=False, eq=False):
+    """What the index says about messages for one receiver, or for everyone."""
 
-    __slots__ = ("count", "exits", "problem", "receiver", "routes", "text", "told")
+    routes: tuple[Route, ...] = ()  # that it does not drop, in order of their names
+    receiver: User | None = None  # none: the message names none, or nobody who is known
+    username: str = ""  # the receiver's
+    problem: tuple[Reason, str] | None = None  # why nobody considers it, also in words
 
-    def __init__(
-        self,
-        receiver: User | None = None,
-        routes: tuple[Route, ...] = (),
-        problem: Reason | None = None,
-        text: str = "",
-    ) -> None:
-        self.receiver = receiver  # none: the message names none, or nobody who is known
-        self.routes = routes  # that the index does not drop, in order of their names
-        self.problem: Reason | None = problem  # why nobody considers it
-        self.text = text  # the problem in words
-        self.count = 0  # messages that took it, since `Matcher.tally`
-        self.exits: Any = None  # what the router makes of it
-        self.told: dict[object, Any] = {}  # the same, of messages that it does not deliver
+
+class Kept:
+    """What is kept for all producers of one world with the same configurations."""
+
+    __slots__ = ("members", "paths", "routes", "usual")
+
+    def __init__(self, slots: int, receivers: Field | None) -> None:
+        self.usual = slots if receivers is None else slots & receivers.usually  # those that take any receiver
+        self.members = frozenset(() if self.usual else slots_of(slots))
+        self.paths: dict[Any, Path] = {}  # by what messages have in common
+        self.routes: dict[tuple[Route, ...], tuple[Route, ...]] = {}  # of all paths
+
+
+class Considered:
+    """Messages that the same configurations considered, since `Matcher.tally`."""
+
+    __slots__ = ("for_all", "for_one", "routes")
+
+    def __init__(self, routes: Iterable[Route]) -> None:
+        self.routes = [(route.configuration.name, route) for route in routes]
+        self.for_one = 0
+        self.for_all = 0  # without receiver
+
+    def dropped(self) -> dict[str, int]:
+        """What did not hit a route, by its configuration, and begins anew.
+
+        There may be many routes, every second: nothing is made that Python's collector would have to look at. A hit may be
+        another one's that has the route too; what is too much is left for that one.
+        """
+        for_one, for_all = self.for_one, self.for_all
+        self.for_one = self.for_all = 0
+        found: dict[str, int] = {}
+        for name, route in self.routes:
+            count = for_one - route.hits
+            if count < 0:
+                route.hits, count = -count, 0
+            elif route.hits:
+                route.hits = 0
+            if for_all:
+                missed = for_all - route.hits_of_all
+                route.hits_of_all = max(0, -missed)
+                count += max(0, missed) * (len(route.configuration.spec.users) or 1)
+            if count:
+                found[name] = count
+        return found
 
 
 class Plan:
     """A producer's part: its people, which configurations take its messages, and which fields are looked up for them."""
 
     __slots__ = (
-        "alone", "first", "for_all", "for_one", "name", "names", "paths", "readers", "senders", "slots", "source", "world",
+        "alone", "considered", "count", "drops", "first", "kept", "name", "names", "paths", "readers", "senders", "slots",
+        "source", "told", "world",
     )  # fmt: skip
 
     def __init__(
@@ -167,22 +243,24 @@ class Plan:
         names: dict[str, User | Ambiguous],
         senders: dict[str, User | None],
         slots: int,
-        paths: dict[Any, Path],
+        kept: Kept,
+        considered: Considered,
     ) -> None:
         self.name = name
         self.world = world  # of its people
         self.names = names
         self.senders = senders  # by what messages call them; of all producers of its world
         self.slots = slots  # of the configurations that take its messages
+        self.count = slots.bit_count()
         self.first: tuple[Route, ...] | None = None  # of those, in order of their names
         self.readers: tuple[tuple[str, Field], ...] = ()  # of the fields besides the receiver
-        self.paths = (
-            paths  # by what messages have in common; of all producers of its world with the same configurations
-        )
+        self.kept = kept
+        self.paths = kept.paths
         self.alone: dict[Any, Path] = {}  # the same, of messages that only one configuration may consider
         self.source: Any = None  # what the router makes of its name
-        self.for_one = 0  # messages for one receiver that all its configurations considered, since `Matcher.tally`
-        self.for_all = 0  # the same without receiver
+        self.told: dict[Any, Any] = {}  # and of messages that it does not deliver
+        self.drops: dict[Route, str] = {}  # of `Matcher.drop_of_index`
+        self.considered = considered  # of all producers with the same configurations
 
     def sender(self, name: str) -> User | None:
         """The user who sent it, where that is one."""
@@ -231,14 +309,12 @@ class Matcher:
         self._slots: dict[int, Route] = {}
         self._gone = 0  # slots of routes with users whose definitions cannot be used
         self._plans: dict[str, Plan] = {}
-        self._active: list[Path] = []  # with a count
-        self._paths: dict[tuple[str | None, tuple[Route, ...]], Path] = {}  # by receiver and routes
-        self._keyed: dict[tuple[str, int], dict[Any, Path]] = {}  # the plans' `paths`, by world and slots
-        self._sets: dict[int, tuple[Route, ...]] = {}  # routes by slots
+        self._keyed: dict[tuple[str, int], Kept] = {}  # by world and slots
+        self._considered: dict[int, Considered] = {}  # by slots
         self._kept = 0  # entries of the plans' `paths`
         self._senders: dict[str, dict[str, User | None]] = {}  # by world
-        self._alone: set[Route] = set()  # that considered messages for them alone
-        self._forgotten: list[dict[Any, Path]] = []
+        self._alone: Counter[str] = Counter()  # what the index dropped of messages for one configuration, by its name
+        self._forgotten: list[dict[Any, Any]] = []
         self.change(catalog)
 
     # --- asking ---
@@ -255,133 +331,118 @@ class Matcher:
             key = (key, message.configuration)
             path = plan.alone.get(key)
         if path is None:
-            if self._kept >= MAX_PATHS:
-                self._forget_paths()
             path = self._find(plan, message)
-            if message.configuration is None:
-                plan.paths[key] = path
-            elif len(plan.alone) < MAX_ALONE:
-                plan.alone[key] = path
-            self._kept += message.configuration is None
+            self._keep(plan, message, key, path)
         if path.problem is None:
-            if not path.count:
-                self._active.append(path)
-            path.count += 1
             if message.configuration is not None:
-                self._count_alone(message)
+                self._count_alone(message, path)
             elif path.receiver is None:
-                plan.for_all += 1
+                plan.considered.for_all += 1
+                for route in path.routes:
+                    route.hits_of_all += 1
             else:
-                plan.for_one += 1
+                plan.considered.for_one += 1
+                for route in path.routes:
+                    route.hits += 1
         return plan, path
 
-    def _count_alone(self, message: Message) -> None:
+    def _count_alone(self, message: Message, path: Path) -> None:
         """Of a message that only one configuration considers."""
-        route = self._routes.get(message.configuration or "")
-        if route is not None and message.producer in route.configuration.spec.producers:
-            if message.receiver is None:
-                route.hits_of_all -= 1
-            else:
-                route.hits -= 1
-            self._alone.add(route)
+        name = message.configuration or ""
+        route = self._routes.get(name)
+        if route is not None and route not in path.routes and message.producer in route.configuration.spec.producers:
+            self._alone[name] += 1 if path.receiver is not None else len(route.configuration.spec.users) or 1
 
-    def considering(self, plan: Plan, message: Message, most: int) -> tuple[list[Route], int]:
+    def _keep(self, plan: Plan, message: Message, key: Any, path: Path) -> None:
+        if message.configuration is not None:
+            if len(plan.alone) < MAX_ALONE:
+                plan.alone[key] = path
+            return
+        if self._kept >= MAX_PATHS:
+            self._forget_paths()
+        if key == path.username:
+            key = path.username  # which is there already
+        plan.paths[key] = path
+        self._kept += 1
+
+    def considering(self, plan: Plan, message: Message, most: int) -> tuple[Sequence[Route], int]:
         """The first configurations by name that consider a message, `most` at most, and how many there are in all."""
         if message.configuration is not None:
             route = self._routes.get(message.configuration)
             if route is None or message.producer not in route.configuration.spec.producers:
                 return [], 0
             return [route], 1
-        if plan.first is None or len(plan.first) < most:
+        if plan.first is None:
             routes = (self._slots[slot] for slot in slots_of(plan.slots))
             plan.first = tuple(nsmallest(most, routes, key=_name_of))
-        return list(plan.first[:most]), plan.slots.bit_count()
+        return plan.first, plan.count
 
     def drop_of_index(self, route: Route, plan: Plan, path: Path, message: Message) -> str:
-        """The name of a filter in the index that drops a message which is on that path; only where there is one."""
-        for step, lookup in route.lookups:
+        """Configuration and filter, where a filter in the index drops a message which is on that path: `cfg: receiver-exists`."""
+        if path.receiver is not None and not plan.readers:  # then it can only be the one that looks the receiver up
+            text = plan.drops.get(route)
+            if text is None:
+                text = plan.drops[route] = self._drop_of_index(route, plan, path, message)
+            return text
+        return self._drop_of_index(route, plan, path, message)
+
+    def _drop_of_index(self, route: Route, plan: Plan, path: Path, message: Message) -> str:
+        for step, field, accepted in route.lookups:
             values: Iterable[Value]
-            if lookup.field == "receiver":
+            if field == "receiver":
                 if path.receiver is None:
                     continue
-                values = (path.receiver.username,)
+                values = (path.username,)
             else:
-                values = plan.values(lookup.field, message)
-            if any(value in lookup.values for value in values) is step.filter.parameters.negate:
-                return step.name
-        return ""
+                values = plan.values(field, message)
+            if any(value in accepted for value in values) is step.filter.parameters.negate:
+                return f"{route.configuration.name}: {step.name}"
+        return f"{route.configuration.name}: filtered"
 
-    def tally(self) -> list[tuple[str, Reason, int]]:
-        """What the index dropped since the last time: (configuration, reason, recipients)."""
-        for path in self._active:
-            count, path.count = path.count, 0
-            if path.receiver is None:
-                for route in path.routes:
-                    route.hits_of_all += count
-            else:
-                for route in path.routes:
-                    route.hits += count
-        self._active = []
-        considered: dict[int, list[int]] = {}  # many producers have the same configurations
-        for plan in self._plans.values():
-            if plan.for_one or plan.for_all:
-                sums = considered.setdefault(plan.slots, [0, 0])
-                sums[0] += plan.for_one
-                sums[1] += plan.for_all
-                plan.for_one = plan.for_all = 0
-        # There may be many configurations, so nothing is made for each. What hit one counts against what it considered.
-        due: list[Iterable[Route]] = [self._alone]
-        self._alone = set()
-        for slots, (for_one, for_all) in considered.items():
-            routes = self._routes_of(slots)
-            due.append(routes)
-            for route in routes:
-                route.hits -= for_one
-                route.hits_of_all -= for_all
-        found: list[tuple[str, Reason, int]] = []
-        for some in due:
-            for route in some:
-                if route.hits or route.hits_of_all:
-                    dropped = -route.hits - route.hits_of_all * (len(route.configuration.spec.users) or 1)
-                    route.hits = route.hits_of_all = 0
-                    if dropped > 0:
-                        found.append((route.configuration.name, "filtered", dropped))
-        return found
+    def tally(self) -> Iterator[Mapping[str, int]]:
+        """How many recipients the index dropped (`filtered`) since the last time, by configuration, in parts.
 
-    def _routes_of(self, slots: int) -> tuple[Route, ...]:
-        routes = self._sets.get(slots)
-        if routes is None:
-            routes = self._sets[slots] = tuple([self._slots[slot] for slot in slots_of(slots)])
-        return routes
+        Whoever asks may do other things between the parts, `path` and `change` included.
+        """
+        alone, self._alone = self._alone, Counter()
+        yield alone
+        for considered in list(self._considered.values()):
+            if considered.for_one or considered.for_all:
+                yield considered.dropped()
 
     # --- finding ---
 
     def _plan(self, name: str) -> Plan:
         producer: Producer[Any] | None = self.catalog.producers.get(name)
         if producer is None:  # it is not kept: anybody may write any name
-            return Plan(name, "", {}, {}, 0, {})
+            return Plan(name, "", {}, {}, 0, Kept(0, None), Considered(()))
         world = producer.world_of()
         senders = self._senders.setdefault(world, {})
         slots = self._index.considering(name)
-        paths = self._keyed.setdefault((world, slots), {})
-        plan = Plan(name, world, self.catalog.directory.world(world), senders, slots, paths)
-        fields = {lookup.field for slot in slots_of(plan.slots) for _, lookup in self._slots[slot].lookups}
-        plan.readers = tuple((field, self._index.fields[field]) for field in sorted(fields - {"receiver"}))
+        fields = self._index.fields
+        kept = self._keyed.get((world, slots))
+        if kept is None:
+            kept = self._keyed[world, slots] = Kept(slots, fields.get("receiver"))
+        considered = self._considered.get(slots)
+        if considered is None:
+            considered = self._considered[slots] = Considered([self._slots[slot] for slot in slots_of(slots)])
+        plan = Plan(name, world, self.catalog.directory.world(world), senders, slots, kept, considered)
+        asked = [field for field in fields if field != "receiver" and fields[field].asking & slots]
+        plan.readers = tuple((field, fields[field]) for field in sorted(asked))
         self._plans[name] = plan
         return plan
 
     def _find(self, plan: Plan, message: Message) -> Path:
         if plan.name not in self.catalog.producers:
-            return Path(problem="unknown_producer", text=missing(self.catalog, "producer", plan.name))
+            return _problem("unknown_producer", missing(self.catalog, "producer", plan.name))
         slots = plan.slots
         if message.configuration is not None:
             name = message.configuration
             configuration = self.catalog.configurations.get(name)
             if configuration is None:
-                text = missing(self.catalog, "configuration", name)
-                return Path(problem="unknown_configuration", text=text)
+                return _problem("unknown_configuration", missing(self.catalog, "configuration", name))
             if not configuration.spec.enabled:
-                return Path(problem="disabled", text=f"the configuration {name} is not enabled")
+                return _problem("disabled", f"the configuration {name} is not enabled")
             slots &= 1 << self._routes[name].slot
         receiver: User | None = None
         if message.receiver is not None:
@@ -389,27 +450,38 @@ class Matcher:
             if not isinstance(found, User):
                 return self._nobody(plan, message.receiver, found)
             receiver = found
+        remaining = self._remaining(plan, slots, message, receiver)
+        routes = [self._slots[slot] for slot in remaining]
+        if len(routes) > 1:
+            routes.sort(key=_name_of)
+        kept = plan.kept.routes
+        those = tuple(routes)
+        those = kept.setdefault(those, those)
+        return Path(those) if receiver is None else Path(those, receiver, receiver.username)
+
+    def _remaining(self, plan: Plan, slots: int, message: Message, receiver: User | None) -> Iterable[int]:
+        """Those of the slots that the index does not drop."""
+        if receiver is not None:
             index = self._index.fields.get("receiver")
-            remaining = slots if index is None else slots & index.accepting(receiver.username)
-        else:
-            remaining = slots
+            if index is not None:
+                if not plan.kept.usual and not plan.readers and message.configuration is None:
+                    few = index.values.get(receiver.username, ())
+                    if isinstance(few, tuple):  # no need to look at all the others
+                        return [slot for slot in few if slot in plan.kept.members]
+                slots &= index.accepting(receiver.username)
+        left = slots
         for field, index in plan.readers:
-            remaining &= index.accepting(*plan.values(field, message))
+            left &= index.accepting(*plan.values(field, message))
         if receiver is None:
-            remaining |= slots & self._gone
-        routes = tuple(sorted([self._slots[slot] for slot in slots_of(remaining)], key=_name_of))
-        shared = (None if receiver is None else receiver.username, routes)
-        path = self._paths.get(shared)
-        if path is None:
-            path = self._paths[shared] = Path(receiver, routes)
-        return path
+            left |= slots & self._gone
+        return slots_of(left)
 
     def _nobody(self, plan: Plan, name: str, found: Ambiguous | None) -> Path:
         world = self.catalog.producers[plan.name].world_of()
         if found is None:
-            return Path(problem="unknown_receiver", text=f"nobody is called {name!r} in the world {world!r}")
+            return _problem("unknown_receiver", f"nobody is called {name!r} in the world {world!r}")
         text = f"{name!r} in the world {world!r} may be {', '.join(found.usernames)}"
-        return Path(problem="ambiguous_receiver", text=text)
+        return _problem("ambiguous_receiver", text)
 
     # --- changing ---
 
@@ -444,13 +516,14 @@ class Matcher:
     def _forget(self, before: Catalog, configurations: Iterable[str]) -> None:
         """Forgets what was found by the catalog before, and only that which the changed configurations have a part in."""
         after = self.catalog
-        self._sets = {}
         if before.users is not after.users:
             self._senders = {}
-        kept = (before.users is after.users, before.producers is after.producers, before.consumers is after.consumers)
-        if not all(kept):
+        same = (before.users is after.users, before.producers is after.producers, before.consumers is after.consumers)
+        if not all(same):
             self._forget_paths()
-            self._plans, self._keyed = {}, {}
+            self._plans, self._keyed, self._considered = {}, {}, {}
+            for kept in self._routes.values():
+                kept.exits = None
             return
         for plan in self._plans.values():
             plan.alone = {}
@@ -459,15 +532,16 @@ class Matcher:
             # Producers with the same configurations keep their paths together, and all of them had this one.
             for producer in () if route is None else route.configuration.spec.producers:
                 gone = self._plans.pop(producer, None)
-                paths = None if gone is None else self._keyed.pop((gone.world, gone.slots), None)
-                if paths is not None:
-                    self._kept -= len(paths)
-                    self._forgotten.append(paths)
+                found = None if gone is None else self._keyed.pop((gone.world, gone.slots), None)
+                if found is not None:
+                    self._kept -= len(found.paths)
+                    self._forgotten += found.paths, found.routes
+        # Only then, or a plan goes without the paths of what it loses.
+        for name in configurations:
             if name in after.configurations:
                 for producer in after.configurations[name].spec.producers:
                     self._plans.pop(producer, None)
-        if len(self._paths) >= MAX_PATHS:  # with routes that are gone
-            self._forget_paths()
+        self._considered = {plan.slots: plan.considered for plan in self._plans.values()}
 
     def tidy(self) -> None:
         """Frees some of what was forgotten. To be called now and then."""
@@ -481,16 +555,15 @@ class Matcher:
                 self._forgotten.pop()
 
     def _forget_paths(self) -> None:
-        self._forgotten += self._keyed.values()
-        self._keyed = {key: {} for key in self._keyed}
+        for kept in self._keyed.values():
+            self._forgotten += kept.paths, kept.routes
+            kept.paths, kept.routes = {}, {}
         for plan in self._plans.values():
-            plan.paths = self._keyed[plan.world, plan.slots]
-        self._forgotten.append(self._paths)
-        self._paths = {}
+            plan.paths = plan.kept.paths
         self._kept = 0
 
     def _add(self, configuration: Configuration) -> None:
-        route = Route(
+        route = Route.of(
             configuration, [self._step(name) for name in configuration.spec.filters if name in self.catalog.filters]
         )
         route.slot = self._index.add(dict.fromkeys(configuration.spec.producers), route.pairs())
@@ -518,8 +591,17 @@ class Matcher:
             self._gone &= ~(1 << route.slot)
 
 
+def _problem(reason: Reason, text: str) -> Path:
+    return Path(problem=(reason, text))
+
+
 def _name_of(route: Route) -> str:
     return route.configuration.name
+
+
+def _small(values: frozenset[str | None]) -> Collection[str | None]:
+    """A set of five takes 700 bytes, and a tuple 80."""
+    return tuple(values) if len(values) <= 16 else values
 
 
 def _changed(before: Mapping[str, object], after: Mapping[str, object]) -> set[str]:
@@ -555,7 +637,7 @@ def _lookups(configuration: Configuration, chain: Sequence[Step]) -> dict[Step, 
     return found
 
 
-def _test_of(name: str, filter_: Filter[Any]) -> Test | None:
+def _test_of(name: str, filter_: Filter[Any]) -> tuple[Test, Any] | None:
     try:
         test = filter_.test()
     except Exception:  # a plugin's fault costs speed, and no message
@@ -563,6 +645,17 @@ def _test_of(name: str, filter_: Filter[Any]) -> Test | None:
             "The filter %s has no test and is asked instead.", name, extra={"action": "filter", "filter": name}
         )
         return None
-    if test is None or not filter_.parameters.negate:
-        return test
-    return lambda message: not test(message)
+    if test is None:
+        return None
+    found: tuple[Test, Any] = _call, test
+    if isinstance(test, partial) and len(test.args) == 1 and not test.keywords:
+        found = test.func, test.args[0]  # the function is in the processor's cache, since others have it too
+    return (_not, found) if filter_.parameters.negate else found
+
+
+def _call(test: Callable[[Message], bool], message: Message) -> bool:
+    return test(message)
+
+
+def _not(test: tuple[Test, Any], message: Message) -> bool:
+    return not test[0](test[1], message)

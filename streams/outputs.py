@@ -15,35 +15,33 @@ parked (`retry`, due in 30 s), and those that come later at once; nothing else w
 """
 
 import asyncio
-import contextlib
 import logging
 from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import timedelta
+from functools import partial
 from time import monotonic
 from typing import Any
 
 import msgspec
-from aiokafka import AIOKafkaProducer
 from aiokafka.errors import (
     KafkaError,
     MessageSizeTooLargeError,
-    ProducerClosed,
     RecordListTooLargeError,
     UnknownTopicOrPartitionError,
 )
-from aiokafka.producer.message_accumulator import BatchBuilder
-from aiokafka.record.memory_records import MemoryRecords
 
 from notifier.dead_letter import DeadLetter
 from notifier.delivery import Delivery
 from notifier.errors import BrokerError
-from notifier.kafka import ensure_topics, kafka_producer
+from notifier.kafka import ensure_topics
 from notifier.record import now
 from notifier.settings import Settings
 from notifier.topics import DEAD_LETTERS, DELIVERIES, PARKED, TOPICS
 from streams.partitioner import partition_of
+from streams.record_batch import OpenBatch, RecordBatch, framed
+from streams.sender import Sender
 
 logger = logging.getLogger(__name__)
 
@@ -53,7 +51,6 @@ PARKED_FOR_S = 30.0
 MAX_RECORD_BYTES = 1_000_000
 
 BATCH_BYTES = 256 * 1024  # of one batch of several records
-LARGEST_BATCH_BYTES = 4 * 1024 * 1024  # of one that is put together again
 # Seconds that nothing is sent after each batch. A batch costs about 50 µs of this process, so a third of its time at most
 # goes to batches; with 1,000 output partitions busy each gathers for 0.15 s, and with one nobody notices.
 BATCH_COST_S = 150e-6
@@ -61,9 +58,7 @@ LONGEST_GATHER_S = 0.2
 _BACKOFF_S = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
 _POLL_S = 0.25
 _WATCH_S = 1.0
-_CLOSE_S = 5.0
 _TOO_LARGE = (MessageSizeTooLargeError, RecordListTooLargeError)
-_NO_HEADERS: list[Any] = []
 _KEYS = 100_000  # whose partitions are remembered, for each topic
 
 Output = tuple[bytes, bytes]  # key and value
@@ -97,74 +92,62 @@ class Receipt:
 
 
 class Queue:
-    """What waits for one output partition, and the batch of it that is in flight.
-
-    Records are written into a Kafka batch as they come, and not kept besides: their bytes are still in the processor's cache
-    then, and a batch that has to be sent again can be read like any other.
-    """
+    """What waits for one output partition, and the batch of it that is in flight."""
 
     __slots__ = (
-        "_append", "_batches", "_compression", "count", "failures", "flying", "landing", "one_by_one", "outlet",
-        "partition", "receipts", "sent", "since",
+        "_closed", "_compression", "_open", "_waiting", "failures", "flying", "landing", "one_by_one", "outlet", "partition",
+        "receipts", "sent", "since",
     )  # fmt: skip
 
     def __init__(self, outlet: "Outlet", partition: int, compression: int) -> None:
         self.outlet = outlet
         self.partition = partition
         self._compression = compression
-        self._batches: deque[BatchBuilder] = deque()  # the last one is open, while `count` is not 0
-        self._append: Any = None  # of the open one
-        self.count = 0  # records in the open one
+        self._waiting: deque[RecordBatch] = deque()
+        self._closed = 0  # records in those
+        self._open: OpenBatch | None = None  # behind them
         self.sent = 0  # records that have left the queue, ever
         self.receipts: deque[tuple[Receipt, int]] = deque()  # each with what `sent` is when its last record has left
-        self.flying: BatchBuilder | None = None
+        self.flying: RecordBatch | None = None
         self.landing: list[Receipt] = []  # receipts whose last record is in flight
         self.since = 0.0  # when it took off
         self.one_by_one = False  # after the broker refused a batch as too large, so that it is known which record it is
         self.failures = 0  # in a row
 
     def append(self, key: bytes, value: bytes) -> None:
-        """Puts a record behind the others."""
-        # `_builder`, since aiokafka's own `append` only wraps it, at half of its cost again.
-        if not self.count or self._append(self.count, None, key, value, _NO_HEADERS) is None:
+        """Puts a record behind the others; the key is `framed`."""
+        batch = self._open
+        if batch is None or batch.size + len(value) > BATCH_BYTES:
             self._close()
-            batch = BatchBuilder(BATCH_BYTES, self._compression)
-            self._batches.append(batch)
-            self._append = batch._builder.append
-            self._append(0, None, key, value, _NO_HEADERS)
-            self.count = 0
-        self.count += 1
+            batch = self._open = OpenBatch()
+        batch.append(key, value)
 
     def _close(self) -> None:
-        if self.count:
-            self._batches[-1]._relative_offset = self.count
-            self._batches[-1].close()
-            self.count = 0
+        if self._open is not None:
+            self._waiting.append(self._open.close(self._compression))
+            self._closed += self._open.count
+            self._open = None
 
     def waits(self) -> bool:
         """Whether anything waits to take off."""
-        return bool(self._batches)
+        return self._open is not None or bool(self._waiting)
 
     def seal(self, receipt: Receipt) -> None:
         """Settles the receipt when everything that waits now is acknowledged."""
-        self.receipts.append((receipt, self.sent + self.count + self._closed()))
+        last = self.sent + self._closed
+        self.receipts.append((receipt, last if self._open is None else last + self._open.count))
 
-    def _closed(self) -> int:
-        batches = self._batches
-        if len(batches) <= 1:
-            return 0 if self.count or not batches else int(batches[0].record_count())
-        return sum([batch.record_count() for batch in batches if batch.closed()])
-
-    def take(self) -> BatchBuilder:
+    def take(self) -> RecordBatch:
         """Lets the first batch take off."""
-        if len(self._batches) == 1:
+        if not self._waiting:
             self._close()
-        batch = self._batches.popleft()
-        if self.one_by_one and batch.record_count() > 1:
-            self._batches.extendleft(reversed([self._batch_of([record]) for record in _read(batch)]))
-            batch = self._batches.popleft()
+        batch = self._waiting.popleft()
+        if self.one_by_one and batch.count > 1:
+            self._waiting.extendleft(reversed([self._batch_of([record]) for record in batch.records()]))
+            batch = self._waiting.popleft()
         self.flying = batch
-        self.sent += batch.record_count()
+        self._closed -= batch.count
+        self.sent += batch.count
         while self.receipts and self.receipts[0][1] <= self.sent:
             self.landing.append(self.receipts.popleft()[0])
         return batch
@@ -174,18 +157,17 @@ class Queue:
         if self.flying is None:
             return
         ends = self.sent
-        self.sent -= self.flying.record_count()
-        # Anew, since a batch carries the number of the Kafka producer that was to send it.
-        self._batches.appendleft(self._batch_of(_read(self.flying)))
+        self.sent -= self.flying.count
+        self._closed += self.flying.count
+        self._waiting.appendleft(self.flying)
         self.receipts.extendleft((receipt, ends) for receipt in reversed(self.landing))
         self.flying, self.landing = None, []
 
-    def _batch_of(self, records: Iterable[Output]) -> BatchBuilder:
-        batch = BatchBuilder(LARGEST_BATCH_BYTES, self._compression)
+    def _batch_of(self, records: Iterable[Output]) -> RecordBatch:
+        batch = OpenBatch()
         for key, value in records:
-            batch.append(timestamp=None, key=key, value=value)
-        batch.close()
-        return batch
+            batch.append(framed(key), value)
+        return batch.close(self._compression)
 
     def landed(self) -> None:
         """All that is in flight has been acknowledged."""
@@ -196,17 +178,12 @@ class Queue:
     def empty(self) -> tuple[list[Output], list[Receipt]]:
         """Everything that waits; whoever takes it settles the receipts."""
         self._close()
-        records = [record for batch in self._batches for record in _read(batch)]
+        records = [record for batch in self._waiting for record in batch.records()]
         receipts = [receipt for receipt, _ in self.receipts]
-        self.sent += len(records)
-        self._batches, self.receipts = deque(), deque()
+        self.sent += self._closed
+        self._closed = 0
+        self._waiting, self.receipts = deque(), deque()
         return records, receipts
-
-
-def _read(batch: BatchBuilder) -> list[Output]:
-    """The records of a batch, which must be closed."""
-    batches = MemoryRecords(bytes(batch._build()))
-    return [(record.key, record.value) for record in batches.next_batch()]
 
 
 class Outlet:
@@ -219,28 +196,27 @@ class Outlet:
         # By partition; before they are known, one for all.
         self.queues: list[Queue] = [Queue(self, -1, outputs.compression)]
         self._outputs = outputs
-        self.by_key: dict[bytes, Queue] = {}  # of keys that were seen; `find` has the others
+        # Of keys that were seen, their queue and themselves as records have them; `find` has the others.
+        self.by_key: dict[bytes, tuple[Queue, bytes]] = {}
         self._touched = outputs.touched
 
     def put(self, key: bytes, value: bytes) -> None:
         """Appends a record; it is sent after the next `seal`."""
-        queue = self.by_key.get(key)
-        if queue is None:
-            queue = self.find(key)
-        queue.append(key, value)
+        queue, text = self.by_key.get(key) or self.find(key)
+        queue.append(text, value)
         self._touched.add(queue)
 
     def waits(self) -> bool:
         """Whether there are records for it that are not in flight."""
         return any(queue.waits() for queue in self.queues)
 
-    def find(self, key: bytes) -> Queue:
-        """The queue of a key."""
+    def find(self, key: bytes) -> tuple[Queue, bytes]:
+        """The queue of a key, and the key as records have it."""
         if len(self.by_key) >= _KEYS:
             self.by_key.clear()
         queues = self.queues
-        queue = self.by_key[key] = queues[partition_of(key, len(queues))]
-        return queue
+        found = self.by_key[key] = queues[partition_of(key, len(queues))], framed(key)
+        return found
 
     def divide(self, partitions: int) -> None:
         """Has that many partitions from now on; what waits is put again, in order."""
@@ -277,7 +253,7 @@ class Outputs:
         self._starting = asyncio.Lock()
         self._tasks: list[asyncio.Task[None]] = []
         self._closing: set[asyncio.Task[None]] = set()
-        self._producer: AIOKafkaProducer | None = None
+        self._sender: Sender | None = None
         self._stopped = False
 
     # --- what whoever routes uses ---
@@ -320,14 +296,14 @@ class Outputs:
         await acknowledged.wait()
 
     async def stop(self) -> None:
-        """Closes the Kafka producer. What is not acknowledged is given up: its input is not finished, and comes again."""
+        """Closes the sender. What is not acknowledged is given up: its input is not finished, and comes again."""
         self._stopped = True
         tasks, self._tasks = self._tasks, []
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        if self._producer is not None:
-            self._replace(self._producer)
+        if self._sender is not None:
+            self._replace(self._sender)
         if self._closing:
             await asyncio.gather(*self._closing, return_exceptions=True)
 
@@ -354,7 +330,7 @@ class Outputs:
         while not self._ready:
             self._wake.clear()
             await self._wake.wait()
-        producer = await self._ready_producer()
+        sender = await self._ready_sender()
         began = monotonic()
         ready, self._ready = self._ready, {}
         sent = 0
@@ -367,7 +343,7 @@ class Outputs:
                 if not queue.outlet.open:
                     self._unopened.set()  # whoever opens it makes it ready again
                     continue
-                await self._take_off(producer, queue)
+                self._take_off(sender, queue)
                 sent += 1
         finally:
             self._ready = ready | self._ready  # of those that a failure left over
@@ -375,9 +351,9 @@ class Outputs:
         if pause > 0:
             await asyncio.sleep(pause)
 
-    async def _take_off(self, producer: AIOKafkaProducer, queue: Queue) -> None:
+    def _take_off(self, sender: Sender, queue: Queue) -> None:
         name = self._prefix + queue.outlet.topic
-        if not producer.client.cluster.partitions_for_topic(name):  # it went, and `send_batch` would wait for it
+        if not sender.leads(name, queue.partition):  # it went, or is not known to this sender yet
             queue.outlet.open = False
             self._unopened.set()
             return
@@ -385,22 +361,17 @@ class Outputs:
         queue.since = monotonic()
         self._flights.add(queue)
         try:
-            future = await producer.send_batch(batch, name, partition=queue.partition)
+            sender.send(name, queue.partition, batch, partial(self._landed, sender, queue))
         except BaseException as error:
             self._flights.discard(queue)
             queue.take_back()
             self._ready[queue] = None
-            if isinstance(error, AssertionError):  # aiokafka's word for a partition that is not there any more
-                queue.outlet.open = False
-                return
             if isinstance(error, KafkaError):
-                self._replace(producer)  # it takes nothing any more
+                self._replace(sender)  # it takes nothing any more
             raise
-        future.add_done_callback(lambda done: self._landed(producer, queue, done))
 
-    def _landed(self, producer: AIOKafkaProducer, queue: Queue, done: "asyncio.Future[Any]") -> None:
+    def _landed(self, sender: Sender, queue: Queue, error: BaseException | None) -> None:
         self._flights.discard(queue)
-        error = ProducerClosed() if done.cancelled() else done.exception()
         if error is None:
             queue.landed()
             if queue.one_by_one and not queue.waits():
@@ -411,17 +382,16 @@ class Outputs:
             else:
                 queue.one_by_one = True
                 queue.take_back()
-            self._replace(producer)  # the broker expects a sequence number that never comes
         else:
             queue.take_back()
-            if self._producer is producer and not isinstance(error, UnknownTopicOrPartitionError):
+            if self._sender is sender and not isinstance(error, UnknownTopicOrPartitionError):
                 logger.warning(
                     "Records for %s cannot be written now and will be tried again: %r",
                     self._prefix + queue.outlet.topic,
                     error,
                     extra={"action": "send", "topic": self._prefix + queue.outlet.topic},
                 )
-                self._replace(producer)
+                self._replace(sender)
             pause = _BACKOFF_S[min(queue.failures, len(_BACKOFF_S) - 1)]
             queue.failures += 1
             asyncio.get_running_loop().call_later(pause, self._again, queue)
@@ -441,7 +411,7 @@ class Outputs:
         """Makes a dead letter of the record in flight, which is alone."""
         topic = queue.outlet.topic
         assert queue.flying is not None
-        ((key, value),) = _read(queue.flying)
+        ((key, value),) = queue.flying.records()
         name = key.decode(errors="replace")
         if topic.startswith(DELIVERIES):
             name = Delivery.decode(value).id
@@ -488,23 +458,23 @@ class Outputs:
         self._unopened.clear()
 
     async def _look(self) -> None:
-        producer = await self._ready_producer()
+        sender = await self._ready_sender()
         late = monotonic() - _WATCH_S
         doubtful = {outlet for outlet in self._outlets.values() if not outlet.open and outlet.waits()}
         doubtful |= {queue.outlet for queue in self._flights if queue.since < late}
         if doubtful:
             for outlet in doubtful:
                 # Not awaited: the one update below is for all of them.
-                producer.client.add_topic(self._prefix + outlet.topic).add_done_callback(_forget)
-            if not await producer.client.force_metadata_update():
+                sender.client.add_topic(self._prefix + outlet.topic).add_done_callback(_forget)
+            if not await sender.client.force_metadata_update():
                 raise KafkaError("the broker does not answer")  # then nobody knows which topics are there
-        cluster = producer.client.cluster
+        cluster = sender.client.cluster
         for outlet in list(self._outlets.values()):
             partitions = len(cluster.partitions_for_topic(self._prefix + outlet.topic) or ())
             if partitions:
                 self._open(outlet, partitions)
             elif outlet in doubtful:
-                await self._miss(producer, outlet)
+                await self._miss(sender, outlet)
 
     def _open(self, outlet: Outlet, partitions: int) -> None:
         if not outlet.open or partitions != len(outlet.queues):
@@ -514,7 +484,7 @@ class Outputs:
             for queue in outlet.queues:
                 self._again(queue)
 
-    async def _miss(self, producer: AIOKafkaProducer, outlet: Outlet) -> None:
+    async def _miss(self, sender: Sender, outlet: Outlet) -> None:
         if not outlet.topic.startswith(DELIVERIES):
             await ensure_topics(self._settings, [row for row in TOPICS if row.name == outlet.topic])
             self._unopened.set()
@@ -530,8 +500,8 @@ class Outputs:
             )
         elif monotonic() - outlet.missing_since >= self._missing_wait_s:
             if any(queue.outlet is outlet for queue in self._flights):
-                # aiokafka holds on to them, and would write them should the topic come back.
-                self._replace(producer)
+                # The sender holds on to them, and would write them should the topic come back.
+                self._replace(sender)
             self._park(outlet)
 
     def _park(self, outlet: Outlet) -> None:
@@ -555,37 +525,29 @@ class Outputs:
                 extra={"action": "park", "topic": self._prefix + outlet.topic},
             )
 
-    # --- the Kafka producer ---
+    # --- the sender ---
 
-    async def _ready_producer(self) -> AIOKafkaProducer:
+    async def _ready_sender(self) -> Sender:
         async with self._starting:
-            if self._producer is None:
-                producer = kafka_producer(
-                    self._settings,
-                    linger_ms=0,
-                    max_batch_size=BATCH_BYTES,
-                )
+            if self._sender is None:
+                sender = Sender(self._settings)
                 try:
-                    await producer.start()
+                    await sender.start()
+                    if self._outlets:
+                        await sender.client.set_topics([self._prefix + topic for topic in self._outlets])
                 except BaseException:
-                    await producer.stop()
+                    await sender.stop()
                     raise
-                self._producer = producer
-            return self._producer
+                self._sender = sender
+            return self._sender
 
-    def _replace(self, producer: AIOKafkaProducer) -> None:
-        """Takes another Kafka producer from now on: after a failed batch the broker expects a sequence that never comes."""
-        if self._producer is producer:
-            self._producer = None
-            task = asyncio.create_task(self._close(producer), name="close Kafka producer")
+    def _replace(self, sender: Sender) -> None:
+        """Takes another sender from now on."""
+        if self._sender is sender:
+            self._sender = None
+            task = asyncio.create_task(sender.stop(), name="close sender")
             self._closing.add(task)
             task.add_done_callback(self._closing.discard)
-
-    async def _close(self, producer: AIOKafkaProducer) -> None:
-        # `stop` waits for every batch, also for those of a topic that is gone; and aiokafka would go on trying behind us.
-        producer._message_accumulator.fail_all(ProducerClosed())
-        with contextlib.suppress(KafkaError, asyncio.TimeoutError):
-            await asyncio.wait_for(producer.stop(), _CLOSE_S)
 
 
 def _settle_all(receipts: Iterable[Receipt]) -> Callable[[], None]:

@@ -20,9 +20,10 @@ import gc
 import logging
 import os
 import socket
-from collections import Counter as Tally
-from collections.abc import Callable, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
+from itertools import islice
 from urllib.parse import quote
 
 import msgspec
@@ -40,7 +41,7 @@ from notifier.topics import ATTEMPTS, DEAD_LETTERS
 from notifier.user import User
 from streams.batch import Batch, Record
 from streams.definitions import Definitions
-from streams.exits import Exits, Refusal, Way, sender_text
+from streams.exits import Contact, Exit, Exits, Refusal, name_and_title, no_address, sender_text
 from streams.matching import Matcher, Path, Plan, Route
 from streams.outputs import MAX_RECORD_BYTES, Outbox, Outputs, Receipt
 
@@ -55,10 +56,12 @@ _SENDERS = 20_000  # whose texts are remembered
 # What needs neither percent-encoding in an id nor escaping in JSON; see `urllib.parse.quote`.
 _PLAIN = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-~"
 
-_TOLD = 64  # ways to be dropped that are remembered, for each path
+_COUNTERS = 2_000  # in one record, which then has 100 KiB and took milliseconds
+_TOLD = 1_000  # ways to be dropped that are remembered, for each producer
 _read = msgspec.json.Decoder(Message).decode
 
 Dropped = tuple[Route, str | None, Reason]  # by which filter; none: it was no filter's doing
+Told = tuple[bytes, bytes, bytes, bytes]  # see `_told`
 
 
 class Router:
@@ -70,7 +73,7 @@ class Router:
         self._attempts = self._outputs.outlet(ATTEMPTS.name)
         self._dead_letters = self._outputs.outlet(DEAD_LETTERS.name)
         self._worker = f"router-{socket.gethostname()}-{os.getpid()}"
-        self._counts: Tally[tuple[str, Reason]] = Tally()
+        self._counts = _no_counts()
         self._counting: asyncio.Task[None] | None = None
         self._matcher = Matcher(definitions.catalog)
         self._exits = Exits(definitions.catalog, self._outputs.outlet)
@@ -150,46 +153,48 @@ class Router:
                     Message.decode(value)  # raises, with the words for it
                 message_id = message.id or topic_id(batch.partition, record.offset, record.timestamp)
                 plan, path = find(message)
-                if path.receiver is None:
+                receiver = path.receiver
+                if receiver is None:
                     if path.problem is None:
                         self._route_to_all(batch, record, value, message, message_id, at, plan, path)
                     else:
-                        self._tell_problem(batch, record, message, message_id, at, path)
+                        self._tell_problem(batch, record, message, message_id, at, *path.problem)
                     continue
                 name = message.sender
                 sender = None
                 if name is not None:
                     sender = plan.senders[name] if name in plan.senders else plan.sender(name)
-                exits: list[_Exits] | None = path.exits
-                if exits is None:
-                    exits = path.exits = [
-                        _Exits(route, *self._exits.to_one(route, path.receiver)) for route in path.routes
-                    ]
                 dropped: list[Dropped] | None = None
                 nothing = True
-                for way_out in exits:
-                    for test in way_out.tests:
-                        try:
-                            if test is not None and test(message):
-                                continue
-                        except Exception:  # noqa: S110 - the route, asked below, says what that means
-                            pass
-                        route = way_out.route
-                        drop = route.first_drop(route.asked, message, at, sender, path.receiver)
-                        break
-                    else:
-                        drop = None
+                for route in path.routes:
+                    try:
+                        passed = route.test is None or route.test(route.argument, message)
+                        for test, argument in route.tests if passed else ():
+                            if not test(argument, message):
+                                passed = False
+                                break
+                    except Exception:
+                        passed = False  # the route, asked below, says what that means
+                    drop = None if passed else route.first_drop(route.asked, message, at, sender, receiver)
                     if drop is not None:
                         dropped = dropped or []
-                        dropped.append((way_out.route, drop[0].name, drop[1]))
-                        self._counts[way_out.route.configuration.name, drop[1]] += 1
+                        dropped.append((route, drop[0].name, drop[1]))
+                        self._counts[drop[1]][route.configuration.name] += 1
                         continue
-                    if way_out.ways:
+                    for exit_ in self._exits_of(route) if route.exits is None else route.exits:
                         nothing = False
-                        self._deliver(way_out.ways, batch, record, value, message, message_id, sender, plan)
-                    if way_out.refusals:
+                        contact = exit_.contacts.get(path.username) or exit_.to(receiver)
+                        if isinstance(contact, str):
+                            refused = no_address(route.configuration, exit_, receiver, contact)
+                            self._refuse([refused], batch, record, message, message_id, at)
+                        else:
+                            self._deliver(
+                                route, exit_, contact, batch, record, value, message, message_id, sender, plan
+                            )
+                    if route.lacking:
                         nothing = False
-                        self._refuse(way_out.refusals, batch, record, message, message_id, at)
+                        refusals = self._exits.refusals(route.configuration, receiver)
+                        self._refuse(refusals, batch, record, message, message_id, at)
                 if nothing:
                     self._tell_nothing(batch, record, message, message_id, at, plan, path, dropped or ())
             except msgspec.DecodeError:
@@ -240,22 +245,45 @@ class Router:
                     passed.append(recipient)
                 else:
                     dropped.append((route, drop[0].name, drop[1]))
-            if passed:
-                ways, refusals = self._exits.to_all(route, passed)
-                if ways:
-                    nothing = False
-                    self._deliver(ways, batch, record, value, message, message_id, sender, plan)
-                if refusals:
-                    nothing = False
-                    self._refuse(refusals, batch, record, message, message_id, at)
+            for exit_, user, contact in self._to_all(route, passed) if passed else ():
+                nothing = False
+                if isinstance(contact, str):
+                    refused = no_address(route.configuration, exit_, user, contact)
+                    self._refuse([refused], batch, record, message, message_id, at)
+                else:
+                    self._deliver(route, exit_, contact, batch, record, value, message, message_id, sender, plan)
+            if passed and route.lacking:
+                nothing = False
+                self._refuse(self._exits.refusals(route.configuration, None), batch, record, message, message_id, at)
         for route, _, reason in dropped:
-            self._counts[route.configuration.name, reason] += 1
+            self._counts[reason][route.configuration.name] += 1
         if nothing:
             self._tell_nothing(batch, record, message, message_id, at, plan, path, dropped)
 
+    def _exits_of(self, route: Route) -> tuple[Exit, ...]:
+        exits: tuple[Exit, ...] | None = route.exits
+        if exits is None:
+            consumers = tuple(route.configuration.spec.consumers)
+            exits = route.exits = self._exits.to(consumers)
+            route.lacking = len(exits) < len(consumers)
+            route.name, route.title = name_and_title(route.configuration)
+        return exits
+
+    def _to_all(self, route: Route, passed: Sequence[User | None]) -> Iterator[tuple[Exit, User | None, Contact | str]]:
+        """How a message without receiver goes out to those for whom it passed; None for a configuration without users."""
+        people = [user for user in passed if user is not None]
+        for exit_ in self._exits_of(route):
+            if exit_.key is not None or not people:
+                yield exit_, None, exit_.to_everyone(tuple([user.username for user in people]))
+            else:
+                for user in people:
+                    yield exit_, user, exit_.to(user)
+
     def _deliver(
         self,
-        ways: Sequence[Way],
+        route: Route,
+        exit_: Exit,
+        contact: Contact,
         batch: Batch,
         record: Record,
         value: bytes,
@@ -271,25 +299,30 @@ class Router:
         if given.translate(None, _PLAIN):
             given = quote(message_id, safe="").encode()
             escaped = msgspec.json.encode(message_id)[1:-1]
-        text = b"" if message.sender is None else self._sender(message.sender)
+        said = b""
+        if message.sender is not None:
+            said = (sender is not None and exit_.sender(sender)) or self._sender(message.sender)
         ending = (
             b"}" if message.not_before is None else b',"not_before":' + msgspec.json.encode(message.not_before) + b"}"
         )
-        touched = self._outputs.touched
-        for way in ways:
-            said = text if sender is None else way.exit.sender(sender) or text
-            delivery = b"".join(
-                (source, given, way.head, value, b',"message_id":"', escaped, way.middle, said, way.tail, ending)
+        delivery = b"".join(
+            (
+                source, given, route.name, exit_.before, contact.recipient, route.title, exit_.between, contact.lane, value,
+                b',"message_id":"', escaped, contact.opening, contact.name, contact.address, said, contact.receives,
+                contact.receiver, contact.closing, ending,
             )
-            if len(delivery) > MAX_RECORD_BYTES:
-                error = f"its delivery has {len(delivery)} bytes, and a record at most {MAX_RECORD_BYTES}"
-                self._bury(batch, record, "too_large", error, delivery=msgspec.json.decode(delivery)["id"])
-                continue
-            self._made += len(delivery)
-            key, outlet = way.key, way.outlet
-            queue = outlet.by_key.get(key) or outlet.find(key)  # as `outlet.put`, of which there are many
-            queue.append(key, delivery)
-            touched.add(queue)
+        )  # fmt: skip
+        if len(delivery) > MAX_RECORD_BYTES:
+            error = f"its delivery has {len(delivery)} bytes, and a record at most {MAX_RECORD_BYTES}"
+            self._bury(batch, record, "too_large", error, delivery=msgspec.json.decode(delivery)["id"])
+            return
+        self._made += len(delivery)
+        key, outlet = exit_.key, exit_.outlet
+        if key is None:
+            key = contact.key
+        queue, text = outlet.by_key.get(key) or outlet.find(key)  # as `outlet.put`, of which there are many
+        queue.append(text, delivery)
+        self._outputs.touched.add(queue)
 
     def _sender(self, name: str) -> bytes:
         text = self._senders.get(name)
@@ -336,15 +369,20 @@ class Router:
             )
 
     def _tell_problem(
-        self, batch: Batch, record: Record, message: Message, message_id: str, at: datetime, path: Path
+        self,
+        batch: Batch,
+        record: Record,
+        message: Message,
+        message_id: str,
+        at: datetime,
+        problem: Reason,
+        text: str,
     ) -> None:
-        problem = path.problem
-        assert problem is not None
         if problem in ("unknown_producer", "unknown_configuration"):
-            self._bury(batch, record, problem, path.text, message=(message.producer, message_id))
+            self._bury(batch, record, problem, text, message=(message.producer, message_id))
         else:
             configuration = message.configuration if problem == "disabled" else None
-            self._suppress(batch, record, message, message_id, at, problem, path.text, configuration=configuration)
+            self._suppress(batch, record, message, message_id, at, problem, text, configuration=configuration)
 
     def _tell_nothing(
         self,
@@ -359,18 +397,18 @@ class Router:
     ) -> None:
         """The one attempt of a message that made no delivery.
 
-        There may be many of them, so what is the same for all messages on a path that the same filters drop is kept, and
-        written around what is not, as a delivery is: byte for byte what `Attempt.encode` would give.
+        There may be many of them, so what is the same for all messages that the same filters drop is kept, and written around
+        what is not, as a delivery is: byte for byte what `Attempt.encode` would give.
         """
-        key = plan, *dropped  # not its name: a change makes another plan
-        told: dict[object, tuple[bytes, bytes, bytes]] = path.told
+        key = path.receiver is None, path.routes, *dropped
+        told: dict[object, Told] = plan.told  # a change makes another plan
         known = None if plan.readers or message.configuration is not None else told.get(key)
         if known is None:
             reason, detail, only = self._why_nothing(message, plan, path, dropped)
             if len(told) >= _TOLD:
                 told.clear()
-            known = told[key] = _told(message, path, reason, detail, only)
-        suffix, middle, rest = known
+            known = told[key] = _told(message, reason, detail, only)
+        suffix, middle, about, rest = known
         given = escaped = message_id.encode()
         if given.translate(None, _PLAIN):
             given = quote(message_id, safe="").encode()
@@ -380,7 +418,9 @@ class Router:
         value = b"".join(
             (
                 b'{"delivery":"', delivery, b'","producer":', msgspec.json.encode(plan.name), b',"message":"', escaped,
-                middle, when, b',"ended_at":', when, rest, msgspec.json.encode(batch.topic),
+                middle, when, b',"ended_at":', when, about,
+                b"" if path.receiver is None else b',"recipient":' + msgspec.json.encode(path.username),
+                rest, msgspec.json.encode(batch.topic),
                 b',"partition":%d,"offset":%d}}' % (batch.partition, record.offset),
             )
         )  # fmt: skip
@@ -401,28 +441,31 @@ class Router:
             text = f"the configuration {message.configuration} does not consider messages of {message.producer}"
             return "filtered", text, None
         only = first[0].configuration if count == 1 else None
-        reasons = {reason for _, _, reason in dropped}
-        if count > len(path.routes):
-            reasons.add("filtered")  # by the index
+        by_index = count - len(path.routes)
+        reasons: set[Reason] = {reason for _, _, reason in dropped}
+        if by_index:
+            reasons.add("filtered")
         if not reasons:
             return "filtered", f"no consumer: {', '.join([route.configuration.name for route in first])}", only
+        # What came further than the index says more, so it comes first.
         said: dict[Route, dict[str, None]] = {}
         for route, name, cause in dropped:
             said.setdefault(route, {})[_named(name, cause)] = None
-        drops = []
-        for route in first:
-            name = route.configuration.name
-            if route in said:
-                drops += [f"{name}: {drop}" for drop in said[route]]
-            elif route not in path.routes:
-                drops.append(f"{name}: {self._matcher.drop_of_index(route, plan, path, message)}")
-        if not drops:  # the first ones have no consumer
-            drops = [f"{route.configuration.name}: {drop}" for route, all_ in said.items() for drop in all_]
-        detail = ", ".join(drops[:NAMED_DROPS])
-        more = count - len(path.routes) + len(said) - min(len(first), NAMED_DROPS)
+        drops: list[str] = []
+        named = 0
+        for route, causes in said.items():
+            if len(drops) < NAMED_DROPS:
+                drops += [f"{route.configuration.name}: {cause}" for cause in causes]
+                named += 1
+        if by_index:
+            for route in first:
+                if len(drops) < NAMED_DROPS and route not in path.routes:
+                    drops.append(self._matcher.drop_of_index(route, plan, path, message))
+                    named += 1
+        more = by_index + len(said) - named
         return (
             reasons.pop() if len(reasons) == 1 else "filtered",
-            detail + (f" and {more} more" if more > 0 else ""),
+            ", ".join(drops[:NAMED_DROPS]) + (f" and {more} more" if more > 0 else ""),
             only,
         )
 
@@ -499,8 +542,13 @@ class Router:
         self._exits.change(catalog)
 
     def _take_tally(self) -> None:
-        for configuration, reason, count in self._matcher.tally():
-            self._counts[configuration, reason] += count
+        for part in self._matcher.tally():
+            self._add(part)
+
+    def _add(self, dropped: Mapping[str, int]) -> None:
+        counts = self._counts["filtered"]
+        for configuration, count in dropped.items():
+            counts[configuration] += count
 
     async def _count(self) -> None:
         while True:
@@ -508,49 +556,44 @@ class Router:
             await self._send_counts()
 
     async def _send_counts(self) -> None:
-        self._take_tally()
-        counts, self._counts = self._counts, Tally()
-        if not counts:
-            return
-        counters = [
-            Counter(configuration=configuration, reason=reason, count=count)
-            for (configuration, reason), count in counts.items()
-        ]
+        for part in self._matcher.tally():
+            self._add(part)
+            await asyncio.sleep(0)  # with many configurations each part takes milliseconds
+        counts, self._counts = self._counts, _no_counts()
         outbox = Outbox()
-        for start in range(0, len(counters), 5_000):  # so that each record stays below a batch's limit
-            record = Counters(worker=self._worker, at=now(), counters=tuple(counters[start : start + 5_000]))
-            outbox.add(ATTEMPTS.name, self._worker.encode(), record.encode())
+        for reason, by_name in counts.items():
+            left = iter(by_name.items())
+            while some := [
+                Counter(configuration=configuration, reason=reason, count=count)
+                for configuration, count in islice(left, _COUNTERS)
+            ]:
+                record = Counters(worker=self._worker, at=now(), counters=tuple(some))
+                outbox.add(ATTEMPTS.name, self._worker.encode(), record.encode())
+                await asyncio.sleep(0)
         await self._outputs.send(outbox)
 
 
-class _Exits:
-    """A route that remains, and what its filters let pass goes to."""
-
-    __slots__ = ("refusals", "route", "tests", "ways")
-
-    def __init__(self, route: Route, ways: list[Way], refusals: list[Refusal]) -> None:
-        self.route = route
-        self.tests = tuple([step.test for step in route.asked])  # None: that step needs more than the message
-        self.ways = ways
-        self.refusals = refusals
+def _no_counts() -> defaultdict[Reason, defaultdict[str, int]]:
+    """What is counted since the last record of counters: by reason, then by configuration."""
+    return defaultdict(_no_numbers)
 
 
-def _told(
-    message: Message, path: Path, reason: Reason, detail: str, only: Configuration | None
-) -> tuple[bytes, bytes, bytes]:
-    """What is the same in all attempts that say this: the end of the delivery's id, and two parts of the record."""
+def _no_numbers() -> defaultdict[str, int]:
+    return defaultdict(int)
+
+
+def _told(message: Message, reason: Reason, detail: str, only: Configuration | None) -> Told:
+    """What is the same in all attempts that say this: the end of the delivery's id, and three parts of the record."""
     encode = msgspec.json.encode
     name = message.configuration if only is None else only.name
     middle = b'","outcome":"suppressed","reason":' + encode(reason) + b',"started_at":'
-    rest = b',"number":1'
+    about = b',"number":1'
     if name is not None:
-        rest += b',"configuration":' + encode(name)
+        about += b',"configuration":' + encode(name)
     if only is not None:
-        rest += b',"configuration_version":' + encode(only.version)
-    if path.receiver is not None:
-        rest += b',"recipient":' + encode(path.receiver.username)
-    rest += b',"detail":' + encode(detail) + b',"origin":{"topic":'
-    return b"" if name is None else b"/" + quote(name, safe="").encode(), middle, rest
+        about += b',"configuration_version":' + encode(only.version)
+    rest = b',"detail":' + encode(detail) + b',"origin":{"topic":'
+    return b"" if name is None else b"/" + quote(name, safe="").encode(), middle, about, rest
 
 
 def _time(timestamp_ms: int | None) -> datetime | None:

@@ -37,7 +37,6 @@ from yarl import URL
 
 from notifier.kafka import bootstrap_servers, kafka_consumer
 from notifier.settings import Settings
-from notifier.topics import MESSAGES
 from streams.batch import Batch, Record
 from streams.fetching import Taken, take_fetched
 
@@ -48,7 +47,8 @@ SERVICES = logging.getLogger("mode.notifier")  # not one that mode marks as its 
 
 BATCH_RECORDS = 2000  # of one event at most
 FETCH_BYTES = 2 * 1024 * 1024  # of one fetch of all partitions; what bounds memory
-PARTITION_BYTES = MESSAGES.max_message_bytes + 64 * 1024  # of one fetch of one partition; the largest record fits
+# Of one fetch of one partition, which is kept for each until it is its turn. A batch that is larger comes all the same (KIP-74).
+PARTITION_BYTES = 512 * 1024
 OPEN_BYTES = 3 * 1024 * 1024  # handed over and not yet finished; one batch may go beyond it
 OPEN_BATCHES = 256  # the same, in batches; must stay below Faust's `stream_buffer_maxsize`
 FINISH_S = 15.0  # what a batch at work is given when its partition goes; below the group's rebalance timeout of 20 s

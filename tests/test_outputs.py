@@ -6,7 +6,6 @@ from dataclasses import replace
 
 import msgspec
 import pytest
-from aiokafka.errors import KafkaError
 from aiokafka.partitioner import murmur2
 from hypothesis import given
 from hypothesis import strategies as st
@@ -118,19 +117,21 @@ async def test_a_record_that_the_broker_refuses_is_a_dead_letter_and_the_others_
     ]
 
 
-async def test_a_client_that_broke_is_replaced(settings: Settings) -> None:
-    await ensure_topics(settings, [deliveries("room")])
+async def test_a_sender_whose_numbers_the_broker_does_not_expect_is_replaced(settings: Settings) -> None:
+    await ensure_topics(settings, [deliveries("room", partitions=1)])
     outputs = Outputs(settings)
     await outputs.send(box(delivery(0)))
-    assert outputs._producer is not None
-    outputs._producer._message_accumulator.fail_all(KafkaError("as after a sequence that is out of order"))
+    before = outputs._sender
+    assert before is not None
+    before._sequences[settings.topic_prefix + "deliveries.room", 0] += 7
     await outputs.send(box(delivery(1)))
+    assert outputs._sender is not before
     await outputs.stop()
     assert await ids(settings) == ["m0", "m1"]
 
 
 async def test_nothing_to_send_needs_no_broker(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("streams.outputs.kafka_producer", None)
+    monkeypatch.setattr("streams.outputs.Sender", None)
     outputs = Outputs(settings)
     await outputs.send(Outbox())
     await outputs.stop()
