@@ -53,7 +53,7 @@ FIRST_MESSAGES = 600  # of the flow by which a contender is checked before it is
 FEWEST_MESSAGES = 100  # of a flow that is measured
 # The same for each consumer: who writes to a topic for the first time has to ask for its partitions.
 FIRST_OF_A_CONSUMER = 10
-MOST_OF_STOCK = 50_000  # of its flows: a first one to many consumers is over too soon to tell its speed
+MOST_OF_STOCK = 50_000  # messages of a flow of the stock agent
 SETTLE_S = 1.5  # of a flow at a rate, not counted
 FAST = 20_000.0  # messages a second; from here on the first flow is over too soon to say more
 
@@ -148,6 +148,8 @@ class _Bench:
         most = min(self._plan.messages, MOST_OF_STOCK) if one.contender == STOCK else self._plan.messages
         figures = await one.warm_up(min(max(FIRST_MESSAGES, FIRST_OF_A_CONSUMER * consumers), most), workers)
         await one.check()
+        if consumers >= SPREAD:  # most of the time went into finding the topics, which says nothing of the speed
+            return most
         return max(FEWEST_MESSAGES, int(min(most, _speed(figures) * self._plan.flow_s)))
 
     async def _flow(self, one: Trial, workers: Sequence[Worker], size: int, label: str) -> Figures:
