@@ -7,9 +7,8 @@ configuration touches the bits of its own values only.
 
 from collections.abc import Iterable, Iterator
 
-from notifier.plugin import Lookup
-
 Value = str | None
+Asked = tuple[str, Iterable[Value], bool]  # field, the values that are accepted, and whether it is the others instead
 NOTHING_NAMED = object()  # stands for every value that no filter names
 
 
@@ -33,7 +32,7 @@ class Field:
             otherwise |= _set_of(self.values.get(value, 0))
         return self.usually ^ otherwise
 
-    def add(self, slot: int, lookup: Lookup, *, negate: bool) -> None:
+    def add(self, slot: int, values: Iterable[Value], *, negate: bool) -> None:
         """Puts a slot's filter in."""
         bit = 1 << slot
         self.asking |= bit
@@ -41,19 +40,19 @@ class Field:
             self.usually |= bit
         else:
             self.usually &= ~bit
-        for value in lookup.values:
+        for value in values:
             found = self.values.get(value, ())
             if isinstance(found, tuple) and len(found) < FEW:
                 self.values[value] = (*found, slot)
             else:
                 self.values[value] = _set_of(found) | bit
 
-    def remove(self, slot: int, lookup: Lookup) -> None:
+    def remove(self, slot: int, values: Iterable[Value]) -> None:
         """Takes it out again; then the slot asks nothing of the field."""
         bit = 1 << slot
         self.asking &= ~bit
         self.usually |= bit
-        for value in lookup.values:
+        for value in values:
             found = self.values.pop(value)
             left = tuple([each for each in found if each != slot]) if isinstance(found, tuple) else found & ~bit
             if left:
@@ -73,7 +72,7 @@ class Index:
         self._used = 0  # the slots that are taken
         self._all = 0  # the slots that ever were
 
-    def add(self, producers: Iterable[str], lookups: Iterable[tuple[Lookup, bool]]) -> int:
+    def add(self, producers: Iterable[str], lookups: Iterable[Asked]) -> int:
         """Takes a slot for a configuration; each lookup with whether it is negated, at most one for each field."""
         free = self._all & ~self._used
         slot = (free & -free).bit_length() - 1 if free else self._all.bit_length()
@@ -85,15 +84,15 @@ class Index:
                 known.ask_nothing(bit)
         for producer in producers:
             self._producers[producer] = self._producers.get(producer, 0) | bit
-        for lookup, negate in lookups:
-            field = self.fields.get(lookup.field)
+        for name, values, negate in lookups:
+            field = self.fields.get(name)
             if field is None:
-                field = self.fields[lookup.field] = Field()
+                field = self.fields[name] = Field()
                 field.ask_nothing(self._all)
-            field.add(slot, lookup, negate=negate)
+            field.add(slot, values, negate=negate)
         return slot
 
-    def remove(self, slot: int, producers: Iterable[str], lookups: Iterable[tuple[Lookup, bool]]) -> None:
+    def remove(self, slot: int, producers: Iterable[str], lookups: Iterable[Asked]) -> None:
         """Gives a slot back; the rest is what `add` was given."""
         bit = 1 << slot
         self._used &= ~bit
@@ -101,11 +100,11 @@ class Index:
             left = self._producers.pop(producer) & ~bit
             if left:
                 self._producers[producer] = left
-        for lookup, _ in lookups:
-            field = self.fields[lookup.field]
-            field.remove(slot, lookup)
+        for name, values, _ in lookups:
+            field = self.fields[name]
+            field.remove(slot, values)
             if not field.asking:
-                del self.fields[lookup.field]
+                del self.fields[name]
 
     def considering(self, producer: str) -> int:
         """The slots that take messages of a producer."""

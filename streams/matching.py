@@ -35,7 +35,7 @@ from notifier.message import Message
 from notifier.outcome import Reason
 from notifier.plugin import Candidate, Filter, Lookup, Producer
 from notifier.user import User
-from streams.index import NOTHING_NAMED, Field, Index, Value, slots_of
+from streams.index import NOTHING_NAMED, Asked, Field, Index, Value, slots_of
 
 logger = logging.getLogger(__name__)
 
@@ -165,12 +165,9 @@ class Route(msgspec.Struct, gc=False, eq=False, kw_only=True):  # there may be m
                 return step, reason
         return None
 
-    def pairs(self) -> list[tuple[Lookup, bool]]:
+    def looked_up(self) -> list[Asked]:
         """What the index is given."""
-        return [
-            (Lookup(field=field, values=frozenset(of)), step.filter.parameters.negate)
-            for step, field, of in self.lookups
-        ]
+        return [(field, values, step.filter.parameters.negate) for step, field, values in self.lookups]
 
 
 class Path(msgspec.Struct, gc=False, eq=False):
@@ -566,13 +563,13 @@ class Matcher:
         route = Route.of(
             configuration, [self._step(name) for name in configuration.spec.filters if name in self.catalog.filters]
         )
-        route.slot = self._index.add(dict.fromkeys(configuration.spec.producers), route.pairs())
+        route.slot = self._index.add(dict.fromkeys(configuration.spec.producers), route.looked_up())
         self._routes[configuration.name] = self._slots[route.slot] = route
 
     def _remove(self, name: str) -> None:
         route = self._routes.pop(name, None)
         if route is not None:
-            self._index.remove(route.slot, dict.fromkeys(route.configuration.spec.producers), route.pairs())
+            self._index.remove(route.slot, dict.fromkeys(route.configuration.spec.producers), route.looked_up())
             del self._slots[route.slot]
             self._gone &= ~(1 << route.slot)
 

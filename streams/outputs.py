@@ -40,7 +40,7 @@ from notifier.record import now
 from notifier.settings import Settings
 from notifier.topics import DEAD_LETTERS, DELIVERIES, PARKED, TOPICS
 from streams.partitioner import partition_of
-from streams.record_batch import OpenBatch, RecordBatch, framed
+from streams.record_batch import OpenBatch, Output, RecordBatch, framed
 from streams.sender import Sender
 
 logger = logging.getLogger(__name__)
@@ -60,8 +60,6 @@ _POLL_S = 0.25
 _WATCH_S = 1.0
 _TOO_LARGE = (MessageSizeTooLargeError, RecordListTooLargeError)
 _KEYS = 100_000  # whose partitions are remembered, for each topic
-
-Output = tuple[bytes, bytes]  # key and value
 
 
 @dataclass

@@ -1,8 +1,8 @@
 """Record batch: records of one output partition as they lie on the wire and in the broker's log, Kafka's format 2.
 
-aiokafka's own takes 1.0 µs for a record of 600 bytes, half of it for the checksum; this takes 0.4 µs, as the bytes of a record
-are copied once, when the batch is closed, and the checksum is the processor's own. What is written is the same but for the
-timestamps: all records of a batch have that of its first.
+A batch that is closed can be sent by any sender, and again by another, without being built anew; aiokafka's belongs to the
+producer that sends it first. It is no faster: 0.51 µs for a record of 560 bytes, and aiokafka's 0.44, each in a loop of its own
+with everything in the cache. What is written is the same but for the timestamps: all records of a batch have that of its first.
 
 The format is Apache Kafka's, described at https://kafka.apache.org/documentation/#recordbatch.
 """
@@ -17,7 +17,7 @@ from aiokafka.codec import gzip_encode, lz4_encode, snappy_encode, zstd_encode
 from aiokafka.record.memory_records import MemoryRecords
 
 NO_COMPRESSION = 0
-Record = tuple[bytes, bytes]  # key and value
+Output = tuple[bytes, bytes]  # key and value
 
 _COMPRESSORS: dict[int, Callable[[bytes], Any]] = {1: gzip_encode, 2: snappy_encode, 3: lz4_encode, 4: zstd_encode}
 _NO_PRODUCER = (-1, -1, -1)
@@ -114,7 +114,7 @@ class RecordBatch:
         checksum = google_crc32c.extend(google_crc32c.value(rest), self._body)
         return _FRONT.pack(0, _COUNTED + len(rest) + len(self._body), -1, _FORMAT, checksum) + rest, self._body
 
-    def records(self) -> list[Record]:
+    def records(self) -> list[Output]:
         """What is in it."""
         batches = MemoryRecords(b"".join(self.encode()))
         return [(record.key, record.value) for record in batches.next_batch()]

@@ -173,8 +173,8 @@ class Router:
                             if not test(argument, message):
                                 passed = False
                                 break
-                    except Exception:
-                        passed = False  # the route, asked below, says what that means
+                    except Exception:  # a plugin's fault; the route, asked below, logs it and says that it passes
+                        passed = False
                     drop = None if passed else route.first_drop(route.asked, message, at, sender, receiver)
                     if drop is not None:
                         dropped = dropped or []

@@ -23,7 +23,7 @@ from notifier.settings import load_settings
 from notifier.working_time import DAYS, WorkingTime
 from producers.push import Push
 from streams.batch import Batch
-from streams.index import Field, Index, slots_of
+from streams.index import Asked, Field, Index, slots_of
 from streams.matching import Step
 from streams.route import NAMED_DROPS, Router
 from tests.router_rig import Direct, Faulty, File, Github, Room
@@ -372,9 +372,9 @@ def test_an_index_finds_what_a_look_at_every_entry_finds(
     steps: list[tuple[list[str], tuple[frozenset[str | None], bool] | None, int]],
 ) -> None:
     index = Index()
-    entries: dict[int, tuple[list[str], list[tuple[Lookup, bool]]]] = {}
+    entries: dict[int, tuple[list[str], list[Asked]]] = {}
     for producers, asked, removals in steps:
-        lookups = [(Lookup(field="labels.x", values=asked[0]), asked[1])] if asked else []
+        lookups: list[Asked] = [("labels.x", asked[0], asked[1])] if asked else []
         slot = index.add(producers, lookups)
         assert slot not in entries
         entries[slot] = producers, lookups
@@ -391,7 +391,7 @@ def test_an_index_finds_what_a_look_at_every_entry_finds(
                     slot
                     for slot, (producers_, lookups_) in entries.items()
                     if producer in producers_
-                    and all((value in lookup.values) is not negate for lookup, negate in lookups_)
+                    and all((value in accepted) is not negate for _, accepted, negate in lookups_)
                 }
 
 

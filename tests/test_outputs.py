@@ -131,7 +131,7 @@ async def test_a_sender_whose_numbers_the_broker_does_not_expect_is_replaced(set
 
 
 async def test_nothing_to_send_needs_no_broker(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("streams.outputs.Sender", None)
+    monkeypatch.setattr("streams.outputs.Sender", None)  # whoever makes one fails
     outputs = Outputs(settings)
     await outputs.send(Outbox())
     await outputs.stop()
