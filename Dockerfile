@@ -6,6 +6,7 @@ COPY locks/runtime.txt locks/runtime.txt
 RUN /opt/notifier/bin/pip install --no-cache-dir --require-hashes -r locks/runtime.txt
 COPY pyproject.toml README.md LICENSE ./
 COPY notifier notifier
+COPY notifier_cli notifier_cli
 COPY producers producers
 COPY filters filters
 COPY consumers consumers

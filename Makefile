@@ -45,7 +45,7 @@ test: install-dev ## the tests, on a real Kafka broker that they start
 
 test-faults: install-dev ## routers, broker, topics and definitions disturbed under load; the long version, about a quarter of an hour
 	@mkdir -p var
-	FAULTS=long $(BIN)/python -m pytest tests/test_faults.py -s --basetemp var/faults
+	FAULTS=long $(BIN)/python -m pytest tests/streams/test_faults.py -s --basetemp var/faults
 
 bench: install-dev ## the benchmarks
 	$(BIN)/python -m bench

@@ -15,13 +15,13 @@ from pathlib import Path
 import psutil
 
 from notifier import Consumer, ConsumerParameters, Context, Delivery, Result
-from notifier.cli.supervisor import tie_to_parent
 from notifier.log import configure
 from notifier.registry import Registry
 from notifier.settings import PREFIX, Settings, load_settings, variable
+from notifier_cli.supervisor import tie_to_parent
 from producers.push import Push
 from streams.app import run_process
-from streams.deliver import run_delivery_process
+from streams.delivery.worker import run_delivery_process
 
 BATCH = 100
 ROOT = Path(__file__).parent.parent

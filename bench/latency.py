@@ -14,12 +14,12 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from control_api.files import apply_command
-from notifier.cli.supervisor import Supervisor
+from control_api.definitions.apply import apply_command
 from notifier.kafka import kafka_producer
 from notifier.settings import PREFIX, load_settings, variable
 from notifier.topics import MESSAGES
-from streams.broker import free_port
+from notifier_cli.supervisor import Supervisor
+from streams.broker.broker import free_port
 
 MESSAGE_COUNT = 100
 PAUSE_S = 0.2  # between two messages: this measures latency, not throughput

@@ -38,7 +38,7 @@ from bench.trial import CONTENDERS, LOOP, ROUTER, STOCK, Figures, Trial, trial
 from bench.worker import Failed, Worker
 from notifier.errors import NotifierError
 from notifier.settings import PREFIX, load_settings, variable
-from streams.broker import EmbeddedBroker
+from streams.broker.broker import EmbeddedBroker
 
 SCALE = (1, 10, 100, 1_000, 10_000)
 SPREAD = 1_000

@@ -25,10 +25,10 @@ from aiokafka.coordinator.protocol import ConsumerProtocolMemberAssignment
 from aiokafka.errors import GroupCoordinatorNotAvailableError
 
 from bench.counting import REGISTRY, Worker
-from control_api.actor import COMMAND_LINE
+from control_api.access.actor import COMMAND_LINE
+from control_api.definitions.relay import Relay
+from control_api.definitions.services import Services
 from control_api.migrate import upgrade
-from control_api.relay import Relay
-from control_api.services import Services
 from notifier.database import Database
 from notifier.kafka import ensure_topics, kafka_admin, kafka_consumer, kafka_producer
 from notifier.outcome import Kind
@@ -36,7 +36,7 @@ from notifier.record import JsonObject
 from notifier.seal import generate_key, load_seal
 from notifier.settings import Settings, load_settings
 from notifier.topics import ATTEMPTS, MESSAGES, TOPICS, deliveries
-from streams.broker import EmbeddedBroker, free_port
+from streams.broker.broker import EmbeddedBroker, free_port
 
 ROUTED = 100_000  # messages through the routers
 DELIVERED = 10_000  # through the delivery workers, which do more for each

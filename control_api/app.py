@@ -21,24 +21,25 @@ from typing import Any
 import uvicorn
 from fastapi import FastAPI, Response
 
-from control_api import health, problems, rest
-from control_api.accounts import anybody
-from control_api.auth import ReadActor, check_guarded
+from control_api import health, rest
+from control_api.access.accounts import anybody
+from control_api.access.sign_in_limit import Tries
 from control_api.console import assets, home, sign_in
-from control_api.graphql import route as graphql
+from control_api.definitions.relay import Relay
+from control_api.definitions.services import Services
+from control_api.graphql import endpoint as graphql
 from control_api.graphql.schema import build_schema
-from control_api.guard import REQUEST_LIMIT_S, Guard
-from control_api.history import History
-from control_api.intake import Intake
+from control_api.history.follower import History
+from control_api.http import problems
+from control_api.http.auth import ReadActor, check_guarded
+from control_api.http.guard import REQUEST_LIMIT_S, Guard
+from control_api.http.page import json_response
+from control_api.intake.intake import Intake
 from control_api.migrate import upgrade_database
 from control_api.parts import Parts
 from control_api.registry import load_registry
-from control_api.relay import Relay
 from control_api.rest import definitions
-from control_api.rest.page import json_response
 from control_api.retention import keep_pruning
-from control_api.services import Services
-from control_api.tries import Tries
 from notifier import log
 from notifier.database import Database
 from notifier.errors import NotifierError, SettingsError
@@ -61,7 +62,7 @@ def create_app(
 ) -> FastAPI:
     """The app. Reads the key; connects to nothing until it is started, when it upgrades the database and follows topics.
 
-    `instance` names the process among those of this installation (see `control_api.intake`). Raises SecretError when the
+    `instance` names the process among those of this installation (see `control_api.intake.intake`). Raises SecretError when the
     key is missing, and NotifierError when two plugins have the same type.
     """
     registry = load_registry() if registry is None else registry

@@ -11,9 +11,9 @@ from typing import Any
 from fastapi import APIRouter, Response
 from sqlalchemy import text
 
-from control_api.body import JSON
+from control_api.http.body import JSON
+from control_api.http.page import json_response
 from control_api.parts import Parts, PartsDep
-from control_api.rest.page import json_response
 from notifier.errors import DatabaseError
 
 logger = logging.getLogger(__name__)

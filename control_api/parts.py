@@ -5,11 +5,11 @@ from typing import Annotated
 
 from fastapi import Depends, Request
 
-from control_api.history import History
-from control_api.intake import Intake
-from control_api.relay import Relay
-from control_api.services import Services
-from control_api.tries import Tries
+from control_api.access.sign_in_limit import Tries
+from control_api.definitions.relay import Relay
+from control_api.definitions.services import Services
+from control_api.history.follower import History
+from control_api.intake.intake import Intake
 from notifier.database import Database
 from notifier.registry import Registry
 from notifier.seal import Seal

@@ -2,7 +2,7 @@
 
 The plain way to find out: every configuration that names the producer is asked, filter by filter (`filters.chain`). It is
 the reference: `explain` and dry runs use it, the router asks it about what it does not deliver, and what the router compiles
-(`streams.matching`) decides exactly as it does.
+(`streams.router.matcher`) decides exactly as it does.
 """
 
 from collections.abc import Sequence

@@ -1,7 +1,7 @@
 """The ticker's two tables: what is due next of each configuration, and which due times are claimed.
 
-`streams.claims` reads and writes them; `control_api.migrations` makes them, with all others. They stand here because those two
-layers do not know each other.
+`streams.ticker.claims` reads and writes them; `control_api.migrations` makes them, with all others. They stand here because those
+two layers do not know each other.
 
     tick_cursor  one row a configuration with a schedule: the due time that nobody has claimed yet, indexed
     tick         one row a due time that was claimed, unique; sent once `ticks` has acknowledged it

@@ -2,7 +2,7 @@
 
 `notifier router` runs the agent `route` alone, `notifier runner` the agent `run` alone, each app with its own consumer group;
 `faust -A streams.app worker` runs both in one process, the runner's app as a service of the router's. No worker opens a port.
-What the agents do is `streams.route`'s and `streams.run`'s; how batches reach them, `streams.transport`'s.
+What the agents do is `streams.router`'s and `streams.runner`'s; how batches reach them, `streams.inputs.transport`'s.
 
 A worker that cannot go on (definitions newer than the program, a stream that stands still) ends with an error, so that its
 supervisor starts another; SIGTERM and SIGINT finish the batch at work, commit it and leave the group.
@@ -27,13 +27,13 @@ from notifier.kafka import ensure_topics
 from notifier.registry import Registry
 from notifier.settings import Settings, load_settings
 from notifier.topics import MESSAGES, TICKS, TOPICS, Topic
-from streams.batch import Batch
 from streams.definitions import Definitions
-from streams.health import Progress
-from streams.monitor import RecordMonitor
+from streams.inputs.batch import Batch
+from streams.inputs.monitor import RecordMonitor
+from streams.inputs.progress import Progress
+from streams.inputs.transport import OPEN_BATCHES, SERVICES, BatchTransport, broker_urls
 from streams.registry import load_registry
-from streams.route import Router
-from streams.transport import OPEN_BATCHES, SERVICES, BatchTransport, broker_urls
+from streams.router.router import Router
 
 logger = logging.getLogger(__name__)
 
@@ -83,7 +83,7 @@ class _Running:
     """The agent `run`."""
 
     def __init__(self, settings: Settings, definitions: Definitions) -> None:
-        from streams.run import Runner  # here, so that a router does not load what scripts need
+        from streams.runner.runner import Runner  # here, so that a router does not load what scripts need
 
         self._definitions = definitions
         self._runner = Runner(settings, definitions)

@@ -12,8 +12,8 @@ import pytest
 
 from notifier.seal import generate_key
 from notifier.settings import PREFIX, Settings, load_settings, variable
-from streams.broker import EmbeddedBroker
-from tests.kafka_tools import delete_topics
+from streams.broker.broker import EmbeddedBroker
+from tests.rigs.kafka_tools import delete_topics
 
 
 @pytest.fixture(scope="session")

@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 import yaml
 
-from notifier.__main__ import COMMANDS
 from notifier.settings import PREFIX, Settings, variable
-from streams.broker import SERVER_PROPERTIES
-from tests.roles import run
+from notifier_cli.commands import COMMANDS
+from streams.broker.broker import SERVER_PROPERTIES
+from tests.rigs.repository import ROOT
+from tests.rigs.roles import run
 
-ROOT = Path(__file__).parent.parent
 COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
 SERVICES: dict[str, Any] = COMPOSE["services"]
 OURS = {name: service for name, service in SERVICES.items() if service.get("image") == "notifier"}
@@ -31,7 +31,7 @@ def test_each_service_is_a_command_with_settings_that_exist(name: str) -> None:
 
 
 def test_every_role_is_there() -> None:
-    from notifier.cli.supervisor import ROLES
+    from notifier_cli.supervisor import ROLES
 
     assert set(ROLES) | {"migrate"} == set(OURS)
 

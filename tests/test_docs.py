@@ -2,7 +2,6 @@
 
 import importlib.util
 import re  # for our own constant pattern
-from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -11,10 +10,10 @@ import pytest
 import consumers
 import filters
 import producers
-from notifier.__main__ import COMMANDS
 from notifier.settings import Settings
+from notifier_cli.commands import COMMANDS
+from tests.rigs.repository import ROOT
 
-ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
 
 

@@ -11,9 +11,9 @@ import httpx
 import pytest
 
 from notifier.settings import Settings
-from streams.broker import free_port
-from tests.kafka_tools import produce, read_all, wait_until
-from tests.roles import roles, run
+from streams.broker.broker import free_port
+from tests.rigs.kafka_tools import produce, read_all, wait_until
+from tests.rigs.roles import roles, run
 
 DEFINITIONS = """
 users:

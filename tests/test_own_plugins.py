@@ -16,8 +16,9 @@ from notifier.plugin import Candidate, Consumer, Filter, Plugin, Producer
 from notifier.record import now
 from notifier.registry import Registry
 from notifier.user import User
+from tests.rigs.repository import ROOT
 
-DOCS = Path(__file__).parent.parent / "docs"
+DOCS = ROOT / "docs"
 
 
 def plugin_of(page: str, base: type[Plugin[Any]]) -> type[Plugin[Any]]:

@@ -4,23 +4,22 @@ import os
 import subprocess
 import sys
 from collections import Counter
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from notifier.attempt import Attempt
 from notifier.settings import Settings
-from streams.broker import free_port
-from tests.kafka_tools import read_all, wait_until
-from tests.roles import roles
-from tests.rows import LINE
-from tests.test_delivery import dead_letters
+from streams.broker.broker import free_port
+from tests.consumers.test_telegram import GROUP, TOKEN, serving
+from tests.producers.test_github import REPOSITORY, pull, stub_running
+from tests.rigs.kafka_tools import read_all, wait_until
+from tests.rigs.repository import ROOT
+from tests.rigs.roles import roles
+from tests.rigs.rows import LINE
+from tests.streams.delivery.test_delivery import dead_letters
 from tests.test_end_to_end import api_client, apply, received
-from tests.test_github import REPOSITORY, pull, stub_running
-from tests.test_telegram import GROUP, TOKEN, serving
 
-ROOT = Path(__file__).parent.parent
 FLOOR = [
     f"S-{number}" for number in range(1, 82)
 ]  # sections 1 to 13; the console and operation are other pages' concern
@@ -129,7 +128,7 @@ def test_each_row_is_shown_by_a_test() -> None:
             "--collect-only",
             "-q",
             "-p",
-            "tests.rows",
+            "tests.rigs.rows",
             "-p",
             "no:cacheprovider",
             "-p",

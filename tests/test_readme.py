@@ -12,11 +12,12 @@ from pathlib import Path
 import pytest
 
 from notifier.settings import Settings
-from streams.broker import free_port
-from tests.kafka_tools import wait_until
-from tests.roles import environment, start_role
+from streams.broker.broker import free_port
+from tests.rigs.kafka_tools import wait_until
+from tests.rigs.repository import ROOT
+from tests.rigs.roles import environment, start_role
 
-README = Path(__file__).parent.parent / "README.md"
+README = ROOT / "README.md"
 
 
 def _typed() -> list[str]:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from fastapi import APIRouter, Request, Response
 
-from control_api.problems import Problem
+from control_api.http.problems import Problem
 
 FOLDER = Path(__file__).parent.parent / "assets"
 MEDIA_TYPES = {".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}  # what is served; nothing else is

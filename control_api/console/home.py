@@ -2,10 +2,10 @@
 
 from fastapi import APIRouter, Request, Response
 
-from control_api.auth import PageActor, Ticket, ToSignIn
+from control_api.access.sessions import find_account
 from control_api.console.pages import DOCS, page
+from control_api.http.auth import PageActor, Ticket, ToSignIn
 from control_api.parts import PartsDep
-from control_api.sessions import find_account
 
 router = APIRouter(include_in_schema=False)
 

@@ -7,16 +7,16 @@ from fastapi import APIRouter, Request, Response
 from fastapi.responses import RedirectResponse
 from pydantic import BaseModel, ConfigDict, SecretStr, ValidationError
 
-from control_api.accounts import Account, verify
-from control_api.auth import SIGN_IN, Ticket
-from control_api.body import JSON, parse_json, read_body
+from control_api.access.accounts import Account, verify
+from control_api.access.sessions import COOKIE, close_session, find_account, open_session
+from control_api.access.sign_in_limit import address_key
 from control_api.console.pages import page
-from control_api.origin import check_origin, is_https
+from control_api.http.auth import SIGN_IN, Ticket
+from control_api.http.body import JSON, parse_json, read_body
+from control_api.http.origin import check_origin, is_https
+from control_api.http.page import json_response
+from control_api.http.problems import Problem, unauthorized
 from control_api.parts import PartsDep
-from control_api.problems import Problem, unauthorized
-from control_api.rest.page import json_response
-from control_api.sessions import COOKIE, close_session, find_account, open_session
-from control_api.tries import address_key
 from notifier.definition import field_errors
 from notifier.errors import FieldError, InputError
 

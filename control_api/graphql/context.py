@@ -7,13 +7,13 @@ from typing import Any
 
 from graphql import GraphQLError, GraphQLResolveInfo
 
-from control_api.actor import Actor, Scope
-from control_api.graphql.faults import TOO_COMPLEX
+from control_api.access.actor import Actor, Scope
+from control_api.definitions.services import Stored
+from control_api.definitions.spec import check_json
+from control_api.graphql.errors import TOO_COMPLEX
 from control_api.graphql.loader import Loader
-from control_api.idempotency import Occasion
+from control_api.http.idempotency import Occasion
 from control_api.parts import Parts
-from control_api.services import Stored
-from control_api.spec import check_json
 from notifier.errors import Forbidden
 from notifier.outcome import KINDS, Kind
 from notifier.record import JsonObject, rfc3339

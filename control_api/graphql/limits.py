@@ -20,7 +20,7 @@ from graphql import (
 )
 from graphql.type import GraphQLSchema
 
-from control_api.graphql.faults import too_complex
+from control_api.graphql.errors import too_complex
 
 MAX_CHARACTERS = 15_000
 MAX_TOKENS = 1_000

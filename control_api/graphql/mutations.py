@@ -10,15 +10,15 @@ from typing import Any
 
 import graphene  # type: ignore[import-untyped]  # graphene has no types
 
-from control_api.actor import Scope
-from control_api.graphql import told
+from control_api.access.actor import Scope
+from control_api.definitions.services import Stored
+from control_api.definitions.spec import name_field
+from control_api.definitions.verification import save
+from control_api.graphql import record_types as told
 from control_api.graphql.context import Context, Resolver, guarded, shown
-from control_api.graphql.faults import field_faults
-from control_api.graphql.kinds import KindTypes, object_type
-from control_api.services import Stored
-from control_api.spec import name_field
-from control_api.ticks import run_now
-from control_api.verification import save
+from control_api.graphql.definition_types import KindTypes, object_type
+from control_api.graphql.errors import field_faults
+from control_api.intake.ticks import run_now
 from notifier.errors import FieldError, InputError
 from notifier.outcome import Kind
 from notifier.record import JsonObject, rfc3339

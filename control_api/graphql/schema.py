@@ -7,8 +7,8 @@ import graphene  # type: ignore[import-untyped]  # graphene has no types
 from graphql import GraphQLList, GraphQLNonNull, GraphQLObjectType
 from graphql.type import GraphQLSchema
 
-from control_api.actor import Scope
-from control_api.graphql.kinds import kind_types, object_type
+from control_api.access.actor import Scope
+from control_api.graphql.definition_types import kind_types, object_type
 from control_api.graphql.mutations import mutation_fields
 from control_api.graphql.queries import query_fields
 

@@ -5,11 +5,11 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Response
 from pydantic import Field
 
-from control_api import records
-from control_api.auth import ReadActor
+from control_api.history import records
+from control_api.http.auth import ReadActor
+from control_api.http.page import Page, PageQuery, page
+from control_api.http.problems import documented
 from control_api.parts import PartsDep
-from control_api.problems import documented
-from control_api.rest.page import Page, PageQuery, page
 from notifier.outcome import Outcome, Reason
 
 router = APIRouter(prefix="/attempts", tags=["history"])

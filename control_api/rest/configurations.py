@@ -4,13 +4,13 @@ from urllib.parse import quote
 
 from fastapi import APIRouter, Request, Response
 
-from control_api import idempotency
-from control_api.auth import RunActor
-from control_api.body import JSON
+from control_api.http import idempotency
+from control_api.http.auth import RunActor
+from control_api.http.body import JSON
+from control_api.http.page import json_response
+from control_api.http.problems import documented
+from control_api.intake.ticks import run_now
 from control_api.parts import PartsDep
-from control_api.problems import documented
-from control_api.rest.page import json_response
-from control_api.ticks import run_now
 from notifier.record import rfc3339
 
 router = APIRouter(prefix="/configurations", tags=["configurations"])

@@ -1,7 +1,7 @@
 """The six kinds of definitions: `/users`, `/scripts`, `/producers`, `/filters`, `/consumers`, `/configurations`.
 
 One router is made for each kind; they differ in the name of the name, in the model, and in the scope that changes need. The
-documents are those of YAML. What may stand in them, and what belongs together, is `control_api.services`' to say.
+documents are those of YAML. What may stand in them, and what belongs together, is `control_api.definitions.services`' to say.
 """
 
 import re  # for our own constant pattern
@@ -13,16 +13,16 @@ from fastapi import APIRouter, Depends, Path, Query, Request, Response, Security
 from pydantic import BaseModel, ConfigDict, Field, create_model
 from pydantic.json_schema import models_json_schema
 
-from control_api import idempotency
-from control_api.actor import Actor, Scope
-from control_api.auth import ReadActor, authorize
-from control_api.body import JSON, MERGE_PATCH, parse_large_json, read_body
+from control_api.access.actor import Actor, Scope
+from control_api.definitions.services import Stored
+from control_api.definitions.spec import name_field
+from control_api.definitions.verification import Write, save
+from control_api.http import idempotency
+from control_api.http.auth import ReadActor, authorize
+from control_api.http.body import JSON, MERGE_PATCH, parse_large_json, read_body
+from control_api.http.page import PageQuery, json_response, page
+from control_api.http.problems import Problem, documented
 from control_api.parts import Parts, PartsDep
-from control_api.problems import Problem, documented
-from control_api.rest.page import PageQuery, json_response, page
-from control_api.services import Stored
-from control_api.spec import name_field
-from control_api.verification import Write, save
 from notifier.definition import SPECS, Name, Username
 from notifier.errors import StaleVersion
 from notifier.outcome import KINDS, Kind

@@ -7,15 +7,15 @@ from urllib.parse import parse_qs
 import orjson
 from fastapi import APIRouter, Request, Response
 
-from control_api import idempotency
-from control_api.body import JSON, parse_large_json, read_body
-from control_api.intake import Outgoing
-from control_api.messages import read
+from control_api.http import idempotency
+from control_api.http.body import JSON, parse_large_json, read_body
+from control_api.http.page import json_response
+from control_api.http.problems import Problem, documented
+from control_api.http.signature import HookActor
+from control_api.intake.intake import Outgoing
 from control_api.parts import Parts, PartsDep
-from control_api.problems import Problem, documented
 from control_api.rest.messages import ACCEPTED
-from control_api.rest.page import json_response
-from control_api.signature import HookActor
+from control_api.rest.pushed import read
 from notifier.errors import FieldError, InputError
 from notifier.topics import MESSAGES
 from producers.github import GitHub, read_webhook

@@ -1,4 +1,4 @@
-"""`POST /hooks/json/{producer}`: any JSON that a service sends becomes one message. Signatures are `control_api.signature`'s.
+"""`POST /hooks/json/{producer}`: any JSON that a service sends becomes one message. Signatures are `http.signature`'s.
 
 An object with a `content` is a message as `POST /messages` takes it, and is refused where it does not fit. Anything else,
 an array too, is content itself: the message's text is the JSON that came, without its blanks. For many messages at once
@@ -11,14 +11,14 @@ import msgspec
 import orjson
 from fastapi import APIRouter, Request, Response
 
-from control_api import idempotency
-from control_api.body import JSON, parse_large_json, read_body
-from control_api.messages import accept
+from control_api.http import idempotency
+from control_api.http.body import JSON, parse_large_json, read_body
+from control_api.http.page import json_response
+from control_api.http.problems import documented
+from control_api.http.signature import HookActor
 from control_api.parts import PartsDep
-from control_api.problems import documented
 from control_api.rest.messages import ACCEPTED
-from control_api.rest.page import json_response
-from control_api.signature import HookActor
+from control_api.rest.pushed import accept
 from notifier.errors import FieldError, InputError
 
 router = APIRouter(prefix="/hooks/json", tags=["hooks"])

@@ -5,13 +5,13 @@ from typing import Any
 import msgspec
 from fastapi import APIRouter, Request, Response
 
-from control_api import idempotency
-from control_api.auth import PushActor
-from control_api.body import JSON, NDJSON, read_body
-from control_api.messages import MEDIA_TYPES, accept
+from control_api.http import idempotency
+from control_api.http.auth import PushActor
+from control_api.http.body import JSON, NDJSON, read_body
+from control_api.http.page import json_response
+from control_api.http.problems import documented
 from control_api.parts import PartsDep
-from control_api.problems import documented
-from control_api.rest.page import json_response
+from control_api.rest.pushed import MEDIA_TYPES, accept
 from notifier.message import Message
 
 router = APIRouter(tags=["messages"])

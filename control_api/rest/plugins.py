@@ -5,10 +5,10 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Response
 from pydantic import BaseModel, ConfigDict
 
-from control_api.auth import ReadActor
+from control_api.http.auth import ReadActor
+from control_api.http.page import Page, page
+from control_api.http.problems import documented
 from control_api.parts import PartsDep
-from control_api.problems import documented
-from control_api.rest.page import Page, page
 from notifier.plugin import PluginKind
 from notifier.registry import Registry
 

@@ -5,12 +5,12 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Response
 from pydantic import AwareDatetime
 
-from control_api import records
-from control_api.auth import ReadActor
-from control_api.body import JSON
+from control_api.history import records
+from control_api.http.auth import ReadActor
+from control_api.http.body import JSON
+from control_api.http.page import Page, PageQuery, json_response, page
+from control_api.http.problems import documented
 from control_api.parts import PartsDep
-from control_api.problems import documented
-from control_api.rest.page import Page, PageQuery, json_response, page
 from notifier.outcome import Trigger
 from notifier.run import State
 

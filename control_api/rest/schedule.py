@@ -4,12 +4,12 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Response
 
-from control_api.auth import ReadActor
-from control_api.body import JSON
+from control_api.definitions.upcoming import MAX_COUNT, upcoming
+from control_api.http.auth import ReadActor
+from control_api.http.body import JSON
+from control_api.http.page import json_response
+from control_api.http.problems import documented
 from control_api.parts import PartsDep
-from control_api.problems import documented
-from control_api.rest.page import json_response
-from control_api.upcoming import MAX_COUNT, upcoming
 from notifier.record import rfc3339
 
 router = APIRouter(prefix="/configurations", tags=["configurations"])

@@ -6,10 +6,10 @@ from typing import Any
 import msgspec
 from fastapi import APIRouter, Response
 
-from control_api.auth import ReadActor
-from control_api.body import JSON
-from control_api.problems import documented
-from control_api.rest.page import Page, json_response, page
+from control_api.http.auth import ReadActor
+from control_api.http.body import JSON
+from control_api.http.page import Page, json_response, page
+from control_api.http.problems import documented
 from notifier.attempt import Attempt, Counters
 from notifier.dead_letter import DeadLetter
 from notifier.definition import Definition

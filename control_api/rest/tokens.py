@@ -5,13 +5,14 @@ from datetime import datetime
 from fastapi import APIRouter, Request, Response
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
-from control_api import idempotency, tokens
-from control_api.actor import Scope
-from control_api.auth import AdminActor
-from control_api.body import JSON, documented_body, read_model
+from control_api.access import tokens
+from control_api.access.actor import Scope
+from control_api.http import idempotency
+from control_api.http.auth import AdminActor
+from control_api.http.body import JSON, documented_body, read_model
+from control_api.http.page import Page, json_response, page
+from control_api.http.problems import documented
 from control_api.parts import PartsDep
-from control_api.problems import documented
-from control_api.rest.page import Page, json_response, page
 from notifier.record import JsonObject, rfc3339
 
 router = APIRouter(prefix="/tokens", tags=["tokens"])

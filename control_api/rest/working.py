@@ -5,11 +5,11 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query, Response
 from pydantic import AwareDatetime
 
-from control_api.auth import ReadActor
-from control_api.body import JSON
+from control_api.http.auth import ReadActor
+from control_api.http.body import JSON
+from control_api.http.page import json_response
+from control_api.http.problems import documented
 from control_api.parts import PartsDep
-from control_api.problems import documented
-from control_api.rest.page import json_response
 from notifier.catalog import user_of
 from notifier.definition import UserSpec
 from notifier.outcome import Reason

@@ -1,0 +1,5 @@
+"""Telegram: the consumer and its bot."""
+
+from consumers.telegram.telegram import Telegram
+
+__all__ = ["Telegram"]

@@ -1,0 +1,1 @@
+"""The text of a message: the default one, and templates."""

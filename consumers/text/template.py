@@ -1,0 +1,173 @@
+"""Template: the text that a configuration gives its deliveries, as a Jinja template. Checked when it is saved, rendered here.
+
+What a template finds:
+
+    message        the message: `message.content`, `.title`, `.url`, `.severity`, `.labels`, `.sender`, … (names in the
+                   producer's world), `.occurred_at` as text, and every field that the producer added
+    sender         name in the consumer's world, or the plain text that the producer gave
+    receiver       name in the consumer's world; not set for a message to everyone
+    recipients     usernames of those a message to everyone is for
+    configuration  name of the configuration
+
+What is not set renders as nothing; a name that there is not is an error. A field or label that is called like a method of a
+mapping (`items`, `keys`, `values`, …) is written `message.labels["items"]`. Templates come from people, so they are rendered
+in a process of their own (`consumers.text.template_process`) with 200 ms of processor time, 256 MiB and 64 KiB of text.
+"""
+
+import asyncio
+import json
+import sys
+from asyncio.subprocess import PIPE, Process
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from jinja2 import TemplateSyntaxError, nodes
+
+from consumers.text.template_process import make_environment
+from notifier import Delivery, JsonObject
+from notifier.errors import FieldError, InputError, TemplateFailed
+
+VARIABLES = ("message", "sender", "receiver", "recipients", "configuration")
+DEADLINE_S = 10.0  # by the clock, for a machine so busy that no processor time is spent at all
+PROCESSES = 2
+_OWN_NAMES = frozenset({"loop", "self", "caller", "varargs", "kwargs"})  # that Jinja gives in places
+_ALONE = (nodes.Include, nodes.Import, nodes.FromImport, nodes.Extends)
+_MAX_ERROR = 300  # characters
+_PROGRAM = Path(__file__).with_name("template_process.py")
+_ENVIRONMENT = make_environment()
+_FIELDS = ("id", "sender", "receiver", "title", "url", "severity", "occurred_at", "not_before", "configuration")
+
+
+def check_template(source: str) -> None:
+    """Checks the syntax of a template, and that the names, filters and tests in it exist. Raises InputError at `/template`.
+
+    Does not compile it: Jinja works constant expressions out when it compiles, however large their result.
+    """
+    try:
+        tree = _ENVIRONMENT.parse(source)
+    except TemplateSyntaxError as error:
+        raise _refused(f"line {error.lineno}: {error.message}") from None
+    except RecursionError:
+        raise _refused("it is nested too deeply") from None
+    except (ValueError, OverflowError) as error:  # a number that is longer than Python reads
+        raise _refused(str(error)) from None
+    found = next(_faults(tree), None)
+    if found is not None:
+        raise _refused(found)
+
+
+def _faults(tree: nodes.Template) -> Iterator[str]:
+    for node in tree.find_all(_ALONE):
+        yield f"line {node.lineno}: a template stands alone; it cannot include, import or extend another"
+    for filter_ in tree.find_all(nodes.Filter):
+        if filter_.name not in _ENVIRONMENT.filters:
+            yield f"line {filter_.lineno}: there is no filter {filter_.name!r}"
+    for test in tree.find_all(nodes.Test):
+        if test.name not in _ENVIRONMENT.tests:
+            yield f"line {test.lineno}: there is no test {test.name!r}"
+    made = {name.name for name in tree.find_all(nodes.Name) if name.ctx != "load"}
+    made |= {macro.name for macro in tree.find_all(nodes.Macro)}
+    known = {*VARIABLES, *_OWN_NAMES, *_ENVIRONMENT.globals, *made}
+    for name in tree.find_all(nodes.Name):
+        if name.name not in known:
+            yield f"line {name.lineno}: there is no {name.name!r} (known: {', '.join(VARIABLES)})"
+
+
+def _refused(text: str) -> InputError:
+    return InputError(FieldError("/template", f"is not a template: {' '.join(text.split())[:_MAX_ERROR]}"))
+
+
+def variables_of(delivery: Delivery) -> JsonObject:
+    """What a template finds, for one delivery. Raises msgspec.DecodeError where the message is not an object."""
+    message = msgspec.json.decode(delivery.message, type=dict[str, Any])
+    return {
+        "message": {**dict.fromkeys(_FIELDS), "labels": {}, **message, "id": delivery.message_id},
+        "sender": delivery.sender,
+        "receiver": delivery.receiver or delivery.recipient,
+        "recipients": list(delivery.recipients),
+        "configuration": delivery.configuration,
+    }
+
+
+class Renderer:
+    """Renders templates in processes of their own, started when they are first needed, and anew after one was killed."""
+
+    def __init__(self) -> None:
+        self._idle: list[Process] = []
+        self._free = asyncio.Semaphore(PROCESSES)
+
+    async def render(self, template: str, delivery: Delivery) -> str:
+        """The text. Raises TemplateFailed."""
+        try:
+            request = json.dumps({"template": template, "variables": variables_of(delivery)}).encode()
+        except (msgspec.DecodeError, ValueError, RecursionError) as error:
+            raise TemplateFailed(f"the message cannot be read: {error}") from None
+        async with self._process() as process:
+            try:
+                async with asyncio.timeout(DEADLINE_S):
+                    answer = await _ask(process, request)
+            except TimeoutError:
+                raise TemplateFailed(f"it took longer than {DEADLINE_S:g} s, and was ended") from None
+            except (asyncio.IncompleteReadError, OSError):
+                raise TemplateFailed("it took more processor time or memory than a text needs, and was ended") from None
+            self._idle.append(process)
+        if "error" in answer:
+            raise TemplateFailed(" ".join(str(answer["error"]).split())[:_MAX_ERROR])
+        return str(answer["text"])
+
+    async def close(self) -> None:
+        """Ends the processes; nobody may be waiting for a text."""
+        while self._idle:
+            await _end(self._idle.pop())
+
+    def _alive(self) -> Process | None:
+        while self._idle:
+            process = self._idle.pop()
+            if process.returncode is None:
+                return process
+        return None
+
+    @asynccontextmanager
+    async def _process(self) -> AsyncIterator[Process]:
+        """A process that is nobody else's meanwhile. One that is not put back into `_idle` is ended."""
+        async with self._free:
+            try:
+                process = self._alive() or await _start()
+            except OSError as error:
+                raise TemplateFailed(f"no process can be started for it: {error.strerror or error}") from None
+            try:
+                yield process
+            finally:
+                if process not in self._idle:
+                    await _end(process)
+
+
+async def _start() -> Process:
+    # Without our environment, which may hold secrets; in isolation, so that no folder's modules are taken for others.
+    return await asyncio.create_subprocess_exec(
+        sys.executable, "-I", str(_PROGRAM), stdin=PIPE, stdout=PIPE, stderr=asyncio.subprocess.DEVNULL, env={}
+    )
+
+
+async def _ask(process: Process, request: bytes) -> dict[str, Any]:
+    assert process.stdin is not None
+    assert process.stdout is not None
+    process.stdin.write(len(request).to_bytes(4) + request)
+    await process.stdin.drain()
+    size = int.from_bytes(await process.stdout.readexactly(4))
+    answer: dict[str, Any] = json.loads(await process.stdout.readexactly(size))
+    return answer
+
+
+async def _end(process: Process) -> None:
+    if process.returncode is None:
+        try:
+            process.kill()
+        except ProcessLookupError:
+            pass  # it has ended by itself, and nobody has asked yet
+    assert process.stdin is not None
+    process.stdin.close()
+    await process.wait()

@@ -1,0 +1,1 @@
+"""Access: accounts, sessions, tokens and what each may do."""

@@ -1,0 +1,89 @@
+"""Sessions: a browser in which somebody has signed in. The cookie holds 256 random bits, the database their hash.
+
+A session ends when it was not used for twelve hours, after seven days, by signing out, and when the account's password is
+changed or its account is gone. The role is the account's own at each request, so that a change of it counts at once.
+"""
+
+import hashlib
+import logging
+import secrets
+from datetime import timedelta
+
+from sqlalchemy import delete, select, update
+
+from control_api.access.accounts import Account, account_of
+from control_api.models import AccountRow, AuditRow, SessionRow
+from control_api.retention import SESSIONS_KEPT
+from notifier.database import Database
+from notifier.errors import DatabaseError
+from notifier.record import now
+
+logger = logging.getLogger(__name__)
+
+COOKIE = "notifier_session"
+IDLE = timedelta(hours=12)
+ABSOLUTE = SESSIONS_KEPT
+_SEEN_EVERY = timedelta(minutes=10)  # how coarse the date of last use is: a write for each request would be dear
+
+
+async def open_session(database: Database, account: Account) -> str | None:
+    """Signs an account in, just after its password was verified; answers what the cookie is to hold.
+
+    None when the password was changed or the account taken away in the meantime.
+    """
+    ticket, at = secrets.token_urlsafe(32), now()
+    async with database.write() as session:
+        row = await session.get(AccountRow, account.name, with_for_update=True)
+        if row is None or row.updated_at != account.updated_at:
+            return None
+        session.add(SessionRow(hash=_hash(ticket), account=account.name, created_at=at, seen_at=at))
+        session.add(_audit("sign_in", account))
+    return ticket
+
+
+async def find_account(database: Database, ticket: str) -> Account | None:
+    """Who is signed in by that cookie, if anybody is. Reads the database each time."""
+    query = select(SessionRow, AccountRow).join(AccountRow, AccountRow.name == SessionRow.account)
+    async with database.read() as session:
+        found = (await session.execute(query.where(SessionRow.hash == _hash(ticket)))).one_or_none()
+    if found is None:
+        return None
+    row, account = found
+    at = now()
+    if at >= row.created_at + ABSOLUTE or at >= row.seen_at + IDLE:
+        return None
+    if at - row.seen_at >= _SEEN_EVERY:
+        try:
+            async with database.write() as session:
+                await session.execute(update(SessionRow).where(SessionRow.hash == row.hash).values(seen_at=at))
+        except DatabaseError as error:
+            logger.warning("The last use of a session is not noted: %s", error, extra={"action": "find_account"})
+    return account_of(account)
+
+
+async def close_session(database: Database, ticket: str) -> None:
+    """Signs out. Twice is harmless."""
+    account = await find_account(database, ticket)
+    async with database.write() as session:
+        gone = await session.execute(
+            delete(SessionRow).where(SessionRow.hash == _hash(ticket)).returning(SessionRow.hash)
+        )
+        if gone.all() and account is not None:
+            session.add(_audit("sign_out", account))
+
+
+def _hash(ticket: str) -> str:
+    # A plain SHA-256 is enough, and looking up the hash tells nobody anything: nobody guesses 256 random bits.
+    return hashlib.sha256(ticket.encode()).hexdigest()
+
+
+def _audit(action: str, account: Account) -> AuditRow:
+    return AuditRow(
+        at=now(),
+        actor=account.actor.name[:200],
+        action=action,
+        kind="account",
+        name=account.name,
+        before=None,
+        after=None,
+    )

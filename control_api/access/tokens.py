@@ -1,0 +1,214 @@
+"""Tokens: what programs call the API with. A token is shown once, when it is made; the database keeps its hash.
+
+`ntf_<id>_<secret>`: the id is public and finds the row, the secret is 256 random bits. A plain SHA-256 is enough for it:
+nobody guesses 256 random bits, so there is nothing that a slow hash would slow down.
+"""
+
+import hashlib
+import hmac
+import logging
+import re  # for our own constant pattern
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from sqlalchemy import or_, select, update
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from control_api.access.actor import COMMAND_LINE, SCOPES, Actor, Scope
+from control_api.migrate import upgrade_database
+from control_api.models import AuditRow, TokenRow
+from notifier.database import Database
+from notifier.errors import DatabaseError, FieldError, Forbidden, InputError, UnknownName
+from notifier.record import JsonObject, now
+from notifier.settings import Settings
+
+logger = logging.getLogger(__name__)
+
+PREFIX = "ntf"
+_TEXT = re.compile(rf"{PREFIX}_([0-9a-f]{{16}})_([A-Za-z0-9_-]{{43}})")
+_USED_EVERY = timedelta(minutes=10)  # how coarse the date of last use is: a write for each request would be dear
+
+
+@dataclass(frozen=True, kw_only=True)
+class Token:
+    """A token without its secret."""
+
+    id: str
+    name: str
+    scopes: tuple[Scope, ...]
+    created_at: datetime
+    created_by: str | None = None
+    expires_at: datetime | None = None  # none: never
+    last_used_at: datetime | None = None  # to ten minutes
+    revoked_at: datetime | None = None
+
+    @property
+    def actor(self) -> Actor:
+        """Who the token speaks for. The name alone would not do: two tokens may have the same."""
+        return Actor(f"token {self.id} ({self.name})", frozenset(self.scopes))
+
+
+async def mint(
+    session: AsyncSession, actor: Actor, name: str, scopes: Sequence[str], expires_at: datetime | None
+) -> tuple[Token, str]:
+    """Makes a token within the caller's transaction; answers it and its text, which nobody can read again later.
+
+    Raises Forbidden for a scope that the actor has not, and InputError for what does not fit.
+    """
+    errors = []
+    if not name.strip() or len(name) > 200 or not name.isprintable():
+        errors.append(FieldError("/name", "must be 1 to 200 printable characters"))
+    errors += [
+        FieldError(f"/scopes/{position}", f"there is no scope {scope!r} (known: {', '.join(SCOPES)})")
+        for position, scope in enumerate(scopes)
+        if scope not in SCOPES
+    ]
+    if not scopes:
+        errors.append(FieldError("/scopes", f"needs at least one of {', '.join(SCOPES)}"))
+    at = now()
+    if expires_at is not None and expires_at.tzinfo is None:
+        errors.append(FieldError("/expires_at", "needs a zone, for instance 2027-01-31T00:00:00Z"))
+    elif expires_at is not None and expires_at <= at:
+        errors.append(FieldError("/expires_at", "must be in the future"))
+    if errors:
+        raise InputError(errors)
+    wanted: tuple[Scope, ...] = tuple(scope for scope in SCOPES if scope in scopes)
+    for scope in wanted:
+        if not actor.may(scope):
+            raise Forbidden(scope, f"making a token with the scope {scope!r}")
+    id_, secret = secrets.token_hex(8), secrets.token_urlsafe(32)
+    text = f"{PREFIX}_{id_}_{secret}"
+    token = Token(id=id_, name=name, scopes=wanted, created_at=at, created_by=actor.name, expires_at=expires_at)
+    session.add(
+        TokenRow(
+            id=id_,
+            name=name,
+            hash=_hash(text),
+            scopes=list(wanted),
+            created_at=at,
+            created_by=actor.name[:200],
+            expires_at=expires_at,
+        )
+    )
+    _audit(session, actor, "create_token", token.id, after={"name": name, "scopes": list(wanted)})
+    return token, text
+
+
+async def authenticate(database: Database, text: str) -> Token | None:
+    """The token of that text, if there is one that is neither expired nor revoked. Reads the database each time."""
+    found = _TEXT.fullmatch(text)
+    if found is None:
+        return None
+    async with database.read() as session:
+        row = await session.get(TokenRow, found[1])
+    # Compared also where there is no such row, so that time tells nobody which ids exist.
+    same = hmac.compare_digest(_hash(text), row.hash if row is not None else "0" * 64)
+    if row is None or not same:
+        return None
+    at = now()
+    if row.revoked_at is not None or (row.expires_at is not None and row.expires_at <= at):
+        return None
+    if row.last_used_at is None or at - row.last_used_at >= _USED_EVERY:
+        try:
+            async with database.write() as session:
+                await session.execute(update(TokenRow).where(TokenRow.id == row.id).values(last_used_at=at))
+        except DatabaseError as error:
+            logger.warning("The last use of a token is not noted: %s", error, extra={"action": "authenticate"})
+    return _token(row)
+
+
+async def tokens(session: AsyncSession) -> list[Token]:
+    """All tokens, revoked and expired ones too, the newest first."""
+    rows = await session.scalars(select(TokenRow).order_by(TokenRow.created_at.desc(), TokenRow.id))
+    return [_token(row) for row in rows]
+
+
+async def get_token(session: AsyncSession, id_: str) -> Token:
+    """One token. Raises UnknownName."""
+    row = await session.get(TokenRow, id_)
+    if row is None:
+        raise UnknownName("token", id_)
+    return _token(row)
+
+
+async def revoke(session: AsyncSession, actor: Actor, name: str) -> int:
+    """Revokes the token of that id, or every token of that name; says how many. Twice is harmless. Raises UnknownName."""
+    rows = (await session.scalars(select(TokenRow).where(or_(TokenRow.id == name, TokenRow.name == name)))).all()
+    if not rows:
+        raise UnknownName("token", name)
+    alive = [row for row in rows if row.revoked_at is None]
+    for row in alive:
+        row.revoked_at = now()
+        _audit(session, actor, "revoke_token", row.id, before={"name": row.name, "scopes": row.scopes})
+    return len(alive)
+
+
+# ------------------------------------------------------------------------------- for the command line, without an API
+
+
+async def create_token(
+    settings: Settings, *, name: str, scopes: Sequence[str], expires_at: datetime | None = None
+) -> str:
+    """Makes a token and answers its text. Raises as `mint` does, and DatabaseError."""
+    database = Database(settings)
+    try:
+        await upgrade_database(database)
+        async with database.write() as session:
+            _, text = await mint(session, COMMAND_LINE, name, scopes, expires_at)
+        return text
+    finally:
+        await database.close()
+
+
+async def list_tokens(settings: Settings) -> list[Token]:
+    """All tokens, the newest first. Raises DatabaseError."""
+    database = Database(settings)
+    try:
+        await upgrade_database(database)
+        async with database.read() as session:
+            return await tokens(session)
+    finally:
+        await database.close()
+
+
+async def revoke_token(settings: Settings, name: str) -> int:
+    """Revokes the token of that id or every one of that name, at once; says how many. Raises UnknownName, DatabaseError."""
+    database = Database(settings)
+    try:
+        await upgrade_database(database)
+        async with database.write() as session:
+            return await revoke(session, COMMAND_LINE, name)
+    finally:
+        await database.close()
+
+
+def _hash(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _token(row: TokenRow) -> Token:
+    return Token(
+        id=row.id,
+        name=row.name,
+        scopes=tuple(scope for scope in SCOPES if scope in row.scopes),
+        created_at=row.created_at,
+        created_by=row.created_by,
+        expires_at=row.expires_at,
+        last_used_at=row.last_used_at,
+        revoked_at=row.revoked_at,
+    )
+
+
+def _audit(
+    session: AsyncSession,
+    actor: Actor,
+    action: str,
+    id_: str,
+    before: JsonObject | None = None,
+    after: JsonObject | None = None,
+) -> None:
+    session.add(
+        AuditRow(at=now(), actor=actor.name[:200], action=action, kind="token", name=id_, before=before, after=after)
+    )

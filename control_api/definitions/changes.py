@@ -1,0 +1,278 @@
+"""Changes: some definitions written or deleted as one database transaction, with all that belongs to it.
+
+One change is one revision. In the transaction of its caller it writes the definitions, what they refer to, the audit log
+and the outbox that the relay publishes. Whoever writes calls `lock` first: writers follow one another, so that
+revisions grow in the order of commits and nobody's check is out of date when it is acted upon.
+"""
+
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any
+
+from sqlalchemy import bindparam, delete, insert, select, text, update
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from control_api.access.actor import Actor
+from control_api.definitions.spec import Reference, Spec, mask
+from control_api.models import AuditRow, ChangeRow, DefinitionRow, OutboxRow, ReferenceRow
+from notifier.definition import Definition, definition_key
+from notifier.errors import Duplicate, FieldError, InputError, StillReferenced
+from notifier.outcome import KINDS, Kind
+from notifier.record import JsonObject, now
+from notifier.registry import Registry
+from notifier.topics import deliveries
+
+MAX_RECORD_BYTES = 900_000  # of a definition on its topic: the broker takes 1 MiB with the envelope
+_LOCK = 7_306_874_210_002  # PostgreSQL's advisory lock of whoever changes definitions
+_CHUNK = 500  # names in one statement
+Key = tuple[Kind, str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Edit:
+    """One definition written (`after`) or deleted (None). `before` is the spec as it is stored; None: not there yet."""
+
+    kind: Kind
+    name: str
+    before: JsonObject | None
+    after: Spec | None
+    place: str = ""  # for errors: where it was written, for instance `definitions.yaml:12`
+
+    @property
+    def key(self) -> Key:
+        """(kind, name)."""
+        return self.kind, self.name
+
+
+async def lock(session: AsyncSession) -> None:
+    """Makes this transaction the only one that changes definitions. SQLite's writers are alone anyway."""
+    if session.get_bind().dialect.name == "postgresql":
+        await session.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _LOCK})
+
+
+async def write(
+    session: AsyncSession, actor: Actor, action: str, summary: str, edits: Sequence[Edit], registry: Registry
+) -> int:
+    """Checks the edits against all that is stored and writes them; answers the revision. Needs `lock` and one edit at least.
+
+    Raises Forbidden, InputError (a reference to nothing, too large), Duplicate or StillReferenced; nothing is written then.
+    """
+    written = sorted((edit for edit in edits if edit.after is not None), key=lambda edit: KINDS.index(edit.kind))
+    deleted = sorted((edit for edit in edits if edit.after is None), key=lambda edit: -KINDS.index(edit.kind))
+    for edit in written:
+        assert edit.after is not None
+        if edit.after.privilege is not None:
+            actor.require("admin", edit.after.privilege)
+    if any(edit.kind == "script" for edit in deleted):
+        actor.require("admin", "deleting a script")
+    await _check_names(session, [edit for edit in written if edit.before is None], {edit.key for edit in deleted})
+    await _check_references(session, written, {edit.key for edit in deleted})
+    await _check_unused(session, deleted, {edit.key for edit in edits})
+
+    at = now()
+    change = ChangeRow(at=at, actor=actor.name, summary=summary)
+    session.add(change)
+    await session.flush()
+    revision = change.revision
+    outbox = [_record(edit, revision) for edit in [*written, *deleted]]
+    await _write_definitions(session, written, deleted, revision, actor, at)
+    await session.execute(
+        insert(OutboxRow), [{**record, "revision": revision, "position": place} for place, record in enumerate(outbox)]
+    )
+    await session.execute(
+        insert(AuditRow),
+        [
+            {
+                "at": at,
+                "actor": actor.name,
+                "action": action,
+                "kind": edit.kind,
+                "name": edit.name,
+                "revision": revision,
+            }
+            | _seen(edit, registry)
+            for edit in [*written, *deleted]
+        ],
+    )
+    return revision
+
+
+def _seen(edit: Edit, registry: Registry) -> JsonObject:
+    """`before` and `after` for the audit log. A secret that changed says so: `{"set": true, "changed": true}`."""
+    old = edit.before
+    new = edit.after.value if edit.after is not None else None
+    before = None if old is None else mask(edit.kind, old, registry)
+    after = None if new is None else mask(edit.kind, new, registry)
+    if old and new and after and after is not new:
+        for field, value in after["parameters"].items():
+            sealed = new["parameters"][field]
+            if value != sealed and sealed != old.get("parameters", {}).get(field):
+                value["changed"] = True
+    return {"before": before, "after": after}
+
+
+def _record(edit: Edit, revision: int) -> JsonObject:
+    value = None
+    topic = None
+    if edit.after is not None:
+        definition = Definition(kind=edit.kind, name=edit.name, revision=revision, spec=edit.after.value)
+        value = definition.encode().decode()
+        if len(value.encode()) > MAX_RECORD_BYTES:
+            raise InputError(
+                FieldError(_at(edit, ""), f"is too large: {len(value.encode())} bytes of at most {MAX_RECORD_BYTES}")
+            )
+        if edit.after.partitions is not None:
+            topic = deliveries(edit.name).name
+    return {
+        "key": definition_key(edit.kind, edit.name),
+        "value": value,
+        "topic": topic,
+        "partitions": edit.after.partitions if edit.after is not None else None,
+    }
+
+
+async def _write_definitions(
+    session: AsyncSession, written: Sequence[Edit], deleted: Sequence[Edit], revision: int, actor: Actor, at: Any
+) -> None:
+    replaced = [edit for edit in written if edit.before is not None]
+    created = [edit for edit in written if edit.before is None]
+    for kind, names in _by_kind(edit.key for edit in [*replaced, *deleted]):
+        await session.execute(delete(ReferenceRow).where(ReferenceRow.kind == kind, ReferenceRow.name.in_(names)))
+    for kind, names in _by_kind(edit.key for edit in deleted):
+        await session.execute(delete(DefinitionRow).where(DefinitionRow.kind == kind, DefinitionRow.name.in_(names)))
+    if created:
+        await session.execute(
+            insert(DefinitionRow),
+            [
+                {
+                    "kind": edit.kind,
+                    "name": edit.name,
+                    "name_key": edit.name.casefold(),
+                    "created_at": at,
+                    **_columns(edit, revision, actor, at),
+                }
+                for edit in created
+            ],
+        )
+    if replaced:
+        table = DefinitionRow.__table__
+        statement = update(DefinitionRow).where(table.c.kind == bindparam("_kind"), table.c.name == bindparam("_name"))
+        connection = await session.connection()  # many rows in one statement; the ORM's own way wants primary keys only
+        await connection.execute(
+            statement,
+            [{"_kind": edit.kind, "_name": edit.name, **_columns(edit, revision, actor, at)} for edit in replaced],
+        )
+    references = [
+        {"kind": edit.kind, "name": edit.name, "to_kind": to_kind, "to_name": to_name}
+        for edit in written
+        for to_kind, to_name in {(reference.kind, reference.name) for reference in _spec(edit).references}
+    ]
+    if references:
+        await session.execute(insert(ReferenceRow), references)
+
+
+def _columns(edit: Edit, revision: int, actor: Actor, at: Any) -> JsonObject:
+    spec = _spec(edit)
+    return {
+        "title": spec.title,
+        "spec": spec.value,
+        "partitions": spec.partitions,
+        "revision": revision,
+        "updated_at": at,
+        "changed_by": actor.name,
+    }
+
+
+def _spec(edit: Edit) -> Spec:
+    assert edit.after is not None
+    return edit.after
+
+
+async def _check_names(session: AsyncSession, created: Sequence[Edit], deleted: Collection[Key]) -> None:
+    """Refuses names that are taken, also by one that differs in upper and lower case only."""
+    keys: dict[Key, str] = {}
+    for edit in created:
+        key = edit.kind, edit.name.casefold()
+        if key in keys:
+            raise Duplicate(_taken(edit, keys[key]))
+        keys[key] = edit.name
+    for kind, name_keys in _by_kind(keys):
+        rows = await session.execute(
+            select(DefinitionRow.name, DefinitionRow.name_key).where(
+                DefinitionRow.kind == kind, DefinitionRow.name_key.in_(name_keys)
+            )
+        )
+        for name, name_key in rows:
+            if (kind, name) not in deleted:
+                edit = next(edit for edit in created if edit.key == (kind, keys[kind, name_key]))
+                raise Duplicate(_taken(edit, name))
+
+
+def _taken(edit: Edit, other: str) -> str:
+    place = f"{edit.place}: " if edit.place else ""
+    if other == edit.name:
+        return f"{place}there is a {edit.kind} {edit.name!r} already"
+    return f"{place}the {edit.kind} {edit.name!r} would differ from {other!r} in upper and lower case only, which names must not"
+
+
+async def _check_references(session: AsyncSession, written: Sequence[Edit], deleted: Collection[Key]) -> None:
+    here = {edit.key for edit in written}
+    wanted: dict[Key, list[tuple[Edit, Reference]]] = {}
+    for edit in written:
+        for reference in _spec(edit).references:
+            key = reference.kind, reference.name
+            if key not in here:
+                wanted.setdefault(key, []).append((edit, reference))
+    found: set[Key] = set()
+    for kind, names in _by_kind(wanted):
+        rows = await session.scalars(
+            select(DefinitionRow.name).where(DefinitionRow.kind == kind, DefinitionRow.name.in_(names))
+        )
+        found |= {(kind, name) for name in rows}
+    missing = [use for key, uses in wanted.items() if key not in found or key in deleted for use in uses]
+    if missing:
+        raise InputError(
+            [
+                FieldError(_at(edit, reference.pointer), f"there is no {reference.kind} {reference.name!r}")
+                for edit, reference in missing[:20]
+            ]
+        )
+
+
+def _at(edit: Edit, pointer: str) -> str:
+    """Where in a person's file something is; a bare JSON Pointer where it came as a single document."""
+    return f"{edit.place} {edit.kind} {edit.name} {pointer}".rstrip() if edit.place else pointer
+
+
+async def _check_unused(session: AsyncSession, deleted: Sequence[Edit], edited: Collection[Key]) -> None:
+    """Refuses to delete what others refer to. Those that are edited too are judged by what they become."""
+    by: dict[Key, list[str]] = {}
+    for kind, names in _by_kind(edit.key for edit in deleted):
+        rows = await session.execute(
+            select(ReferenceRow.kind, ReferenceRow.name, ReferenceRow.to_name).where(
+                ReferenceRow.to_kind == kind, ReferenceRow.to_name.in_(names)
+            )
+        )
+        for from_kind, from_name, name in rows:
+            if (from_kind, from_name) not in edited:
+                by.setdefault((kind, name), []).append(definition_key(as_kind(from_kind), from_name))
+    for (kind, name), users in sorted(by.items()):
+        raise StillReferenced(kind, name, sorted(users))
+
+
+def _by_kind(keys: Iterable[Key]) -> Iterator[tuple[Kind, list[str]]]:
+    """The names of each kind, at most `_CHUNK` at a time."""
+    names: dict[Kind, list[str]] = {}
+    for kind, name in keys:
+        names.setdefault(kind, []).append(name)
+    for kind, all_names in names.items():
+        remaining = iter(all_names)
+        while chunk := list(islice(remaining, _CHUNK)):
+            yield kind, chunk
+
+
+def as_kind(stored: str) -> Kind:
+    """A kind as it is stored."""
+    assert stored in KINDS
+    return stored

@@ -1,0 +1,158 @@
+"""Kinds: the GraphQL types of definitions, made from the models that YAML and REST have, and how they are related.
+
+A field of a model is a field here under its word in camelCase, in what is answered and in what mutations take. Names of other
+definitions become those definitions where they are answered; inputs take the names.
+"""
+
+import types
+from dataclasses import dataclass
+from datetime import time
+from inspect import getdoc
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
+
+import graphene  # type: ignore[import-untyped]  # graphene has no types
+from pydantic import BaseModel
+
+from control_api.definitions.spec import name_field
+from control_api.graphql.context import Context, Resolver, guarded
+from control_api.graphql.scalars import Json
+from notifier.definition import SPECS
+from notifier.outcome import KINDS, Kind
+from notifier.record import JsonObject
+
+REFERRED: tuple[Kind, ...] = ("user", "producer", "filter", "consumer")  # that a configuration names
+SCRIPTED: tuple[Kind, ...] = ("producer", "consumer")  # that may name a script, in `parameters`
+
+_SCALARS: dict[Any, Any] = {str: graphene.String, time: graphene.String, bool: graphene.Boolean, int: graphene.Int}
+_SCALARS[float] = graphene.Float
+_KNOWN: dict[str, tuple[Any, str]] = {
+    "revision": (graphene.Int, "Number of the change that wrote it."),
+    "etag": (graphene.String, "Its version, for `ifMatch`; the ETag of REST."),
+    "created_at": (graphene.String, "RFC 3339."),
+    "updated_at": (graphene.String, "RFC 3339."),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class KindTypes:
+    """The types of one kind."""
+
+    shown: Any  # a definition
+    page: Any  # a part of a list of them
+    written: Any  # what creates or changes one
+
+
+def kind_types() -> dict[Kind, KindTypes]:
+    """The types of all kinds; they refer to each other, so they are made together."""
+    made: dict[Kind, KindTypes] = {}
+    nested: dict[tuple[str, bool], Any] = {}
+    for kind in KINDS:
+        word, spec = kind.capitalize(), SPECS[kind]
+        name = name_field(kind)
+        fields = {
+            name: graphene.String(required=True, description="Its name."),
+            **_fields(spec, nested, as_input=False),
+            **{field: type_(required=True, description=text) for field, (type_, text) in _KNOWN.items()},
+            **_relations(kind, made),
+        }
+        shown = object_type(word, getdoc(spec) or word, fields)
+        written = _input_type(
+            f"{word}Input",
+            f"A {kind} as it is written. Of a change, only what is given; null goes back to the default.",
+            {name: graphene.String(description="Its name."), **_fields(spec, nested, as_input=True)},
+        )
+        page = page_type(f"{word}Page", shown, "By name.")
+        made[kind] = KindTypes(shown=shown, page=page, written=written)
+    return made
+
+
+def object_type(name: str, description: str, fields: dict[str, Any]) -> Any:
+    """A type of answers, resolved from mappings."""
+    return type(name, (graphene.ObjectType,), {"__doc__": description, **fields})
+
+
+def page_type(name: str, item: Any, order: str) -> Any:
+    """A part of a list."""
+    fields = {
+        "items": graphene.List(graphene.NonNull(item), required=True, description=order),
+        "next_cursor": graphene.String(description="Ask with it for the next page; null: this is the last."),
+    }
+    return object_type(name, "A part of a list.", fields)
+
+
+def _input_type(name: str, description: str, fields: dict[str, Any]) -> Any:
+    return type(name, (graphene.InputObjectType,), {"__doc__": description, **fields})
+
+
+def _fields(model: type[BaseModel], nested: dict[tuple[str, bool], Any], *, as_input: bool) -> dict[str, Any]:
+    wrap = graphene.InputField if as_input else graphene.Field
+    return {
+        name: wrap(_type(field.annotation, nested, as_input), description=field.description)
+        for name, field in model.model_fields.items()
+    }
+
+
+def _type(annotation: Any, nested: dict[tuple[str, bool], Any], as_input: bool) -> Any:
+    # What is required, and what a text may be, is left to the model itself: an error is then the same by all ways.
+    origin, arguments = get_origin(annotation), get_args(annotation)
+    if origin is Annotated:
+        return _type(arguments[0], nested, as_input)
+    if origin in (Union, types.UnionType):
+        parts = [part for part in arguments if part is not type(None)]
+        return _type(parts[0], nested, as_input) if len(parts) == 1 else Json
+    if origin in (tuple, list):
+        return graphene.List(graphene.NonNull(_type(arguments[0], nested, as_input)))
+    if origin is Literal and all(isinstance(word, str) for word in arguments):
+        return graphene.String
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        key = annotation.__name__.removesuffix("Spec"), as_input
+        if key not in nested:
+            fields = _fields(annotation, nested, as_input=as_input)
+            text = getdoc(annotation) or key[0]
+            nested[key] = _input_type(f"{key[0]}Input", text, fields) if as_input else object_type(key[0], text, fields)
+        return nested[key]
+    return _SCALARS.get(annotation, Json)
+
+
+def _relations(kind: Kind, made: dict[Kind, KindTypes]) -> dict[str, Any]:
+    def many(other: Kind, resolve: Resolver, description: str) -> Any:
+        return graphene.List(
+            lambda: graphene.NonNull(made[other].shown), resolver=guarded("read", resolve), description=description
+        )
+
+    relations: dict[str, Any] = {}
+    if kind == "configuration":
+        for other in REFERRED:
+            text = str(SPECS[kind].model_fields[f"{other}s"].description)
+            relations[f"{other}s"] = many(other, _named(other, f"{other}s"), text)
+    if kind in REFERRED:
+        text = "Configurations that name it."
+        relations["configurations"] = many("configuration", _referring("configuration", kind), text)
+    if kind == "script":
+        for other in SCRIPTED:
+            relations[f"{other}s"] = many(other, _referring(other, kind), f"{other.capitalize()}s that run it.")
+    if kind in SCRIPTED:
+        relations["script"] = graphene.Field(
+            lambda: made["script"].shown, resolver=guarded("read", _script), description="The script that it runs."
+        )
+    return relations
+
+
+def _named(other: Kind, field: str) -> Resolver:
+    async def resolve(root: JsonObject, context: Context) -> list[JsonObject]:
+        return await context.named(other, root.get(field) or [])
+
+    return resolve
+
+
+def _referring(other: Kind, kind: Kind) -> Resolver:
+    async def resolve(root: JsonObject, context: Context) -> list[JsonObject]:
+        return await context.referring(other, kind, root["_name"])
+
+    return resolve
+
+
+async def _script(root: JsonObject, context: Context) -> JsonObject | None:
+    name = (root.get("parameters") or {}).get("script")
+    found = await context.named("script", [name] if isinstance(name, str) else [])
+    return found[0] if found else None

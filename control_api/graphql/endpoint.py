@@ -1,0 +1,181 @@
+"""`/graphql`: GraphQL over HTTP. POST `application/json`, GET for queries; one request at a time, no batches.
+
+Whoever asks needs a token, of whatever scopes: which fields it opens is each field's to say. What is no request at all
+(no token, no JSON, another method) is a problem, as everywhere; what is GraphQL is answered as GraphQL, with status 200
+where something was executed, and otherwise 400 - or 200 where a client insists on `application/json`, as the
+specification of GraphQL over HTTP has it. A browser that opens the address is shown GraphiQL, once somebody has signed in.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import orjson
+from fastapi import APIRouter, Request, Response
+from graphql import ExecutionResult, GraphQLError, OperationType, execute, get_operation_ast
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from control_api.access.actor import Actor
+from control_api.console.pages import EDITOR, page
+from control_api.graphql.context import Context, open_context
+from control_api.graphql.errors import shown_error
+from control_api.graphql.limits import check_document, read_document
+from control_api.graphql.schema import build_schema
+from control_api.http import idempotency
+from control_api.http.accept import HTML, preferred
+from control_api.http.auth import AnyActor, PageActor
+from control_api.http.body import JSON, parse_json, read_body
+from control_api.http.problems import Problem
+from control_api.parts import PartsDep
+from notifier.definition import field_errors
+from notifier.errors import FieldError, InputError
+from notifier.record import JsonObject, now
+
+RESPONSE = "application/graphql-response+json"
+PATH = "/graphql"
+
+router = APIRouter(include_in_schema=False)  # OpenAPI cannot describe it, and GraphQL does so itself
+
+
+class GraphqlRequest(BaseModel):
+    """What a request says, as a JSON body or as query parameters."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    query: str
+    variables: dict[str, Any] | None = None
+    operationName: str | None = None
+    extensions: dict[str, Any] | None = None  # none is known; a client may send some
+
+
+@router.post(PATH)
+async def post(request: Request, parts: PartsDep, actor: AnyActor) -> Response:
+    """Queries and mutations."""
+    media_type = _answered(request)
+    _, body = await read_body(request, JSON)
+    value = parse_json(body)
+    if isinstance(value, list):
+        raise InputError(FieldError("", "must be one request; there are no batches here"))
+    asked = _read(value)
+
+    async def act(occasion: idempotency.Occasion) -> Response:
+        async with open_context(parts, actor, occasion) as context:
+            answer = await _execute(asked, context, mutations=True)
+        response = _response(answer, media_type)
+        status = _undone(answer)
+        if status is not None:
+            raise _UndoneError(status, response)
+        return response
+
+    try:
+        return await idempotency.once(parts, request, actor, body, act)
+    except _UndoneError as error:
+        return error.answer
+
+
+@router.get(PATH)
+async def get(request: Request, parts: PartsDep, actor: PageActor) -> Response:
+    """Queries; `variables` and `extensions` are JSON. GraphiQL for browsers, with the query that is in the address."""
+    if preferred(request, (RESPONSE, JSON, HTML)) == HTML:
+        return page("graphiql.html", policy=EDITOR)
+    media_type = _answered(request)
+    asked = _read(
+        {
+            name: parse_json(value.encode(), f"the parameter `{name}`")
+            if name in ("variables", "extensions")
+            else value
+            for name, value in request.query_params.items()
+        }
+    )
+    async with open_context(parts, actor, idempotency.Occasion(now())) as context:
+        return _response(await _execute(asked, context, mutations=False), media_type)
+
+
+class _UndoneError(Problem):
+    """Carries an answer past `idempotency.once`, which is not to keep it: the same request may do better later."""
+
+    def __init__(self, status: int, answer: Response) -> None:
+        super().__init__(status, "undone")
+        self.answer = answer
+
+
+def _undone(answer: JsonObject) -> int | None:
+    """The status of an answer that says that nothing came about, or that something broke; None for one to be kept."""
+    statuses = [error["extensions"]["status"] for error in answer.get("errors", ())]
+    if not statuses:
+        return None
+    worst: int = max(statuses)
+    nothing = all(value is None for value in (answer.get("data") or {}).values())
+    return worst if nothing or worst >= 500 else None
+
+
+def _answered(request: Request) -> str:
+    """The media type of the answer, by `Accept`. Raises Problem 406."""
+    media_type = preferred(request, (RESPONSE, JSON))
+    if media_type is not None:
+        return media_type
+    raise Problem(406, f"answers here are {RESPONSE} or {JSON}")
+
+
+def _read(value: object) -> GraphqlRequest:
+    if not isinstance(value, dict):
+        raise InputError(FieldError("", 'must be a JSON object: {"query": "{ users { items { username } } }"}'))
+    try:
+        return GraphqlRequest.model_validate(value)
+    except ValidationError as error:
+        raise InputError(field_errors(error)) from None
+
+
+async def _execute(asked: GraphqlRequest, context: Context, *, mutations: bool) -> JsonObject:
+    """`{"data", "errors"}`; without `data` where nothing was executed. Raises Problem 405 for a mutation by GET."""
+    schema = build_schema()
+    try:
+        document = read_document(asked.query)
+    except GraphQLError as error:
+        return _refused([error])
+    wrong = check_document(schema, document, introspection=_may_introspect(context.actor))
+    if wrong:
+        return _refused(wrong)
+    operation = get_operation_ast(document, asked.operationName)
+    if operation is None:
+        return _refused([GraphQLError("`operationName` must name one of the operations in the query")])
+    if operation.operation is not OperationType.QUERY and not mutations:
+        raise Problem(405, "only queries can be asked by GET; POST it", headers={"Allow": "POST"})
+    known = {definition.variable.name.value for definition in operation.variable_definitions}
+    unknown = sorted((asked.variables or {}).keys() - known)
+    if unknown:
+        return _refused([GraphQLError(f"the operation has no variable ${unknown[0][:200]}")])
+    result = execute(
+        schema,
+        document,
+        context_value=context,
+        variable_values=asked.variables,
+        operation_name=asked.operationName,
+        hide_suggestions=True,
+    )
+    if not isinstance(result, ExecutionResult):
+        result = await result
+    if (
+        result.data is None
+    ):  # root fields may be null, so this says that nothing was executed: variables that do not fit
+        return _refused(result.errors or [])
+    answer: JsonObject = {"data": result.data}
+    if result.errors:
+        answer["errors"] = [shown_error(error) for error in result.errors]
+    return answer
+
+
+def _may_introspect(actor: Actor) -> bool:
+    """Whether the schema may be asked for: by admins, and by people, whose editor is of no use without it.
+
+    It is the same in every installation, and the description of REST is open to the same people.
+    """
+    return actor.may("admin") or actor.signed_in
+
+
+def _refused(errors: Sequence[GraphQLError]) -> JsonObject:
+    return {"errors": [shown_error(error) for error in errors]}
+
+
+def _response(answer: JsonObject, media_type: str) -> Response:
+    status = 200 if "data" in answer or media_type == JSON else 400
+    return Response(orjson.dumps(answer), status, media_type=media_type)

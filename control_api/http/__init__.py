@@ -1,0 +1,1 @@
+"""What every HTTP route shares: bodies, problems, authentication, idempotency, pages."""

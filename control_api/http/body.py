@@ -1,0 +1,90 @@
+"""Bodies of requests: JSON, read strictly (reliability: no NaN, no lone surrogates, UTF-8 only, nesting of 64 at most)."""
+
+import asyncio
+from typing import Any, TypeVar
+
+import orjson
+from fastapi import Request
+from pydantic import BaseModel, ValidationError
+
+from control_api.http.problems import Problem
+from notifier.definition import field_errors
+from notifier.errors import FieldError, InputError
+
+JSON = "application/json"
+NDJSON = "application/x-ndjson"
+MERGE_PATCH = "application/merge-patch+json"
+MAX_DEPTH = 64
+_IN_THREAD_BYTES = 256 * 1024  # a larger body would hold up the other requests while it is parsed
+
+M = TypeVar("M", bound=BaseModel)
+
+
+async def read_body(request: Request, *media_types: str) -> tuple[str, bytes]:
+    """The media type, one of those given, and the body. Raises Problem 415 for another type and 400 for no body."""
+    header = request.headers.get("content-type", "")
+    media_type, _, rest = header.partition(";")
+    media_type = media_type.strip().lower()
+    charset = next(
+        (part.partition("=")[2].strip(' "') for part in rest.split(";") if part.strip().lower().startswith("charset")),
+        "utf-8",
+    )
+    body = await request.body()
+    if not body.strip():
+        raise Problem(400, "the body is empty")
+    if media_type not in media_types or charset.lower() not in ("utf-8", "utf8"):
+        given = f"not {header!r}" if header else "and there is no Content-Type"
+        raise Problem(415, f"the body must be {' or '.join(media_types)} in UTF-8, {given}")
+    return media_type, body
+
+
+def parse_json(data: bytes, place: str = "the body") -> Any:
+    """The value. Raises Problem 400 that says where it is not JSON, and for JSON that is nested too deeply."""
+    try:
+        value = orjson.loads(data)
+    except orjson.JSONDecodeError as error:
+        raise Problem(400, f"{place} is not JSON: {error}") from None
+    _check_depth(value, place)
+    return value
+
+
+async def parse_large_json(data: bytes) -> Any:
+    """`parse_json`, in a thread where the body is large."""
+    if len(data) < _IN_THREAD_BYTES:
+        return parse_json(data)
+    return await asyncio.to_thread(parse_json, data)
+
+
+def _check_depth(value: Any, place: str) -> None:
+    level = [value] if isinstance(value, dict | list) else []  # by levels: recursion is what this guards against
+    for _ in range(MAX_DEPTH):
+        if not level:
+            return
+        level = [
+            part
+            for outer in level
+            for part in (outer.values() if isinstance(outer, dict) else outer)
+            if isinstance(part, dict | list)
+        ]
+    if not level:
+        return
+    raise Problem(400, f"{place} is nested more than {MAX_DEPTH} deep")
+
+
+async def read_model(request: Request, model: type[M]) -> tuple[bytes, M]:
+    """The body as it came and as a model. Raises Problem 400 and 415, and InputError that names every field."""
+    _, body = await read_body(request, JSON)
+    value = parse_json(body)
+    if not isinstance(value, dict):
+        raise InputError(FieldError("", "must be a JSON object"))
+    try:
+        # As JSON, not as Python: there a time is a text, here it could not be one.
+        return body, model.model_validate_json(body)
+    except ValidationError as error:
+        raise InputError(field_errors(error)) from None
+
+
+def documented_body(model: type[BaseModel]) -> dict[str, Any]:
+    """`openapi_extra` of a route that reads its body by `read_model`."""
+    schema = model.model_json_schema()
+    return {"requestBody": {"required": True, "content": {JSON: {"schema": schema}}}}

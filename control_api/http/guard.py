@@ -1,0 +1,164 @@
+"""Guard: what every request passes before the app sees it, and every answer before the caller does. Plain ASGI.
+
+A body is counted while it is read and refused beyond its limit; a request that takes too long is ended; answers carry the
+headers that browsers need to be careful; each has an id, in its log lines and in `X-Request-Id`; and an error that nobody
+foresaw is logged here once and answered as a problem. Who may do what is `control_api.http.auth`'s.
+"""
+
+import asyncio
+import logging
+import re
+import time
+from contextvars import ContextVar
+from uuid import uuid4
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from control_api.http.problems import Problem, problem_of, unavailable
+
+logger = logging.getLogger(__name__)
+
+MAX_BODY_BYTES = 1024 * 1024
+MAX_MESSAGES_BYTES = 16 * 1024 * 1024
+_LARGE = ("/api/v1/messages", "/hooks/")  # addresses that take messages
+REQUEST_LIMIT_S = 30.0
+MAX_REQUESTS = 500  # at work at the same time; each may hold a body in memory
+# A caller that is still sending does not read our answer, and closing on it would throw the answer away: so what comes
+# after the limit is read and dropped for a while.
+_DRAIN_BYTES = 32 * 1024 * 1024
+_DRAIN_S = 3.0
+
+_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+
+request_id: ContextVar[str] = ContextVar("request_id", default="")
+
+SECURITY_HEADERS = {
+    "Content-Security-Policy": "default-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'self'",
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+}
+
+
+async def _too_many(scope: Scope, receive: Receive, send: Send) -> None:
+    raise unavailable("too many requests are at work at this moment: try again", 1)
+
+
+class _TooLarge(Exception):
+    pass
+
+
+def body_limit(path: str) -> int:
+    """How many bytes a request to that address may bring."""
+    return MAX_MESSAGES_BYTES if path.startswith(_LARGE) else MAX_BODY_BYTES
+
+
+class Guard:
+    """The middleware itself. `limit_s` is how long a request may take, in seconds."""
+
+    def __init__(self, app: ASGIApp, limit_s: float = REQUEST_LIMIT_S) -> None:
+        self._app = app
+        self._limit_s = limit_s
+        self._at_work = 0
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Passes one request on."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        given = Headers(scope=scope).get("x-request-id", "")
+        id_ = given if _ID.fullmatch(given) else uuid4().hex
+        token = request_id.set(id_)
+        app = self._app if self._at_work < MAX_REQUESTS or scope["path"].startswith("/health/") else _too_many
+        self._at_work += 1
+        try:
+            await _Request(app, scope, receive, send, id_).run(self._limit_s)
+        finally:
+            self._at_work -= 1
+            request_id.reset(token)
+
+
+class _Request:
+    def __init__(self, app: ASGIApp, scope: Scope, receive: Receive, send: Send, id_: str) -> None:
+        self._app, self._scope, self._id = app, scope, id_
+        self._receive_from, self._send_to = receive, send
+        self._limit = body_limit(scope["path"])
+        self._read = 0
+        self._whole = False  # whether all of the body was read
+        self._started = False  # whether an answer has begun
+        self._status = 0
+
+    async def run(self, limit_s: float) -> None:
+        began = time.monotonic()
+        try:
+            async with asyncio.timeout(limit_s):
+                try:
+                    headers = Headers(scope=self._scope)
+                    declared = headers.get("content-length", "")
+                    self._whole = "transfer-encoding" not in headers and declared in ("", "0")
+                    if declared.isdecimal() and len(declared) < 20 and int(declared) > self._limit:
+                        raise _TooLarge
+                    if "\0" in self._scope["path"] or b"%00" in self._scope["query_string"]:
+                        raise Problem(400, "an address must not hold NUL")  # PostgreSQL would stumble over it
+                    await self._app(self._scope, self._receive, self._send)
+                except Problem as refused:
+                    await self._answer(refused)
+                except _TooLarge:
+                    await self._drain()
+                    await self._answer(Problem(413, f"a request to this address may have {self._limit} bytes at most"))
+        except TimeoutError:
+            if self._whole:
+                await self._answer(unavailable(f"this took longer than {limit_s:g} s and was given up"))
+            else:
+                await self._answer(Problem(408, f"the request was not all here within {limit_s:g} s"))
+        except Exception as error:  # the supervisor of a request: one that fails must not take the process along
+            logger.exception("A request failed.", extra={"action": "answer", **self._extra()})
+            if self._started:
+                raise  # half an answer is out; the server closes the connection
+            await self._answer(problem_of(error))
+        finally:
+            seconds = round(time.monotonic() - began, 4)
+            logger.debug(
+                "Answered.", extra={"action": "answer", "status": self._status, "seconds": seconds, **self._extra()}
+            )
+
+    def _extra(self) -> dict[str, str]:
+        return {"method": self._scope["method"], "path": self._scope["path"], "request_id": self._id}
+
+    async def _receive(self) -> Message:
+        message = await self._receive_from()
+        if message["type"] == "http.request":
+            self._read += len(message.get("body", b""))
+            if self._read > self._limit:
+                raise _TooLarge
+            self._whole = not message.get("more_body", False)
+        return message
+
+    async def _drain(self) -> None:
+        try:
+            async with asyncio.timeout(_DRAIN_S):
+                while self._read < _DRAIN_BYTES and not self._whole:
+                    message = await self._receive_from()
+                    if message["type"] != "http.request":
+                        return
+                    self._read += len(message.get("body", b""))
+                    self._whole = not message.get("more_body", False)
+        except TimeoutError:
+            pass  # it sends slowly, and will not hear our answer; that is its loss
+
+    async def _send(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self._started, self._status = True, message["status"]
+            headers = MutableHeaders(scope=message)
+            for name, value in SECURITY_HEADERS.items():
+                headers.setdefault(name, value)
+            headers.setdefault("Cache-Control", "no-store")
+            headers["X-Request-Id"] = self._id
+        await self._send_to(message)
+
+    async def _answer(self, problem: Problem) -> None:
+        if not self._started:
+            await problem.response()(self._scope, self._receive_from, self._send)

@@ -1,1 +1,0 @@
-"""What `notifier demo` loads: definitions and their scripts."""

@@ -1,0 +1,128 @@
+"""Who may do what: `notifier token`, `notifier account` and `notifier key`. They work on the database, without an API."""
+
+import asyncio
+import re  # for our own constant pattern
+from datetime import timedelta
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from notifier.record import now
+from notifier.seal import generate_key
+from notifier_cli.environment import read_settings
+
+_UNITS = {"h": "hours", "d": "days", "w": "weeks"}
+
+
+class _Duration(click.ParamType):
+    name = "duration"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> timedelta:
+        if isinstance(value, timedelta):
+            return value
+        found = re.fullmatch(r"([1-9][0-9]{0,4})([hdw])", str(value))
+        if found is None:
+            self.fail(f"{value!r} is not a duration; write 12h, 90d or 4w", param, ctx)
+        return timedelta(**{_UNITS[found[2]]: int(found[1])})
+
+
+SCOPES = ("read", "write", "run", "push", "admin")
+
+
+@click.group()
+def token() -> None:
+    """Tokens that programs call the API with. A token is shown once, when it is made; only its hash is kept."""
+
+
+@token.command("create")
+@click.option("--name", required=True, help="What people call it, for instance the program that uses it.")
+@click.option(
+    "--scope", "scopes", required=True, multiple=True, type=click.Choice(SCOPES), help="What it may do; repeat it."
+)
+@click.option("--expires", type=_Duration(), help="How long it is good for: 12h, 90d, 4w. Default: without end.")
+def create(name: str, scopes: tuple[str, ...], expires: timedelta | None) -> None:
+    """Make a token and print it: only it, so that TOKEN=$(notifier token create …) works.
+
+    \b
+    read    look at everything but secrets     push   write messages and call hooks
+    write   change definitions                 admin  scripts, tokens, accounts, and all of the above
+    run     run configurations, redrive
+    """
+    settings = read_settings()
+    from control_api.access.tokens import create_token
+
+    until = None if expires is None else now() + expires
+    click.echo(asyncio.run(create_token(settings, name=name, scopes=scopes, expires_at=until)))
+
+
+@token.command("list")
+def list_() -> None:
+    """List the tokens: name, scopes, when made, used and ended. Never the tokens themselves."""
+    settings = read_settings()
+    from control_api.access.tokens import list_tokens
+
+    table = Table(box=None, pad_edge=False)
+    for heading in ("id", "name", "scopes", "created", "last used", "expires", "revoked"):
+        table.add_column(heading)
+    for one in asyncio.run(list_tokens(settings)):
+        times = (one.created_at, one.last_used_at, one.expires_at, one.revoked_at)
+        table.add_row(
+            str(one.id),
+            one.name,
+            " ".join(one.scopes),
+            *(f"{at:%Y-%m-%d %H:%M}" if at is not None else "-" for at in times),
+        )
+    # Whole ids and one line for each where it goes into a pipe.
+    console = Console()
+    (console if console.is_terminal else Console(width=240)).print(table)
+
+
+@token.command("revoke")
+@click.argument("name")
+def revoke(name: str) -> None:
+    """Revoke the token NAME (its name or its id), at once."""
+    settings = read_settings()
+    from control_api.access.tokens import revoke_token
+
+    asyncio.run(revoke_token(settings, name))
+    click.echo(f"revoked {name}", err=True)
+
+
+ROLES = ("viewer", "editor", "admin")
+
+
+@click.group()
+def account() -> None:
+    """Accounts that people sign in to the console with."""
+
+
+@account.command("add")
+@click.argument("name")
+@click.option("--role", type=click.Choice(ROLES), default="viewer", show_default=True, help="What the person may do.")
+@click.password_option(help="Asked for when it is not given.")
+def add(name: str, role: str, password: str) -> None:
+    """Add the account NAME."""
+    settings = read_settings()
+    from control_api.access.accounts import add_account
+
+    asyncio.run(add_account(settings, name=name, password=password, role=role))
+    click.echo(f"added {name} ({role})", err=True)
+
+
+@account.command("password")
+@click.argument("name")
+@click.password_option(help="Asked for when it is not given.")
+def password(name: str, password: str) -> None:
+    """Change the password of the account NAME."""
+    settings = read_settings()
+    from control_api.access.accounts import set_password
+
+    asyncio.run(set_password(settings, name=name, password=password))
+    click.echo(f"changed the password of {name}", err=True)
+
+
+@click.command()
+def key() -> None:
+    """Print a new key for NOTIFIER_SECRET_KEY, which secrets are sealed with. Keep it where your backups are not."""
+    click.echo(generate_key())

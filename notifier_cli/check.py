@@ -1,0 +1,98 @@
+"""`notifier check`: is every part reachable, and what mends it where not."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+
+import aiohttp
+import click
+
+from notifier.errors import NotifierError
+from notifier.kafka import bootstrap_servers, kafka_admin
+from notifier.sandbox import Level, detect_sandbox
+from notifier.seal import load_seal
+from notifier.settings import Settings
+from notifier.topics import TOPICS
+from notifier_cli.environment import read_settings
+
+LIMIT_S = 10.0  # for each part
+
+
+PARTS = ("broker", "topics", "database", "secrets", "scripts", "api")
+
+
+@click.command()
+@click.argument("parts", nargs=-1, type=click.Choice(PARTS), metavar="[PART]...")
+def check(parts: tuple[str, ...]) -> int:
+    """Ask every part whether it is there, and say what mends it where it is not. Exit 1 when something is missing.
+
+    Parts are broker, topics, database, secrets, scripts and api; by default all. Changes nothing, but for the database, which
+    is brought up to date.
+    """
+    return asyncio.run(_check(read_settings(), parts or PARTS))
+
+
+async def _check(settings: Settings, parts: Sequence[str]) -> int:
+    questions: dict[str, Callable[[Settings], Awaitable[str]]] = {
+        "broker": _broker,
+        "topics": _topics,
+        "database": _database,
+        "secrets": _secrets,
+        "scripts": _scripts,
+        "api": _api,
+    }
+    failed = 0
+    for name, ask in questions.items():
+        if name not in parts:
+            continue
+        try:
+            text, good = await asyncio.wait_for(ask(settings), LIMIT_S), True
+        except NotifierError as error:
+            text, good = str(error), False
+        except TimeoutError:
+            text, good = f"no answer within {LIMIT_S:.0f} s", False
+        failed += not good
+        click.echo(f"{click.style('ok  ', fg='green') if good else click.style('FAIL', fg='red')}  {name:<9} {text}")
+    return 1 if failed else 0
+
+
+async def _broker(settings: Settings) -> str:
+    async with kafka_admin(settings) as admin:
+        cluster = await admin.describe_cluster()
+    return f"{bootstrap_servers(settings)} answers ({len(cluster['brokers'])} broker)"
+
+
+async def _topics(settings: Settings) -> str:
+    async with kafka_admin(settings) as admin:
+        there = set(await admin.list_topics())
+    missing = [topic.name for topic in TOPICS if settings.topic_prefix + topic.name not in there]
+    return f"{len(TOPICS) - len(missing)} of {len(TOPICS)} there; the others are made by whoever first needs them"
+
+
+async def _database(settings: Settings) -> str:
+    from control_api.migrate import upgrade
+    from notifier.database import database_url
+
+    await upgrade(settings)
+    return database_url(settings).render_as_string(hide_password=True)
+
+
+async def _secrets(settings: Settings) -> str:
+    return f"sealed with the key {load_seal(settings).key_id}"
+
+
+async def _scripts(settings: Settings) -> str:
+    sandbox = await asyncio.to_thread(detect_sandbox, settings)
+    if sandbox.level is Level.none:
+        raise NotifierError(sandbox.explanation)
+    return sandbox.explanation
+
+
+async def _api(settings: Settings) -> str:
+    url = f"http://{settings.http_host}:{settings.http_port}/health/ready"
+    try:
+        async with aiohttp.ClientSession() as session, session.get(url) as answer:
+            if answer.status == 200:
+                return f"{url} says it is ready"
+            raise NotifierError(f"{url} says {answer.status}: {(await answer.text())[:300]}")
+    except aiohttp.ClientError:
+        raise NotifierError(f"nothing answers at {url}: start it with `notifier up` or `notifier api`") from None

@@ -1,0 +1,126 @@
+"""Child processes of the command line, kept running: one that ends is started again, later each time it ends soon.
+
+They are killed by the kernel when this process ends in whatever way (Linux). What they are, and in which order they are
+stopped, is `notifier_cli.supervisor`'s and `notifier_cli.workers`'s.
+"""
+
+import asyncio
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from notifier import tied_process
+from notifier.errors import SettingsError
+
+STOP_LIMIT_S = 20.0  # for one child to drain
+LONGEST_PAUSE_S = 30.0  # before a child that ends again and again is started again
+SETTLED_S = 60.0  # a child that ran so long begins anew with a short pause
+
+
+class Children:
+    """Starts, watches and stops `notifier COMMAND` processes. `status` is what this process shall exit with."""
+
+    def __init__(
+        self,
+        *,
+        environment: Mapping[str, str] | None = None,
+        folder: Path | None = None,
+        say: Callable[[str], None] = lambda line: None,
+    ) -> None:
+        """`environment` and `folder` are the children's; by default this process's own. `say` gets lines for people."""
+        self.status = 0
+        self._environment = dict(os.environ if environment is None else environment)
+        self._folder = folder or Path.cwd()
+        self._say = say
+        self._running: dict[str, asyncio.subprocess.Process] = {}
+        self._watchers: dict[str, asyncio.Task[None]] = {}
+        self._stopping = asyncio.Event()
+
+    def keep(self, name: str, command: str) -> None:
+        """Starts `notifier COMMAND` and keeps it running until `stop`; `name` is what people are told of."""
+        self._watchers[name] = asyncio.create_task(self._keep(name, command), name=f"keep {name}")
+
+    def ask_to_stop(self) -> None:
+        """Ends `wait`; asked twice, the children are killed at once."""
+        if self._stopping.is_set():
+            self._signal(signal.SIGKILL, *self._running)
+        self._stopping.set()
+
+    async def wait(self) -> int:
+        """Waits until somebody asks to stop, or a child finds that its settings are wrong. Returns the exit status."""
+        await self._stopping.wait()
+        return self.status
+
+    async def stops_within(self, seconds: float) -> bool:
+        """Waits so long at most; whether somebody has asked to stop."""
+        try:
+            await asyncio.wait_for(self._stopping.wait(), seconds)
+        except TimeoutError:
+            return False
+        return True
+
+    def renew(self) -> None:
+        """Asks every child to end, to be started again."""
+        self._signal(signal.SIGTERM, *self._running)
+
+    async def stop(self, *names: str) -> None:
+        """Stops these children at the same time, by force where they take too long. None is started again from now on."""
+        self._stopping.set()
+        self._signal(signal.SIGTERM, *names)
+        watchers = {self._watchers[name]: name for name in names if name in self._watchers}
+        if not watchers:
+            return
+        _, late = await asyncio.wait(watchers, timeout=STOP_LIMIT_S)
+        for watcher in late:
+            self._say(f"{watchers[watcher]} did not stop within {STOP_LIMIT_S:.0f} s and is killed")
+            self._signal(signal.SIGKILL, watchers[watcher])
+        await asyncio.gather(*watchers, return_exceptions=True)
+
+    async def _keep(self, name: str, command: str) -> None:
+        pause = 1.0
+        while not self._stopping.is_set():
+            started = time.monotonic()
+            try:
+                child = self._running[name] = await self._spawn(command)
+            except OSError as error:  # no memory, no process left: like one that ends at once
+                self._say(f"{name} cannot be started: {error}")
+                status = 1
+            else:
+                if self._stopping.is_set():  # while it was started
+                    self._signal(signal.SIGTERM, name)
+                status = await child.wait()
+            if self._stopping.is_set():
+                return
+            if status == SettingsError.exit_code:  # it said what is wrong; another try would find the same
+                self.status = status
+                self._stopping.set()
+                return
+            pause = 1.0 if time.monotonic() - started > SETTLED_S else min(pause * 2, LONGEST_PAUSE_S)
+            self._say(f"{name} ended with status {status} and is started again in {pause:.0f} s")
+            await self.stops_within(pause)
+
+    async def _spawn(self, command: str) -> asyncio.subprocess.Process:
+        # Without -P a folder of the user's that is called `filters` or `streams` would stand in for ours.
+        line = [sys.executable, "-P", "-m", "notifier", command]
+        if sys.platform == "linux":
+            line = [sys.executable, "-I", "-S", tied_process.__file__, "signal", str(os.getpid()), "", "", *line]
+        # A session of its own: Ctrl-C is for this process, which stops its children in order.
+        return await asyncio.create_subprocess_exec(
+            *line,
+            env=self._environment,
+            cwd=self._folder,
+            stdin=asyncio.subprocess.DEVNULL,
+            start_new_session=True,
+        )
+
+    def _signal(self, number: signal.Signals, *names: str) -> None:
+        for name in names:
+            child = self._running.get(name)
+            if child is not None and child.returncode is None:
+                try:
+                    os.killpg(child.pid, number)
+                except ProcessLookupError:
+                    pass  # it ended this moment

@@ -1,0 +1,77 @@
+"""The command line: `notifier COMMAND`, or `python -m notifier COMMAND`.
+
+Exit status: 0 done; 1 it failed; 2 what was given is wrong (a setting, an option, a definition); 3 no Kafka broker;
+130 interrupted. What goes wrong is one line on standard error that says what to do next.
+"""
+
+import sys
+from importlib import import_module
+from importlib.metadata import version
+
+import click
+
+from notifier.errors import NotifierError
+
+# Command → the module that holds it; a command's imports cost nothing to the others.
+COMMANDS: dict[str, str] = {
+    "demo": "notifier_cli.demo.demo",
+    "up": "notifier_cli.up",
+    "api": "notifier_cli.roles",
+    "router": "notifier_cli.roles",
+    "runner": "notifier_cli.roles",
+    "ticker": "notifier_cli.roles",
+    "delivery": "notifier_cli.roles",
+    "kafka": "notifier_cli.kafka",
+    "apply": "notifier_cli.definitions",
+    "export": "notifier_cli.definitions",
+    "token": "notifier_cli.access",
+    "account": "notifier_cli.access",
+    "key": "notifier_cli.access",
+    "check": "notifier_cli.check",
+    "migrate": "notifier_cli.migrate",
+}
+
+
+class _Commands(click.Group):
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)  # in the order in which a newcomer needs them
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        command: click.Command = getattr(import_module(COMMANDS[cmd_name]), cmd_name)
+        return command
+
+
+@click.command(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(version("notifier"), prog_name="notifier")
+def cli() -> None:
+    """Tells the right person, on the right channel, at the right time.
+
+    \b
+    See it work, on this machine's own data:   notifier demo
+    Start everything here:                     notifier up
+    Say who hears what:                        notifier apply -f definitions.yaml
+    Let a program push messages:               notifier token create --name ci --scope push
+
+    Settings are environment variables named NOTIFIER_…, or lines of a file .env in this folder.
+    """
+
+
+def main() -> None:
+    """Runs the command line and ends the process."""
+    try:
+        sys.exit(cli.main(standalone_mode=False) or 0)
+    except click.exceptions.Exit as end:
+        sys.exit(end.exit_code)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except (click.Abort, KeyboardInterrupt):
+        sys.exit(130)
+    except NotifierError as error:
+        print(f"notifier: {error}", file=sys.stderr)
+        sys.exit(error.exit_code)
+    except BrokenPipeError:  # `notifier export | head`
+        sys.stderr.close()
+        sys.exit(1)

@@ -1,0 +1,1 @@
+"""`notifier demo`: the whole pipeline on this computer's own data, with an account of it."""

@@ -1,0 +1,1 @@
+"""Delivery: hands deliveries to consumers, in lanes, and records each attempt."""

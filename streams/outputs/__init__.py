@@ -1,0 +1,1 @@
+"""The way out: deliveries and attempts as record batches, acknowledged before an offset moves."""

@@ -1,0 +1,1 @@
+"""The router: which deliveries a message makes."""

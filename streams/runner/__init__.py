@@ -1,0 +1,1 @@
+"""The runner: does the work of a tick once, under a lease."""

@@ -1,0 +1,1 @@
+"""The ticker: writes a tick when a configuration is due."""

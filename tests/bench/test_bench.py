@@ -1,0 +1,90 @@
+"""The benchmark of the router runs, and finds fault with outputs that are wrong. Its figures are nobody's business here."""
+
+import json
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+
+from bench.audit import faults
+from bench.index import Index
+from bench.messages import Messages
+from bench.picture import draw
+from bench.rule import PRODUCERS, make_rule
+from bench.trial import CONTENDERS, LOOP, ROUTER, trial
+from bench.worker import Failed
+from notifier.kafka import kafka_producer
+from tests.rigs.repository import ROOT
+
+
+def test_outputs_that_are_right_have_no_faults() -> None:
+    assert faults(Counter({("a", "1"): 1, ("b", "1"): 1}), Counter([("b", "1"), ("a", "1")])) == []
+
+
+def test_a_missing_and_a_doubled_delivery_are_found() -> None:
+    expected = Counter([("a", "1"), ("a", "2"), ("b", "2")])
+    assert faults(expected, Counter([("a", "1"), ("a", "2")])) == ["1 of 3 deliveries missing: 2 by b"]
+    assert faults(expected, Counter([("a", "1"), ("a", "1"), ("a", "2"), ("b", "2")])) == [
+        "1 of 3 deliveries too many: 1 by a"
+    ]
+    assert len(faults(expected, Counter([("a", "1"), ("a", "1"), ("a", "2")]))) == 2
+
+
+@pytest.mark.parametrize("fault", ["none", "missing", "doubled"])
+async def test_what_lies_on_the_topics_is_checked(broker: str, own_settings: None, tmp_path: Path, fault: str) -> None:
+    rule = make_rule(10)
+    rule.write(tmp_path / "rule.json")
+    async with trial(LOOP, rule, Messages(rule), broker, tmp_path) as one:
+        await one.write(100)
+        index = Index(tmp_path / "rule.json", one.settings.topic_prefix)
+        outputs = [output for value in one.messages.values(100) for output in index.deliveries(value)]
+        if fault == "missing":
+            del outputs[7]
+        elif fault == "doubled":
+            outputs.append(outputs[7])
+        async with kafka_producer(one.settings) as producer:
+            for output, value in outputs:
+                await producer.send(output.topic, value, key=output.key, partition=output.partition)
+        if fault == "none":
+            await one.check()
+        else:
+            with pytest.raises(Failed, match=r"1 of .* deliveries (missing|too many): message-"):
+                await one.check()
+
+
+@pytest.mark.parametrize("count", [1, 10, 1_000])
+def test_a_pair_matches_one_configuration_on_average(count: int) -> None:
+    rule = make_rule(count)
+    assert rule == make_rule(count)
+    pairs = len(PRODUCERS) * len(rule.users)
+    assert sum(map(len, rule.by_pair.values())) / pairs == pytest.approx(1, abs=0.05)
+
+
+@pytest.mark.slow
+def test_it_runs_and_writes_its_figures(broker: str, tmp_path: Path) -> None:
+    out = tmp_path / "figures.json"
+    options = ("--n", "1,10", "--messages", "3000", "--contenders", f"{ROUTER},{LOOP}", "--kafka", broker)
+    ended = subprocess.run(
+        [sys.executable, "-m", "bench", "router", "--quick", *options, "--out", str(out)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=150,
+    )
+    assert ended.returncode == 0, ended.stderr
+    assert CONTENDERS[LOOP] in ended.stdout
+    rows = json.loads(out.read_text())["scale"]["rows"]
+    assert [(row["contender"], row["configurations"]) for row in rows] == [
+        (ROUTER, 1),
+        (LOOP, 1),
+        (ROUTER, 10),
+        (LOOP, 10),
+    ]
+
+
+def test_the_picture_shows_every_contender() -> None:
+    picture = ElementTree.fromstring(draw({name: [(1, 9.0), (10_000, 12.0)] for name in CONTENDERS}))
+    assert set(CONTENDERS.values()) <= {element.text for element in picture}

@@ -1,0 +1,200 @@
+"""The command line as a person meets it: help that teaches, one line for each error, exit statuses."""
+
+import asyncio
+import json
+import os
+import signal
+import sys
+from pathlib import Path
+
+import psutil
+import pytest
+
+from notifier.kafka import broker_file
+from notifier.settings import PREFIX, Settings
+from notifier_cli.commands import COMMANDS
+from streams.broker.broker import free_port
+from tests.rigs.kafka_tools import wait_until
+from tests.rigs.roles import environment, run, start_role
+
+
+@pytest.mark.parametrize("command", [(), *((name,) for name in COMMANDS), ("kafka", "start"), ("token", "create")])
+async def test_help_teaches(settings: Settings, command: tuple[str, ...]) -> None:
+    status, out, err = await run(settings, *command, "--help")
+    assert status == 0
+    assert out.startswith("Usage: ")
+    assert len(out.splitlines()) >= 5
+    assert err == ""
+
+
+async def test_an_unknown_command_is_refused(settings: Settings) -> None:
+    status, _, err = await run(settings, "aply")
+    assert status == 2
+    assert "aply" in err
+
+
+async def test_a_bad_setting_is_one_line_that_names_the_variable(settings: Settings) -> None:
+    status, out, err = await run(settings, "router", env={**environment(settings), "NOTIFIER_HTTP_PORT": "many"})
+    assert (status, out) == (2, "")
+    assert err.startswith("notifier: NOTIFIER_HTTP_PORT ")
+    assert len(err.splitlines()) == 1
+
+
+async def test_an_unknown_variable_is_a_warning_with_the_nearest_name(settings: Settings) -> None:
+    env = {**environment(settings), "NOTIFIER_HTTP_PROT": "1"}
+    status, _, err = await run(settings, "kafka", "status", env=env)
+    assert "NOTIFIER_HTTP_PROT is not a setting of Notifier; did you mean NOTIFIER_HTTP_PORT?" in err
+    assert status == 2  # because NOTIFIER_KAFKA is set here
+
+
+@pytest.mark.parametrize("role", ["router", "runner", "delivery"])
+async def test_a_role_without_a_broker_exits_with_3_and_names_the_mend(settings: Settings, role: str) -> None:
+    env = environment(settings)
+    del env["NOTIFIER_KAFKA"]
+    status, _, err = await run(settings, role, env=env)
+    assert status == 3
+    last = err.splitlines()[-1]
+    assert "notifier kafka start" in last
+    assert "NOTIFIER_KAFKA" in last
+
+
+async def test_a_token_is_the_only_thing_on_standard_output(settings: Settings) -> None:
+    status, out, err = await run(
+        settings, "token", "create", "--name", "ci", "--scope", "push", "--scope", "read", "--expires", "90d"
+    )
+    assert status == 0, err
+    assert len(out.split()) == 1
+    status, listed, _ = await run(settings, "token", "list")
+    assert status == 0
+    assert "ci" in listed
+    assert out.strip() not in listed
+    assert (await run(settings, "token", "revoke", "ci"))[0] == 0
+    assert (await run(settings, "token", "revoke", "nobody"))[0] == 1
+
+
+async def test_a_duration_that_is_none_is_refused(settings: Settings) -> None:
+    status, _, err = await run(settings, "token", "create", "--name", "x", "--scope", "read", "--expires", "soon")
+    assert status == 2
+    assert "'soon' is not a duration; write 12h, 90d or 4w" in err
+
+
+async def test_accounts_are_added_and_their_password_changed(settings: Settings) -> None:
+    long = "correct horse battery"
+    assert (await run(settings, "account", "add", "eve", "--role", "editor", "--password", long))[0] == 0
+    status, _, err = await run(settings, "account", "add", "eve", "--role", "editor", "--password", long)
+    assert status == 1
+    assert "eve" in err
+    assert (await run(settings, "account", "password", "eve", "--password", long + "!"))[0] == 0
+    assert (await run(settings, "account", "password", "nobody", "--password", long))[0] == 1
+
+
+async def test_what_was_applied_is_exported_and_applied_again_without_a_change(settings: Settings) -> None:
+    file = settings.data_dir / "definitions.yaml"
+    file.write_text("users: [{username: alice}]\nproducers: [{name: ci, type: push}]\n")
+    status, out, err = await run(settings, "apply", "-f", str(file))
+    assert status == 0, err
+    assert "alice" in out
+    status, exported, _ = await run(settings, "export")
+    assert status == 0
+    file.write_text(exported)
+    status, out, err = await run(settings, "apply", "-f", str(file), "--prune")
+    assert status == 0, err
+    assert "2 unchanged" in out
+
+
+async def test_a_field_that_does_not_fit_is_named(settings: Settings) -> None:
+    file = settings.data_dir / "definitions.yaml"
+    file.write_text("consumers: [{name: out, type: script, parameters: {script: x, timeout_s: soon}}]\n")
+    status, _, err = await run(settings, "apply", "-f", str(file))
+    assert status == 2
+    assert "definitions.yaml" in err
+    assert "timeout_s" in err
+
+
+async def test_check_says_what_is_missing_and_what_mends_it(settings: Settings) -> None:
+    settings = settings.model_copy(update={"http_port": free_port()})
+    status, out, _ = await run(settings, "check")
+    assert status == 1  # no API runs
+    lines = {line.split()[1]: line for line in out.splitlines()}
+    assert lines["broker"].startswith("ok")
+    assert lines["database"].startswith("ok")
+    assert "notifier up" in lines["api"]
+    assert lines["scripts"].startswith("ok")
+
+
+def _embedded(settings: Settings) -> tuple[Settings, dict[str, str]]:
+    """Settings without a given broker or key, on free ports."""
+    settings = settings.model_copy(update={"http_port": free_port(), "kafka_port": free_port()})
+    env = environment(settings)
+    for name in ("KAFKA", "SECRET_KEY", "TOPIC_PREFIX"):
+        del env[PREFIX + name]
+    return settings, env
+
+
+def _marked(folder: Path) -> list[psutil.Process]:
+    """The living processes that carry the data folder in their environment or arguments."""
+    found = []
+    for process in psutil.process_iter():
+        try:
+            texts = [*process.cmdline(), *process.environ().values(), process.cwd()]
+            if process.pid != os.getpid() and process.status() != psutil.STATUS_ZOMBIE:
+                found += [process] if any(str(folder) in text for text in texts) else []
+        except (psutil.Error, OSError):
+            continue
+    return found
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="looks at other processes' environment")
+async def test_up_starts_everything_and_stops_it_in_order(settings: Settings) -> None:
+    settings, env = _embedded(settings)
+    up = await start_role(settings, "up", env=env)
+    try:
+        await wait_until(lambda: "Notifier is up" in up.output(), 90, up.output)
+        assert "The account `admin` was made" in up.output()
+        second = await run(settings, "up", env=env)
+        assert second[0] == 1
+        assert "already" in second[2]
+        status, address, _ = await run(settings, "kafka", "status", env=env)
+        assert (status, address.strip()) == (0, f"127.0.0.1:{settings.kafka_port}")
+    finally:
+        assert await up.stop() == 0
+    assert _marked(settings.data_dir) == []
+    assert (await run(settings, "kafka", "status", env=env))[0] == 1
+    assert "Traceback" not in up.output()
+
+
+async def test_up_starts_a_broker_again_that_was_killed(settings: Settings) -> None:
+    settings, env = _embedded(settings)
+    up = await start_role(settings, "up", env=env)
+    try:
+        await wait_until(lambda: "Notifier is up" in up.output(), 90, up.output)
+        assert broker_file(settings).is_file()
+        os.kill(json.loads(broker_file(settings).read_text())["pid"], signal.SIGKILL)
+        await wait_until(lambda: up.output().count("the broker accepts clients") == 2, 90, up.output)
+        assert "the broker has ended and is started again" in up.output()
+        status, text = 1, ""
+        for _ in range(60):  # a role that ended for want of a broker is started again after a pause
+            status, text, _ = await run(settings, "check", "broker", "topics", "api", env=env)
+            if status == 0:
+                break
+            await asyncio.sleep(0.5)
+        assert status == 0, text
+    finally:
+        assert await up.stop() == 0
+    assert "Traceback" not in up.output()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only there a child dies with its parent at once")
+@pytest.mark.parametrize("moment", ["early", "when the broker starts", "when all is up"])
+async def test_up_that_is_killed_leaves_no_process(settings: Settings, moment: str) -> None:
+    settings, env = _embedded(settings)
+    up = await start_role(settings, "up", env=env)
+    if moment == "early":
+        await asyncio.sleep(0.5)
+    elif moment == "when the broker starts":
+        await wait_until(lambda: "starting the Kafka broker" in up.output(), 30, up.output)
+        await asyncio.sleep(1)
+    else:
+        await wait_until(lambda: "Notifier is up" in up.output(), 90, up.output)
+    await up.stop(signal.SIGKILL)
+    await wait_until(lambda: not _marked(settings.data_dir), 30, lambda: str(_marked(settings.data_dir)))

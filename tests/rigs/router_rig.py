@@ -1,0 +1,281 @@
+"""Routers as real processes, the definitions they judge by, and consumers of each kind that need no service.
+
+`python -m tests.rigs.router_rig [SECONDS]` is such a process, with the plugin types of `REGISTRY`; SECONDS is how long a topic
+may be missing.
+"""
+
+import asyncio
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import IO, Any
+
+from aiokafka import AIOKafkaConsumer, ConsumerRecord
+
+from filters import BUILT_IN as FILTERS
+from notifier.definition import Definition
+from notifier.kafka import client_options, ensure_topics, kafka_consumer, kafka_producer
+from notifier.outcome import Kind
+from notifier.plugin import Candidate, Consumer, ConsumerParameters, Filter, FilterParameters, Producer
+from notifier.registry import Registry
+from notifier.settings import Settings, load_settings
+from notifier.topics import DEFINITIONS, MESSAGES, Topic, deliveries
+from notifier.user import User
+from producers.push import Push
+from streams.app import run_process
+from streams.definitions import LAST
+from streams.outputs import queue as outputs
+from tests.rigs.kafka_tools import wait_until
+from tests.rigs.repository import ROOT
+
+
+class Room(Consumer[ConsumerParameters]):
+    """A group chat: its parameters fix the address."""
+
+    type = "room"
+    world = "chat"
+    Parameters = ConsumerParameters
+
+
+class File(Consumer[ConsumerParameters]):
+    """Like a script: a fixed address in the default world."""
+
+    type = "file"
+    Parameters = ConsumerParameters
+
+
+class Direct(Consumer[ConsumerParameters]):
+    """Writes to people: a lane for each address."""
+
+    type = "direct"
+    world = "chat"
+    Parameters = ConsumerParameters
+
+    def fixed_address(self) -> bool:
+        """No."""
+        return False
+
+    def address(self, user: User) -> str | None:
+        """The id in the world; names are no addresses here."""
+        return next((str(identity["id"]) for identity in user.identities(self.world_of()) if "id" in identity), None)
+
+
+class Broken(Consumer[ConsumerParameters]):
+    """A plugin with a fault."""
+
+    type = "broken"
+    Parameters = ConsumerParameters
+
+    def fixed_address(self) -> bool:
+        """Raises."""
+        raise RuntimeError("out of order")
+
+
+class Faulty(Filter[FilterParameters]):
+    """A filter that raises, and so drops nothing."""
+
+    type = "faulty"
+    Parameters = FilterParameters
+
+    def accepts(self, candidate: Candidate) -> bool:
+        """Raises."""
+        raise RuntimeError("out of order")
+
+
+class Github(Producer[Any]):
+    """A producer whose people live in a world of its own."""
+
+    type = "github"
+    world = "github"
+    pull = False
+    Parameters = Push.Parameters
+
+
+REGISTRY = Registry((Push, Github, *FILTERS, Faulty, Room, File, Direct, Broken))
+
+Specs = Mapping[str, Mapping[str, Any] | None]  # "<kind>/<name>" → spec; None deletes
+
+
+async def publish(settings: Settings, specs: Specs, revision: int = 1) -> None:
+    """Puts definitions on the topic as the outbox does: one Kafka transaction, and the consumers' topics before it."""
+    consumers = [name.partition("/")[2] for name, spec in specs.items() if name.startswith("consumer/") and spec]
+    await ensure_topics(settings, [DEFINITIONS, *(deliveries(name) for name in consumers)])
+    outbox = kafka_producer(settings, transactional_id=f"{settings.topic_prefix}outbox")
+    async with outbox as producer, producer.transaction():
+        for number, (key, spec) in enumerate(specs.items()):
+            kind, _, name = key.partition("/")
+            headers = [("revision", str(revision).encode())]
+            if number == len(specs) - 1:
+                headers.append((LAST, b"1"))
+            value = None if spec is None else definition(kind, name, revision, spec)
+            await producer.send(settings.topic_prefix + DEFINITIONS.name, value, key=key.encode(), headers=headers)
+
+
+def definition(kind: Any, name: str, revision: int, spec: Mapping[str, Any]) -> bytes:
+    """A definition as it lies on the topic."""
+    known: Kind = kind
+    return Definition(kind=known, name=name, revision=revision, spec=dict(spec)).encode()
+
+
+def through(*consumers: str, producers: Sequence[str] = ("ci",), **spec: Any) -> dict[str, Any]:
+    """The spec of a configuration."""
+    return {"producers": list(producers), "consumers": list(consumers), **spec}
+
+
+class RouterProcess:
+    """A router in a process of its own."""
+
+    def __init__(self, settings: Settings, command: Sequence[str], log: IO[bytes]) -> None:
+        self.log = log
+        environment = {name: value for name, value in os.environ.items() if not name.startswith("NOTIFIER_")}
+        environment |= {
+            "NOTIFIER_KAFKA": str(settings.kafka),
+            "NOTIFIER_TOPIC_PREFIX": settings.topic_prefix,
+            "NOTIFIER_DATA_DIR": str(settings.data_dir),
+            "PYTHONPATH": str(ROOT),
+        }
+        if settings.secret_key is not None:
+            environment["NOTIFIER_SECRET_KEY"] = settings.secret_key.get_secret_value()
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", *command], env=environment, cwd=ROOT, stdout=log, stderr=log
+        )
+
+    def output(self) -> str:
+        """What it has logged so far."""
+        return Path(self.log.name).read_text(errors="replace")
+
+    def kill(self) -> None:
+        """SIGKILL."""
+        self.process.kill()
+        self.process.wait()
+
+    async def end(self, number: int = signal.SIGTERM) -> int:
+        """Asks it to end, and answers its exit status."""
+        self.process.send_signal(number)
+        return await self.ended()
+
+    async def ended(self) -> int:
+        """Its exit status once it has ended."""
+        await wait_until(lambda: self.process.poll() is not None, otherwise=self.output)
+        return int(self.process.returncode)
+
+    async def ready(self) -> None:
+        """Waits until it has partitions to work on, or at least a place in its group."""
+        await wait_until(lambda: "Setting newly assigned partitions" in self.output(), otherwise=self.output)
+
+
+@asynccontextmanager
+async def routers(
+    settings: Settings, count: int = 1, command: Sequence[str] = ("tests.rigs.router_rig",)
+) -> AsyncIterator[list[RouterProcess]]:
+    """That many routers, by a module and its arguments; killed at the end, if they still live."""
+    with tempfile.TemporaryDirectory() as folder:
+        files = [(Path(folder) / f"{number}.log").open("wb") for number in range(count)]
+        started = [RouterProcess(settings, command, file) for file in files]
+        try:
+            yield started
+        finally:
+            for router in started:
+                router.kill()
+            for file in files:
+                file.close()
+
+
+class Audit:
+    """Follows a topic from its start, for as long as it is wanted, and keeps what it saw."""
+
+    def __init__(self, consumer: AIOKafkaConsumer) -> None:
+        self._consumer = consumer
+        self.records: list[ConsumerRecord] = []
+
+    async def follow(self) -> None:
+        """Reads until it is cancelled."""
+        while True:
+            for batch in (await self._consumer.getmany(timeout_ms=200)).values():
+                self.records += batch
+
+    def values(self) -> list[dict[str, Any]]:
+        """The records' JSON."""
+        return [json.loads(record.value) for record in self.records]
+
+    def message_ids(self) -> list[str]:
+        """Of deliveries, in the order of the topic."""
+        return [value["message_id"] for value in self.values()]
+
+
+@asynccontextmanager
+async def audit(settings: Settings, topic: Topic) -> AsyncIterator[Audit]:
+    """An independent reader of the topic."""
+    await ensure_topics(settings, [topic])
+    async with kafka_consumer(settings, settings.topic_prefix + topic.name, metadata_max_age_ms=1000) as consumer:
+        found = Audit(consumer)
+        task = asyncio.create_task(found.follow())
+        try:
+            yield found
+        finally:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
+
+@asynccontextmanager
+async def feed(settings: Settings, per_second: int, **fields: Any) -> AsyncIterator[list[str]]:
+    """Writes messages m0, m1, … all the time, spread over the partitions; gives the ids that Kafka has acknowledged."""
+    await ensure_topics(settings, [MESSAGES])
+    sent: list[str] = []
+
+    async def write() -> None:
+        async with kafka_producer(settings, linger_ms=0) as producer:
+            number = 0
+            while True:
+                name = f"m{number}"
+                value = {"producer": "ci", "id": name, "content": name, **fields}
+                await producer.send_and_wait(
+                    settings.topic_prefix + MESSAGES.name,
+                    json.dumps(value).encode(),
+                    partition=number % MESSAGES.partitions,
+                )
+                sent.append(name)
+                number += 1
+                await asyncio.sleep(1 / per_second)
+
+    task = asyncio.create_task(write())
+    try:
+        yield sent
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+async def write_messages(
+    settings: Settings, values: Iterable[bytes | Mapping[str, Any] | None], partition: int = 0
+) -> None:
+    """Writes on `messages` what no limit of the client's holds back."""
+    await ensure_topics(settings, [MESSAGES])
+    async with kafka_producer(settings, max_request_size=5_000_000, linger_ms=0) as producer:
+        for value in values:
+            raw = value if value is None or isinstance(value, bytes) else json.dumps(value).encode()
+            await producer.send_and_wait(
+                settings.topic_prefix + MESSAGES.name, raw, key=b"key" if raw is None else None, partition=partition
+            )
+
+
+def main() -> None:
+    """The process."""
+    import logging
+
+    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s %(message)s")
+    if len(sys.argv) > 1:
+        outputs.MISSING_WAIT_S = float(sys.argv[1])
+    run_process(load_settings(env_file=None), ["router"], REGISTRY)
+
+
+if __name__ == "__main__":
+    main()
+
+__all__ = ["REGISTRY", "audit", "client_options", "feed", "publish", "routers", "through", "write_messages"]
