@@ -1,15 +1,54 @@
 """DeadLetter: a record or a delivery given up, kept with its reason."""
 
 from base64 import b64encode
-from typing import Literal, Self
+from typing import Literal, NamedTuple, Protocol, Self
 
 import msgspec
 
 from notifier.outcome import Reason
-from notifier.record import Record, Time, now
+from notifier.record import Record, Time, kafka_time, now
 from notifier.topics import LARGE_BYTES
 
 Stage = Literal["route", "run", "deliver"]
+
+
+class KafkaRecord(Protocol):
+    """A record with its place, as aiokafka's `ConsumerRecord` and `Source` have it."""
+
+    @property
+    def topic(self) -> str:
+        """With the prefix."""
+
+    @property
+    def partition(self) -> int:
+        """The topic's shard."""
+
+    @property
+    def offset(self) -> int:
+        """The place in the partition."""
+
+    @property
+    def timestamp(self) -> int | None:
+        """When it was written, in milliseconds since 1970."""
+
+    @property
+    def key(self) -> bytes | None:
+        """Decides the partition."""
+
+    @property
+    def value(self) -> bytes | None:
+        """The content; None is a tombstone."""
+
+
+class Source(NamedTuple):
+    """The record that a dead letter is made of, where it is not at hand as the Kafka consumer gave it."""
+
+    topic: str
+    partition: int
+    offset: int
+    timestamp: int | None  # milliseconds since 1970
+    key: bytes | None
+    value: bytes | None
 
 
 class DeadLetter(Record, frozen=True, kw_only=True):
@@ -40,37 +79,43 @@ class DeadLetter(Record, frozen=True, kw_only=True):
     @classmethod
     def of_record(
         cls,
+        record: KafkaRecord,
         *,
         stage: Stage,
         reason: Reason,
         error: str,
-        topic: str,
-        partition: int,
-        offset: int,
-        timestamp: Time | None,
-        key: bytes | None,
-        value: bytes | None,
-        id: str | None = None,  # noqa: A002 - the field's name
         delivery: str | None = None,
         attempts: int = 0,
     ) -> Self:
-        """A dead letter of a record as it lies on a topic."""
-        text, encoded = _text(value)
+        """A dead letter of a record as it lies on a topic. Its id is the delivery's, or else the record's origin."""
+        text, encoded = _text(record.value)
+        key = record.key
         return cls(
-            id=id or f"{topic}/{partition}/{offset}",
+            id=delivery or f"{record.topic}/{record.partition}/{record.offset}",
             stage=stage,
             reason=reason,
             error=error if len(error) <= _ERROR_CHARACTERS else error[: _ERROR_CHARACTERS - 1] + "…",
-            topic=topic,
+            topic=record.topic,
             at=now(),
-            partition=partition,
-            offset=offset,
-            timestamp=timestamp,
+            partition=record.partition,
+            offset=record.offset,
+            timestamp=kafka_time(record.timestamp),
             key=None if key is None or len(key) > _KEY_BYTES else key.decode(errors="replace"),
             value=text,
             value_base64=encoded,
             delivery=delivery,
             attempts=attempts,
+        )
+
+    def encode(self) -> bytes:
+        """The dead letter as JSON that fits into a record: without its value, and without a long key, where it would not."""
+        data = super().encode()
+        if len(data) <= LETTER_BYTES:
+            return data
+        return Record.encode(
+            msgspec.structs.replace(
+                self, key=None if len(self.key or "") > _KEY_BYTES else self.key, value=None, value_base64=None
+            )
         )
 
 

@@ -31,6 +31,7 @@ from pydantic import (
 
 from notifier.errors import FieldError, InputError
 from notifier.outcome import KINDS, Kind
+from notifier.pointer import pointer
 from notifier.record import JsonObject, Record
 from notifier.schedule import NICKNAMES, Schedule
 from notifier.validation import in_words
@@ -383,7 +384,7 @@ def field_errors(error: ValidationError, below: str = "") -> list[FieldError]:
     """Pydantic's findings as ours; `below` is the JSON Pointer of the model within the whole."""
     return [
         FieldError(
-            below + "".join(f"/{str(part).replace('~', '~0').replace('/', '~1')}" for part in found["loc"]),
+            pointer(found["loc"], below),
             in_words(found),
         )
         for found in error.errors(include_url=False, include_input=False, include_context=False)

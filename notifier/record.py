@@ -105,6 +105,16 @@ def now() -> datetime:
     return datetime.now(UTC)
 
 
+def kafka_time(timestamp_ms: int | None) -> datetime | None:
+    """The time of a Kafka record, which is in milliseconds since 1970; None where it has none or no calendar has it."""
+    if timestamp_ms is None or timestamp_ms < 0:
+        return None
+    try:
+        return datetime.fromtimestamp(timestamp_ms / 1000, UTC)
+    except (ValueError, OverflowError, OSError):  # a client may write any 64-bit number
+        return None
+
+
 def rfc3339(time: datetime) -> str:
     """A time in its one canonical form, in UTC with `Z`: `2026-11-23T09:00:00Z`; equal times give equal texts.
 

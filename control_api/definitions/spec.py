@@ -19,6 +19,7 @@ from notifier.definition import SPECS, ConfigurationSpec, PluginSpec, check_name
 from notifier.errors import FieldError, InputError, SecretError
 from notifier.outcome import Kind
 from notifier.plugin import Consumer, Parameters, PluginKind, secret_fields
+from notifier.pointer import pointer
 from notifier.record import JsonObject
 from notifier.registry import Registry, close_secrets, open_secrets
 from notifier.seal import Seal, is_sealed
@@ -238,17 +239,17 @@ def check_json(value: object) -> None:
     wrong: list[FieldError] = []
     stack: list[tuple[object, str, int]] = [(value, "", 0)]
     while stack:
-        part, pointer, depth = stack.pop()
+        part, at, depth = stack.pop()
         fault = _fault(part, depth)
         if fault is not None:
-            wrong.append(FieldError(pointer, fault))
+            wrong.append(FieldError(at, fault))
         elif isinstance(part, list):
-            stack += [(below, f"{pointer}/{position}", depth + 1) for position, below in enumerate(part)]
+            stack += [(below, f"{at}/{position}", depth + 1) for position, below in enumerate(part)]
         elif isinstance(part, dict):
             for key, below in part.items():
-                place = f"{pointer}/{str(key).replace('~', '~0').replace('/', '~1')}"
+                place = pointer([key], at)
                 if (fault := _fault(key, 0) if isinstance(key, str) else "a field's name must be text") is not None:
-                    wrong.append(FieldError(pointer, f"in a field's name: {fault}"))
+                    wrong.append(FieldError(at, f"in a field's name: {fault}"))
                 else:
                     stack.append((below, place, depth + 1))
     if wrong:

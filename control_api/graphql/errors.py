@@ -13,6 +13,7 @@ from graphql import GraphQLError, Node
 
 from control_api.http.problems import problem_of
 from notifier.errors import FieldError
+from notifier.pointer import pointer_parts
 from notifier.record import JsonObject
 
 logger = logging.getLogger(__name__)
@@ -66,7 +67,7 @@ def field_faults(errors: Iterable[FieldError]) -> list[JsonObject]:
 
 def _field(pointer: str) -> str:
     """`/working_time/start` → `workingTime.start`; within JSON (`parameters`, `additional_info`) words are as they are."""
-    first, *rest = (part.replace("~1", "/").replace("~0", "~") for part in pointer.removeprefix("/").split("/"))
+    first, *rest = pointer_parts(pointer)
     words = [first, *rest] if first == "parameters" else [camel(first), *rest]
     return ".".join(words if first in ("parameters", "additional_info") else [camel(word) for word in words])
 

@@ -31,6 +31,7 @@ from notifier.errors import (
     StaleVersion,
     UnknownName,
 )
+from notifier.pointer import pointer
 
 MEDIA_TYPE = "application/problem+json"
 RETRY_AFTER_S = 5  # what a 503 advises; brokers and databases that restart are back in seconds
@@ -145,7 +146,7 @@ def _http_detail(error: HTTPException) -> str:
 def _of_validation(error: RequestValidationError) -> Problem:
     errors = [
         FieldError(
-            "".join(f"/{str(part).replace('~', '~0').replace('/', '~1')}" for part in found["loc"][1:]),
+            pointer(found["loc"][1:]),
             "is not a parameter here"
             if found["type"] == "extra_forbidden"
             else str(found["msg"]).removeprefix("Value error, "),

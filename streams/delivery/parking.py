@@ -14,7 +14,6 @@ import logging
 import time
 from collections.abc import Callable, Iterable
 from contextlib import AsyncExitStack
-from datetime import UTC, datetime
 from typing import Literal
 
 import msgspec
@@ -22,13 +21,13 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRebalanceListen
 from aiokafka.errors import KafkaError
 
 from notifier.attempt import Origin
-from notifier.dead_letter import DeadLetter
+from notifier.dead_letter import DeadLetter, Source
 from notifier.delivery import Delivery
 from notifier.errors import InvalidRecord
 from notifier.kafka import kafka_consumer, kafka_producer
 from notifier.settings import Settings
 from notifier.topics import ATTEMPTS, DEAD_LETTERS, DELIVERIES, PARKED
-from streams.delivery.recording import attempt_of, letter_bytes
+from streams.delivery.recording import attempt_of
 
 logger = logging.getLogger(__name__)
 
@@ -48,7 +47,7 @@ class _Waiting(msgspec.Struct):
     """One parked delivery. `value` None: it lies on the topic only."""
 
     offset: int
-    timestamp: datetime
+    timestamp: int  # when it was parked, in milliseconds since 1970
     due: float  # seconds since the epoch
     consumer: str
     size: int
@@ -210,7 +209,7 @@ class Parking:
                 key,
                 _Waiting(
                     offset=record.offset,
-                    timestamp=_time(record),
+                    timestamp=record.timestamp,
                     due=due,
                     consumer=delivery.consumer,
                     size=len(record.value),
@@ -220,22 +219,12 @@ class Parking:
 
     async def _bury(self, partition: TopicPartition, record: ConsumerRecord, error: InvalidRecord) -> None:
         """A parked record that cannot be read becomes a dead letter; its tombstone keeps it from being read again."""
-        letter = DeadLetter.of_record(
-            stage="deliver",
-            reason="invalid",
-            error=str(error),
-            topic=record.topic,
-            partition=record.partition,
-            offset=record.offset,
-            timestamp=_time(record),
-            key=record.key,
-            value=record.value,
-        )
+        letter = DeadLetter.of_record(record, stage="deliver", reason="invalid", error=str(error))
         async with self._releasing:
             producer = await self._producer(partition)
             async with producer.transaction():
                 await producer.send(
-                    self._settings.topic_prefix + DEAD_LETTERS.name, letter_bytes(letter), key=letter.id.encode()
+                    self._settings.topic_prefix + DEAD_LETTERS.name, letter.encode(), key=letter.id.encode()
                 )
                 await producer.send(self._topic, None, key=record.key, partition=record.partition)
 
@@ -292,16 +281,12 @@ class Parking:
         delivery = Delivery.decode(value)
         error = f"the consumer {delivery.consumer} was deleted while the delivery was parked"
         letter = DeadLetter.of_record(
+            Source(
+                partition.topic, partition.partition, waiting.offset, waiting.timestamp, delivery.id.encode(), value
+            ),
             stage="deliver",
             reason="consumer_deleted",
             error=error,
-            topic=partition.topic,
-            partition=partition.partition,
-            offset=waiting.offset,
-            timestamp=waiting.timestamp,
-            key=delivery.id.encode(),
-            value=value,
-            id=delivery.id,
             delivery=delivery.id,
             attempts=delivery.attempt - 1,
         )
@@ -313,7 +298,7 @@ class Parking:
             origin=Origin(topic=partition.topic, partition=partition.partition, offset=waiting.offset),
         )
         prefix = self._settings.topic_prefix
-        await producer.send(prefix + DEAD_LETTERS.name, letter_bytes(letter), key=letter.id.encode())
+        await producer.send(prefix + DEAD_LETTERS.name, letter.encode(), key=letter.id.encode())
         await producer.send(prefix + ATTEMPTS.name, attempt.encode(), key=delivery.id.encode())
 
     async def _values(self, partition: TopicPartition, shelf: _Shelf, keys: list[str]) -> dict[str, bytes]:
@@ -380,7 +365,3 @@ async def _stop(producer: AIOKafkaProducer) -> None:
 
 def _any_due(shelf: _Shelf) -> bool:
     return bool(shelf.order) and shelf.order[0][0] <= time.time()
-
-
-def _time(record: ConsumerRecord) -> datetime:
-    return datetime.fromtimestamp(record.timestamp / 1000, UTC)

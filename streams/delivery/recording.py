@@ -3,10 +3,7 @@
 from datetime import datetime
 from urllib.parse import unquote
 
-import msgspec
-
 from notifier.attempt import Attempt, Origin
-from notifier.dead_letter import LETTER_BYTES, DeadLetter
 from notifier.delivery import Delivery
 from notifier.outcome import Outcome, Reason
 from notifier.record import now
@@ -45,11 +42,3 @@ def attempt_of(
         origin=origin,
         not_before=not_before,
     )
-
-
-def letter_bytes(letter: DeadLetter) -> bytes:
-    """A dead letter encoded; without its record where that, escaped, would be larger than the broker takes."""
-    data = letter.encode()
-    if len(data) > LETTER_BYTES:
-        data = msgspec.structs.replace(letter, value=None, value_base64=None, error=letter.error[:MAX_DETAIL]).encode()
-    return data

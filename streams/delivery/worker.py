@@ -23,7 +23,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AsyncExitStack, contextmanager
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from traceback import format_exception
 from typing import Any
 
@@ -34,13 +34,13 @@ from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError
 from consumers.text.template import Renderer
 from notifier.attempt import Origin
 from notifier.catalog import Catalog
-from notifier.dead_letter import DeadLetter
+from notifier.dead_letter import DeadLetter, Source
 from notifier.delivery import Delivery, Why
 from notifier.errors import InvalidRecord, NotifierError, Permanent, RecordTooLarge, TemplateFailed
 from notifier.kafka import ensure_topics, kafka_admin, kafka_consumer
 from notifier.outcome import Outcome, Reason
 from notifier.plugin import Consumer, Context, Result
-from notifier.record import now
+from notifier.record import kafka_time, now
 from notifier.registry import Registry
 from notifier.sandbox import Level, Sandbox, detect_sandbox
 from notifier.seal import load_seal
@@ -51,7 +51,7 @@ from streams.delivery.instances import Instances
 from streams.delivery.lanes import Item, Lane, Lanes
 from streams.delivery.ledger import SETTLED, Ledger, read_back
 from streams.delivery.parking import Parking
-from streams.delivery.recording import attempt_of, letter_bytes
+from streams.delivery.recording import attempt_of
 from streams.delivery.retry import decide, result_of
 from streams.registry import load_registry
 from streams.writer import Writer
@@ -202,7 +202,7 @@ class DeliveryWorker:
             delivery, error = self._decode(record)
             item = Item(
                 offset=record.offset,
-                timestamp=datetime.fromtimestamp(record.timestamp / 1000, UTC),
+                timestamp=kafka_time(record.timestamp) or now(),
                 key=record.key,
                 value=record.value,
                 delivery=delivery,
@@ -705,20 +705,21 @@ class DeliveryWorker:
         """Writes a dead letter."""
         delivery = item.delivery
         letter = DeadLetter.of_record(
+            Source(
+                partition.topic,
+                partition.partition,
+                item.offset,
+                round(item.timestamp.timestamp() * 1000),
+                item.key,
+                item.value,
+            ),
             stage="deliver",
             reason=reason,
             error=error,
-            topic=partition.topic,
-            partition=partition.partition,
-            offset=item.offset,
-            timestamp=item.timestamp,
-            key=item.key,
-            value=item.value,
-            id=None if delivery is None else delivery.id,
             delivery=None if delivery is None else delivery.id,
             attempts=attempts,
         )
-        await self._writer.write(DEAD_LETTERS.name, letter.id, letter_bytes(letter))
+        await self._writer.write(DEAD_LETTERS.name, letter.id, letter.encode())
         logger.warning(
             "The delivery %s is a dead letter: %s: %s",
             letter.id,

@@ -22,7 +22,7 @@ import os
 import socket
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from itertools import islice
 from urllib.parse import quote
 
@@ -30,7 +30,7 @@ import msgspec
 
 from notifier.attempt import Attempt, Counter, Counters, Origin
 from notifier.catalog import Catalog, Configuration
-from notifier.dead_letter import LETTER_BYTES, DeadLetter
+from notifier.dead_letter import DeadLetter, Source
 from notifier.delivery import delivery_id
 from notifier.errors import RecordError, RecordTooLarge
 from notifier.message import MAX_BYTES, Message, topic_id
@@ -515,24 +515,16 @@ class Router:
         message: tuple[str, str] | None = None,  # producer and id, where the record could be read
     ) -> None:
         letter = DeadLetter.of_record(
-            id=None if message is None else message[1],
+            Source(batch.topic, batch.partition, record.offset, record.timestamp, record.key, record.value),
             stage="route",
             reason=reason,
             error=error[:_ERROR_CHARACTERS],
-            topic=batch.topic,
-            partition=batch.partition,
-            offset=record.offset,
-            timestamp=_time(record.timestamp),
-            key=record.key,
-            value=record.value,
             delivery=delivery,
         )
         if message is not None:
-            letter = msgspec.structs.replace(letter, producer=message[0], message=message[1])
-        value = letter.encode()
-        if len(value) > LETTER_BYTES:  # a huge id
-            value = msgspec.structs.replace(letter, key=None, value=None, value_base64=None).encode()
-        self._dead_letters.put(letter.id.encode(), value)
+            producer, id_ = message
+            letter = msgspec.structs.replace(letter, id=id_, producer=producer, message=id_)
+        self._dead_letters.put(letter.id.encode(), letter.encode())
 
     # --- definitions and counters ---
 
@@ -594,13 +586,6 @@ def _told(message: Message, reason: Reason, detail: str, only: Configuration | N
         about += b',"configuration_version":' + encode(only.version)
     rest = b',"detail":' + encode(detail) + b',"origin":{"topic":'
     return b"" if name is None else b"/" + quote(name, safe="").encode(), middle, about, rest
-
-
-def _time(timestamp_ms: int | None) -> datetime | None:
-    try:
-        return None if timestamp_ms is None or timestamp_ms < 0 else datetime.fromtimestamp(timestamp_ms / 1000, UTC)
-    except (ValueError, OverflowError, OSError):  # whatever the writer's clock says
-        return None
 
 
 def _named(filter_: str | None, reason: Reason) -> str:

@@ -15,7 +15,7 @@ import secrets
 import socket
 from collections.abc import Coroutine, Iterable, Sequence
 from contextlib import suppress
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import msgspec
@@ -23,7 +23,7 @@ from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from aiokafka.errors import KafkaError
 
 from notifier.catalog import Catalog, Configuration
-from notifier.dead_letter import LETTER_BYTES, DeadLetter
+from notifier.dead_letter import DeadLetter
 from notifier.definition import check_name
 from notifier.errors import (
     InputError,
@@ -34,7 +34,7 @@ from notifier.errors import (
     UnsupportedVersion,
 )
 from notifier.kafka import ensure_topics, kafka_consumer
-from notifier.record import now
+from notifier.record import kafka_time, now
 from notifier.run import ProducerRun, Run, State
 from notifier.sandbox import Level, Sandbox, detect_sandbox
 from notifier.settings import Settings
@@ -499,15 +499,10 @@ class Runner:
     async def _bury_tick(self, record: ConsumerRecord, error: RecordError | UnknownName) -> None:
         await self._bury(
             DeadLetter.of_record(
+                record,
                 stage="run",
                 reason=error.reason if isinstance(error, RecordError) else "unknown_configuration",
                 error=str(error)[:MAX_ERROR_CHARACTERS],
-                topic=record.topic,
-                partition=record.partition,
-                offset=record.offset,
-                timestamp=_time(record),
-                key=record.key,
-                value=record.value,
             )
         )
 
@@ -526,7 +521,7 @@ class Runner:
                 # Where the tick lies is known only to the runner that read it.
                 partition=None if origin is None else origin.partition,
                 offset=None if origin is None else origin.offset,
-                timestamp=None if origin is None else _time(origin),
+                timestamp=None if origin is None else kafka_time(origin.timestamp),
                 key=run.configuration,
                 value=tick.encode().decode(),
             )
@@ -551,7 +546,7 @@ class Runner:
         await self._bury(*letters)
 
     async def _bury(self, *letters: DeadLetter) -> None:
-        await self._write_all(DEAD_LETTERS.name, [(letter.id, _encode(letter)) for letter in letters])
+        await self._write_all(DEAD_LETTERS.name, [(letter.id, letter.encode()) for letter in letters])
         for letter in letters:
             logger.warning("%s is a dead letter: %s", letter.id, letter.error, extra={"action": "dead_letter"})
 
@@ -598,16 +593,6 @@ class _Work:
         self.lock = asyncio.Lock()  # held over a write, so that states lie on `runs` in the order they were made in
 
 
-def _encode(letter: DeadLetter) -> bytes:
-    """The dead letter as a record, without the value it came from where that, escaped, is too large to be kept."""
-    encoded = letter.encode()
-    if len(encoded) <= LETTER_BYTES:
-        return encoded
-    return msgspec.structs.replace(
-        letter, value=None, value_base64=None, key=(letter.key or "")[:1000] or None
-    ).encode()
-
-
 def _read_tick(record: ConsumerRecord) -> Tick:
     """The tick that a record holds. Raises RecordError, or UnknownName for what no configuration can be called."""
     tick = Tick.decode(record.value or b"")
@@ -625,7 +610,3 @@ def _read_tick(record: ConsumerRecord) -> Tick:
 def _pulls(catalog: Catalog, name: str) -> bool:
     plugin = catalog.producers.get(name)
     return plugin is None or plugin.pull
-
-
-def _time(record: ConsumerRecord) -> datetime:
-    return datetime.fromtimestamp(record.timestamp / 1000, UTC)

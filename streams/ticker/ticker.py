@@ -32,6 +32,7 @@ from notifier.database import Database
 from notifier.definition import ScheduleSpec
 from notifier.errors import DatabaseError, NotifierError
 from notifier.kafka import ensure_topics
+from notifier.one_line import one_line
 from notifier.record import now
 from notifier.registry import Registry
 from notifier.schedule import Schedule
@@ -347,7 +348,7 @@ class Ticker:
 
 
 def _warn(action: str, error: Exception) -> None:
-    text = " ".join(str(error).split())[:500]
+    text = one_line(error)
     logger.warning("The database cannot be used now and will be tried again: %s", text, extra={"action": action})
 
 

@@ -20,7 +20,7 @@ from pydantic import BaseModel, SecretStr
 from notifier import registry as registry_module
 from notifier.attempt import Attempt, Counter, Counters, Origin
 from notifier.catalog import Catalog
-from notifier.dead_letter import LETTER_BYTES, DeadLetter
+from notifier.dead_letter import LETTER_BYTES, DeadLetter, Source
 from notifier.definition import (
     MAX_SCRIPT_BYTES,
     MAX_SPEC_BYTES,
@@ -49,7 +49,7 @@ from notifier.plugin import (
     secret_fields,
 )
 from notifier.plugin import Consumer as ConsumerPlugin
-from notifier.record import Record, now, rfc3339
+from notifier.record import Record, kafka_time, now, rfc3339
 from notifier.registry import Registry, close_secrets, open_secrets
 from notifier.run import ProducerRun, Run
 from notifier.seal import Seal, generate_key, is_sealed, key_file, load_seal
@@ -301,15 +301,7 @@ def test_delivery_ids_are_equal_only_for_equal_parts(
 
 def _dead(value: bytes | None, key: bytes | None = b"alice", error: str = "no") -> DeadLetter:
     return DeadLetter.of_record(
-        stage="route",
-        reason="invalid",
-        error=error,
-        topic="messages",
-        partition=1,
-        offset=2,
-        timestamp=AT,
-        key=key,
-        value=value,
+        Source("messages", 1, 2, round(AT.timestamp() * 1000), key, value), stage="route", reason="invalid", error=error
     )
 
 
@@ -339,6 +331,34 @@ def test_a_dead_letter_fits_into_a_record_whatever_the_record_was() -> None:
         assert (letter.topic, letter.partition, letter.offset) == ("messages", 1, 2)
     tombstone = _dead(None, key=None)
     assert (tombstone.key, tombstone.value, tombstone.value_base64) == (None, None, None)
+
+
+def test_a_dead_letter_with_a_huge_id_is_kept_without_what_does_not_fit() -> None:
+    letter = DeadLetter(
+        id="i" * 900_000,
+        stage="run",
+        reason="invalid",
+        error="no",
+        topic="messages",
+        at=AT,
+        key="k" * 9000,
+        value='"' * 1_900_000,
+    )
+    kept = DeadLetter.decode(letter.encode())
+    assert len(letter.encode()) < LETTER_BYTES
+    assert (kept.id, kept.key, kept.value) == (letter.id, None, None)
+
+
+@table(
+    ("none", None, None),
+    ("no time", -1, None),
+    ("beyond the calendar", 2**63 - 1, None),
+    ("a time", 1500, "1970-01-01T00:00:01.500000Z"),
+)
+def test_the_time_of_a_kafka_record_is_one_of_the_calendar_or_none(row: tuple[int | None, str | None]) -> None:
+    written, expected = row
+    time = kafka_time(written)
+    assert (None if time is None else rfc3339(time)) == expected
 
 
 # Definitions
