@@ -53,7 +53,7 @@ def test_kafka_is_the_embedded_one_in_a_container() -> None:
     assert own <= given.keys() <= embedded.keys()
     assert {name: given[name] for name in given.keys() - own} == {name: embedded[name] for name in given.keys() - own}
     version = SERVICES["kafka"]["image"].removeprefix("apache/kafka:")
-    assert f"kafka-clients:{version}\n" in (ROOT / "streams" / "jars.lock").read_text()
+    assert f"kafka-clients:{version}\n" in (ROOT / "streams" / "broker" / "jars.lock").read_text()
 
 
 def test_what_has_to_be_set_is_in_the_example() -> None:
