@@ -17,7 +17,7 @@ from tests.rigs.kafka_tools import read_all, wait_until
 from tests.rigs.repository import ROOT
 from tests.rigs.roles import roles
 from tests.rigs.rows import LINE
-from tests.streams.delivery.test_delivery import dead_letters
+from tests.streams.delivery.test_partition import dead_letters
 from tests.test_end_to_end import api_client, apply, received
 
 FLOOR = [

@@ -47,12 +47,12 @@ from notifier.seal import load_seal
 from notifier.settings import Settings
 from notifier.topics import ATTEMPTS, DEAD_LETTERS, DELIVERIES, PARKED
 from streams.definitions import Definitions
-from streams.delivery.instances import Instances
 from streams.delivery.lanes import Item, Lane, Lanes
 from streams.delivery.ledger import SETTLED, Ledger, read_back
 from streams.delivery.parking import Parking
 from streams.delivery.recording import attempt_of
 from streams.delivery.retry import decide, result_of
+from streams.instances import Instances
 from streams.registry import load_registry
 from streams.writer import Writer
 
