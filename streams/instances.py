@@ -1,117 +1,78 @@
-"""Instances: the consumers that delivery calls, always as the newest definitions say.
+"""Instances: the plugin instances that a role calls, and when the replaced ones are closed.
 
-A definition that changes brings a new instance, used from the next call on; the old one is closed when its last call ends.
+The catalog makes a new instance for a definition that changes and keeps the others (`notifier.catalog`). A new one is used
+from the next call on; the old one is closed when its last call ends. What is called and within which limits is left to
+`streams.runner.producing` and `streams.delivery.calling`.
 """
 
 import asyncio
 import logging
-import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Generic, TypeVar
 
-from notifier.catalog import Catalog
-from notifier.definition import definition_key
-from notifier.plugin import Consumer
-from streams.delivery.parking import Standing
+from notifier.plugin import Plugin
 
 logger = logging.getLogger(__name__)
 
-DELETED_AFTER_S = 3.0  # a delivery may come a moment before the definition of its consumer
+P = TypeVar("P", bound=Plugin[Any])
 
 
-class Instances:
-    """Follows the catalog; see `follow`."""
+class Instances(Generic[P]):
+    """The instances of one kind of plugin, by the name of their definition. For one event loop."""
 
     def __init__(self) -> None:
-        self._catalog: Catalog | None = None
-        self._uses: Counter[Consumer[Any]] = Counter()  # plugins are equal only to themselves
-        self._retired: set[Consumer[Any]] = set()
-        self._missing: dict[str, float] = {}  # consumer → since when it is not defined; `time.monotonic()`
+        self._current: Mapping[str, P] = {}
+        # By identity: a plugin may define its own equality.
+        self._calls: Counter[int] = Counter()  # under way
+        self._retired: dict[int, P] = {}  # replaced and not closed yet
         self._closing: set[asyncio.Task[None]] = set()
 
-    def follow(self, catalog: Catalog) -> None:
-        """Takes a new catalog; called in the event loop."""
-        before = self._catalog.consumers if self._catalog is not None else {}
-        self._catalog = catalog
-        current = set(catalog.consumers.values())
-        for name, instance in before.items():
-            if instance not in current:
-                self._retired.add(instance)
-                self._close_idle(instance)
-            if self._defined(name):
-                continue
-            self._missing.setdefault(name, time.monotonic())
-        for name in [name for name in self._missing if self._defined(name)]:
-            del self._missing[name]
+    def replace(self, instances: Mapping[str, P]) -> None:
+        """Uses these from the next call on, and closes those that are left out once nobody calls them."""
+        kept = {id(instance) for instance in instances.values()}
+        self._retired.update((id(old), old) for old in self._current.values() if id(old) not in kept)
+        self._current = instances
+        self._close_idle()
 
-    def standing(self, name: str) -> Standing:
-        """What is known of a consumer now."""
-        assert self._catalog is not None
-        if name in self._catalog.consumers:
-            return "usable"
-        if definition_key("consumer", name) in self._catalog.problems:
-            return "broken"
-        return "deleted" if self.missing_s(name) >= DELETED_AFTER_S else "unknown"
-
-    def missing_s(self, name: str) -> float:
-        """For how many seconds a consumer was seen not to be defined; 0 for one that is."""
-        if self._defined(name):
-            return 0.0
-        return time.monotonic() - self._missing.setdefault(name, time.monotonic())
-
-    def problem(self, name: str) -> str:
-        """Why a consumer that is `broken` cannot be used."""
-        assert self._catalog is not None
-        return self._catalog.problems.get(definition_key("consumer", name), "")
-
-    def get(self, name: str) -> Consumer[Any] | None:
-        """The instance, to be asked about its parameters; to call it, see `use`."""
-        assert self._catalog is not None
-        return self._catalog.consumers.get(name)
+    def get(self, name: str) -> P | None:
+        """The instance, to be asked about its parameters. Calls go through `use`."""
+        return self._current.get(name)
 
     @contextmanager
-    def use(self, name: str) -> Iterator[Consumer[Any] | None]:
-        """The instance to call; it is not closed before the end. None where there is none any more."""
-        instance = self.get(name)
+    def use(self, name: str) -> Iterator[P | None]:
+        """Lends the instance for a call; it is not closed before the end. None where the name has none."""
+        instance = self._current.get(name)
         if instance is None:
             yield None
             return
-        self._uses[instance] += 1
+        key = id(instance)
+        self._calls[key] += 1
         try:
             yield instance
         finally:
-            self._uses[instance] -= 1
-            if not self._uses[instance]:
-                del self._uses[instance]
-            if instance in self._retired:
-                self._close_idle(instance)
+            self._calls[key] -= 1
+            if not self._calls[key]:
+                del self._calls[key]
+            self._close_idle()
 
     async def close(self) -> None:
-        """Closes every instance."""
-        if self._catalog is not None:
-            for instance in self._catalog.consumers.values():
-                self._retired.add(instance)
-        for instance in list(self._retired):
-            self._uses.pop(instance, None)
-            self._close_idle(instance)
+        """Closes all instances and waits for them. One that is still being called is closed after its call, unawaited."""
+        self.replace({})
         await asyncio.gather(*self._closing)
 
-    def _defined(self, name: str) -> bool:
-        assert self._catalog is not None
-        return name in self._catalog.consumers or definition_key("consumer", name) in self._catalog.problems
-
-    def _close_idle(self, instance: Consumer[Any]) -> None:
-        if not self._uses[instance]:
-            self._retired.discard(instance)
-            task = asyncio.ensure_future(_close(instance))
+    def _close_idle(self) -> None:
+        for key in [key for key in self._retired if key not in self._calls]:
+            task = asyncio.create_task(_close(self._retired.pop(key)))
             self._closing.add(task)
             task.add_done_callback(self._closing.discard)
 
 
-async def _close(instance: Consumer[Any]) -> None:
+async def _close(instance: Plugin[Any]) -> None:
     try:
         await instance.close()
-    except Exception:  # somebody else's code, and nothing depends on its end
-        logger.exception("A consumer of type %s could not be closed.", instance.type, extra={"action": "close_plugin"})
+    except Exception:  # foreign code, and nothing depends on its end
+        logger.exception(
+            "A %s of type %s did not close.", instance.kind, instance.type, extra={"action": "close_plugin"}
+        )

@@ -1,75 +1,75 @@
-"""Lanes: the deliveries of one partition that are being worked on.
+"""Lanes: the unfinished deliveries of one partition, in order within a lane.
 
-Equal lanes are strictly in order, one step at a time; different lanes go on at the same time. What may be committed is
-everything below the lowest offset that is not finished. Knows nothing of Kafka clients or consumers: `step` does the work.
+A lane takes one step at a time; different lanes run concurrently. Committable is everything below the lowest unfinished
+offset. No I/O happens here: `step` does the work (`streams.delivery.partition`), offsets are committed by
+`streams.delivery.worker`.
 """
 
 import asyncio
 import math
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import datetime
 
 from notifier.delivery import Delivery
 
-MAX_ITEMS = 2000  # unfinished deliveries of one partition beyond which no more of it are fetched
-MAX_BYTES = 16 * 1024 * 1024  # the same, by size
-MAX_AHEAD = 500_000  # deliveries that may be finished behind one that is not: what is remembered of them is bounded too
+# Fetching of a partition pauses at any of these.
+MAX_PENDING = 2000  # unfinished deliveries
+MAX_BYTES = 16 * 1024 * 1024  # of unfinished deliveries
+MAX_AHEAD = 500_000  # finished offsets above the lowest unfinished one; each is remembered
 
 _LOOK_S = 0.01
 
 
 @dataclass(kw_only=True, eq=False, slots=True)
-class Item:
-    """One record of a deliveries topic, until it is finished."""
+class Pending:
+    """A delivery read from its topic and not finished."""
 
     offset: int
-    timestamp: datetime
+    timestamp: int | None  # of the record, in milliseconds since 1970
     key: bytes | None
     value: bytes | None
-    delivery: Delivery | None  # none: the record could not be read
-    error: str = ""  # why it could not be read
+    delivery: Delivery | None  # none: the record cannot be read
+    error: str = ""  # why it cannot be read
     attempt: int = 1  # number of the next try
     spared: int = 0  # tries that did not spend the retry schedule
-    began: float | None = None  # when it was first tried here; `time.monotonic()`
-    due: float = 0.0  # not to be tried earlier; `time.monotonic()`
+    began: float | None = None  # first try in this process; `time.monotonic()`
+    due: float = 0.0  # earliest next try; `time.monotonic()`
     alone: bool = False  # a batch with it failed as a whole, so it is tried by itself
     fresh: bool = True  # not compared with the ledger yet
 
     @property
     def size(self) -> int:
-        """Bytes of its record."""
+        """Bytes of the record's value."""
         return len(self.value or b"")
 
 
 @dataclass(eq=False, slots=True)
 class Lane:
-    """The unfinished deliveries of one lane, in order. The first `calling` of them are being delivered right now."""
+    """The unfinished deliveries of one lane, in order."""
 
     name: str
-    items: deque[Item] = field(default_factory=deque)
-    calling: int = 0
+    pending: deque[Pending] = field(default_factory=deque)
+    calling: int = 0  # how many of the first are being worked on
     task: asyncio.Task[None] | None = None
-    moved: float = field(default_factory=time.monotonic)  # when a delivery of the lane last ended well
+    moved: float = field(default_factory=time.monotonic)  # when a tried delivery last left the lane
 
 
 class Lanes:
-    """All lanes of one partition, closed until `open()`."""
+    """All lanes of one partition, closed until `open`. `failed` is called with what a step raises."""
 
-    def __init__(
-        self, step: Callable[["Lanes", Lane], Awaitable[None]], failed: Callable[[BaseException], None]
-    ) -> None:
+    def __init__(self, step: Callable[[Lane], Awaitable[None]], failed: Callable[[BaseException], None]) -> None:
         self._step = step
         self._failed = failed
         self._lanes: dict[str, Lane] = {}
         self._unfinished: dict[int, int] = {}  # offset → bytes
-        self._finished: set[int] = set()  # above the lowest that is not
-        self._busy: dict[int, float] = {}  # being delivered or recorded: offset → since when, `time.monotonic()`
-        self._bytes = 0
-        self._next: int | None = None  # offset after the last record read since the partition became ours
-        self._floor = 0  # the offset that was committed last
+        self._finished: set[int] = set()  # offsets above the lowest unfinished one
+        self._busy: dict[int, float] = {}  # being worked on: offset → since when, `time.monotonic()`
+        self._bytes = 0  # of unfinished deliveries
+        self._next: int | None = None  # offset after the last record read since the assignment
+        self._floor = 0  # last committed offset
         self._opened = False
         self._halted = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -86,45 +86,45 @@ class Lanes:
 
     @property
     def unfinished(self) -> int:
-        """How many deliveries are not finished."""
+        """Number of unfinished deliveries."""
         return len(self._unfinished)
 
     @property
     def full(self) -> bool:
-        """Whether no more should be fetched."""
-        return len(self._unfinished) >= MAX_ITEMS or self._bytes >= MAX_BYTES or len(self._finished) >= MAX_AHEAD
+        """Whether fetching should pause."""
+        return len(self._unfinished) >= MAX_PENDING or self._bytes >= MAX_BYTES or len(self._finished) >= MAX_AHEAD
 
     @property
     def relaxed(self) -> bool:
         """Whether fetching may go on."""
         return (
-            len(self._unfinished) <= MAX_ITEMS // 2
+            len(self._unfinished) <= MAX_PENDING // 2
             and self._bytes <= MAX_BYTES // 2
             and len(self._finished) <= MAX_AHEAD // 2
         )
 
     @property
     def committable(self) -> int | None:
-        """The offset that may be committed: below it everything is finished. None where nothing was read yet."""
-        # After a rebalance `_next` is below what is still being delivered since before, until that is read again.
+        """The offset below which everything is finished. None where nothing was read yet."""
+        # After a rebalance `_next` is below the deliveries that are still being worked on, until those are read again.
         return None if self._next is None else min(self._next, min(self._unfinished, default=self._next))
 
-    def add(self, item: Item, lane: str) -> None:
-        """Takes a record up. One that is finished or being delivered since before a rebalance is not taken up twice."""
+    def add(self, pending: Pending, lane: str) -> None:
+        """Adds a record to a lane. Skips one that is finished, or being worked on since before a rebalance."""
         if self.halted:
             return
-        if item.offset < self._floor:  # the topic was deleted and made again
+        if pending.offset < self._floor:  # the topic was deleted and created again
             self._finished.clear()
             self._floor = 0
-        self._next = item.offset + 1
-        if item.offset in self._finished or item.offset in self._unfinished:
+        self._next = pending.offset + 1
+        if pending.offset in self._finished or pending.offset in self._unfinished:
             return
-        self._unfinished[item.offset] = item.size
-        self._bytes += item.size
+        self._unfinished[pending.offset] = pending.size
+        self._bytes += pending.size
         found = self._lanes.get(lane)
         if found is None:
             found = self._lanes[lane] = Lane(lane)
-        found.items.append(item)
+        found.pending.append(pending)
         self._wake(found)
 
     def open(self) -> None:
@@ -133,59 +133,73 @@ class Lanes:
         for lane in self._lanes.values():
             self._wake(lane)
 
-    def begin(self, items: Iterable[Item]) -> None:
-        """Marks deliveries as being worked on; a halt waits for them."""
-        self._busy.update((item.offset, time.monotonic()) for item in items)
+    def begin(self, deliveries: Iterable[Pending]) -> None:
+        """Marks deliveries as being worked on; `wait_idle` waits for them."""
+        self._busy.update((pending.offset, time.monotonic()) for pending in deliveries)
 
-    def end(self, items: Iterable[Item]) -> None:
-        """Marks the end of the work on them, finished or not."""
-        for item in items:
-            del self._busy[item.offset]
+    def end(self, deliveries: Iterable[Pending]) -> None:
+        """Ends what `begin` marked, finished or not."""
+        for pending in deliveries:
+            del self._busy[pending.offset]
 
-    def finish(self, item: Item) -> None:
-        """Nothing is left to do for the delivery: its outcome is recorded."""
-        self._bytes -= self._unfinished.pop(item.offset)
-        self._finished.add(item.offset)
+    def finish(self, pending: Pending) -> None:
+        """Marks a delivery as finished: its outcome is recorded and acknowledged."""
+        self._bytes -= self._unfinished.pop(pending.offset)
+        self._finished.add(pending.offset)
 
-    def is_finished(self, item: Item) -> bool:
+    def is_finished(self, pending: Pending) -> bool:
         """Whether `finish` was called for it."""
-        return item.offset in self._finished or item.offset not in self._unfinished
+        return pending.offset in self._finished or pending.offset not in self._unfinished
 
     def committed(self, offset: int) -> None:
-        """The offset was committed; what is below it is not read again."""
+        """Forgets the offsets below a committed one, which are not read again."""
         self._floor = offset
         self._finished = {finished for finished in self._finished if finished >= offset}
 
     def stalled(self, seconds: float) -> Iterable[Lane]:
-        """Lanes of which nothing ended well for so long, and in which more than the head waits."""
+        """The lanes that no tried delivery has left for `seconds`, and in which more than the head waits."""
         before = time.monotonic() - seconds
-        return [lane for lane in self._lanes.values() if lane.moved < before and len(lane.items) > max(lane.calling, 1)]
+        return [
+            lane for lane in self._lanes.values() if lane.moved < before and len(lane.pending) > max(lane.calling, 1)
+        ]
 
-    def take_behind_head(self, lane: Lane) -> list[Item]:
-        """Takes what waits behind the head out of a lane, for the caller to finish."""
+    def take_behind_head(self, lane: Lane) -> list[Pending]:
+        """Takes the deliveries behind the head out of a lane, for the caller to finish."""
         keep = max(lane.calling, 1)
-        taken = [lane.items.pop() for _ in range(len(lane.items) - keep)]
+        taken = [lane.pending.pop() for _ in range(len(lane.pending) - keep)]
         return taken[::-1]
 
+    @contextmanager
+    def working(self, lane: Lane, first: Sequence[Pending]) -> Iterator[None]:
+        """The first deliveries of a lane are being worked on; afterwards the finished ones are taken out of it."""
+        lane.calling = len(first)
+        self.begin(first)
+        try:
+            yield
+        finally:
+            lane.calling = 0
+            for _ in first:
+                lane.pending.popleft()
+            lane.pending.extendleft(pending for pending in reversed(first) if not self.is_finished(pending))
+            self.end(first)
+
     def halt(self) -> None:
-        """Nothing new begins from now on: what waits is put away unfinished, what is being delivered goes on."""
+        """Begins nothing new from now on: drops what waits, unfinished, and lets go on what is being worked on."""
         self._halted.set()
         for lane in self._lanes.values():
-            while len(lane.items) > lane.calling:
-                lane.items.pop()
+            while len(lane.pending) > lane.calling:
+                lane.pending.pop()
 
     async def wait_idle(self, timeout_s: float, hung_s: float = math.inf) -> None:
-        """Waits until nothing is being delivered or recorded, but for what has been going on for `hung_s` seconds."""
+        """Waits at most `timeout_s` until nothing is being worked on, except for work that is older than `hung_s`."""
         deadline = time.monotonic() + timeout_s
-        while any(  # noqa: ASYNC110 - looks at ages too, which no event tells
-            time.monotonic() - since < hung_s for since in self._busy.values()
-        ) and (time.monotonic() < deadline):
+        while time.monotonic() < deadline and self._busy_for_less_than(hung_s):  # noqa: ASYNC110 - no event tells ages
             await asyncio.sleep(_LOOK_S)
 
     def revive(self) -> None:
-        """After a halt the partition is ours again, closed, and is read again from its committed offset.
+        """Begins again after a halt, closed: the partition is read again from its committed offset.
 
-        What is being delivered since before goes on, and is not taken up twice.
+        Work that is going on since before the halt goes on; `add` skips its records.
         """
         self._halted = asyncio.Event()
         self._opened = False
@@ -194,7 +208,7 @@ class Lanes:
         self._bytes = sum(self._unfinished.values())
 
     async def cancel(self) -> None:
-        """Ends everything, also what is being delivered."""
+        """Halts, and cancels what is being worked on."""
         self.halt()
         tasks = list(self._tasks)
         for task in tasks:
@@ -202,11 +216,14 @@ class Lanes:
         await asyncio.gather(*tasks, return_exceptions=True)
 
     def run(self, work: Awaitable[None]) -> None:
-        """Runs something beside the lanes, to be ended with them."""
+        """Runs something beside the lanes; `cancel` ends it too."""
         self._start(work)
 
+    def _busy_for_less_than(self, seconds: float) -> bool:
+        return any(time.monotonic() - since < seconds for since in self._busy.values())
+
     def _wake(self, lane: Lane) -> None:
-        if lane.task is None and self._opened and not self.halted and lane.items:
+        if lane.task is None and self._opened and not self.halted and lane.pending:
             lane.task = self._start(self._run(lane))
 
     def _start(self, work: Awaitable[None]) -> asyncio.Task[None]:
@@ -222,23 +239,23 @@ class Lanes:
 
     async def _run(self, lane: Lane) -> None:
         try:
-            while lane.items and self._opened and not self.halted:
-                wait_s = lane.items[0].due - time.monotonic()
+            while lane.pending and self._opened and not self.halted:
+                wait_s = lane.pending[0].due - time.monotonic()
                 if wait_s <= 0:
-                    await self._step(self, lane)
+                    await self._step(lane)
                 else:
                     await _happens(self._halted, wait_s)
         finally:
             lane.task = None
             if self.halted:
-                lane.items.clear()
-            if not lane.items and self._lanes.get(lane.name) is lane:
+                lane.pending.clear()
+            if not lane.pending and self._lanes.get(lane.name) is lane:
                 del self._lanes[lane.name]
-        self._wake(lane)  # it may have been closed and opened again meanwhile; not after a step that raised
+        self._wake(lane)  # the lanes may have been halted and opened again meanwhile; not after a step that raised
 
 
 async def _happens(event: asyncio.Event, within_s: float) -> bool:
-    """Whether the event happens within so many seconds."""
+    """Waits for an event, and says whether it happened in time."""
     try:
         await asyncio.wait_for(event.wait(), within_s)
     except TimeoutError:

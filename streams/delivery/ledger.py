@@ -1,9 +1,9 @@
 """The ledger: what the topic `attempts` says about the deliveries of one partition.
 
-There is no other store. Every try is on `attempts` before its offset is committed, so whoever takes a partition over reads
-there, from ten minutes before the first uncommitted record, which ids were accepted, which offsets are finished although
-their commit did not come through, and how far the retries of the others are. A re-sent delivery lies at another offset of the
-same partition, because its key is the same lane, and so finds its id here.
+There is no other store. Every try is on `attempts` before its offset is committed. The new owner of a partition reads there,
+from ten minutes before the first uncommitted record: which ids were accepted, which offsets are finished although their commit
+failed, and how far the retries of the others are. A re-sent delivery has the same lane as its key, so it lies in the same
+partition, at another offset, and its id is found here.
 """
 
 import asyncio
@@ -27,13 +27,13 @@ logger = logging.getLogger(__name__)
 
 REMEMBERED = 100_000  # accepted ids of one partition
 BEFORE_MS = 10 * 60 * 1000  # how far before the first uncommitted record `attempts` is read
-CLOCKS_DIFFER = timedelta(seconds=2)  # of the machines that write deliveries and attempts, at most
-SETTLED = "settled"  # header of an attempt after which nothing is left to do for its origin
+CLOCKS_DIFFER = timedelta(seconds=2)  # at most, between the machines that write deliveries and attempts
+SETTLED = "settled"  # header of the attempt that ended the delivery at its origin
 _RETRY_S = 1.0
 
 
 class _Line(Record, frozen=True, kw_only=True):
-    """What the ledger needs of an Attempt; Counters, which have none of it, are read too and passed over."""
+    """What the ledger needs of an Attempt. Counters have none of these fields and are skipped."""
 
     delivery: str = ""
     outcome: str = ""
@@ -45,70 +45,70 @@ class _Line(Record, frozen=True, kw_only=True):
 
 
 @dataclass(slots=True)
-class Tried:
-    """What was done with the record at one offset."""
+class PastTries:
+    """The tries at the record of one offset."""
 
-    delivery: str  # its delivery id
+    delivery: str  # id
     at: datetime  # when the last try ended
     number: int = 0  # of the last try
-    spared: int = 0  # how many of these tries did not spend the schedule
-    not_before: datetime | None = None
-    settled: bool = False  # nothing is left to do for it
+    spared: int = 0  # tries that did not spend the retry schedule
+    not_before: datetime | None = None  # of the next try
+    settled: bool = False  # nothing is left to do
 
 
 class Ledger:
-    """What is known of one partition of a deliveries topic. Grows with what this process records itself."""
+    """The accepted ids and the unfinished tries of one partition of a deliveries topic. `accept` adds what happens since."""
 
     def __init__(self) -> None:
         self._accepted: OrderedDict[str, None] = OrderedDict()
-        self._tried: dict[int, Tried] = {}  # by offset
-        self.read_to: dict[int, int] | None = None  # per partition of `attempts`, where reading goes on
+        self._tries: dict[int, PastTries] = {}  # by offset
+        self.read_to: dict[int, int] | None = None  # partition of `attempts` → next offset to read; none: not read yet
 
     def __contains__(self, delivery: str) -> bool:
-        """Whether a delivery of that id was accepted."""
+        """Whether a delivery with that id was accepted."""
         return delivery in self._accepted
 
     def accept(self, delivery: str) -> None:
-        """Remembers an accepted id, and forgets the oldest beyond 100,000."""
+        """Remembers an accepted id, and forgets the oldest beyond `REMEMBERED`."""
         self._accepted[delivery] = None
         self._accepted.move_to_end(delivery)
         if len(self._accepted) > REMEMBERED:
             self._accepted.popitem(last=False)
 
-    def tried(self, delivery: str, offset: int, written_at: datetime) -> Tried | None:
-        """What was done with a record already, if anything.
+    def tries(self, delivery: str, offset: int, written_at: datetime) -> PastTries | None:
+        """The tries at a record so far; None where there are none.
 
-        A topic that was deleted and made again has the same offsets once more: the id and the time tell the records apart.
+        A topic that was deleted and created again repeats its offsets: the id and the time tell the records apart.
         """
-        tried = self._tried.get(offset)
-        if tried is None or tried.delivery != delivery or tried.at < written_at - CLOCKS_DIFFER:
+        past = self._tries.get(offset)
+        if past is None or past.delivery != delivery or past.at < written_at - CLOCKS_DIFFER:
             return None
-        return tried
+        return past
 
     def committed(self, offset: int) -> None:
-        """Forgets the offsets that are not read again."""
-        self._tried = {tried: state for tried, state in self._tried.items() if tried >= offset}
+        """Forgets the offsets below a committed one."""
+        self._tries = {tried: past for tried, past in self._tries.items() if tried >= offset}
 
     def apply(self, line: _Line, origin: Origin, settled: bool) -> None:
-        """Takes one line of `attempts` in."""
+        """Adds one attempt. `settled`: it has the header."""
         if line.outcome == "accepted":
             self.accept(line.delivery)
         at = line.ended_at or datetime.fromtimestamp(0, UTC)
-        state = self._tried.get(origin.offset)
-        if state is None or state.delivery != line.delivery:
-            state = self._tried[origin.offset] = Tried(line.delivery, at)
-        state.at = max(state.at, at)
-        state.number = max(state.number, line.number)
-        state.spared += line.reason == "rate_limited"
-        state.not_before = line.not_before
-        state.settled = state.settled or settled
+        past = self._tries.get(origin.offset)
+        if past is None or past.delivery != line.delivery:
+            past = self._tries[origin.offset] = PastTries(line.delivery, at)
+        past.at = max(past.at, at)
+        past.number = max(past.number, line.number)
+        past.spared += line.reason == "rate_limited"
+        past.not_before = line.not_before
+        past.settled = past.settled or settled
 
 
 async def read_back(settings: Settings, wanted: Mapping[TopicPartition, tuple[Ledger, int]]) -> None:
     """Reads `attempts` into ledgers, each from ten minutes before its first uncommitted record, up to this moment.
 
-    `wanted` maps a partition of a deliveries topic to its ledger and that record's time in milliseconds. A ledger that was
-    read before goes on where it stopped. Tries until the broker answers. Raises UnsupportedVersion.
+    `wanted` maps a partition of a deliveries topic to its ledger and that record's time in milliseconds since 1970. A ledger
+    that was read before goes on where it stopped. Retries until the broker answers. Raises UnsupportedVersion.
     """
     while True:
         try:
@@ -158,7 +158,7 @@ def _apply(record: ConsumerRecord, ledgers: Mapping[tuple[str, int], Ledger]) ->
         line = _Line.decode(record.value or b"{}")
     except InvalidRecord as error:
         logger.warning(
-            "Offset %s of %s is not an attempt and is passed over: %s",
+            "Offset %s of %s is not an attempt and is skipped: %s",
             record.offset,
             record.topic,
             error,

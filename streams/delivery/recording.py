@@ -1,44 +1,108 @@
-"""Recording: what delivery writes down about deliveries, as records of the topics `attempts` and `dead_letters`."""
+"""Recording: what delivery writes down about deliveries, on `attempts`, `dead_letters` and `parked`.
 
+When which of them is written is decided in `streams.delivery.partition`. `streams.delivery.releasing` writes its own records
+in transactions.
+"""
+
+import asyncio
+import logging
+from collections.abc import Coroutine
+from dataclasses import dataclass
 from datetime import datetime
 from urllib.parse import unquote
 
 from notifier.attempt import Attempt, Origin
+from notifier.dead_letter import DeadLetter, Source
 from notifier.delivery import Delivery
 from notifier.outcome import Outcome, Reason
 from notifier.record import now
+from notifier.topics import ATTEMPTS, DEAD_LETTERS, PARKED
+from streams.delivery.ledger import SETTLED
+from streams.writer import Writer
+
+logger = logging.getLogger(__name__)
 
 MAX_DETAIL = 2000  # characters of an attempt's detail
 
 
-def attempt_of(
-    delivery: Delivery,
-    *,
-    outcome: Outcome,
-    reason: Reason,
-    origin: Origin,
-    detail: str | None = None,
-    number: int | None = None,
-    started_at: datetime | None = None,
-    ended_at: datetime | None = None,
-    not_before: datetime | None = None,
-) -> Attempt:
-    """The Attempt of a delivery; without times it is about this moment, without a number about the next try."""
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Try:
+    """One try at a delivery, or why there was none: what an Attempt says beyond the delivery itself."""
+
+    outcome: Outcome
+    reason: Reason
+    number: int  # 1 for the first; of the next try where there was none
+    detail: str | None = None  # for people
+    started_at: datetime | None = None  # none: this moment
+    ended_at: datetime | None = None  # none: this moment
+    not_before: datetime | None = None  # of the next try
+
+
+def attempt_of(delivery: Delivery, tried: Try, origin: Origin) -> Attempt:
+    """The Attempt that a try is recorded as."""
     moment = now()
     return Attempt(
         delivery=delivery.id,
         producer=unquote(delivery.id.partition("/")[0]),  # the message itself may be unreadable
         message=delivery.message_id,
-        outcome=outcome,
-        reason=reason,
-        started_at=started_at or moment,
-        ended_at=ended_at or moment,
-        number=delivery.attempt if number is None else number,
+        outcome=tried.outcome,
+        reason=tried.reason,
+        started_at=tried.started_at or moment,
+        ended_at=tried.ended_at or moment,
+        number=tried.number,
         configuration=delivery.configuration,
         configuration_version=delivery.configuration_version,
         consumer=delivery.consumer,
         recipient=delivery.recipient,
-        detail=None if detail is None else detail[:MAX_DETAIL],
+        detail=None if tried.detail is None else tried.detail[:MAX_DETAIL],
         origin=origin,
-        not_before=not_before,
+        not_before=tried.not_before,
     )
+
+
+class Recording:
+    """Writes records of delivery. Each call returns when every in-sync replica has the record."""
+
+    def __init__(self, writer: Writer) -> None:
+        self._writer = writer
+        self._late: set[asyncio.Task[None]] = set()
+
+    async def attempt(self, delivery: Delivery, tried: Try, origin: Origin, *, settled: bool = False) -> None:
+        """Writes an Attempt. `settled`: nothing is left to do for the record at `origin`, should it be read again."""
+        headers = [(SETTLED, b"1")] if settled else []
+        await self._writer.write(ATTEMPTS.name, delivery.id, attempt_of(delivery, tried, origin).encode(), headers)
+
+    async def dead_letter(
+        self, source: Source, *, reason: Reason, error: str, delivery: Delivery | None, attempts: int
+    ) -> None:
+        """Writes a dead letter of a record of a deliveries topic; `delivery` is None where it could not be read."""
+        letter = DeadLetter.of_record(
+            source,
+            stage="deliver",
+            reason=reason,
+            error=error,
+            delivery=None if delivery is None else delivery.id,
+            attempts=attempts,
+        )
+        await self._writer.write(DEAD_LETTERS.name, letter.id, letter.encode())
+        logger.warning(
+            "The delivery %s is a dead letter: %s: %s",
+            letter.id,
+            reason,
+            error,
+            extra={"action": "dead_letter", "delivery": letter.id, "reason": reason},
+        )
+
+    async def park(self, delivery: Delivery) -> None:
+        """Writes a delivery to `parked`. Raises RecordTooLarge."""
+        await self._writer.write(PARKED.name, delivery.id, delivery.encode())
+
+    def start(self, work: Coroutine[None, None, None]) -> None:
+        """Records something in a task of its own, for a caller that is being cancelled."""
+        task = asyncio.create_task(work)
+        self._late.add(task)
+        task.add_done_callback(self._late.discard)
+
+    async def finish(self) -> None:
+        """Waits for what was started."""
+        await asyncio.gather(*self._late)

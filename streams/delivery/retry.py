@@ -1,8 +1,8 @@
-"""Retry: from what became of a try to what happens next. A pure function; only `streams.delivery.worker` acts on it.
+"""Retry: from the result of a try to what happens next. Pure functions; only `streams.delivery.partition` acts on a decision.
 
-The schedule is a list of seconds: the n-th is the time from the n-th failed try to the next. Each is moved by up to a tenth
-either way, so that what failed together does not come back together. What a service itself asks for is obeyed exactly, and
-a try that it put off because of its limits (`rate_limited`) does not spend the schedule.
+The schedule is a list of seconds: the n-th is the time from the n-th failed try to the next. Jitter of a tenth either way
+keeps what failed together from coming back together. A wait that the service itself asks for is kept exactly, and a try that
+met its rate limit (`rate_limited`) does not spend the schedule.
 """
 
 import math
@@ -14,24 +14,24 @@ from notifier.outcome import Outcome, Reason
 from notifier.plugin import Result
 
 JITTER = 0.1  # share of a wait
-MAX_WAIT_S = 30 * 24 * 3600.0  # more than that is a service's mistake, not a wish
+MAX_WAIT_S = 30 * 24 * 3600.0  # a longer Retry-After is a service's mistake
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Decision:
-    """What the attempt is recorded as, and what happens next: a next try after `wait_s`, else the end."""
+    """What the attempt is recorded as, and what happens next: another try after `wait_s`, or the end."""
 
     outcome: Outcome
     reason: Reason
     detail: str | None = None
     wait_s: float | None = None  # seconds until the next try; none: there is none
-    told: bool = False  # whether the service itself said how long
+    told: bool = False  # the service itself said how long
     spared: int = 0  # tries so far that did not spend the schedule, this one included
-    dead: Reason | None = None  # the reason of the dead letter, where it becomes one
+    dead: Reason | None = None  # reason of the dead letter; none: there is none
 
 
 def decide(result: Result, *, attempt: int, spared: int, schedule: Sequence[float], chance: float) -> Decision:
-    """What happens after try number `attempt` (from 1). `chance` in [0, 1) moves the wait."""
+    """Decides what follows from the result of try number `attempt` (from 1). `chance` in [0, 1) is the jitter's."""
     if result.outcome in ("accepted", "suppressed"):
         return Decision(outcome=result.outcome, reason=result.reason, detail=result.detail, spared=spared)
     if result.outcome == "refused":
@@ -53,7 +53,7 @@ def decide(result: Result, *, attempt: int, spared: int, schedule: Sequence[floa
 
 
 def result_of(error: Exception) -> Result:
-    """What an exception of a consumer says: Retryable and Permanent speak for themselves, anything else is retryable."""
+    """The Result that an exception of a consumer stands for; anything but Retryable and Permanent is retryable."""
     if isinstance(error, Retryable):
         return Result(
             outcome="unknown" if error.reason == "timeout" else "deferred",

@@ -592,7 +592,7 @@ async def test_parked_deliveries_of_a_deleted_consumer_become_dead_letters(setti
 async def test_a_lane_that_stands_still_makes_room_for_the_others(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(lanes, "MAX_ITEMS", 20)
+    monkeypatch.setattr(lanes, "MAX_PENDING", 20)
     monkeypatch.setattr(deliver, "FETCHED_AT_ONCE", 10)
     settings = with_(settings, lane_wait_s=0.5, retry_schedule_s=(600.0,))
     path = await define_sink(settings, plan={"dead": ["hang"]}, timeout_s=4)
@@ -612,7 +612,7 @@ async def test_a_lane_that_stands_still_makes_room_for_the_others(
 async def test_a_full_partition_is_fetched_no_further_until_it_is_worked_off(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(lanes, "MAX_ITEMS", 20)
+    monkeypatch.setattr(lanes, "MAX_PENDING", 20)
     path = await define_sink(settings, fixed=True, otherwise="slow 0.001")
     await send(settings, [make(str(n), lane="sink", number=n) for n in range(300)])
     async with working(settings):

@@ -1,0 +1,137 @@
+"""Calling: one call of a consumer with what it needs around it.
+
+A call gets a context, a time limit and a turn among the calls of its consumer. It ends with one Result for each delivery,
+also where the plugin raises. Faults are told apart by type; secrets are masked in what they say. What follows from a Result is
+decided by `streams.delivery.retry`, and done by `streams.delivery.partition`.
+"""
+
+import asyncio
+import logging
+from collections import defaultdict
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+from traceback import format_exception
+from typing import Any
+
+from consumers.text.template import Renderer
+from notifier.catalog import Catalog
+from notifier.delivery import Delivery
+from notifier.errors import NotifierError, Permanent, TemplateFailed
+from notifier.plugin import Consumer, Context, Result
+from notifier.sandbox import Sandbox
+from streams.delivery.retry import result_of
+from streams.instances import Instances
+
+logger = logging.getLogger(__name__)
+
+CALLS = 32  # of one consumer at the same time, in one process
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Answer:
+    """What a call ended with."""
+
+    results: Sequence[Result]  # one for each delivery, in their order
+    failed_together: bool = False  # one of the deliveries may be what failed all
+
+
+class Calling:
+    """Calls the consumers of the newest catalog; `change` takes each new one."""
+
+    def __init__(self, sandbox: Sandbox, catalog: Catalog, services: Mapping[str, str]) -> None:
+        self._sandbox = sandbox
+        self._catalog = catalog
+        self._services = services  # base URLs, see `Context`
+        self._instances: Instances[Consumer[Any]] = Instances()
+        self._instances.replace(catalog.consumers)
+        self._renderer = Renderer()
+        self._limits: defaultdict[str, asyncio.Semaphore] = defaultdict(lambda: asyncio.Semaphore(CALLS))
+
+    def change(self, catalog: Catalog) -> None:
+        """Calls the consumers of this catalog from now on."""
+        self._catalog = catalog
+        self._instances.replace(catalog.consumers)
+
+    async def close(self) -> None:
+        """Closes the consumers and ends what renders templates; no call may be under way."""
+        await self._instances.close()
+        await self._renderer.close()
+
+    def has_lanes(self, consumer: str) -> bool:
+        """Whether its deliveries are in more than one lane: it exists, and its parameters do not fix the address."""
+        instance = self._instances.get(consumer)
+        return instance is not None and not instance.fixed_address()
+
+    @asynccontextmanager
+    async def turn(self, consumer: str) -> AsyncIterator[Consumer[Any] | None]:
+        """Waits until fewer than `CALLS` calls of a consumer are under way and lends its instance; None where it has none."""
+        async with self._limits[consumer]:
+            with self._instances.use(consumer) as instance:
+                yield instance
+
+    async def call(self, instance: Consumer[Any], deliveries: Sequence[Delivery]) -> Answer:
+        """Hands deliveries of one consumer over. Raises CancelledError only."""
+        failed_templates: dict[str, str] = {}
+        context = self._context(deliveries[0].consumer, failed_templates)
+        timeout_s = instance.timeout_s()
+        limit = asyncio.timeout(timeout_s)
+        together = True
+        try:
+            async with limit:
+                results = list(await instance.deliver(deliveries, context))
+            if len(results) == len(deliveries):
+                details = [failed_templates.get(delivery.id) for delivery in deliveries]
+                return Answer(results=list(map(_with_detail, results, details)))
+            text = f"the consumer answered {len(results)} results for {len(deliveries)} deliveries"
+            result = Result(outcome="unknown", reason="server_error", detail=text)
+        except Exception as error:  # a plugin may raise anything
+            if limit.expired() and isinstance(error, TimeoutError):
+                text = f"no answer within {timeout_s:g} s; it may have been delivered"
+                result = Result(outcome="unknown", reason="timeout", detail=text)
+            else:
+                result = _fault(error, instance, context.name)
+                together = not isinstance(error, Permanent)
+        return Answer(results=[result] * len(deliveries), failed_together=together)
+
+    def _context(self, consumer: str, failed_templates: dict[str, str]) -> Context:
+        """The context of one call. Why a template failed during it is put into `failed_templates`, by delivery id."""
+        catalog = self._catalog
+
+        async def text(delivery: Delivery) -> str | None:
+            configuration = catalog.configurations.get(delivery.configuration)
+            if configuration is None or configuration.spec.template is None:
+                return None
+            try:
+                return await self._renderer.render(configuration.spec.template, delivery)
+            except TemplateFailed as error:  # the message goes out with the default text
+                failed_templates[delivery.id] = (
+                    f"the template of the configuration {delivery.configuration} failed, so the default text was taken: {error}"
+                )
+                logger.warning(
+                    "The template of the configuration %s failed: %s",
+                    delivery.configuration,
+                    error,
+                    extra={"action": "render", "configuration": delivery.configuration},
+                )
+                return None
+
+        return Context(name=consumer, sandbox=self._sandbox, script=catalog.script, services=self._services, text=text)
+
+
+def _fault(error: Exception, instance: Consumer[Any], consumer: str) -> Result:
+    """What an exception of a consumer says, without its secrets; one that no consumer should raise is logged."""
+    result = result_of(error)
+    if not isinstance(error, NotifierError):
+        logger.warning(
+            "The consumer %s raised what it should not: %s",
+            consumer,
+            instance.mask("".join(format_exception(error))),
+            extra={"action": "deliver", "consumer": consumer},
+        )
+    # A service or a library may quote the address or the header that held a secret.
+    return replace(result, detail=None if result.detail is None else instance.mask(result.detail))
+
+
+def _with_detail(result: Result, more: str | None) -> Result:
+    return result if more is None else replace(result, detail="; ".join(filter(None, (result.detail, more))))

@@ -1,0 +1,346 @@
+"""Partition: the work of one partition of a deliveries topic, from a record read to its recorded end.
+
+A step takes the head of a lane: it ends it (read before, accepted before, consumer deleted), parks it (not due, consumer
+broken) or has it tried. After a try `streams.delivery.retry` decides, and only this module acts on the decision: the delivery
+is finished, waits in its lane, is parked, or becomes a dead letter.
+
+At least once: a delivery is finished here, and so committable, only when its last Attempt, and where there is one its dead
+letter or its parked record, is acknowledged. The call itself is left to `streams.delivery.calling`, reading, the group and the
+commit to `streams.delivery.worker`.
+"""
+
+import asyncio
+import random
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import Any
+
+import msgspec
+from aiokafka import ConsumerRecord, TopicPartition
+
+from notifier.attempt import Origin
+from notifier.dead_letter import Source
+from notifier.delivery import Delivery, Why
+from notifier.errors import InvalidRecord, RecordTooLarge
+from notifier.outcome import Reason
+from notifier.plugin import Consumer, Result
+from notifier.record import kafka_time, now
+from notifier.settings import Settings
+from notifier.topics import DELIVERIES
+from streams.delivery.calling import Calling
+from streams.delivery.lanes import Lane, Lanes, Pending
+from streams.delivery.ledger import Ledger, PastTries
+from streams.delivery.recording import Recording, Try
+from streams.delivery.retry import decide
+from streams.delivery.standing import Standing, Standings
+
+BROKEN_WAIT_S = 5.0  # until a delivery of a broken consumer is looked at again
+_UNKNOWN_WAIT_S = 0.2  # the same, of a consumer whose definition may be on its way
+_ENDED_AT_ONCE = 200  # deliveries that need no call
+
+
+class Partition:
+    """The lanes and the ledger of a partition that this worker owns. `failed` is called with what makes going on impossible."""
+
+    def __init__(
+        self,
+        topic_partition: TopicPartition,
+        settings: Settings,
+        recording: Recording,
+        calling: Calling,
+        standings: Standings,
+        failed: Callable[[BaseException], None],
+    ) -> None:
+        self.topic_partition = topic_partition
+        self.consumer: str = topic_partition.topic.removeprefix(settings.topic_prefix + DELIVERIES)
+        self.lanes = Lanes(self._step, failed)
+        self.ledger = Ledger()
+        self.committed = -1  # offset, since the assignment
+        self._settings = settings
+        self._recording = recording
+        self._calling = calling
+        self._standings = standings
+
+    def take_in(self, records: Iterable[ConsumerRecord]) -> None:
+        """Puts records into their lanes. Raises UnsupportedVersion."""
+        for record in records:
+            delivery, error = self._decode(record)
+            pending = Pending(
+                offset=record.offset,
+                timestamp=record.timestamp,
+                key=record.key,
+                value=record.value,
+                delivery=delivery,
+                error=error,
+            )
+            lane = f"\0{record.offset}"  # of its own: what cannot be read delays nobody, what is delayed has no order
+            if delivery is not None and not _is_delayed(delivery):
+                pending.attempt, pending.spared = delivery.attempt, delivery.spared
+                lane = delivery.lane
+            self.lanes.add(pending, lane)
+
+    def resume(self) -> None:
+        """Begins again, closed, after a rebalance that brought the partition back."""
+        self.committed = -1
+        self.lanes.revive()
+
+    def to_commit(self) -> int | None:
+        """The offset to commit; None where that is committed already."""
+        offset = self.lanes.committable
+        return offset if offset is not None and offset > self.committed else None
+
+    def commit_succeeded(self, offset: int) -> None:
+        """Forgets what lies below a committed offset."""
+        self.committed = offset
+        self.lanes.committed(offset)
+        self.ledger.committed(offset)
+
+    def relieve(self) -> None:
+        """Parks what waits behind the head of lanes that stand still: they fill the partition, and others cannot go on."""
+        if not self.lanes.opened or self.lanes.halted or not self._calling.has_lanes(self.consumer):
+            return
+        for lane in self.lanes.stalled(self._settings.lane_wait_s):
+            waiting = self.lanes.take_behind_head(lane)
+            self.lanes.begin(waiting)
+            self.lanes.run(self._overtake(waiting))
+
+    async def _overtake(self, waiting: Sequence[Pending]) -> None:
+        wait = timedelta(seconds=max(self._settings.lane_wait_s, BROKEN_WAIT_S))
+        detail = "not tried: its lane stands still, and it may be overtaken"
+        try:
+            for pending in waiting:
+                await self._park(pending, _deferred(pending, reason="timeout", detail=detail, not_before=now() + wait))
+        finally:
+            self.lanes.end(waiting)
+
+    def _decode(self, record: ConsumerRecord) -> tuple[Delivery | None, str]:
+        """The delivery, or None and why the record holds ntried."""
+        try:
+            delivery = Delivery.decode(record.value or b"")
+        except InvalidRecord as error:
+            return None, str(error)
+        if delivery.consumer != self.consumer:
+            return None, f"it is for the consumer {delivery.consumer!r}, which has a topic of its own"
+        return delivery, ""
+
+    # --- one step of a lane ---
+
+    async def _step(self, lane: Lane) -> None:
+        head = lane.pending[0]
+        if self._is_settled(head):
+            self.lanes.finish(head)
+            lane.pending.popleft()
+            return
+        if head.delivery is None or self._ends_untried(head.delivery):
+            with self.lanes.working(lane, [head]):
+                await self._end_untried(head)
+            return
+        standing = self._standings.of(self.consumer)
+        if standing == "unknown":
+            head.due = time.monotonic() + _UNKNOWN_WAIT_S
+        elif standing == "usable":
+            async with self._calling.turn(self.consumer) as instance:
+                # Since the wait for the turn the consumer, the partition or the head may be gtried.
+                if instance is not None and not self.lanes.halted and lane.pending and lane.pending[0] is head:
+                    await self._try(lane, instance)
+        else:
+            front = self._front(lane, _ENDED_AT_ONCE)
+            with self.lanes.working(lane, front):
+                await asyncio.gather(*(self._end_without_consumer(pending, standing) for pending in front))
+
+    def _is_settled(self, pending: Pending) -> bool:
+        """Compares a record with the ledger, once: True where nothing is left to do, else its retries go on from there."""
+        if not pending.fresh:
+            return False
+        past = self._past_tries(pending)
+        pending.fresh = False
+        if past is None:
+            return False
+        if past.settled:
+            return True
+        pending.attempt = max(pending.attempt, past.number + 1)
+        pending.spared += past.spared
+        if past.not_before is not None:
+            pending.due = time.monotonic() + max(0.0, (past.not_before - now()).total_seconds())
+        return False
+
+    def _past_tries(self, pending: Pending) -> PastTries | None:
+        if pending.delivery is None:
+            return None
+        return self.ledger.tries(pending.delivery.id, pending.offset, kafka_time(pending.timestamp) or now())
+
+    def _ends_untried(self, delivery: Delivery) -> bool:
+        """Whether a delivery ends without a look at its consumer: it was accepted before, or is delayed."""
+        return delivery.id in self.ledger or _is_delayed(delivery)
+
+    async def _end_untried(self, pending: Pending) -> None:
+        delivery = pending.delivery
+        if delivery is None:
+            await self._bury(pending, reason="invalid", error=pending.error, attempts=0)
+            self.lanes.finish(pending)
+        elif delivery.id in self.ledger:
+            await self._end(pending, Try(outcome="suppressed", reason="duplicate", number=pending.attempt))
+        else:
+            assert delivery.not_before is not None
+            detail = "delayed: it is not to be delivered earlier"
+            delayed = _deferred(pending, reason="ok", detail=detail, not_before=delivery.not_before)
+            await self._park(pending, delayed, why=delivery.why or "delayed")
+
+    async def _end_without_consumer(self, pending: Pending, standing: Standing) -> None:
+        """Parks a delivery whose consumer is broken; gives one up whose consumer is deleted."""
+        if standing == "broken":
+            problem = self._standings.problem(self.consumer)
+            detail = f"not tried: the consumer {self.consumer} cannot be used: {problem}"
+            not_before = now() + timedelta(seconds=BROKEN_WAIT_S)
+            await self._park(pending, _deferred(pending, reason="paused", detail=detail, not_before=not_before))
+            return
+        error = f"the consumer {self.consumer} was deleted"
+        await self._bury(pending, reason="consumer_deleted", error=error, attempts=pending.attempt - 1)
+        refused = Try(outcome="refused", reason="consumer_deleted", number=pending.attempt, detail=error)
+        await self._end(pending, refused)
+
+    def _front(self, lane: Lane, limit: int) -> list[Pending]:
+        """The head and what may go together with it: due, each id once, none that ends untried."""
+        head = lane.pending[0]
+        found: list[Pending] = []
+        ids: set[str] = set()
+        for pending in lane.pending:
+            if len(found) == limit:
+                break
+            delivery = pending.delivery
+            if pending is not head and (
+                delivery is None
+                or head.alone
+                or pending.alone
+                or delivery.id in ids
+                or (pending.fresh and self._past_tries(pending))
+                or pending.due > time.monotonic()
+                or self._ends_untried(delivery)
+            ):
+                break
+            assert delivery is not None
+            pending.fresh = False
+            ids.add(delivery.id)
+            found.append(pending)
+        return found
+
+    # --- a try and what follows ---
+
+    async def _try(self, lane: Lane, instance: Consumer[Any]) -> None:
+        front = self._front(lane, max(1, instance.batch()))
+        deliveries = [
+            msgspec.structs.replace(pending.delivery, attempt=pending.attempt)
+            for pending in front
+            if pending.delivery is not None
+        ]
+        with self.lanes.working(lane, front):
+            started_at = now()
+            for pending in front:
+                pending.began = pending.began or time.monotonic()
+            try:
+                answer = await self._calling.call(instance, deliveries)
+            except asyncio.CancelledError:
+                self._recording.start(self._record_cut_off(front, started_at))
+                raise
+            ended_at = now()
+            if answer.failed_together:
+                for pending in front:
+                    pending.alone = len(front) > 1
+            await asyncio.gather(
+                *(
+                    self._conclude(lane, pending, result, started_at, ended_at)
+                    for pending, result in zip(front, answer.results, strict=True)
+                )
+            )
+
+    async def _record_cut_off(self, cut_off: Sequence[Pending], started_at: datetime) -> None:
+        detail = "cut off: its partition went to another worker, or this one stopped"
+        for pending in cut_off:
+            tried = Try(
+                outcome="unknown", reason="timeout", number=pending.attempt, detail=detail, started_at=started_at
+            )
+            await self._record(pending, tried)
+
+    async def _conclude(
+        self, lane: Lane, pending: Pending, result: Result, started_at: datetime, ended_at: datetime
+    ) -> None:
+        """Records one try and does what follows from it."""
+        decision = decide(
+            result,
+            attempt=pending.attempt,
+            spared=pending.spared,
+            schedule=self._settings.retry_schedule_s,
+            chance=random.random(),  # noqa: S311 - spreads retries, keeps no secret
+        )
+        tried = Try(
+            outcome=decision.outcome,
+            reason=decision.reason,
+            number=pending.attempt,
+            detail=decision.detail,
+            started_at=started_at,
+            ended_at=ended_at,
+        )
+        if decision.wait_s is None:
+            if decision.dead is not None:
+                error = decision.detail or decision.reason
+                await self._bury(pending, reason=decision.dead, error=error, attempts=pending.attempt)
+            await self._end(pending, tried)
+            lane.moved = time.monotonic()
+            return
+        assert pending.began is not None
+        waited_s = time.monotonic() - pending.began
+        tried = replace(tried, not_before=ended_at + timedelta(seconds=decision.wait_s))
+        pending.attempt, pending.spared = pending.attempt + 1, decision.spared
+        if decision.told or waited_s + decision.wait_s <= self._settings.lane_wait_s:
+            pending.due = time.monotonic() + decision.wait_s
+            await self._record(pending, tried)
+        else:
+            await self._park(pending, tried, why="held" if decision.outcome == "held" else "retry")
+            lane.moved = time.monotonic()
+
+    async def _end(self, pending: Pending, tried: Try) -> None:
+        assert pending.delivery is not None
+        await self._record(pending, tried, settled=True)
+        if tried.outcome == "accepted":
+            self.ledger.accept(pending.delivery.id)
+        self.lanes.finish(pending)
+
+    async def _park(self, pending: Pending, tried: Try, *, why: Why = "retry") -> None:
+        """Parks a delivery until `tried.not_before` and records it; from then on it may be overtaken."""
+        assert pending.delivery is not None
+        parked = msgspec.structs.replace(
+            pending.delivery, attempt=pending.attempt, spared=pending.spared, not_before=tried.not_before, why=why
+        )
+        try:
+            await self._recording.park(parked)
+        except RecordTooLarge as error:
+            await self._bury(pending, reason="too_large", error=str(error), attempts=pending.attempt - 1)
+            tried = replace(tried, outcome="refused", not_before=None)
+        await self._record(pending, tried, settled=True)
+        self.lanes.finish(pending)
+
+    # --- records ---
+
+    async def _record(self, pending: Pending, tried: Try, *, settled: bool = False) -> None:
+        assert pending.delivery is not None
+        topic, number = self.topic_partition
+        origin = Origin(topic=topic, partition=number, offset=pending.offset)
+        await self._recording.attempt(pending.delivery, tried, origin, settled=settled)
+
+    async def _bury(self, pending: Pending, *, reason: Reason, error: str, attempts: int) -> None:
+        topic, number = self.topic_partition
+        source = Source(topic, number, pending.offset, pending.timestamp, pending.key, pending.value)
+        await self._recording.dead_letter(
+            source, reason=reason, error=error, delivery=pending.delivery, attempts=attempts
+        )
+
+
+def _is_delayed(delivery: Delivery) -> bool:
+    return delivery.not_before is not None and delivery.not_before > now()
+
+
+def _deferred(pending: Pending, *, reason: Reason, detail: str, not_before: datetime) -> Try:
+    """What is recorded of a delivery that was not tried."""
+    return Try(outcome="deferred", reason=reason, number=pending.attempt, detail=detail, not_before=not_before)

@@ -1,0 +1,66 @@
+"""Shelf: the parked deliveries of one partition of `parked`, in the order in which they are due.
+
+`streams.delivery.parking` fills and empties it; nothing here waits or does I/O.
+"""
+
+import heapq
+from collections.abc import Iterable
+
+import msgspec
+
+
+class Waiting(msgspec.Struct):
+    """One parked delivery."""
+
+    offset: int
+    timestamp: int  # when it was parked, in milliseconds since 1970
+    due: float  # seconds since 1970
+    consumer: str
+    size: int  # bytes of its record
+    value: bytes | None  # none: only the topic holds it
+
+
+class Shelf:
+    """What waits in one partition, by delivery id."""
+
+    def __init__(self) -> None:
+        self.waiting: dict[str, Waiting] = {}
+        self.end: int | None = None  # the partition's end offset when it was assigned; none: not asked for yet
+        self.read = False  # everything below `end` is read; before that nothing is released
+        self.kept = 0  # bytes held in memory
+        self._order: list[tuple[float, int, str]] = []  # heap of due, offset, id; holds stale entries too
+
+    def put(self, key: str, waiting: Waiting) -> None:
+        """Adds a parked delivery in place of an older one with that id."""
+        self.drop(key)
+        self.waiting[key] = waiting
+        if waiting.value is not None:
+            self.kept += waiting.size
+        heapq.heappush(self._order, (waiting.due, waiting.offset, key))
+
+    def drop(self, key: str) -> None:
+        """Removes an id, if it is here."""
+        gone = self.waiting.pop(key, None)
+        if gone is not None and gone.value is not None:
+            self.kept -= gone.size
+
+    def next_due(self) -> float | None:
+        """When the next delivery is due at the earliest, in seconds since 1970; None where none is."""
+        return self._order[0][0] if self._order else None
+
+    def take_due(self, at: float, limit: int) -> list[str]:
+        """At most `limit` ids that are due at `at`. They stay on the shelf, and come up again only after `look_again`."""
+        found: list[str] = []
+        while self._order and self._order[0][0] <= at and len(found) < limit:
+            _, offset, key = heapq.heappop(self._order)
+            waiting = self.waiting.get(key)
+            if waiting is not None and waiting.offset == offset:
+                found.append(key)
+        return found
+
+    def look_again(self, keys: Iterable[str], at: float) -> None:
+        """Makes ids that could not go due again at `at`."""
+        for key in keys:
+            waiting = self.waiting.get(key)
+            if waiting is not None:
+                heapq.heappush(self._order, (at, waiting.offset, key))
