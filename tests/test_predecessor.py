@@ -13,11 +13,11 @@ from notifier.settings import Settings
 from streams.broker.broker import free_port
 from tests.consumers.test_telegram import GROUP, TOKEN, serving
 from tests.producers.test_github import REPOSITORY, pull, stub_running
+from tests.rigs.delivery_rig import dead_letters
 from tests.rigs.kafka_tools import read_all, wait_until
 from tests.rigs.repository import ROOT
 from tests.rigs.roles import roles
 from tests.rigs.rows import LINE
-from tests.streams.delivery.test_partition import dead_letters
 from tests.test_end_to_end import api_client, apply, received
 
 FLOOR = [

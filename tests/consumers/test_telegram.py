@@ -27,9 +27,9 @@ from notifier.seal import load_seal
 from notifier.settings import Settings, load_settings
 from notifier.topics import deliveries
 from streams.delivery.retry import result_of
+from tests.rigs.delivery_rig import define, send, wait_for_attempts, with_, working
 from tests.rigs.kafka_tools import produce
 from tests.rigs.roles import roles
-from tests.streams.delivery.test_partition import define, send, wait_for_attempts, with_, working
 
 TOKEN = "123456:CANARY-token_of-a-bot"
 GROUP = -1001234567890

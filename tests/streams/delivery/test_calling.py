@@ -1,0 +1,80 @@
+"""Calls of consumers on a real broker: time limits, batches, scripts, and definitions that change."""
+
+import asyncio
+
+import pytest
+
+from consumers import BUILT_IN
+from notifier.kafka import ensure_topics
+from notifier.registry import Registry
+from notifier.settings import Settings
+from notifier.topics import deliveries
+from tests.rigs.delivery_rig import (
+    dead_letters,
+    define,
+    define_sink,
+    make,
+    seen,
+    send,
+    wait_for_attempts,
+    with_,
+    working,
+)
+from tests.rigs.kafka_tools import wait_until
+from tests.rigs.sink import Sink
+
+
+async def test_a_call_that_takes_too_long_is_unknown_and_tried_again(settings: Settings) -> None:
+    settings = with_(settings, retry_schedule_s=(0.1,))
+    await define_sink(settings, plan={"0": ["hang", "accept"]}, timeout_s=0.3)
+    await send(settings, [make("0")])
+    async with working(settings):
+        found = await wait_for_attempts(settings, 1, outcome="accepted")
+    assert [(a.outcome, a.reason) for a in found] == [("unknown", "timeout"), ("accepted", "ok")]
+
+
+async def test_a_failed_batch_is_tried_again_one_by_one(settings: Settings) -> None:
+    settings = with_(settings, retry_schedule_s=(0.1, 0.1), lane_wait_s=60.0)
+    path = await define_sink(settings, size=10, plan={"2": ["fail"]})
+    await send(settings, [make(str(n), number=n) for n in range(5)])
+    async with working(settings):
+        found = await wait_for_attempts(settings, 4, outcome="accepted")
+        await wait_until(lambda: len(seen(path)) >= 3 + 6)
+    assert [a.message for a in found if a.outcome == "accepted"] == ["m-0-0", "m-1-1", "m-3-3", "m-4-4"]
+    (letter,) = await dead_letters(settings)
+    assert (letter.reason, letter.delivery) == ("exhausted", make("2", number=2).id)
+
+
+async def test_a_changed_definition_is_used_and_the_old_instance_closed(settings: Settings) -> None:
+    path = await define_sink(settings, otherwise="refuse")
+    await send(settings, [make("0")])
+    closed = Sink.closed
+    async with working(settings):
+        await wait_for_attempts(settings, 1, outcome="refused")
+        await define(settings, "sink", {"type": "sink", "parameters": {"path": str(path)}}, revision=2)
+        await wait_until(lambda: Sink.closed == closed + 1)
+        await send(settings, [make("1", number=1)])
+        await wait_for_attempts(settings, 1, outcome="accepted")
+    assert Sink.closed == closed + 2
+
+
+@pytest.mark.predecessor("S-51", "S-54")
+async def test_a_script_is_run_and_a_changed_one_is_used_for_the_next_delivery(settings: Settings) -> None:
+    settings = with_(settings, retry_schedule_s=(0.1,))
+    count = "import json, sys\nsys.exit('{}: ' + ' '.join(item['content'] for item in json.load(sys.stdin)))"
+    await define(settings, "work", {"executor": "python", "content": count.format("no")}, kind="script")
+    await ensure_topics(settings, [deliveries("to-script", 4)])
+    await define(settings, "to-script", {"type": "script", "parameters": {"script": "work", "batch": 3}}, revision=2)
+    await send(settings, [make(str(n), consumer="to-script", lane="to-script", number=n) for n in range(3)])
+    async with working(settings, Registry(BUILT_IN)):
+        found = await wait_for_attempts(settings, 3, outcome="refused")
+        assert {(a.outcome, a.reason) for a in found} == {("deferred", "script_failed"), ("refused", "script_failed")}
+        assert [a.detail for a in found if a.message == "m-2-2" and a.number == 2] == [
+            "script 'work' ended with exit status 1: no: 2"
+        ]
+        spec = {"executor": "python", "content": "print()"}
+        await define(settings, "work", spec, kind="script", revision=3)
+        await asyncio.sleep(1)
+        await send(settings, [make("3", consumer="to-script", lane="to-script", number=3)])
+        await wait_for_attempts(settings, 1, outcome="accepted")
+    assert [(letter.reason, letter.attempts) for letter in await dead_letters(settings)] == [("exhausted", 2)] * 3

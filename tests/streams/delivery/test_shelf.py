@@ -1,0 +1,41 @@
+"""The shelf of parked deliveries: their order, the newest record of an id, and what is held in memory."""
+
+from streams.delivery.shelf import Shelf, Waiting
+
+
+def waiting(offset: int, due: float, value: bytes | None = b"12345") -> Waiting:
+    """A parked delivery of 5 bytes."""
+    return Waiting(offset=offset, timestamp=0, due=due, consumer="sink", size=5, value=value)
+
+
+def test_deliveries_come_up_when_they_are_due_and_only_once() -> None:
+    shelf = Shelf()
+    for offset, (key, due) in enumerate({"late": 30.0, "first": 10.0, "second": 20.0}.items()):
+        shelf.put(key, waiting(offset, due))
+    assert shelf.next_due() == 10.0
+    assert shelf.take_due(20.0, 1) == ["first"]
+    assert shelf.take_due(20.0, 9) == ["second"]
+    assert shelf.take_due(20.0, 9) == []
+    shelf.look_again(["first", "released elsewhere"], 25.0)
+    assert shelf.take_due(30.0, 9) == ["first", "late"]
+    assert shelf.next_due() is None
+
+
+def test_the_newest_record_of_an_id_takes_the_place_of_older_ones() -> None:
+    shelf = Shelf()
+    shelf.put("a", waiting(0, 10.0))
+    shelf.put("a", waiting(1, 20.0))
+    shelf.put("b", waiting(2, 5.0))
+    shelf.drop("b")
+    assert shelf.take_due(15.0, 9) == []
+    assert shelf.take_due(20.0, 9) == ["a"]
+
+
+def test_only_what_is_held_in_memory_counts() -> None:
+    shelf = Shelf()
+    shelf.put("a", waiting(0, 0.0))
+    shelf.put("b", waiting(1, 0.0, value=None))
+    assert shelf.kept == 5
+    shelf.drop("b")
+    shelf.drop("a")
+    assert shelf.kept == 0
