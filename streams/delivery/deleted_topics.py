@@ -12,7 +12,7 @@ from streams.delivery.standing import Standings
 
 logger = logging.getLogger(__name__)
 
-DROP_AFTER_S = 10.0  # a consumer must have been deleted for so long
+DROP_AFTER_S = 10.0  # after a consumer was deleted, at the earliest
 
 
 async def drop_drained_topics(

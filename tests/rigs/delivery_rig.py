@@ -150,7 +150,7 @@ def with_(settings: Settings, **changes: Any) -> Settings:
 
 
 async def buried(settings: Settings, letters: int) -> bool:
-    """Whether there are so many dead letters."""
+    """Whether there are at least `letters` dead letters."""
     return len(await dead_letters(settings)) >= letters
 
 
