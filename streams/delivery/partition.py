@@ -116,7 +116,7 @@ class Partition:
             self.lanes.end(waiting)
 
     def _decode(self, record: ConsumerRecord) -> tuple[Delivery | None, str]:
-        """The delivery, or None and why the record holds ntried."""
+        """The delivery, or None and why the record holds none."""
         try:
             delivery = Delivery.decode(record.value or b"")
         except InvalidRecord as error:
@@ -142,7 +142,7 @@ class Partition:
             head.due = time.monotonic() + _UNKNOWN_WAIT_S
         elif standing == "usable":
             async with self._calling.turn(self.consumer) as instance:
-                # Since the wait for the turn the consumer, the partition or the head may be gtried.
+                # Since the wait for the turn the consumer, the partition or the head may be gone.
                 if instance is not None and not self.lanes.halted and lane.pending and lane.pending[0] is head:
                     await self._try(lane, instance)
         else:
