@@ -1,0 +1,41 @@
+"""The tables of the control API."""
+
+from control_api.models.definitions import (
+    AccountRow,
+    AttemptRow,
+    AuditRow,
+    Base,
+    ChangeRow,
+    DeadLetterRow,
+    DefinitionRow,
+    HistoryOffsetRow,
+    IdempotencyRow,
+    Json,
+    LeaseRow,
+    Number,
+    OutboxRow,
+    ReferenceRow,
+    RunRow,
+    SessionRow,
+    TokenRow,
+)
+
+__all__ = [
+    "AccountRow",
+    "AttemptRow",
+    "AuditRow",
+    "Base",
+    "ChangeRow",
+    "DeadLetterRow",
+    "DefinitionRow",
+    "HistoryOffsetRow",
+    "IdempotencyRow",
+    "Json",
+    "LeaseRow",
+    "Number",
+    "OutboxRow",
+    "ReferenceRow",
+    "RunRow",
+    "SessionRow",
+    "TokenRow",
+]
