@@ -7,16 +7,14 @@ import graphene  # type: ignore[import-untyped]  # graphene has no types
 from pydantic import AwareDatetime, TypeAdapter, ValidationError
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from control_api.definitions.plugins import PluginQuery, plugin_items
 from control_api.definitions.spec import name_field
 from control_api.graphql import record_types as told
 from control_api.graphql.context import Context, Resolver, guarded, shown
 from control_api.graphql.definition_types import KindTypes, page_type
 from control_api.history import records
-from control_api.http.page import PageQuery
-from control_api.rest.attempts import AttemptQuery
-from control_api.rest.dead_letters import DeadLetterQuery
-from control_api.rest.plugins import PluginQuery, plugin_items
-from control_api.rest.runs import RunQuery
+from control_api.history.queries import AttemptQuery, DeadLetterQuery, RunQuery
+from control_api.page_query import PageQuery
 from notifier.definition import field_errors
 from notifier.errors import FieldError, InputError
 from notifier.outcome import Kind

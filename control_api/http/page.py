@@ -4,24 +4,10 @@ from typing import Any
 
 import orjson
 from fastapi import Response
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field
 
 from control_api.http.body import JSON
 from notifier.record import JsonObject
-
-
-class PageQuery(BaseModel):
-    """The query parameters of every list; one that is not named in the list's own class is refused."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    limit: int = Field(100, ge=1, le=500, description="How many items at most.")
-    cursor: str | None = Field(None, max_length=500, description="`next_cursor` of the page before.")
-
-    def conditions(self) -> dict[str, str | None]:
-        """What the list's own parameters ask for."""
-        own = self.model_dump(exclude={"limit", "cursor"})
-        return {name: value if value is None else str(value) for name, value in own.items()}
 
 
 class Page(BaseModel):

@@ -3,29 +3,15 @@
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Response
-from pydantic import Field
 
 from control_api.history import records
+from control_api.history.queries import AttemptQuery
 from control_api.http.auth import ReadActor
-from control_api.http.page import Page, PageQuery, page
+from control_api.http.page import Page, page
 from control_api.http.problems import documented
 from control_api.parts import PartsDep
-from notifier.outcome import Outcome, Reason
 
 router = APIRouter(prefix="/attempts", tags=["history"])
-
-
-class AttemptQuery(PageQuery):
-    """Which attempts; conditions are equalities, and all of them must hold."""
-
-    producer: str | None = None
-    message: str | None = Field(None, description="The message's id; unique with `producer`.")
-    delivery: str | None = Field(None, description="The delivery's id.")
-    configuration: str | None = None
-    consumer: str | None = None
-    recipient: str | None = Field(None, description="A username.")
-    outcome: Outcome | None = None
-    reason: Reason | None = None
 
 
 @router.get(

@@ -3,38 +3,16 @@
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Response
-from pydantic import Field
 
 from control_api.history import records
+from control_api.history.queries import DeadLetterQuery
 from control_api.http.auth import ReadActor
 from control_api.http.body import JSON
-from control_api.http.page import Page, PageQuery, json_response, page
+from control_api.http.page import Page, json_response, page
 from control_api.http.problems import documented
 from control_api.parts import PartsDep
-from notifier.dead_letter import Stage
-from notifier.outcome import Reason
 
 router = APIRouter(prefix="/dead_letters", tags=["history"])
-
-
-class DeadLetterQuery(PageQuery):
-    """Which dead letters; conditions are equalities, and all of them must hold."""
-
-    id: str | None = Field(None, description="The dead letter's own id.")
-    stage: Stage | None = None
-    reason: Reason | None = None
-    delivery: str | None = Field(None, description="The delivery's id.")
-    producer: str | None = None
-    message: str | None = Field(None, description="The message's id; unique with `producer`.")
-    configuration: str | None = None
-    consumer: str | None = None
-    recipient: str | None = Field(None, description="A username.")
-
-    def conditions(self) -> dict[str, str | None]:
-        """As the table calls them: its own `id` is another thing."""
-        own = super().conditions()
-        own["letter"] = own.pop("id")
-        return own
 
 
 @router.get("", summary="List dead letters", response_model=Page, responses=documented(401, 403, 422))

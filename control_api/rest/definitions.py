@@ -20,8 +20,9 @@ from control_api.definitions.verification import Write, save
 from control_api.http import idempotency
 from control_api.http.auth import ReadActor, authorize
 from control_api.http.body import JSON, MERGE_PATCH, parse_large_json, read_body
-from control_api.http.page import PageQuery, json_response, page
+from control_api.http.page import json_response, page
 from control_api.http.problems import Problem, documented
+from control_api.page_query import PageQuery
 from control_api.parts import Parts, PartsDep
 from notifier.definition import SPECS, Name, Username
 from notifier.errors import StaleVersion

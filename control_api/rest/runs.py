@@ -6,23 +6,14 @@ from fastapi import APIRouter, Query, Response
 from pydantic import AwareDatetime
 
 from control_api.history import records
+from control_api.history.queries import RunQuery
 from control_api.http.auth import ReadActor
 from control_api.http.body import JSON
-from control_api.http.page import Page, PageQuery, json_response, page
+from control_api.http.page import Page, json_response, page
 from control_api.http.problems import documented
 from control_api.parts import PartsDep
-from notifier.outcome import Trigger
-from notifier.run import State
 
 router = APIRouter(prefix="/runs", tags=["history"])
-
-
-class RunQuery(PageQuery):
-    """Which runs; conditions are equalities, and all of them must hold."""
-
-    configuration: str | None = None
-    state: State | None = None
-    trigger: Trigger | None = None
 
 
 @router.get("", summary="List runs", response_model=Page, responses=documented(401, 403, 422))
