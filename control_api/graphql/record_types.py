@@ -1,51 +1,42 @@
-"""Told: the GraphQL types of what nobody writes - attempts, dead letters, runs, ticks, plugins - field by field as in REST."""
+"""The GraphQL types of records that Notifier writes itself (attempts, dead letters, runs, ticks), and of plugin types.
 
+Attempts, dead letters and runs have the fields of their structs, with the exceptions of `control_api.models.history`.
+"""
+
+from inspect import getdoc
 from typing import Any
 
 import graphene  # type: ignore[import-untyped]  # graphene has no types
 
 from control_api.graphql.definition_types import object_type
 from control_api.graphql.scalars import Json
+from control_api.models.history import ATTEMPT, DEAD_LETTER, RUN
+from control_api.models.record_fields import FieldType, RecordField, RecordFields
+
+_SCALARS: dict[FieldType, Any] = {
+    FieldType.TEXT: graphene.String,
+    FieldType.WORD: graphene.String,
+    FieldType.BOOLEAN: graphene.Boolean,
+    FieldType.INTEGER: graphene.Int,
+    FieldType.BIG_INTEGER: graphene.BigInt,
+    FieldType.TIME: graphene.String,
+    FieldType.OBJECT: Json,
+}
 
 
 def attempt() -> Any:
     """The type of an attempt."""
-    fields = {
-        **_texts("delivery", "producer", "message", "configuration", "consumer", "recipient"),
-        "number": graphene.Int(description="From 1."),
-        "configuration_version": graphene.Int(),
-        **_texts("outcome", "reason", "detail", "started_at", "ended_at", "not_before"),
-        "origin": Json(description="Topic, partition and offset of the message."),
-    }
-    return object_type("Attempt", "One try at a delivery, or why a message was not delivered.", fields)
+    return record_type(ATTEMPT, "One try at a delivery, or why a message was not delivered.")
 
 
 def dead_letter() -> Any:
     """The type of a dead letter."""
-    fields = {
-        **_texts("id", "stage", "reason", "error", "topic", "timestamp", "key", "value", "value_base64"),
-        "partition": graphene.Int(description="Where the record came from."),
-        "offset": graphene.BigInt(description="Where the record came from."),
-        "value_omitted": graphene.Boolean(description="It is too large for a list; ask for the dead letter itself."),
-        "delivery": graphene.String(description="The delivery's id."),
-        "attempts": graphene.Int(description="How often it was tried."),
-        **_texts("at", "redriven_at"),
-    }
-    return object_type("DeadLetter", "A record or a delivery that was given up.", fields)
+    return record_type(DEAD_LETTER, "A record or a delivery that was given up.")
 
 
 def run() -> Any:
     """The type of a run."""
-    part = object_type(
-        "ProducerRun",
-        "What one producer did within a run.",
-        {**_texts("producer", "state", "error"), "messages": graphene.Int(description="How many it produced.")},
-    )
-    fields = {
-        **_texts("configuration", "scheduled_at", "trigger", "state", "error", "started_at", "ended_at"),
-        "producers": graphene.List(graphene.NonNull(part)),
-    }
-    return object_type("Run", "All the work that one tick causes, and how far it is.", fields)
+    return record_type(RUN, "All the work that one tick causes, and how far it is.")
 
 
 def tick() -> Any:
@@ -60,6 +51,18 @@ def plugin() -> Any:
         "parameters": Json(description="The JSON Schema of its parameters."),
     }
     return object_type("Plugin", "A type of producers, filters or consumers.", fields)
+
+
+def record_type(fields: RecordFields, description: str) -> Any:
+    """The type of a record. Any of its fields may be null, and it has the name of the record's class."""
+    return object_type(fields.record.__name__, description, {one.name: _field(one) for one in fields.in_graphql})
+
+
+def _field(one: RecordField) -> Any:
+    if one.holds is FieldType.LIST and one.items is not None:
+        item = record_type(one.items, getdoc(one.items.record) or "")
+        return graphene.List(graphene.NonNull(item), description=one.description)
+    return _SCALARS[one.holds](description=one.description)
 
 
 def _texts(*names: str) -> dict[str, Any]:

@@ -1,4 +1,7 @@
-"""Records of the history as the API answers them: lists with conditions, the newest first, page by page."""
+"""Records of the history as the API answers them: lists with conditions, the newest first, page by page.
+
+`control_api.models.history` says which fields an answer has; `control_api.history.queries` which conditions may be asked.
+"""
 
 import re
 from collections.abc import Mapping
@@ -10,12 +13,13 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import InstrumentedAttribute
 
 from control_api.models import AttemptRow, DeadLetterRow, RunRow
+from control_api.models.history import ATTEMPT, DEAD_LETTER, RUN
 from notifier.errors import FieldError, InputError, UnknownName
 from notifier.record import JsonObject, rfc3339
 
 MAX_VALUE_CHARACTERS = 16_384  # of a dead letter's value in a list; asked for by itself it is whole
 
-Conditions = Mapping[str, str | None]  # column → what it must equal; None: anything
+Conditions = Mapping[str, str | None]  # column → the value that it must have; None: any
 
 
 async def attempts(
@@ -23,7 +27,7 @@ async def attempts(
 ) -> tuple[list[JsonObject], str | None]:
     """Attempts as JSON, and the cursor of the next page if there is one. Raises InputError for a cursor that is none."""
     rows, next_cursor = await _page(session, AttemptRow, conditions, limit, cursor)
-    return [_attempt(row) for row in rows], next_cursor
+    return [ATTEMPT.answer(row) for row in rows], next_cursor
 
 
 async def dead_letters(
@@ -48,16 +52,16 @@ async def runs(
 ) -> tuple[list[JsonObject], str | None]:
     """Runs as JSON, the one that began last first."""
     rows, next_cursor = await _page(session, RunRow, conditions, limit, cursor)
-    return [_run(row) for row in rows], next_cursor
+    return [RUN.answer(row) for row in rows], next_cursor
 
 
 async def run(session: AsyncSession, configuration: str, scheduled_at: datetime) -> JsonObject:
-    """One run. Raises UnknownName, also for one that was asked for and that no runner has taken up yet."""
+    """One run. Raises UnknownName, also for a tick that no runner has taken up yet."""
     query = select(RunRow).where(RunRow.configuration == configuration, RunRow.scheduled_at == scheduled_at)
     row = await session.scalar(query)
     if row is None:
         raise UnknownName("run", f"{configuration}/{rfc3339(scheduled_at)}")
-    return _run(row)
+    return RUN.answer(row)
 
 
 async def _page(
@@ -73,60 +77,10 @@ async def _page(
     return rows[:limit], str(rows[limit - 1].id) if len(rows) > limit else None
 
 
-def _time(value: datetime | None) -> str | None:
-    return None if value is None else rfc3339(value)
-
-
-def _attempt(row: AttemptRow) -> JsonObject:
-    return {
-        "delivery": row.delivery,
-        "number": row.number,
-        "producer": row.producer,
-        "message": row.message,
-        "configuration": row.configuration,
-        "configuration_version": row.configuration_version,
-        "consumer": row.consumer,
-        "recipient": row.recipient,
-        "outcome": row.outcome,
-        "reason": row.reason,
-        "detail": row.detail,
-        "origin": row.origin,
-        "started_at": _time(row.started_at),
-        "ended_at": _time(row.ended_at),
-        "not_before": _time(row.not_before),
-    }
-
-
 def _dead_letter(row: DeadLetterRow, limit: int | None) -> JsonObject:
+    answer = DEAD_LETTER.answer(row)
     omitted = limit is not None and max(len(row.value or ""), len(row.value_base64 or "")) > limit
-    return {
-        "id": row.letter,
-        "stage": row.stage,
-        "reason": row.reason,
-        "error": row.error,
-        "topic": row.topic,
-        "partition": row.origin_partition,
-        "offset": row.origin_offset,
-        "timestamp": _time(row.timestamp),
-        "key": row.key,
-        "value": None if omitted else row.value,
-        "value_base64": None if omitted else row.value_base64,
-        "value_omitted": omitted,
-        "delivery": row.delivery,
-        "attempts": row.attempts,
-        "at": _time(row.at),
-        "redriven_at": _time(row.redriven_at),
-    }
-
-
-def _run(row: RunRow) -> JsonObject:
-    return {
-        "configuration": row.configuration,
-        "scheduled_at": _time(row.scheduled_at),
-        "trigger": row.trigger,
-        "state": row.state,
-        "error": row.error,
-        "started_at": _time(row.started_at),
-        "ended_at": _time(row.ended_at),
-        "producers": row.producers,
-    }
+    if omitted:
+        answer["value"] = answer["value_base64"] = None
+    answer["value_omitted"] = omitted
+    return answer

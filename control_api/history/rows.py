@@ -1,0 +1,51 @@
+"""Rows: what the records of the history's topics are in the tables.
+
+Columns and values follow from the structs (`control_api.models.record_fields`); here stands what more is to be done with a
+value. `control_api.history.storing` writes the rows.
+"""
+
+from base64 import b64encode
+from typing import Any
+from urllib.parse import unquote
+
+from control_api.models.history import ATTEMPT, DEAD_LETTER, RUN
+from control_api.models.record_fields import without_nul
+from notifier.attempt import Attempt, Counters
+from notifier.dead_letter import DeadLetter
+from notifier.errors import InvalidRecord
+from notifier.run import Run
+
+Row = dict[str, Any]  # column → value
+
+
+def attempt_row(value: bytes | None) -> Row | None:
+    """The row of an Attempt; None for Counters. Raises InvalidRecord and UnsupportedVersion."""
+    data = value or b""
+    try:
+        return ATTEMPT.row(Attempt.decode(data))
+    except InvalidRecord:
+        if b'"counters"' in data:
+            Counters.decode(data)
+            return None
+        raise
+
+
+def dead_letter_row(value: bytes | None) -> Row:
+    """The row of a DeadLetter, with the parts of its delivery's id. Raises InvalidRecord and UnsupportedVersion."""
+    letter = DeadLetter.decode(value or b"")
+    row: Row = {**DEAD_LETTER.row(letter), "configuration": None, "consumer": None, "recipient": None}
+    content = letter.value
+    if content is not None and "\0" in content:  # a redrive needs the value as it was, so no NUL of it is replaced
+        row["value"], row["value_base64"] = None, b64encode(content.encode()).decode()
+    if letter.delivery is not None and letter.delivery.count("/") == 4:
+        parts = (without_nul(unquote(part)) for part in letter.delivery.split("/"))
+        producer, message, row["configuration"], row["consumer"], recipient = parts
+        row["producer"] = producer or row["producer"]
+        row["message"] = message or row["message"]
+        row["recipient"] = None if recipient == "*" else recipient
+    return row
+
+
+def run_row(value: bytes | None) -> Row | None:
+    """The row of a Run; None for a tombstone. Raises InvalidRecord and UnsupportedVersion."""
+    return None if value is None else RUN.row(Run.decode(value))

@@ -1,0 +1,184 @@
+"""The tables of the history: attempts, dead letters and runs, and how far each topic is read.
+
+The columns of a record are made from its struct (`control_api.models.record_fields`). `ATTEMPT`, `DEAD_LETTER` and `RUN` hold
+what differs: names and types of columns, fields that are not stored, the order of answers, the descriptions in GraphQL.
+
+Ids of messages may be long. PostgreSQL's usual index refuses more than 2,700 bytes and its hash index does not, so columns
+that hold them have a hash index.
+"""
+
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import Column, Index, Integer, String, Table, Text, UniqueConstraint
+from sqlalchemy.orm import Mapped, mapped_column
+
+from control_api.models.base import Base, Number
+from control_api.models.record_fields import Differs, FieldType, RecordFields
+from notifier.attempt import Attempt
+from notifier.dead_letter import DeadLetter
+from notifier.run import Run
+
+_REASON = String(30)
+_NOT_STORED = Differs(stored=False)
+
+# --- what differs from the structs ---
+
+ATTEMPT = RecordFields(
+    Attempt,
+    {
+        "number": Differs(after="delivery", after_in_graphql="recipient", description="From 1."),
+        "configuration_version": Differs(column_type=Number, after_in_graphql="number"),
+        "outcome": Differs(after="recipient"),
+        "reason": Differs(column_type=_REASON, after="outcome"),
+        "origin": Differs(after_in_graphql="not_before", description="Topic, partition and offset of the message."),
+        "started_at": Differs(after="origin"),
+        "ended_at": Differs(after="started_at"),
+    },
+)
+
+_WHENCE = "Where the record came from."
+DEAD_LETTER = RecordFields(
+    DeadLetter,
+    {
+        "id": Differs(column="letter"),  # `id`, `partition` and `offset` are the row's and the dead letter's own
+        "partition": Differs(column="origin_partition", after_in_graphql="value_base64", description=_WHENCE),
+        "offset": Differs(
+            holds=FieldType.BIG_INTEGER, column="origin_offset", after_in_graphql="partition", description=_WHENCE
+        ),
+        "reason": Differs(column_type=_REASON),
+        "value_omitted": Differs(
+            added=bool,
+            after="value_base64",
+            description="It is too large for a list; ask for the dead letter itself.",
+        ),
+        "delivery": Differs(description="The delivery's id."),
+        "producer": Differs(answered=False),
+        "message": Differs(answered=False),
+        "attempts": Differs(description="How often it was tried."),
+        "at": Differs(after="attempts"),
+    },
+)
+
+RUN = RecordFields(
+    Run,
+    {
+        "owner": _NOT_STORED,
+        "lease_until": _NOT_STORED,
+        "takeovers": _NOT_STORED,
+        "producers": Differs(
+            after="ended_at",
+            items={
+                "messages": Differs(after_in_graphql="error", description="How many it produced."),
+                "started_at": _NOT_STORED,
+                "ended_at": _NOT_STORED,
+            },
+        ),
+    },
+)
+
+# --- the tables ---
+
+
+class HistoryOffsetRow(Base):
+    """How far a partition has been read into the history; written in the transaction that stores what was read.
+
+    `generation` goes up when the topic turns out to be a new one (a new broker), where offsets begin at 0 again.
+    """
+
+    __tablename__ = "history_offset"
+
+    topic: Mapped[str] = mapped_column(String(250), primary_key=True)  # with the prefix
+    partition: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=False)
+    generation: Mapped[int] = mapped_column(Integer, default=0)
+    offset: Mapped[int] = mapped_column(Number)  # of the next record to read
+
+
+def _key() -> Column[int]:
+    """The key of a row, in the order of reading; cursors are made of it."""
+    return Column("id", Number, primary_key=True, autoincrement=True)
+
+
+def _place() -> tuple[Column[Any] | UniqueConstraint, ...]:
+    """Where a record lies on its topic. A place is unique, so reading a record twice stores it once."""
+    return (
+        Column("generation", Integer, nullable=False, default=0),
+        Column("partition", Integer, nullable=False),
+        Column("offset", Number, nullable=False),
+        UniqueConstraint("generation", "partition", "offset"),
+    )
+
+
+class AttemptRow(Base):
+    """An Attempt from the topic."""
+
+    __table__ = Table(
+        "attempt",
+        Base.metadata,
+        _key(),
+        *_place(),
+        *ATTEMPT.columns(),
+        Index("ix_attempt_message", "message", postgresql_using="hash"),
+        Index("ix_attempt_delivery", "delivery", postgresql_using="hash"),
+        Index("ix_attempt_configuration", "configuration", "id"),
+        Index("ix_attempt_consumer", "consumer", "id"),
+        Index("ix_attempt_recipient", "recipient", postgresql_using="hash"),
+        Index("ix_attempt_outcome", "outcome", "id"),
+        Index("ix_attempt_reason", "reason", "id"),
+        Index("ix_attempt_ended_at", "ended_at"),
+    )
+
+    if TYPE_CHECKING:  # the columns that code names
+        id: Mapped[int]
+        ended_at: Mapped[datetime]
+
+
+class DeadLetterRow(Base):
+    """A DeadLetter from the topic. Producer to recipient are taken from the delivery's id where there is one.
+
+    PostgreSQL's text holds no NUL: a value that has one is to be stored in `value_base64`.
+    """
+
+    __table__ = Table(
+        "dead_letter",
+        Base.metadata,
+        _key(),
+        *_place(),
+        *DEAD_LETTER.columns(),
+        Column("configuration", Text),
+        Column("consumer", Text),
+        Column("recipient", Text),
+        Index("ix_dead_letter_message", "message", postgresql_using="hash"),
+        Index("ix_dead_letter_letter", "letter", postgresql_using="hash"),
+        Index("ix_dead_letter_delivery", "delivery", postgresql_using="hash"),
+        Index("ix_dead_letter_configuration", "configuration", "id"),
+        Index("ix_dead_letter_consumer", "consumer", "id"),
+        Index("ix_dead_letter_reason", "reason", "id"),
+        Index("ix_dead_letter_at", "at"),
+    )
+
+    if TYPE_CHECKING:  # the columns that code names
+        id: Mapped[int]
+        letter: Mapped[str]
+        at: Mapped[datetime]
+        value: Mapped[str | None]
+        value_base64: Mapped[str | None]
+
+
+class RunRow(Base):
+    """A Run as `runs` last told it."""
+
+    __table__ = Table(
+        "run",
+        Base.metadata,
+        _key(),
+        *RUN.columns(),
+        UniqueConstraint("configuration", "scheduled_at"),
+        Index("ix_run_state", "state", "id"),
+        Index("ix_run_scheduled_at", "scheduled_at"),
+    )
+
+    if TYPE_CHECKING:  # the columns that code names
+        id: Mapped[int]
+        configuration: Mapped[str]
+        scheduled_at: Mapped[datetime]

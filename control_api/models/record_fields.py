@@ -1,0 +1,191 @@
+"""RecordFields: the fields of a record, read from its struct, for its table, its JSON answer and its GraphQL type.
+
+The struct in `notifier/` is the one declaration. A field added there gets a column (`columns`), is stored (`row`), is
+answered (`answer`) and is in GraphQL (`control_api.graphql.record_types`), each by the type of the field; only the migration
+that adds the column is written by hand. `Differs` states an exception; `control_api.models.history` has those of all records.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from enum import Enum, auto
+from typing import Any
+
+import msgspec
+from msgspec import inspect
+from sqlalchemy import Boolean, Column, Integer, String, Text
+from sqlalchemy.types import TypeEngine
+
+from control_api.models.base import Json, Number
+from notifier.record import JsonObject, rfc3339
+from notifier.utc import Utc
+
+
+class FieldType(Enum):
+    """What a field holds, as far as columns, JSON and GraphQL differ by it."""
+
+    TEXT = auto()
+    WORD = auto()  # of a closed vocabulary
+    BOOLEAN = auto()
+    INTEGER = auto()  # 32 bits
+    BIG_INTEGER = auto()  # 64 bits
+    TIME = auto()
+    OBJECT = auto()  # a struct
+    LIST = auto()  # of structs
+
+
+_TYPES: dict[type[inspect.Type], FieldType] = {
+    inspect.StrType: FieldType.TEXT,
+    inspect.LiteralType: FieldType.WORD,
+    inspect.BoolType: FieldType.BOOLEAN,
+    inspect.IntType: FieldType.INTEGER,
+    inspect.DateTimeType: FieldType.TIME,
+    inspect.StructType: FieldType.OBJECT,
+    inspect.VarTupleType: FieldType.LIST,
+}
+_COLUMN_TYPES: dict[FieldType, TypeEngine[Any]] = {
+    FieldType.TEXT: Text(),
+    FieldType.WORD: String(20),
+    FieldType.BOOLEAN: Boolean(),
+    FieldType.INTEGER: Integer(),
+    FieldType.BIG_INTEGER: Number,
+    FieldType.TIME: Utc(),
+    FieldType.OBJECT: Json,
+    FieldType.LIST: Json,
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Differs:
+    """Where one field differs from its struct. What is not given follows the struct."""
+
+    holds: FieldType | None = None
+    column: str | None = None  # the column's name
+    column_type: TypeEngine[Any] | None = None
+    stored: bool = True  # False: neither stored nor answered
+    answered: bool = True  # False: a column that only conditions use
+    added: Any = None  # the type of a field that answers have and the record has not
+    after: str | None = None  # the field before it in answers
+    after_in_graphql: str | None = None  # the field before it in GraphQL, where that is another one
+    description: str | None = None  # in GraphQL
+    items: "Mapping[str, Differs]" = field(default_factory=dict)  # the exceptions of the struct that the field holds
+
+
+@dataclass(frozen=True, kw_only=True)
+class RecordField:
+    """One field of a record, with its exceptions applied."""
+
+    name: str  # in the record and in JSON; GraphQL has it in camelCase
+    holds: FieldType
+    nullable: bool
+    column: str | None  # None: not stored
+    column_type: TypeEngine[Any]
+    answered: bool
+    description: str | None  # in GraphQL
+    items: "RecordFields | None"  # of the struct in an OBJECT or LIST
+
+
+class RecordFields:
+    """The fields of one class of records, in the order of answers."""
+
+    def __init__(self, record: type[msgspec.Struct], differs: Mapping[str, Differs] | None = None) -> None:
+        """Raises TypeError for a field that no column type fits, ValueError for an exception to a field that is not there."""
+        self.record = record
+        differs = {} if differs is None else differs
+        # `v` is the version of the schema. Every row has the newest one.
+        types = {one.name: one.type for one in msgspec.structs.fields(record) if one.name != "v"}
+        types |= {name: one.added for name, one in differs.items() if one.added is not None}
+        for name in differs.keys() - types.keys():
+            raise ValueError(f"{record.__name__} has no field {name!r}")
+        order = _moved(types, {name: one.after for name, one in differs.items()})
+        found = (_field(name, types[name], differs.get(name, Differs())) for name in order)
+        self.fields = tuple(one for one in found if one is not None)
+        self.answered = tuple(one for one in self.fields if one.answered)
+        by_name = {one.name: one for one in self.answered}
+        in_graphql = _moved(by_name, {name: one.after_in_graphql for name, one in differs.items()})
+        self.in_graphql = tuple(by_name[name] for name in in_graphql)
+
+    def columns(self) -> list[Column[Any]]:
+        """New columns, for a table of such records."""
+        return [
+            Column(one.column, one.column_type, nullable=one.nullable) for one in self.fields if one.column is not None
+        ]
+
+    def row(self, record: msgspec.Struct) -> dict[str, Any]:
+        """The values of the columns, by the columns' names."""
+        return {one.column: _stored(one, getattr(record, one.name)) for one in self.fields if one.column is not None}
+
+    def answer(self, row: object) -> JsonObject:
+        """The JSON of a row. An added field is null: its value is the caller's to set."""
+        return {
+            one.name: None if one.column is None else _in_json(one, getattr(row, one.column)) for one in self.answered
+        }
+
+    def document(self, struct: msgspec.Struct) -> JsonObject:
+        """The JSON of a struct that another one holds, as its column stores it."""
+        return {one.name: _in_json(one, _stored(one, getattr(struct, one.name))) for one in self.answered}
+
+
+def without_nul(text: str) -> str:
+    """The text with every NUL shown as a symbol: any Kafka client may write one, and PostgreSQL cannot store it."""
+    return text.replace("\0", "\N{SYMBOL FOR NULL}")
+
+
+def _stored(one: RecordField, value: Any) -> Any:
+    if value is None:
+        return None
+    if one.holds is FieldType.TEXT:
+        return without_nul(value)
+    if one.items is not None:
+        return (
+            [one.items.document(item) for item in value] if one.holds is FieldType.LIST else one.items.document(value)
+        )
+    return value
+
+
+def _in_json(one: RecordField, value: Any) -> Any:
+    return rfc3339(value) if one.holds is FieldType.TIME and value is not None else value
+
+
+def _moved(names: Iterable[str], after: Mapping[str, str | None]) -> list[str]:
+    """The names, each that `after` gives one for right behind that one."""
+    order = list(names)
+    for name, before in after.items():
+        if before is not None:
+            order.remove(name)
+            order.insert(order.index(before) + 1, name)
+    return order
+
+
+def _field(name: str, annotation: Any, differs: Differs) -> RecordField | None:
+    """The field of that annotation; None: it is not stored."""
+    if not differs.stored:
+        return None
+    declared, nullable, description = _peeled(inspect.type_info(annotation))
+    holds = differs.holds or _TYPES.get(type(declared))
+    struct = declared.item_type if isinstance(declared, inspect.VarTupleType) else declared
+    if holds is None or (holds is FieldType.LIST and not isinstance(struct, inspect.StructType)):
+        raise TypeError(f"no column type fits the field {name!r}: {annotation}")
+    return RecordField(
+        name=name,
+        holds=holds,
+        nullable=nullable,
+        column=None if differs.added else differs.column or name,
+        column_type=differs.column_type or _COLUMN_TYPES[holds],
+        answered=differs.answered,
+        description=differs.description or description,
+        items=RecordFields(struct.cls, differs.items) if isinstance(struct, inspect.StructType) else None,
+    )
+
+
+def _peeled(type_: inspect.Type) -> tuple[inspect.Type, bool, str | None]:
+    """The type itself, whether None is allowed beside it, and its description (of `msgspec.Meta`)."""
+    nullable, description = False, None
+    while True:
+        if isinstance(type_, inspect.Metadata):
+            description = (type_.extra_json_schema or {}).get("description", description)
+            type_ = type_.type
+        elif isinstance(type_, inspect.UnionType) and type_.includes_none and len(type_.types) == 2:
+            nullable = True
+            (type_,) = (part for part in type_.types if not isinstance(part, inspect.NoneType))
+        else:
+            return type_, nullable, description
