@@ -23,7 +23,7 @@ from fastapi import FastAPI, Response
 
 from control_api import health, rest
 from control_api.access.accounts import anybody
-from control_api.access.sign_in_limit import Tries
+from control_api.access.sign_in_limit import SignInLimit
 from control_api.console import assets, home, sign_in
 from control_api.definitions.relay import Relay
 from control_api.definitions.services import Services
@@ -84,7 +84,7 @@ def create_app(
                 relay=relay,
                 services=Services(database, registry, seal, changed=relay.wake),
                 history=History(settings, database),
-                tries=Tries(),
+                sign_in_limit=SignInLimit(),
             )
             for part in (parts.relay, parts.history, parts.intake):  # stopped in the opposite order
                 await part.start()

@@ -5,6 +5,8 @@ upgrade its database without the source tree.
 """
 
 import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 from alembic import command
@@ -24,9 +26,17 @@ _LOCK = 7_306_874_210_001  # any number that nothing else in the database uses a
 
 async def upgrade(settings: Settings) -> None:
     """Brings the database of the settings to the newest step; see `upgrade_database`."""
+    async with upgraded(settings):
+        pass
+
+
+@asynccontextmanager
+async def upgraded(settings: Settings) -> AsyncIterator[Database]:
+    """The database of the settings, at the newest step, for a command. Closed at the end of the block."""
     database = Database(settings)
     try:
         await upgrade_database(database)
+        yield database
     finally:
         await database.close()
 

@@ -5,7 +5,7 @@ from typing import Annotated
 
 from fastapi import Depends, Request
 
-from control_api.access.sign_in_limit import Tries
+from control_api.access.sign_in_limit import SignInLimit
 from control_api.definitions.relay import Relay
 from control_api.definitions.services import Services
 from control_api.history.follower import History
@@ -28,7 +28,7 @@ class Parts:
     relay: Relay
     services: Services
     history: History
-    tries: Tries  # to sign in
+    sign_in_limit: SignInLimit
 
 
 def parts_of(request: Request) -> Parts:

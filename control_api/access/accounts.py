@@ -13,7 +13,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from control_api.access.actor import COMMAND_LINE, ROLES, Actor, Role
-from control_api.migrate import upgrade_database
+from control_api.migrate import upgraded
 from control_api.models import AccountRow, AuditRow, SessionRow, TokenRow
 from notifier.database import Database
 from notifier.definition import check_name
@@ -25,13 +25,13 @@ ADMIN = "admin"
 MIN_PASSWORD, MAX_PASSWORD = 12, 1024  # characters
 
 _hasher = PasswordHasher()  # Argon2id with the parameters of RFC 9106's second recommendation
-# What a password is compared with where there is no such account, so that the time of an answer tells nobody which exist.
+# The hash that is verified where there is no such account, so that the time of an answer does not tell which exist.
 _NOBODY = "$argon2id$v=19$m=65536,t=3,p=4$c29tZXNhbHRzb21lc2FsdA$UCpkBVwyZ0jAnGZpQVYvyBnWNvOFAnT7yMpcoYDnHUc"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Account:
-    """An account without its password."""
+    """An account without its password hash."""
 
     name: str
     role: Role
@@ -40,7 +40,7 @@ class Account:
 
     @property
     def actor(self) -> Actor:
-        """Who the account acts as."""
+        """The account as an actor, with the scopes of its role."""
         return Actor(f"account {self.name}", ROLES[self.role], signed_in=True)
 
 
@@ -79,9 +79,9 @@ async def change_password(session: AsyncSession, actor: Actor, name: str, passwo
 
 
 async def verify(database: Database, name: str, password: str) -> Account | None:
-    """The account, if the password is its own. Takes the same time for an account that does not exist."""
+    """The account, if the password is right. Takes the same time for an account that does not exist."""
     async with database.read() as session:
-        # PostgreSQL's text holds no NUL, and would say so with an error.
+        # PostgreSQL answers a NUL in a text with an error.
         row = await session.get(AccountRow, name) if "\0" not in name else None
     hashed = row.password_hash if row is not None else _NOBODY
     same = await asyncio.to_thread(_verify, hashed, password[: MAX_PASSWORD + 1])
@@ -97,7 +97,7 @@ def account_of(row: AccountRow) -> Account:
 
 
 async def anybody(database: Database) -> bool:
-    """Whether there is a token that still works or an account: somebody who can sign in."""
+    """Whether there is an account, or a token that is neither expired nor revoked."""
     async with database.read() as session:
         accounts = await session.scalar(select(func.count()).select_from(AccountRow))
         tokens = await session.scalar(
@@ -108,54 +108,38 @@ async def anybody(database: Database) -> bool:
     return bool(accounts or tokens)
 
 
-# ------------------------------------------------------------------------------- for the command line, without an API
+# --- for the command line, without an API ---
 
 
 async def add_account(settings: Settings, *, name: str, password: str, role: str) -> None:
     """Adds an account. Raises InputError, Duplicate and DatabaseError."""
-    database = Database(settings)
-    try:
-        await upgrade_database(database)
-        async with database.write() as session:
-            await add(session, COMMAND_LINE, name, password, role)
-    finally:
-        await database.close()
+    async with upgraded(settings) as database, database.write() as session:
+        await add(session, COMMAND_LINE, name, password, role)
 
 
 async def set_password(settings: Settings, *, name: str, password: str) -> None:
     """Changes the password of an account. Raises UnknownName, InputError and DatabaseError."""
-    database = Database(settings)
-    try:
-        await upgrade_database(database)
-        async with database.write() as session:
-            await change_password(session, COMMAND_LINE, name, password)
-    finally:
-        await database.close()
+    async with upgraded(settings) as database, database.write() as session:
+        await change_password(session, COMMAND_LINE, name, password)
 
 
 async def ensure_admin(settings: Settings) -> str | None:
-    """Makes the account `admin` if there is no account at all; answers its password if that was generated, only then.
+    """Makes the account `admin` if there is no account at all. Returns its password if that was generated, else None.
 
-    With NOTIFIER_ADMIN_PASSWORD set the account has that password and None is answered. Raises InputError for one that is
-    too short, and DatabaseError.
+    NOTIFIER_ADMIN_PASSWORD sets the password. Raises InputError for one that does not fit, and DatabaseError.
     """
-    database = Database(settings)
-    try:
-        await upgrade_database(database)
-        async with database.write() as session:
-            if await session.scalar(select(func.count()).select_from(AccountRow)):
-                return None
-            given = settings.admin_password.get_secret_value() if settings.admin_password is not None else None
-            password = given or secrets.token_urlsafe(15)
-            try:
-                await add(session, COMMAND_LINE, ADMIN, password, "admin")
-            except Duplicate:
-                return None  # another process was quicker
-            except InputError as error:
-                raise InputError(error.errors, variable("admin_password")) from None
-            return None if given else password
-    finally:
-        await database.close()
+    async with upgraded(settings) as database, database.write() as session:
+        if await session.scalar(select(func.count()).select_from(AccountRow)):
+            return None
+        given = settings.admin_password.get_secret_value() if settings.admin_password is not None else None
+        password = given or secrets.token_urlsafe(15)
+        try:
+            await add(session, COMMAND_LINE, ADMIN, password, "admin")
+        except Duplicate:
+            return None  # another process was quicker
+        except InputError as error:
+            raise InputError(error.errors, variable("admin_password")) from None
+        return None if given else password
 
 
 def _check_password(name: str, password: str) -> None:

@@ -1,4 +1,4 @@
-"""Actor: who asks the control API for something, and what they may do."""
+"""Actor: the caller of the control API, and the scopes and roles that say what a caller may do."""
 
 from dataclasses import dataclass
 from typing import Literal, get_args
@@ -40,4 +40,4 @@ class Actor:
             raise Forbidden(scope, what)
 
 
-COMMAND_LINE = Actor("cli", frozenset(SCOPES))  # whoever can run `notifier` here can read the database anyway
+COMMAND_LINE = Actor("cli", frozenset(SCOPES))  # a person who can run `notifier` here can read the database anyway

@@ -1,7 +1,7 @@
-"""Sessions: a browser in which somebody has signed in. The cookie holds 256 random bits, the database their hash.
+"""Sessions: browsers in which an account has signed in. The cookie holds 256 random bits, the database their hash.
 
-A session ends when it was not used for twelve hours, after seven days, by signing out, and when the account's password is
-changed or its account is gone. The role is the account's own at each request, so that a change of it counts at once.
+A session ends after twelve hours without use, after seven days, by signing out, and when the password is changed or the
+account deleted. Each request reads the role of the account, so a change of role counts at once.
 """
 
 import hashlib
@@ -23,13 +23,13 @@ logger = logging.getLogger(__name__)
 COOKIE = "notifier_session"
 IDLE = timedelta(hours=12)
 ABSOLUTE = SESSIONS_KEPT
-_SEEN_EVERY = timedelta(minutes=10)  # how coarse the date of last use is: a write for each request would be dear
+_SEEN_EVERY = timedelta(minutes=10)  # resolution of `seen_at`: a write for each request would be expensive
 
 
 async def open_session(database: Database, account: Account) -> str | None:
-    """Signs an account in, just after its password was verified; answers what the cookie is to hold.
+    """Signs an account in whose password was just verified. Returns the value of the cookie.
 
-    None when the password was changed or the account taken away in the meantime.
+    None when the password was changed or the account deleted in the meantime.
     """
     ticket, at = secrets.token_urlsafe(32), now()
     async with database.write() as session:
@@ -42,7 +42,7 @@ async def open_session(database: Database, account: Account) -> str | None:
 
 
 async def find_account(database: Database, ticket: str) -> Account | None:
-    """Who is signed in by that cookie, if anybody is. Reads the database each time."""
+    """The account that is signed in by that cookie, if any. Reads the database each time."""
     query = select(SessionRow, AccountRow).join(AccountRow, AccountRow.name == SessionRow.account)
     async with database.read() as session:
         found = (await session.execute(query.where(SessionRow.hash == _hash(ticket)))).one_or_none()
@@ -62,7 +62,7 @@ async def find_account(database: Database, ticket: str) -> Account | None:
 
 
 async def close_session(database: Database, ticket: str) -> None:
-    """Signs out. Twice is harmless."""
+    """Signs out. Idempotent."""
     account = await find_account(database, ticket)
     async with database.write() as session:
         gone = await session.execute(
@@ -73,7 +73,7 @@ async def close_session(database: Database, ticket: str) -> None:
 
 
 def _hash(ticket: str) -> str:
-    # A plain SHA-256 is enough, and looking up the hash tells nobody anything: nobody guesses 256 random bits.
+    # 256 random bits cannot be guessed: a plain SHA-256 is enough, and the time of a look-up by hash discloses nothing.
     return hashlib.sha256(ticket.encode()).hexdigest()
 
 

@@ -1,6 +1,6 @@
-"""Tries: how often somebody may try to sign in. Counted in this process alone, each replica for itself.
+"""SignInLimit: the rate limit of sign-in attempts. Each process counts for itself.
 
-No library: the known one starts a thread for each counter's end and brings three packages, for what is a deque of times.
+No library: the usual one starts a thread for each expiring counter and brings three packages, for a deque of times.
 """
 
 import time
@@ -11,18 +11,18 @@ from math import ceil
 
 TRIES = 5  # for each name and for each address
 WINDOW_S = 60.0
-_SWEEP_AT = 10_000  # keys; those without a recent try are dropped then
+_SWEEP_AT = 10_000  # keys; beyond it, those without a recent try are dropped
 
 
-class Tries:
-    """Recent tries by key, whatever became of them."""
+class SignInLimit:
+    """Sliding-window limit on sign-in attempts by key, successful ones included."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._recent: dict[str, deque[float]] = {}
 
     def take(self, *keys: str) -> int:
-        """Counts a try under every key; 0 if it may go on, else in how many seconds to come again, nothing counted."""
+        """Counts a try under every key and returns 0; over the limit, counts nothing and returns the seconds to wait."""
         at = self._clock()
         if len(self._recent) > _SWEEP_AT:
             self._recent = {key: times for key, times in self._recent.items() if times and times[-1] > at - WINDOW_S}
@@ -40,7 +40,7 @@ class Tries:
 
 
 def address_key(host: str | None) -> str:
-    """The address that tries are counted for; all of an IPv6 network of 64 bits are one, since one caller has it all."""
+    """The key of an address. An IPv6 network of 64 bits is one key, since one caller has all of it."""
     try:
         address = ip_address((host or "").split("%")[0])
     except ValueError:

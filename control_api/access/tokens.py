@@ -1,7 +1,7 @@
-"""Tokens: what programs call the API with. A token is shown once, when it is made; the database keeps its hash.
+"""Tokens: the credentials of programs. A token is shown once, when it is made; the database keeps its hash.
 
-`ntf_<id>_<secret>`: the id is public and finds the row, the secret is 256 random bits. A plain SHA-256 is enough for it:
-nobody guesses 256 random bits, so there is nothing that a slow hash would slow down.
+`ntf_<id>_<secret>`: the id is public and finds the row, the secret is 256 random bits. A plain SHA-256 is enough for that: a
+slow hash slows down guessing, and 256 random bits cannot be guessed.
 """
 
 import hashlib
@@ -17,7 +17,7 @@ from sqlalchemy import or_, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from control_api.access.actor import COMMAND_LINE, SCOPES, Actor, Scope
-from control_api.migrate import upgrade_database
+from control_api.migrate import upgraded
 from control_api.models import AuditRow, TokenRow
 from notifier.database import Database
 from notifier.errors import DatabaseError, FieldError, Forbidden, InputError, UnknownName
@@ -28,7 +28,7 @@ logger = logging.getLogger(__name__)
 
 PREFIX = "ntf"
 _TEXT = re.compile(rf"{PREFIX}_([0-9a-f]{{16}})_([A-Za-z0-9_-]{{43}})")
-_USED_EVERY = timedelta(minutes=10)  # how coarse the date of last use is: a write for each request would be dear
+_USED_EVERY = timedelta(minutes=10)  # resolution of `last_used_at`: a write for each request would be expensive
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,16 +46,16 @@ class Token:
 
     @property
     def actor(self) -> Actor:
-        """Who the token speaks for. The name alone would not do: two tokens may have the same."""
+        """The token as an actor. Its name holds the id, since two tokens may have the same name."""
         return Actor(f"token {self.id} ({self.name})", frozenset(self.scopes))
 
 
 async def mint(
     session: AsyncSession, actor: Actor, name: str, scopes: Sequence[str], expires_at: datetime | None
 ) -> tuple[Token, str]:
-    """Makes a token within the caller's transaction; answers it and its text, which nobody can read again later.
+    """Makes a token within the caller's transaction. Returns it and its text, which cannot be read again later.
 
-    Raises Forbidden for a scope that the actor has not, and InputError for what does not fit.
+    Raises Forbidden for a scope that the actor has not, and InputError for invalid arguments.
     """
     errors = []
     if not name.strip() or len(name) > 200 or not name.isprintable():
@@ -97,13 +97,13 @@ async def mint(
 
 
 async def authenticate(database: Database, text: str) -> Token | None:
-    """The token of that text, if there is one that is neither expired nor revoked. Reads the database each time."""
+    """The token of that text, unless it is expired or revoked. Reads the database each time."""
     found = _TEXT.fullmatch(text)
     if found is None:
         return None
     async with database.read() as session:
         row = await session.get(TokenRow, found[1])
-    # Compared also where there is no such row, so that time tells nobody which ids exist.
+    # Compared also where there is no such row, so that the time of an answer does not tell which ids exist.
     same = hmac.compare_digest(_hash(text), row.hash if row is not None else "0" * 64)
     if row is None or not same:
         return None
@@ -134,7 +134,7 @@ async def get_token(session: AsyncSession, id_: str) -> Token:
 
 
 async def revoke(session: AsyncSession, actor: Actor, name: str) -> int:
-    """Revokes the token of that id, or every token of that name; says how many. Twice is harmless. Raises UnknownName."""
+    """Revokes the token of that id, or every token of that name; returns how many. Idempotent. Raises UnknownName."""
     rows = (await session.scalars(select(TokenRow).where(or_(TokenRow.id == name, TokenRow.name == name)))).all()
     if not rows:
         raise UnknownName("token", name)
@@ -145,43 +145,28 @@ async def revoke(session: AsyncSession, actor: Actor, name: str) -> int:
     return len(alive)
 
 
-# ------------------------------------------------------------------------------- for the command line, without an API
+# --- for the command line, without an API ---
 
 
 async def create_token(
     settings: Settings, *, name: str, scopes: Sequence[str], expires_at: datetime | None = None
 ) -> str:
-    """Makes a token and answers its text. Raises as `mint` does, and DatabaseError."""
-    database = Database(settings)
-    try:
-        await upgrade_database(database)
-        async with database.write() as session:
-            _, text = await mint(session, COMMAND_LINE, name, scopes, expires_at)
-        return text
-    finally:
-        await database.close()
+    """Makes a token and returns its text. Raises as `mint` does, and DatabaseError."""
+    async with upgraded(settings) as database, database.write() as session:
+        _, text = await mint(session, COMMAND_LINE, name, scopes, expires_at)
+    return text
 
 
 async def list_tokens(settings: Settings) -> list[Token]:
     """All tokens, the newest first. Raises DatabaseError."""
-    database = Database(settings)
-    try:
-        await upgrade_database(database)
-        async with database.read() as session:
-            return await tokens(session)
-    finally:
-        await database.close()
+    async with upgraded(settings) as database, database.read() as session:
+        return await tokens(session)
 
 
 async def revoke_token(settings: Settings, name: str) -> int:
-    """Revokes the token of that id or every one of that name, at once; says how many. Raises UnknownName, DatabaseError."""
-    database = Database(settings)
-    try:
-        await upgrade_database(database)
-        async with database.write() as session:
-            return await revoke(session, COMMAND_LINE, name)
-    finally:
-        await database.close()
+    """Revokes the token of that id or every token of that name; returns how many. Raises UnknownName and DatabaseError."""
+    async with upgraded(settings) as database, database.write() as session:
+        return await revoke(session, COMMAND_LINE, name)
 
 
 def _hash(text: str) -> str:

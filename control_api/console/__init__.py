@@ -1,1 +1,1 @@
-"""Console: the pages for people in browsers - signing in, GraphiQL, the description of REST. All of it comes from here."""
+"""Console: the pages for people in browsers, and their assets. Nothing is fetched from elsewhere."""

@@ -1,7 +1,7 @@
 """Assets: the scripts, styles and pictures of the pages, at addresses that hold their sums: `/assets/<sum>/<path>`.
 
-What is at such an address never changes, so browsers keep it for a year. What others wrote lies in `control_api/assets/vendor`
-as they published it, with their licences; `vendored.json` there says which versions, and the sum of each file.
+The content of such an address never changes, so browsers cache it for a year. Third-party assets lie in
+`control_api/assets/vendor` as they were published, with their licences; `vendored.json` has their versions and sums.
 """
 
 import hashlib
@@ -13,14 +13,14 @@ from fastapi import APIRouter, Request, Response
 from control_api.http.problems import Problem
 
 FOLDER = Path(__file__).parent.parent / "assets"
-MEDIA_TYPES = {".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}  # what is served; nothing else is
+MEDIA_TYPES = {".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}  # only these are served
 
 router = APIRouter(include_in_schema=False)
 
 
 @cache
 def _read(path: str) -> tuple[str, bytes]:
-    """The sum and the content."""
+    """SHA-256 in hexadecimal, and the content."""
     content = (FOLDER / path).read_bytes()
     return hashlib.sha256(content).hexdigest(), content
 
@@ -33,13 +33,13 @@ def served() -> frozenset[str]:
 
 
 def address(path: str) -> str:
-    """Where a page finds the asset; for templates."""
+    """The address of an asset, for templates."""
     return f"/assets/{_read(path)[0][:16]}/{path}"
 
 
 @router.get("/assets/{sum}/{path:path}")
 async def get_asset(path: str, request: Request) -> Response:
-    """An asset. One of an older or newer version is not here."""
+    """An asset. The address of another version's asset is unknown."""
     if path not in served() or request.url.path != address(path):
         raise Problem(404, "there is no such asset in this version; load the page again")
     digest, content = _read(path)

@@ -1,4 +1,4 @@
-"""`/console` and `/docs`: who is signed in and where to go, and the description of REST for people."""
+"""`/console`, the start page, and `/docs`, Swagger UI."""
 
 from fastapi import APIRouter, Request, Response
 
@@ -12,7 +12,7 @@ router = APIRouter(include_in_schema=False)
 
 @router.get("/console")
 async def home(request: Request, parts: PartsDep, actor: PageActor, ticket: Ticket) -> Response:
-    """For somebody who is signed in; a token alone is sent to sign in."""
+    """The account that is signed in, and the links to all pages. Without a session, also with a token: to the form."""
     account = await find_account(parts.database, ticket) if ticket is not None else None
     if account is None:
         raise ToSignIn(request)
@@ -21,5 +21,5 @@ async def home(request: Request, parts: PartsDep, actor: PageActor, ticket: Tick
 
 @router.get("/docs")
 async def docs(actor: PageActor) -> Response:
-    """Swagger UI, which reads `/openapi.json` as whoever looks at it."""
+    """Swagger UI, which reads `/openapi.json` with the browser's own session."""
     return page("docs.html", policy=DOCS)

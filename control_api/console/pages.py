@@ -1,4 +1,4 @@
-"""Pages: HTML from the templates beside this file, and what each may load and do (its Content-Security-Policy)."""
+"""Pages: HTML from the templates beside this file, each with its Content-Security-Policy."""
 
 from functools import cache
 
@@ -9,9 +9,9 @@ from control_api.console.assets import FOLDER, address
 
 _NOTHING = "default-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'; img-src 'self' data:"
 PLAIN = f"{_NOTHING}; style-src 'self'"
-# No script comes from anywhere but us, and none is made of text.
+# Scripts come from this address only; no inline script, no `eval`.
 DOCS = f"{PLAIN}; script-src 'self'; connect-src 'self'"
-# GraphiQL's dialogs put a style into the page, and its fonts are in its own style sheet.
+# GraphiQL's dialogs set inline styles, and its style sheet holds its fonts.
 EDITOR = DOCS.replace("style-src 'self'", "style-src 'self' 'unsafe-inline'") + "; font-src 'self' data:"
 
 
@@ -26,7 +26,7 @@ def _environment() -> Environment:
 def page(
     template: str, *, policy: str = PLAIN, status: int = 200, headers: dict[str, str] | None = None, **values: object
 ) -> HTMLResponse:
-    """A page."""
-    # Without a referrer browsers say `Origin: null` in forms, and we could not tell our own from another site's.
+    """The page of a template. `policy` is its Content-Security-Policy."""
+    # With the policy `no-referrer` browsers send `Origin: null` with forms, as if from another site.
     own = {"Content-Security-Policy": policy, "Referrer-Policy": "same-origin", **(headers or {})}
     return HTMLResponse(_environment().get_template(template).render(values), status, headers=own)

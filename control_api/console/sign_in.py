@@ -1,4 +1,4 @@
-"""`/console/login` and `/console/logout`: where a browser gets the cookie of a session, and where the session ends."""
+"""`/console/login` and `/console/logout`: open and close the session of a browser."""
 
 import logging
 from urllib.parse import parse_qsl, urlsplit
@@ -29,22 +29,22 @@ router = APIRouter(include_in_schema=False)
 
 
 class Credentials(BaseModel):
-    """What the form holds, or the JSON."""
+    """The fields of the form, or of the JSON body."""
 
     model_config = ConfigDict(extra="forbid")
 
     name: str
     password: SecretStr
-    next: str = HOME  # where to go then
+    next: str = HOME  # the page to go to after signing in
 
 
 def local(path: str) -> str:
-    """The path if it is one of this address, else the console: nobody is led elsewhere by a link to the sign-in page."""
+    """The path if it stays at this address, else the console: a link to the sign-in page is no open redirect."""
     try:
         parts = urlsplit(path)
     except ValueError:
         return HOME
-    # Browsers take a backslash for a slash and leave out tabs and line ends: `/\host` would be another address.
+    # Browsers read a backslash as a slash and drop tabs and line ends: `/\host` would be another address.
     plain = path.startswith("/") and not path.startswith("//") and "\\" not in path and path.isprintable()
     if not plain or parts.scheme or parts.netloc or not path.isascii() or parts.path.startswith((SIGN_IN, "//")):
         return HOME
@@ -53,11 +53,11 @@ def local(path: str) -> str:
 
 @router.get(SIGN_IN)
 async def form(request: Request, parts: PartsDep, ticket: Ticket) -> Response:
-    """The form; whoever is signed in already goes on."""
+    """The form. A browser that is signed in already is redirected."""
     where = local(request.query_params.get("next", HOME))
     if request.headers.get("sec-fetch-site") == "cross-site":
-        # A link in a chat led here, and browsers leave a strict cookie out on such a way. A page of ours that loads the
-        # same address once more gets it.
+        # After a link from another site, browsers do not send a `SameSite=Strict` cookie. A page of ours that loads the same
+        # address once more gets it.
         return page("arrived.html", where=where)
     if ticket is not None and await find_account(parts.database, ticket) is not None:
         return RedirectResponse(where, 303)
@@ -69,7 +69,7 @@ async def sign_in(request: Request, parts: PartsDep, ticket: Ticket) -> Response
     """Opens a session and sets its cookie. A form is answered with pages, JSON with JSON."""
     media_type, body = await read_body(request, _FORM, JSON)
     if media_type == _FORM or "origin" in request.headers or "sec-fetch-site" in request.headers:
-        check_origin(request)  # JSON without them comes from no browser, and nobody is tricked into it
+        check_origin(request)  # JSON without these headers comes from no browser, so it is no cross-site request
     given = _read(media_type, body)
     try:
         account, opened = await _open(request, parts, given)
@@ -91,11 +91,11 @@ async def sign_in(request: Request, parts: PartsDep, ticket: Ticket) -> Response
 
 @router.post("/console/logout")
 async def sign_out(request: Request, parts: PartsDep, ticket: Ticket) -> Response:
-    """Ends the session, here and wherever its cookie may have been copied to."""
+    """Ends the session, for every copy of its cookie."""
     check_origin(request)
     if ticket is not None:
         await close_session(parts.database, ticket)
-    answer = RedirectResponse(SIGN_IN, 303, headers={"Clear-Site-Data": '"storage"'})  # what GraphiQL keeps
+    answer = RedirectResponse(SIGN_IN, 303, headers={"Clear-Site-Data": '"storage"'})  # of GraphiQL
     answer.delete_cookie(COOKIE, path="/", httponly=True, samesite="strict", secure=is_https(request))
     return answer
 
@@ -117,9 +117,9 @@ def _read(media_type: str, body: bytes) -> Credentials:
 
 
 async def _open(request: Request, parts: PartsDep, given: Credentials) -> tuple[Account, str]:
-    """The account and its new cookie. Raises Problem 401, the same for an unknown name, and 429."""
+    """The account and its new cookie. Raises Problem 401, also for an unknown name, and 429."""
     host = request.client.host if request.client is not None else None
-    wait = parts.tries.take(address_key(host), f"name {given.name.casefold()[:200]}")
+    wait = parts.sign_in_limit.take(address_key(host), f"name {given.name.casefold()[:200]}")
     if wait:
         raise Problem(
             429, f"too many tries to sign in: try again in {wait} seconds", headers={"Retry-After": str(wait)}

@@ -1,4 +1,4 @@
-"""Context: what resolvers share during one request - who asks, what may still be answered - and how a field is guarded."""
+"""GraphQLContext: what the resolvers of one request share, and the guard that checks the scope of a field."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
@@ -19,25 +19,25 @@ from notifier.outcome import KINDS, Kind
 from notifier.record import JsonObject, rfc3339
 
 MAX_OBJECTS = 5_000  # definitions and records in one answer
-_AT_ONCE = 3  # queries of one request at the database, whose connections others need too
+_AT_ONCE = 3  # queries of one request at the same time: other requests need connections too
 
 Resolver = Callable[..., Awaitable[Any]]
 
 
-class Context:
-    """Of one request. Made by `open_context`, which also ends it."""
+class GraphQLContext:
+    """The caller of one request, its remaining budget of objects, and its loaders. `open_context` makes and closes it."""
 
     def __init__(self, parts: Parts, actor: Actor, occasion: Occasion) -> None:
         self.parts = parts
         self.actor = actor
         self.occasion = occasion
         self._left = MAX_OBJECTS
-        self.turn = asyncio.Semaphore(_AT_ONCE)  # held by whoever is at the database
+        self.turn = asyncio.Semaphore(_AT_ONCE)  # held during each query of the database
         self._by_name = {kind: Loader(self._fetch_by_name(kind)) for kind in KINDS}
         self._referrers: dict[tuple[Kind, Kind], Loader[str, list[str]]] = {}
 
     def spend(self, count: int) -> None:
-        """Counts objects of the answer. Raises GraphQLError when they are too many."""
+        """Takes objects of the answer off the budget. Raises GraphQLError when it is used up."""
         self._left -= count
         if self._left < 0:
             raise GraphQLError(
@@ -46,25 +46,25 @@ class Context:
             )
 
     async def named(self, kind: Kind, names: Iterable[str]) -> list[JsonObject]:
-        """The definitions of those names, in that order, each as `shown`. One that has just been deleted is left out."""
+        """The definitions of those names, in that order, each as `shown`. A definition deleted meanwhile is left out."""
         wanted = list(names)
         self.spend(len(wanted))
         return [shown(stored) for stored in await self._by_name[kind].load_many(wanted)]
 
     async def referring(self, kind: Kind, to_kind: Kind, to_name: str) -> list[JsonObject]:
-        """The definitions of `kind` that name that one, by name."""
+        """The definitions of `kind` that refer to that definition, by name."""
         pair = kind, to_kind
         if pair not in self._referrers:
             self._referrers[pair] = Loader(self._fetch_referrers(*pair))
         return await self.named(kind, await self._referrers[pair].load(to_name) or [])
 
     def forget(self) -> None:
-        """Looks up anew what was looked up: a mutation has changed something."""
+        """Empties the loaders: a mutation has changed something."""
         for loader in self._loaders():
             loader.forget()
 
     async def close(self) -> None:
-        """Ends what is still being looked up."""
+        """Cancels the queries that still run."""
         for loader in self._loaders():
             await loader.close()
 
@@ -88,9 +88,9 @@ class Context:
 
 
 @asynccontextmanager
-async def open_context(parts: Parts, actor: Actor, occasion: Occasion) -> AsyncIterator[Context]:
-    """A context for one request."""
-    context = Context(parts, actor, occasion)
+async def open_context(parts: Parts, actor: Actor, occasion: Occasion) -> AsyncIterator[GraphQLContext]:
+    """The context of one request, closed at its end."""
+    context = GraphQLContext(parts, actor, occasion)
     try:
         yield context
     finally:
@@ -98,7 +98,7 @@ async def open_context(parts: Parts, actor: Actor, occasion: Occasion) -> AsyncI
 
 
 def shown(stored: Stored) -> JsonObject:
-    """A definition as resolvers pass it on: its document, and what is known about it."""
+    """A definition as resolvers pass it on: its document with revision, ETag and times."""
     return {
         **stored.document,
         "_name": stored.name,
@@ -110,19 +110,18 @@ def shown(stored: Stored) -> JsonObject:
 
 
 def guarded(scope: Scope, resolve: Resolver) -> Resolver:
-    """A resolver that first asks whether the caller may: `resolve(root, context, **arguments)` is called only then.
+    """A resolver that checks the caller's scope and then calls `resolve(root, context, **arguments)`.
 
-    Raises Forbidden, and InputError for arguments that hold what JSON or the databases cannot.
+    Raises Forbidden, and InputError for arguments that JSON or the databases cannot hold.
     """
 
     async def guard(root: Any, info: GraphQLResolveInfo, **arguments: Any) -> Any:
-        context: Context = info.context
+        context: GraphQLContext = info.context
         if not context.actor.may(scope):
             raise Forbidden(scope, f"{info.parent_type.name}.{info.field_name}")
-        check_json(
-            {name: value for name, value in arguments.items() if name != "input"}
-        )  # that is the services' to check
+        # `input` is the services' to check.
+        check_json({name: value for name, value in arguments.items() if name != "input"})
         return await resolve(root, context, **arguments)
 
-    guard.scope = scope  # type: ignore[attr-defined]  # `schema` looks for it
+    guard.scope = scope  # type: ignore[attr-defined]  # `schema` reads it
     return guard

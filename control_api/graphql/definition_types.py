@@ -1,7 +1,7 @@
-"""Kinds: the GraphQL types of definitions, made from the models that YAML and REST have, and how they are related.
+"""The GraphQL types of definitions, made from the models of YAML and REST, and the relations between them.
 
-A field of a model is a field here under its word in camelCase, in what is answered and in what mutations take. Names of other
-definitions become those definitions where they are answered; inputs take the names.
+A field of a model is a field of both the answered type and the input, in camelCase. Where a model holds names of other
+definitions, the answered type holds the definitions and the input the names.
 """
 
 import types
@@ -14,14 +14,14 @@ import graphene  # type: ignore[import-untyped]  # graphene has no types
 from pydantic import BaseModel
 
 from control_api.definitions.spec import name_field
-from control_api.graphql.context import Context, Resolver, guarded
+from control_api.graphql.context import GraphQLContext, Resolver, guarded
 from control_api.graphql.scalars import Json
 from notifier.definition import SPECS
 from notifier.outcome import KINDS, Kind
 from notifier.record import JsonObject
 
-REFERRED: tuple[Kind, ...] = ("user", "producer", "filter", "consumer")  # that a configuration names
-SCRIPTED: tuple[Kind, ...] = ("producer", "consumer")  # that may name a script, in `parameters`
+REFERRED: tuple[Kind, ...] = ("user", "producer", "filter", "consumer")  # the kinds that a configuration refers to
+SCRIPTED: tuple[Kind, ...] = ("producer", "consumer")  # the kinds whose `parameters` may name a script
 
 _SCALARS: dict[Any, Any] = {str: graphene.String, time: graphene.String, bool: graphene.Boolean, int: graphene.Int}
 _SCALARS[float] = graphene.Float
@@ -37,13 +37,13 @@ _KNOWN: dict[str, tuple[Any, str]] = {
 class KindTypes:
     """The types of one kind."""
 
-    shown: Any  # a definition
-    page: Any  # a part of a list of them
-    written: Any  # what creates or changes one
+    shown: Any  # a definition in answers
+    page: Any  # a page of definitions
+    written: Any  # the input of mutations
 
 
 def kind_types() -> dict[Kind, KindTypes]:
-    """The types of all kinds; they refer to each other, so they are made together."""
+    """The types of all kinds, made together because they refer to each other."""
     made: dict[Kind, KindTypes] = {}
     nested: dict[tuple[str, bool], Any] = {}
     for kind in KINDS:
@@ -67,12 +67,12 @@ def kind_types() -> dict[Kind, KindTypes]:
 
 
 def object_type(name: str, description: str, fields: dict[str, Any]) -> Any:
-    """A type of answers, resolved from mappings."""
+    """An object type whose values are mappings."""
     return type(name, (graphene.ObjectType,), {"__doc__": description, **fields})
 
 
 def page_type(name: str, item: Any, order: str) -> Any:
-    """A part of a list."""
+    """The type of a page: `{items, nextCursor}`."""
     fields = {
         "items": graphene.List(graphene.NonNull(item), required=True, description=order),
         "next_cursor": graphene.String(description="Ask with it for the next page; null: this is the last."),
@@ -93,7 +93,7 @@ def _fields(model: type[BaseModel], nested: dict[tuple[str, bool], Any], *, as_i
 
 
 def _type(annotation: Any, nested: dict[tuple[str, bool], Any], as_input: bool) -> Any:
-    # What is required, and what a text may be, is left to the model itself: an error is then the same by all ways.
+    # Required fields and closed vocabularies are the model's to check, so that REST, YAML and GraphQL give the same errors.
     origin, arguments = get_origin(annotation), get_args(annotation)
     if origin is Annotated:
         return _type(arguments[0], nested, as_input)
@@ -139,20 +139,20 @@ def _relations(kind: Kind, made: dict[Kind, KindTypes]) -> dict[str, Any]:
 
 
 def _named(other: Kind, field: str) -> Resolver:
-    async def resolve(root: JsonObject, context: Context) -> list[JsonObject]:
+    async def resolve(root: JsonObject, context: GraphQLContext) -> list[JsonObject]:
         return await context.named(other, root.get(field) or [])
 
     return resolve
 
 
 def _referring(other: Kind, kind: Kind) -> Resolver:
-    async def resolve(root: JsonObject, context: Context) -> list[JsonObject]:
+    async def resolve(root: JsonObject, context: GraphQLContext) -> list[JsonObject]:
         return await context.referring(other, kind, root["_name"])
 
     return resolve
 
 
-async def _script(root: JsonObject, context: Context) -> JsonObject | None:
+async def _script(root: JsonObject, context: GraphQLContext) -> JsonObject | None:
     name = (root.get("parameters") or {}).get("script")
     found = await context.named("script", [name] if isinstance(name, str) else [])
     return found[0] if found else None

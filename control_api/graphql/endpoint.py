@@ -1,9 +1,9 @@
 """`/graphql`: GraphQL over HTTP. POST `application/json`, GET for queries; one request at a time, no batches.
 
-Whoever asks needs a token, of whatever scopes: which fields it opens is each field's to say. What is no request at all
-(no token, no JSON, another method) is a problem, as everywhere; what is GraphQL is answered as GraphQL, with status 200
-where something was executed, and otherwise 400 - or 200 where a client insists on `application/json`, as the
-specification of GraphQL over HTTP has it. A browser that opens the address is shown GraphiQL, once somebody has signed in.
+The caller needs a token of any scope or a session; each field checks its own scope. A request without token, without JSON or
+of another method is answered with a problem, as by REST. All others are answered as the specification of GraphQL over HTTP
+has it: status 200 where something was executed, else 400, or 200 for a client that accepts only `application/json`. A browser
+gets GraphiQL, once somebody has signed in.
 """
 
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from control_api.access.actor import Actor
 from control_api.console.pages import EDITOR, page
-from control_api.graphql.context import Context, open_context
+from control_api.graphql.context import GraphQLContext, open_context
 from control_api.graphql.errors import shown_error
 from control_api.graphql.limits import check_document, read_document
 from control_api.graphql.schema import build_schema
@@ -33,18 +33,18 @@ from notifier.record import JsonObject, now
 RESPONSE = "application/graphql-response+json"
 PATH = "/graphql"
 
-router = APIRouter(include_in_schema=False)  # OpenAPI cannot describe it, and GraphQL does so itself
+router = APIRouter(include_in_schema=False)  # OpenAPI cannot describe it; introspection does
 
 
 class GraphqlRequest(BaseModel):
-    """What a request says, as a JSON body or as query parameters."""
+    """A request, as a JSON body or as query parameters."""
 
     model_config = ConfigDict(extra="forbid")
 
     query: str
     variables: dict[str, Any] | None = None
     operationName: str | None = None
-    extensions: dict[str, Any] | None = None  # none is known; a client may send some
+    extensions: dict[str, Any] | None = None  # accepted and ignored
 
 
 @router.post(PATH)
@@ -74,7 +74,7 @@ async def post(request: Request, parts: PartsDep, actor: AnyActor) -> Response:
 
 @router.get(PATH)
 async def get(request: Request, parts: PartsDep, actor: PageActor) -> Response:
-    """Queries; `variables` and `extensions` are JSON. GraphiQL for browsers, with the query that is in the address."""
+    """Queries; `variables` and `extensions` are JSON. Browsers get GraphiQL, with the query of the address."""
     if preferred(request, (RESPONSE, JSON, HTML)) == HTML:
         return page("graphiql.html", policy=EDITOR)
     media_type = _answered(request)
@@ -91,7 +91,7 @@ async def get(request: Request, parts: PartsDep, actor: PageActor) -> Response:
 
 
 class _UndoneError(Problem):
-    """Carries an answer past `idempotency.once`, which is not to keep it: the same request may do better later."""
+    """Carries an answer past `idempotency.once` without being kept: the same request may succeed later."""
 
     def __init__(self, status: int, answer: Response) -> None:
         super().__init__(status, "undone")
@@ -99,7 +99,7 @@ class _UndoneError(Problem):
 
 
 def _undone(answer: JsonObject) -> int | None:
-    """The status of an answer that says that nothing came about, or that something broke; None for one to be kept."""
+    """The status of an answer without any result or with a failure of ours; None for an answer to be kept."""
     statuses = [error["extensions"]["status"] for error in answer.get("errors", ())]
     if not statuses:
         return None
@@ -125,7 +125,7 @@ def _read(value: object) -> GraphqlRequest:
         raise InputError(field_errors(error)) from None
 
 
-async def _execute(asked: GraphqlRequest, context: Context, *, mutations: bool) -> JsonObject:
+async def _execute(asked: GraphqlRequest, context: GraphQLContext, *, mutations: bool) -> JsonObject:
     """`{"data", "errors"}`; without `data` where nothing was executed. Raises Problem 405 for a mutation by GET."""
     schema = build_schema()
     try:
@@ -154,9 +154,7 @@ async def _execute(asked: GraphqlRequest, context: Context, *, mutations: bool) 
     )
     if not isinstance(result, ExecutionResult):
         result = await result
-    if (
-        result.data is None
-    ):  # root fields may be null, so this says that nothing was executed: variables that do not fit
+    if result.data is None:  # variables that do not fit: nothing was executed, since every root field may be null
         return _refused(result.errors or [])
     answer: JsonObject = {"data": result.data}
     if result.errors:
@@ -165,9 +163,9 @@ async def _execute(asked: GraphqlRequest, context: Context, *, mutations: bool) 
 
 
 def _may_introspect(actor: Actor) -> bool:
-    """Whether the schema may be asked for: by admins, and by people, whose editor is of no use without it.
+    """Introspection is for admins, and for people, whose editor is of no use without it.
 
-    It is the same in every installation, and the description of REST is open to the same people.
+    The schema is the same in every installation, and the description of REST is open to the same people.
     """
     return actor.may("admin") or actor.signed_in
 

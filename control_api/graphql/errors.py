@@ -1,8 +1,7 @@
-"""Faults: errors as GraphQL answers them.
+"""Errors as GraphQL answers them.
 
-What does not fit in the input of a mutation is data, in the payload's `errors`: `{"field", "messages", "pointer"}`. All
-else is in the answer's own `errors`, with `extensions`: a `code`, the `status` that REST has for it, and with INVALID_INPUT
-the `errors` of REST.
+Invalid input of a mutation is data, in the payload's `errors`: `{"field", "messages", "pointer"}`. Every other error is in the
+answer's own `errors`, with `extensions`: a `code`, REST's `status`, and with INVALID_INPUT the `errors` of REST.
 """
 
 import logging
@@ -18,8 +17,8 @@ from notifier.record import JsonObject
 
 logger = logging.getLogger(__name__)
 
-BAD_REQUEST = "BAD_REQUEST"  # it is no GraphQL, or does not fit the schema
-TOO_COMPLEX = "TOO_COMPLEX"  # it asks for more than `control_api.graphql.limits` allows
+BAD_REQUEST = "BAD_REQUEST"  # no GraphQL, or no match for the schema
+TOO_COMPLEX = "TOO_COMPLEX"  # more than `control_api.graphql.limits` allows
 CODES = {
     403: "FORBIDDEN",
     404: "NOT_FOUND",
@@ -29,16 +28,16 @@ CODES = {
     422: "INVALID_INPUT",
     503: "UNAVAILABLE",
 }
-INTERNAL = "INTERNAL"  # every other one; the log has it under the answer's X-Request-Id
+INTERNAL = "INTERNAL"  # any other status; the log has the cause under the answer's X-Request-Id
 
 
 def too_complex(text: str, node: Node | None = None) -> GraphQLError:
-    """The error for what asks too much."""
+    """The error of a query beyond a limit."""
     return GraphQLError(text, node, extensions={"code": TOO_COMPLEX})
 
 
 def shown_error(error: GraphQLError) -> JsonObject:
-    """The error as the answer has it. One that nobody foresaw is logged here, and tells nothing."""
+    """The error as the answer has it. An unexpected one is logged here, and its text is not answered."""
     body: JsonObject = dict(error.formatted)
     if _is_graphqls(error):
         return {**body, "extensions": {"code": BAD_REQUEST, "status": 400, **(error.extensions or {})}}
@@ -50,23 +49,23 @@ def shown_error(error: GraphQLError) -> JsonObject:
     if "Retry-After" in problem.headers:
         extensions["retryAfter"] = int(problem.headers["Retry-After"])  # in seconds
     if problem.status == 500:
-        logger.error("A field of GraphQL failed.", exc_info=cause, extra={"action": "graphql"})
+        logger.error("A field of GraphQL failed.", exc_info=cause, extra={"action": "resolve"})
     return {**body, "message": problem.detail, "extensions": extensions}
 
 
-def field_faults(errors: Iterable[FieldError]) -> list[JsonObject]:
-    """What does not fit, by field, as payloads have it."""
-    faults: dict[str, JsonObject] = {}
+def payload_errors(errors: Iterable[FieldError]) -> list[JsonObject]:
+    """The errors of a payload, one a field."""
+    by_pointer: dict[str, JsonObject] = {}
     for error in errors:
-        fault = faults.setdefault(
+        found = by_pointer.setdefault(
             error.pointer, {"field": _field(error.pointer), "messages": [], "pointer": error.pointer}
         )
-        fault["messages"].append(error.detail)
-    return list(faults.values())
+        found["messages"].append(error.detail)
+    return list(by_pointer.values())
 
 
 def _field(pointer: str) -> str:
-    """`/working_time/start` → `workingTime.start`; within JSON (`parameters`, `additional_info`) words are as they are."""
+    """`/working_time/start` → `workingTime.start`; names within JSON (`parameters`, `additional_info`) stay as they are."""
     first, *rest = pointer_parts(pointer)
     words = [first, *rest] if first == "parameters" else [camel(first), *rest]
     return ".".join(words if first in ("parameters", "additional_info") else [camel(word) for word in words])

@@ -1,6 +1,6 @@
-"""Limits: how much one GraphQL request may ask. Checked on its text and its syntax tree, before anything is looked up.
+"""Limits of one GraphQL request, checked on its text and its syntax tree, before anything is looked up.
 
-What the text allows, the answer could still multiply (a list in a list in a list): that is `context.Context.spend`'s.
+The size of the answer, which lists in lists multiply, is limited by `GraphQLContext.spend`.
 """
 
 from dataclasses import dataclass
@@ -26,13 +26,13 @@ MAX_CHARACTERS = 15_000
 MAX_TOKENS = 1_000
 MAX_DEPTH = 8  # of fields within fields
 MAX_ALIASES = 30
-MAX_FIELDS = 1_000  # once fragments are written out: a chain of them doubles with each link
+MAX_FIELDS = 1_000  # with fragments expanded: a chain of fragments can double with each link
 _MAX_FRAGMENTS = 20  # within each other
-_MAX_ERRORS = 20  # that an answer names
+_MAX_ERRORS = 20  # in one answer
 
 
 def read_document(text: str) -> DocumentNode:
-    """The syntax tree. Raises GraphQLError for what is no GraphQL, and for what asks too much."""
+    """The syntax tree. Raises GraphQLError for a syntax error and for a query beyond a limit."""
     if len(text) > MAX_CHARACTERS:
         raise too_complex(f"the query has more than {MAX_CHARACTERS} characters; put values into `variables`")
     document = parse(text, max_tokens=MAX_TOKENS)
@@ -45,7 +45,7 @@ def read_document(text: str) -> DocumentNode:
 
 
 def check_document(schema: GraphQLSchema, document: DocumentNode, *, introspection: bool) -> list[GraphQLError]:
-    """What is wrong with it by the rules of GraphQL. Suggestions of names are left out: they tell a schema bit by bit."""
+    """The violations of GraphQL's rules. Names are not suggested: suggestions disclose the schema bit by bit."""
     rules = [*specified_rules, *([] if introspection else [NoSchemaIntrospectionCustomRule])]
     return validate(schema, document, rules, max_errors=_MAX_ERRORS, hide_suggestions=True)
 
@@ -58,15 +58,15 @@ class _Size:
 
 
 class _Measure:
-    """Sizes of selections with their fragments written out. Each fragment is measured once, so that it takes no time."""
+    """Sizes of selections with their fragments expanded. Each fragment is measured once, so the time is linear."""
 
     def __init__(self, fragments: dict[str, FragmentDefinitionNode]) -> None:
         self._fragments = fragments
         self._sizes: dict[str, _Size] = {}
-        self._open: list[str] = []  # the fragments that we are in
+        self._open: list[str] = []  # the fragments around the node at hand
 
     def check(self, operation: OperationDefinitionNode) -> None:
-        """Raises GraphQLError."""
+        """Raises GraphQLError where the operation is beyond a limit."""
         size = self._selections(operation.selection_set)
         for what, count, most in (
             ("levels of fields", size.depth, MAX_DEPTH),
@@ -81,7 +81,7 @@ class _Measure:
         for node in selections.selections if selections is not None else ():
             if isinstance(node, FieldNode):
                 below = self._selections(node.selection_set)
-                # Introspection is deep by nature, not for everyone, and graphql-core has a rule for it.
+                # Introspection is deep by nature; it has its own permission, and graphql-core has a rule for its depth.
                 level = 1 if node.name.value in ("__schema", "__type") else below.depth + 1
                 size = _Size(level, below.aliases + (node.alias is not None), below.fields + 1)
             elif isinstance(node, FragmentSpreadNode):
@@ -99,7 +99,7 @@ class _Measure:
             return known
         fragment = self._fragments.get(name)
         if fragment is None:
-            return _Size()  # the rules of GraphQL have a word for it
+            return _Size()  # an unknown fragment; the rules of GraphQL report it
         if name in self._open or len(self._open) >= _MAX_FRAGMENTS:
             raise too_complex(f"fragments are more than {_MAX_FRAGMENTS} deep in each other", fragment)
         self._open.append(name)

@@ -1,7 +1,7 @@
-"""Loader: looks up many at a time what resolvers ask for one by one.
+"""Loader: batches the look-ups of resolvers, and caches them for one request.
 
-Whoever asks in the same turn of the event loop is answered by one query, and nobody asks twice for the same: a list of 500
-configurations with their users costs two queries and not 501.
+All keys asked for in one turn of the event loop make one query, and each key is asked for once: a list of 500 configurations
+with their users costs two queries instead of 501.
 """
 
 import asyncio
@@ -13,7 +13,7 @@ V = TypeVar("V")
 
 
 class Loader(Generic[K, V]):
-    """Of one request. `fetch` is given keys, each once, and answers those it found."""
+    """The look-ups of one request. `fetch` gets distinct keys and returns the values of those it found."""
 
     def __init__(self, fetch: Callable[[list[K]], Awaitable[Mapping[K, V]]]) -> None:
         self._fetch = fetch
@@ -23,16 +23,16 @@ class Loader(Generic[K, V]):
         self._closed = False
 
     async def load_many(self, keys: list[K]) -> list[V]:
-        """What was found of the keys, in their order. Raises what `fetch` raises."""
+        """The values found, in the order of the keys. Raises what `fetch` raises."""
         found = await asyncio.gather(*(self._ask(key) for key in keys))
         return [value for value in found if value is not None]
 
     async def load(self, key: K) -> V | None:
-        """What was found of it; None: nothing."""
+        """The value; None: not found. Raises what `fetch` raises."""
         return await self._ask(key)
 
     def forget(self) -> None:
-        """Begins anew: something was changed."""
+        """Empties the cache."""
         self._asked.clear()
 
     def _ask(self, key: K) -> "asyncio.Future[V | None]":
@@ -40,7 +40,7 @@ class Loader(Generic[K, V]):
             loop = asyncio.get_running_loop()
             self._asked[key] = loop.create_future()
             if not self._waiting:
-                loop.call_soon(self._begin)  # after all who are about to ask in this turn
+                loop.call_soon(self._begin)  # after all that this turn still asks for
             self._waiting[key] = self._asked[key]
         return self._asked[key]
 
@@ -55,18 +55,18 @@ class Loader(Generic[K, V]):
     async def _answer(self, asked: "dict[K, asyncio.Future[V | None]]") -> None:
         try:
             found = await self._fetch(list(asked))
-        except Exception as error:  # not ours to judge: whoever asked gets it
+        except Exception as error:  # every caller that waits gets it
             for future in asked.values():
                 if not future.done():
                     future.set_exception(error)
-                    future.exception()  # seen, even where whoever asked has gone
+                    future.exception()  # marks it as retrieved, even where the caller is gone
             return
         for key, future in asked.items():
             if not future.done():
                 future.set_result(found.get(key))
 
     async def close(self) -> None:
-        """Ends what is still being looked up for a request that has ended."""
+        """Cancels the queries that still run; their request has ended."""
         self._closed = True
         for task in self._tasks:
             task.cancel()

@@ -1,7 +1,7 @@
 """Mutations: the root fields that change definitions and run configurations.
 
-Each answers a payload with what was written and `errors`: what does not fit in the input, by field. A mutation of a request
-begins when the one before has ended.
+Each answers a payload: the definition as it is now, and the `errors` of the input by field. The mutations of a request are
+executed one after another.
 """
 
 import re
@@ -14,10 +14,10 @@ from control_api.access.actor import Scope
 from control_api.definitions.services import Stored
 from control_api.definitions.spec import name_field
 from control_api.definitions.verification import save
-from control_api.graphql import record_types as told
-from control_api.graphql.context import Context, Resolver, guarded, shown
+from control_api.graphql import record_types
+from control_api.graphql.context import GraphQLContext, Resolver, guarded, shown
 from control_api.graphql.definition_types import KindTypes, object_type
-from control_api.graphql.errors import field_faults
+from control_api.graphql.errors import payload_errors
 from control_api.intake.ticks import run_now
 from notifier.errors import FieldError, InputError
 from notifier.outcome import Kind
@@ -27,8 +27,8 @@ _ETAG = re.compile(r'"?([0-9]{1,18})"?')
 
 
 def mutation_fields(kinds: dict[Kind, KindTypes]) -> dict[str, Any]:
-    """All of them, by name in snake_case."""
-    fault = object_type(
+    """The root fields of `Mutation`, by name in snake_case."""
+    field_error = object_type(
         "FieldError",
         "What is wrong with one field of the input.",
         {
@@ -37,7 +37,7 @@ def mutation_fields(kinds: dict[Kind, KindTypes]) -> dict[str, Any]:
             "pointer": graphene.String(required=True, description="The same as REST has it: `/working_time/start`."),
         },
     )
-    errors = graphene.List(graphene.NonNull(fault), required=True, description="Empty: it is done.")
+    errors = graphene.List(graphene.NonNull(field_error), required=True, description="Empty: it is done.")
     deleted = object_type(
         "DeletePayload",
         "What was deleted.",
@@ -49,7 +49,7 @@ def mutation_fields(kinds: dict[Kind, KindTypes]) -> dict[str, Any]:
     )
     fields: dict[str, Any] = {}
     for kind, made in kinds.items():
-        # Scripts run on the machines of the data plane, so only `admin` may change them, as by all ways.
+        # Scripts run on the machines of the data plane, so only `admin` may change them, here as in REST.
         scope: Scope = "admin" if kind == "script" else "write"
         payload = object_type(
             f"{kind.capitalize()}Payload", "What was written.", {kind: graphene.Field(made.shown), "errors": errors}
@@ -72,7 +72,9 @@ def mutation_fields(kinds: dict[Kind, KindTypes]) -> dict[str, Any]:
             {**_name(kind), **_if_match()},
             f"Deletes a {kind} that nothing names any more.",
         )
-    ticked = object_type("RunPayload", "What was begun.", {"tick": graphene.Field(told.tick()), "errors": errors})
+    ticked = object_type(
+        "RunPayload", "What was begun.", {"tick": graphene.Field(record_types.tick()), "errors": errors}
+    )
     fields["run"] = _field(
         "run",
         ticked,
@@ -106,7 +108,7 @@ def _verify(kind: Kind) -> dict[str, Any]:
 def _create(kind: Kind) -> Resolver:
     async def resolve(
         root: Any,
-        context: Context,
+        context: GraphQLContext,
         input: JsonObject,  # noqa: A002 - GraphQL's word
         verify: bool | None = False,
     ) -> JsonObject:
@@ -120,7 +122,7 @@ def _create(kind: Kind) -> Resolver:
 def _update(kind: Kind) -> Resolver:
     async def resolve(
         root: Any,
-        context: Context,
+        context: GraphQLContext,
         input: JsonObject,  # noqa: A002 - GraphQL's word
         if_match: str | None = None,
         verify: bool | None = False,
@@ -142,17 +144,17 @@ def _update(kind: Kind) -> Resolver:
     return resolve
 
 
-async def _written(kind: Kind, context: Context, saving: Awaitable[Stored]) -> JsonObject:
+async def _written(kind: Kind, context: GraphQLContext, saving: Awaitable[Stored]) -> JsonObject:
     try:
         stored = await saving
     except InputError as error:
-        return {kind: None, "errors": field_faults(error.errors)}
+        return {kind: None, "errors": payload_errors(error.errors)}
     context.forget()
     return {kind: shown(stored), "errors": []}
 
 
 def _delete(kind: Kind) -> Resolver:
-    async def resolve(root: Any, context: Context, if_match: str | None = None, **arguments: str) -> JsonObject:
+    async def resolve(root: Any, context: GraphQLContext, if_match: str | None = None, **arguments: str) -> JsonObject:
         name = arguments[name_field(kind)]
         revision = await context.parts.services.delete(context.actor, kind, name, _revision(if_match))
         context.forget()
@@ -161,7 +163,7 @@ def _delete(kind: Kind) -> Resolver:
     return resolve
 
 
-async def _run(root: Any, context: Context, configuration: str) -> JsonObject:
+async def _run(root: Any, context: GraphQLContext, configuration: str) -> JsonObject:
     tick = await run_now(context.parts.database, context.parts.intake, configuration, context.occasion.at)
     shown_tick = {
         "configuration": tick.configuration,
@@ -181,7 +183,7 @@ def _revision(if_match: str | None) -> int | None:
 
 
 def _plain(value: Any) -> Any:
-    """An input as plain mappings, with only the fields that were given; JSON in it stays as it is."""
+    """The input as plain dicts and lists, with only the fields that were given."""
     if isinstance(value, dict):
         return {key: _plain(part) for key, part in value.items()}
     if isinstance(value, list):

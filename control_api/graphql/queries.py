@@ -9,8 +9,8 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from control_api.definitions.plugins import PluginQuery, plugin_items
 from control_api.definitions.spec import name_field
-from control_api.graphql import record_types as told
-from control_api.graphql.context import Context, Resolver, guarded, shown
+from control_api.graphql import record_types
+from control_api.graphql.context import GraphQLContext, Resolver, guarded, shown
 from control_api.graphql.definition_types import KindTypes, page_type
 from control_api.history import records
 from control_api.history.queries import AttemptQuery, DeadLetterQuery, RunQuery
@@ -25,8 +25,8 @@ _MOMENT: TypeAdapter[Any] = TypeAdapter(AwareDatetime)
 
 
 def query_fields(kinds: dict[Kind, KindTypes]) -> dict[str, Any]:
-    """All of them, by name in snake_case."""
-    letter, run = told.dead_letter(), told.run()
+    """The root fields of `Query`, by name in snake_case."""
+    letter, run = record_types.dead_letter(), record_types.run()
     fields: dict[str, Any] = {}
     for kind, made in kinds.items():
         fields[f"{kind}s"] = _field(
@@ -42,7 +42,7 @@ def query_fields(kinds: dict[Kind, KindTypes]) -> dict[str, Any]:
     return {
         **fields,
         "attempts": _field(
-            page_type("AttemptPage", told.attempt(), newest), _history(AttemptQuery, records.attempts),
+            page_type("AttemptPage", record_types.attempt(), newest), _history(AttemptQuery, records.attempts),
             _arguments(AttemptQuery), "What became of messages; kept for 7 days.",
         ),
         "dead_letters": _field(
@@ -63,7 +63,7 @@ def query_fields(kinds: dict[Kind, KindTypes]) -> dict[str, Any]:
             "A run.",
         ),
         "plugins": _field(
-            graphene.List(graphene.NonNull(told.plugin())), _plugins, _arguments(PluginQuery), "What types there are.",
+            graphene.List(graphene.NonNull(record_types.plugin())), _plugins, _arguments(PluginQuery), "What types there are.",
         ),
     }  # fmt: skip
 
@@ -81,7 +81,7 @@ def _page_arguments() -> dict[str, Any]:
 
 
 def _arguments(model: Any) -> dict[str, Any]:
-    """A REST list's query parameters. What each may be is checked by the same model."""
+    """The query parameters of a list in REST; `_checked` validates them by the same model."""
     return {
         name: graphene.Argument(
             graphene.Int if field.annotation is int else graphene.String, description=field.description
@@ -91,7 +91,7 @@ def _arguments(model: Any) -> dict[str, Any]:
 
 
 def _checked(model: Any, arguments: dict[str, Any]) -> Any:
-    # What is null was not asked for, as a variable without value is not.
+    # Null counts as not given, as a variable without a value does.
     given = {name: value for name, value in arguments.items() if value is not None}
     try:
         return model.model_validate(given)
@@ -100,7 +100,7 @@ def _checked(model: Any, arguments: dict[str, Any]) -> Any:
 
 
 def _list(kind: Kind) -> Resolver:
-    async def resolve(root: Any, context: Context, q: str | None = None, **arguments: Any) -> JsonObject:
+    async def resolve(root: Any, context: GraphQLContext, q: str | None = None, **arguments: Any) -> JsonObject:
         query = _checked(PageQuery, arguments)
         async with context.turn:
             page = await context.parts.services.list(kind, query.limit, query.cursor, q)
@@ -111,7 +111,7 @@ def _list(kind: Kind) -> Resolver:
 
 
 def _get(kind: Kind) -> Resolver:
-    async def resolve(root: Any, context: Context, **arguments: str) -> JsonObject:
+    async def resolve(root: Any, context: GraphQLContext, **arguments: str) -> JsonObject:
         context.spend(1)
         async with context.turn:
             return shown(await context.parts.services.get(kind, arguments[name_field(kind)]))
@@ -120,7 +120,7 @@ def _get(kind: Kind) -> Resolver:
 
 
 def _history(model: Any, read: _Read) -> Resolver:
-    async def resolve(root: Any, context: Context, **arguments: Any) -> JsonObject:
+    async def resolve(root: Any, context: GraphQLContext, **arguments: Any) -> JsonObject:
         query = _checked(model, arguments)
         async with context.turn, context.parts.database.read() as session:
             items, next_cursor = await read(session, query.conditions(), query.limit, query.cursor)
@@ -130,13 +130,13 @@ def _history(model: Any, read: _Read) -> Resolver:
     return resolve
 
 
-async def _dead_letter(root: Any, context: Context, id: str) -> JsonObject:  # noqa: A002 - the argument's word
+async def _dead_letter(root: Any, context: GraphQLContext, id: str) -> JsonObject:  # noqa: A002 - the argument's word
     context.spend(1)
     async with context.turn, context.parts.database.read() as session:
         return await records.dead_letter(session, id)
 
 
-async def _run(root: Any, context: Context, configuration: str, scheduled_at: str) -> JsonObject:
+async def _run(root: Any, context: GraphQLContext, configuration: str, scheduled_at: str) -> JsonObject:
     try:
         moment = _MOMENT.validate_python(scheduled_at)
     except ValidationError:
@@ -146,5 +146,5 @@ async def _run(root: Any, context: Context, configuration: str, scheduled_at: st
         return await records.run(session, configuration, moment)
 
 
-async def _plugins(root: Any, context: Context, **arguments: Any) -> list[dict[str, object]]:
+async def _plugins(root: Any, context: GraphQLContext, **arguments: Any) -> list[dict[str, object]]:
     return plugin_items(context.parts.registry, _checked(PluginQuery, arguments).kind)

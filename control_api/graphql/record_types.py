@@ -55,14 +55,14 @@ def plugin() -> Any:
 
 def record_type(fields: RecordFields, description: str) -> Any:
     """The type of a record. Any of its fields may be null, and it has the name of the record's class."""
-    return object_type(fields.record.__name__, description, {one.name: _field(one) for one in fields.in_graphql})
+    return object_type(fields.record.__name__, description, {field.name: _field(field) for field in fields.in_graphql})
 
 
-def _field(one: RecordField) -> Any:
-    if one.holds is FieldType.LIST and one.items is not None:
-        item = record_type(one.items, getdoc(one.items.record) or "")
-        return graphene.List(graphene.NonNull(item), description=one.description)
-    return _SCALARS[one.holds](description=one.description)
+def _field(field: RecordField) -> Any:
+    if field.holds is FieldType.LIST and field.items is not None:
+        item = record_type(field.items, getdoc(field.items.record) or "")
+        return graphene.List(graphene.NonNull(item), description=field.description)
+    return _SCALARS[field.holds](description=field.description)
 
 
 def _texts(*names: str) -> dict[str, Any]:

@@ -51,7 +51,7 @@ class Json(Scalar):  # type: ignore[misc]  # graphene has no types
             case ObjectValueNode():
                 return {field.name.value: Json.parse_literal(field.value, variables) for field in node.fields}
             case VariableNode():
-                # None has a value while the query is only being checked. Later one without is null; `JSON!` asks for one.
+                # No variable has a value during validation. During execution one without a value is null; `JSON!` requires one.
                 return (variables or {}).get(node.name.value)
             case EnumValueNode():
                 raise GraphQLError(f"{node.value} is no JSON; write text in double quotes", node)
@@ -59,6 +59,6 @@ class Json(Scalar):  # type: ignore[misc]  # graphene has no types
 
 
 def _number(kind: type[int] | type[float], text: str) -> int | float:
-    if len(text) > 40:  # Python itself refuses whole numbers of 4,300 digits, in words that help nobody
+    if len(text) > 40:  # Python itself refuses integers of more than 4,300 digits, with an unhelpful message
         raise GraphQLError(f"{text[:20]}… is too long a number")
     return kind(text)

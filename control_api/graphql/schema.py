@@ -1,4 +1,4 @@
-"""Schema: all of GraphQL put together, once, and checked that nothing in it is open by mistake."""
+"""Schema: builds the GraphQL schema, and checks that every root field and every relation has a scope."""
 
 from collections.abc import Mapping
 from functools import cache
@@ -15,7 +15,7 @@ from control_api.graphql.queries import query_fields
 
 @cache
 def build_schema() -> GraphQLSchema:
-    """The schema; the same each time. Raises RuntimeError when a root field or a relation says no scope."""
+    """The schema, built once. Raises RuntimeError when a root field or a relation has no scope."""
     kinds = kind_types()
     query = object_type("Query", "What can be read.", query_fields(kinds))
     mutation = object_type("Mutation", "What can be changed and run.", mutation_fields(kinds))
@@ -27,7 +27,7 @@ def build_schema() -> GraphQLSchema:
 def scopes_of(schema: GraphQLSchema) -> Mapping[str, Scope]:
     """The scope of every root field and relation, by `Type.field`: `Query.users`, `Configuration.users`.
 
-    All other fields show what whoever asked has been given already. Raises RuntimeError for one that should say its scope.
+    Every other field is a part of an object that the caller has already been given. Raises RuntimeError for a missing scope.
     """
     kinds = {name.removesuffix("Page") for name in schema.type_map if name.endswith("Page")}
     roots = {schema.query_type, schema.mutation_type}

@@ -6,7 +6,7 @@ that adds the column is written by hand. `Differs` states an exception; `control
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Any
 
@@ -67,7 +67,7 @@ class Differs:
     after: str | None = None  # the field before it in answers
     after_in_graphql: str | None = None  # the field before it in GraphQL, where that is another one
     description: str | None = None  # in GraphQL
-    items: "Mapping[str, Differs]" = field(default_factory=dict)  # the exceptions of the struct that the field holds
+    items: "Mapping[str, Differs] | None" = None  # of the structs that the field holds
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,42 +87,49 @@ class RecordField:
 class RecordFields:
     """The fields of one class of records, in the order of answers."""
 
-    def __init__(self, record: type[msgspec.Struct], differs: Mapping[str, Differs] | None = None) -> None:
+    def __init__(self, record: type[msgspec.Struct], exceptions: Mapping[str, Differs] | None = None) -> None:
         """Raises TypeError for a field that no column type fits, ValueError for an exception to a field that is not there."""
         self.record = record
-        differs = {} if differs is None else differs
+        exceptions = exceptions or {}
         # `v` is the version of the schema. Every row has the newest one.
-        types = {one.name: one.type for one in msgspec.structs.fields(record) if one.name != "v"}
-        types |= {name: one.added for name, one in differs.items() if one.added is not None}
-        for name in differs.keys() - types.keys():
+        types = {field.name: field.type for field in msgspec.structs.fields(record) if field.name != "v"}
+        types |= {name: differs.added for name, differs in exceptions.items() if differs.added is not None}
+        for name in exceptions.keys() - types.keys():
             raise ValueError(f"{record.__name__} has no field {name!r}")
-        order = _moved(types, {name: one.after for name, one in differs.items()})
-        found = (_field(name, types[name], differs.get(name, Differs())) for name in order)
-        self.fields = tuple(one for one in found if one is not None)
-        self.answered = tuple(one for one in self.fields if one.answered)
-        by_name = {one.name: one for one in self.answered}
-        in_graphql = _moved(by_name, {name: one.after_in_graphql for name, one in differs.items()})
+        order = _moved(types, {name: differs.after for name, differs in exceptions.items()})
+        found = (_field(name, types[name], exceptions.get(name, Differs())) for name in order)
+        self.fields = tuple(field for field in found if field is not None)
+        self.answered = tuple(field for field in self.fields if field.answered)
+        by_name = {field.name: field for field in self.answered}
+        in_graphql = _moved(by_name, {name: differs.after_in_graphql for name, differs in exceptions.items()})
         self.in_graphql = tuple(by_name[name] for name in in_graphql)
 
     def columns(self) -> list[Column[Any]]:
         """New columns, for a table of such records."""
         return [
-            Column(one.column, one.column_type, nullable=one.nullable) for one in self.fields if one.column is not None
+            Column(field.column, field.column_type, nullable=field.nullable)
+            for field in self.fields
+            if field.column is not None
         ]
 
     def row(self, record: msgspec.Struct) -> dict[str, Any]:
         """The values of the columns, by the columns' names."""
-        return {one.column: _stored(one, getattr(record, one.name)) for one in self.fields if one.column is not None}
+        return {
+            field.column: _stored(field, getattr(record, field.name))
+            for field in self.fields
+            if field.column is not None
+        }
 
     def answer(self, row: object) -> JsonObject:
         """The JSON of a row. An added field is null: its value is the caller's to set."""
         return {
-            one.name: None if one.column is None else _in_json(one, getattr(row, one.column)) for one in self.answered
+            field.name: None if field.column is None else _in_json(field, getattr(row, field.column))
+            for field in self.answered
         }
 
     def document(self, struct: msgspec.Struct) -> JsonObject:
         """The JSON of a struct that another one holds, as its column stores it."""
-        return {one.name: _in_json(one, _stored(one, getattr(struct, one.name))) for one in self.answered}
+        return {field.name: _in_json(field, _stored(field, getattr(struct, field.name))) for field in self.answered}
 
 
 def without_nul(text: str) -> str:
@@ -130,24 +137,26 @@ def without_nul(text: str) -> str:
     return text.replace("\0", "\N{SYMBOL FOR NULL}")
 
 
-def _stored(one: RecordField, value: Any) -> Any:
+def _stored(field: RecordField, value: Any) -> Any:
     if value is None:
         return None
-    if one.holds is FieldType.TEXT:
+    if field.holds is FieldType.TEXT:
         return without_nul(value)
-    if one.items is not None:
+    if field.items is not None:
         return (
-            [one.items.document(item) for item in value] if one.holds is FieldType.LIST else one.items.document(value)
+            [field.items.document(item) for item in value]
+            if field.holds is FieldType.LIST
+            else field.items.document(value)
         )
     return value
 
 
-def _in_json(one: RecordField, value: Any) -> Any:
-    return rfc3339(value) if one.holds is FieldType.TIME and value is not None else value
+def _in_json(field: RecordField, value: Any) -> Any:
+    return rfc3339(value) if field.holds is FieldType.TIME and value is not None else value
 
 
 def _moved(names: Iterable[str], after: Mapping[str, str | None]) -> list[str]:
-    """The names, each that `after` gives one for right behind that one."""
+    """The names, each that `after` gives one for right behind that field."""
     order = list(names)
     for name, before in after.items():
         if before is not None:
