@@ -72,7 +72,7 @@ def topics_page() -> str:
         "# Topics",
         "",
         "Names begin with `NOTIFIER_TOPIC_PREFIX` (`notifier.`). Values are UTF-8 JSON objects; `v` is the version of the record, absent = 1.",
-        "Keys are partitioned as Kafka's Java client does it (murmur2). Whoever first needs a topic creates it from this table.",
+        "Keys are partitioned as by Kafka's Java client (murmur2). The first process that needs a topic creates it from this table.",
         "",
         "| topic | key | value | partitions | kept |",
         "|---|---|---|---|---|",

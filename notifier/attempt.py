@@ -1,4 +1,4 @@
-"""Attempt: one try at a delivery, or the record of why there was none. Counters: what was filtered, by the second."""
+"""Attempt: one try at a delivery, or the record of why there was none. Counters: suppressed messages, counted by the second."""
 
 import msgspec
 
@@ -7,7 +7,7 @@ from notifier.record import Record, Time
 
 
 class Origin(msgspec.Struct, frozen=True, kw_only=True):
-    """Where on Kafka the record lies that something was done with."""
+    """The place of a record on Kafka."""
 
     topic: str
     partition: int
@@ -17,8 +17,8 @@ class Origin(msgspec.Struct, frozen=True, kw_only=True):
 class Attempt(Record, frozen=True, kw_only=True):
     """What happened to a delivery, on `attempts`, keyed by `delivery`.
 
-    A message that made no delivery has one attempt too, `suppressed` with the reason; its `delivery` is then as much of
-    the id as there is (`<producer>/<message id>`, with the configuration where one is to be named).
+    A message without any delivery has one attempt too, `suppressed` with the reason. Its `delivery` is then the beginning of
+    an id: `<producer>/<message id>`, with the configuration where the reason concerns one.
     """
 
     delivery: str  # the delivery's id
@@ -28,20 +28,19 @@ class Attempt(Record, frozen=True, kw_only=True):
     reason: Reason
     started_at: Time
     ended_at: Time
-    number: int = msgspec.field(
-        default_factory=lambda: 1
-    )  # 1 for the first try; written always, for whoever reads along
+    # 1 for the first try. A default from a factory is always written, so other readers of the topic find the field.
+    number: int = msgspec.field(default_factory=lambda: 1)
     configuration: str | None = None
     configuration_version: int | None = None
     consumer: str | None = None
     recipient: str | None = None
     detail: str | None = None  # for people; never holds a secret
     origin: Origin | None = None
-    not_before: Time | None = None  # when it is tried again, where `outcome` is deferred or held
+    not_before: Time | None = None  # time of the next try, where `outcome` is deferred or held
 
 
-class Counter(msgspec.Struct, frozen=True, kw_only=True, gc=False):  # there may be ten thousand a second
-    """How many messages a configuration did not let pass, for one reason, since the record before."""
+class Counter(msgspec.Struct, frozen=True, kw_only=True, gc=False):  # up to ten thousand a second
+    """How many messages one configuration has suppressed for one reason since the last record."""
 
     configuration: str
     reason: Reason
@@ -49,7 +48,7 @@ class Counter(msgspec.Struct, frozen=True, kw_only=True, gc=False):  # there may
 
 
 class Counters(Record, frozen=True, kw_only=True):
-    """Once a second and worker, on `attempts`, keyed by worker. Told from an Attempt by its field `counters`."""
+    """Written once a second by each worker, on `attempts`, keyed by worker. Only Counters have the field `counters`."""
 
     worker: str
     at: Time

@@ -41,7 +41,7 @@ class KafkaRecord(Protocol):
 
 
 class Source(NamedTuple):
-    """The record that a dead letter is made of, where it is not at hand as the Kafka consumer gave it."""
+    """The record that a dead letter is made of, where the Kafka consumer's own object is not at hand."""
 
     topic: str
     partition: int
@@ -52,13 +52,13 @@ class Source(NamedTuple):
 
 
 class DeadLetter(Record, frozen=True, kw_only=True):
-    """What lies on `dead_letters`, keyed by the id of the delivery or message (or, where there is none, by its origin).
+    """A record or delivery given up, on `dead_letters`, keyed by `id`.
 
-    The record it came from is in `value`, or in `value_base64` where it is not UTF-8 (or JSON would blow it up), unless it
-    was too large to be kept.
+    The value of the record is in `value`, or in `value_base64` where it is not UTF-8 or JSON's escapes would make it too long.
+    A value that is too large for a record is in neither.
     """
 
-    id: str  # the delivery's id, the message's, or `<topic>/<partition>/<offset>` of a record that could not be read
+    id: str  # the delivery's id, the message's, or `<topic>/<partition>/<offset>` of an unreadable record
     stage: Stage
     reason: Reason
     error: str  # for people
@@ -73,7 +73,7 @@ class DeadLetter(Record, frozen=True, kw_only=True):
     delivery: str | None = None  # the delivery's id
     producer: str | None = None  # of the message, where that could be read
     message: str | None = None  # the message's id, where it could be read and is not in `delivery`
-    attempts: int = msgspec.field(default_factory=int)  # how many were made; written always, for whoever reads along
+    attempts: int = msgspec.field(default_factory=int)  # how many were made; a default from a factory is always written
     redriven_at: Time | None = None
 
     @classmethod
@@ -87,7 +87,7 @@ class DeadLetter(Record, frozen=True, kw_only=True):
         delivery: str | None = None,
         attempts: int = 0,
     ) -> Self:
-        """A dead letter of a record as it lies on a topic. Its id is the delivery's, or else the record's origin."""
+        """A dead letter of a record. Its id is the delivery's, or else the record's topic, partition and offset."""
         text, encoded = _text(record.value)
         key = record.key
         return cls(
@@ -108,7 +108,7 @@ class DeadLetter(Record, frozen=True, kw_only=True):
         )
 
     def encode(self) -> bytes:
-        """The dead letter as JSON that fits into a record: without its value, and without a long key, where it would not."""
+        """The dead letter as JSON that fits into a record. A dead letter too large for one loses its value and a long key."""
         data = super().encode()
         if len(data) <= LETTER_BYTES:
             return data
@@ -119,9 +119,8 @@ class DeadLetter(Record, frozen=True, kw_only=True):
         )
 
 
-# What would not fit into one record is named by its origin. Base64 makes 4 bytes of 3; JSON doubles a quotation mark and
-# makes 6 bytes of a control character, so a text that is mostly those is kept as base64 although it is UTF-8.
-# The topic takes records of 4 MiB, so that whatever was accepted can be kept, and put back.
+# The topic takes records of 4 MiB, so that every accepted record can be kept and redriven. Base64 makes 4 bytes of 3. JSON
+# doubles a quotation mark and makes 6 bytes of a control character, so a text full of those is kept as base64.
 LETTER_BYTES = LARGE_BYTES - 64 * 1024  # of a dead letter as JSON; its key comes on top
 _VALUE_BYTES = LARGE_BYTES - 256 * 1024  # of its value, spelt as JSON; the rest is for the error and the names
 _KEY_BYTES = 4096  # our own keys are shorter

@@ -1,14 +1,17 @@
-"""The closed vocabularies of the pipeline: outcomes and reasons. They are metric labels too, so nothing else is allowed."""
+"""The closed vocabularies of the pipeline: outcomes, reasons, severities, kinds of definitions and triggers.
+
+Outcomes and reasons are labels of metrics, so no other word is allowed.
+"""
 
 from typing import Literal, TypeAlias
 
 Outcome: TypeAlias = Literal[
     "accepted",  # the service took it
-    "deferred",  # not now: it will be tried again
-    "refused",  # not ever: it becomes a dead letter
-    "unknown",  # nobody can tell whether it arrived (a time-out after sending)
+    "deferred",  # a retryable failure: there will be another attempt
+    "refused",  # a permanent failure: it becomes a dead letter
+    "unknown",  # it may have arrived or not: a time-out after sending
     "held",  # waits for the receiver's working hours
-    "suppressed",  # will not be sent, and why is recorded
+    "suppressed",  # is not sent; `reason` says why
 ]
 
 Reason: TypeAlias = Literal[
@@ -47,7 +50,7 @@ Severity: TypeAlias = Literal["debug", "info", "warning", "error", "critical"]  
 SEVERITIES: tuple[Severity, ...] = ("debug", "info", "warning", "error", "critical")
 
 Kind: TypeAlias = Literal["user", "script", "producer", "filter", "consumer", "configuration"]
-# In the order in which they may refer to each other: a kind refers only to kinds before it.
+# In dependency order: a kind refers only to kinds before it.
 KINDS: tuple[Kind, ...] = ("user", "script", "producer", "filter", "consumer", "configuration")
 
 Trigger: TypeAlias = Literal["cron", "manual", "backfill"]  # why a run happened

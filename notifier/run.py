@@ -8,10 +8,10 @@ from notifier.outcome import Trigger
 from notifier.record import Record, Time
 
 State = Literal[
-    "running",  # somebody holds the lease and works
-    "done",  # every producer ended well
+    "running",  # a runner holds the lease
+    "done",  # every producer succeeded
     "failed",  # at least one producer failed; the others' messages went out all the same
-    "refused",  # nothing to do: the configuration is unknown, disabled or has no pull producer
+    "refused",  # nothing to do: the configuration is unknown, disabled or without a pull producer
 ]
 
 
@@ -27,7 +27,7 @@ class ProducerRun(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
 
 
 class Run(Record, frozen=True, kw_only=True):
-    """The state of a run on `runs`, keyed by the tick's id. Whoever finds `lease_until` in the past takes the run over."""
+    """The state of a run, on `runs`, keyed by the tick's id. A runner that finds `lease_until` in the past takes the run over."""
 
     configuration: str
     scheduled_at: Time
@@ -37,6 +37,6 @@ class Run(Record, frozen=True, kw_only=True):
     lease_until: Time | None = None
     producers: tuple[ProducerRun, ...] = ()
     error: str | None = None  # why the run as a whole was refused
-    takeovers: int = 0  # how often it was taken over from a runner that had gone without a word
+    takeovers: int = 0  # how often it was taken over from a runner whose lease had run out
     started_at: Time | None = None
     ended_at: Time | None = None

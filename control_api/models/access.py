@@ -14,19 +14,19 @@ class TokenRow(Base):
 
     __tablename__ = "token"
 
-    id: Mapped[str] = mapped_column(String(32), primary_key=True)  # the public part of the token's text
+    id: Mapped[str] = mapped_column(String(32), primary_key=True)  # the public part of the token
     name: Mapped[str] = mapped_column(String(200))
     hash: Mapped[str] = mapped_column(String(64))  # SHA-256 in hexadecimal
     scopes: Mapped[list[str]]
     created_at: Mapped[datetime]
     created_by: Mapped[str | None] = mapped_column(String(200))
-    expires_at: Mapped[datetime | None]  # none: never
-    last_used_at: Mapped[datetime | None]  # coarse
+    expires_at: Mapped[datetime | None]  # None: never
+    last_used_at: Mapped[datetime | None]  # to ten minutes
     revoked_at: Mapped[datetime | None]
 
 
 class AccountRow(Base):
-    """Somebody who signs in to the console."""
+    """A person who signs in to the console."""
 
     __tablename__ = "account"
 
@@ -38,7 +38,7 @@ class AccountRow(Base):
 
 
 class SessionRow(Base):
-    """A browser in which an account is signed in. Only the hash of what its cookie holds is kept."""
+    """A browser in which an account is signed in. Only the hash of the cookie's value is kept."""
 
     __tablename__ = "account_session"
     __table_args__ = (
@@ -49,11 +49,11 @@ class SessionRow(Base):
     hash: Mapped[str] = mapped_column(String(64), primary_key=True)  # SHA-256 in hexadecimal
     account: Mapped[str] = mapped_column(String(150), ForeignKey("account.name", ondelete="CASCADE"))
     created_at: Mapped[datetime]
-    seen_at: Mapped[datetime]  # coarse
+    seen_at: Mapped[datetime]  # to ten minutes
 
 
 class IdempotencyRow(Base):
-    """The answer to a POST with an Idempotency-Key, so that the same request again gets the same answer."""
+    """The answer to a POST with an Idempotency-Key, which a repeated request gets again."""
 
     __tablename__ = "idempotency"
     __table_args__ = (Index("ix_idempotency_at", "at"),)
@@ -61,7 +61,7 @@ class IdempotencyRow(Base):
     actor: Mapped[str] = mapped_column(String(200), primary_key=True)
     key: Mapped[str] = mapped_column(String(255), primary_key=True)
     request_hash: Mapped[str] = mapped_column(String(64))  # SHA-256 of method, path and body
-    status: Mapped[int | None]  # none: still at work
+    status: Mapped[int | None]  # None: the request is still at work
     headers: Mapped[dict[str, Any] | None]  # Location, ETag, Content-Type
     body: Mapped[str | None] = mapped_column(Text)
     at: Mapped[datetime]

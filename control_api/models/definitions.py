@@ -17,20 +17,20 @@ from control_api.models.base import Base, Number
 
 
 class ChangeRow(Base):
-    """One change: one database transaction, one revision, one Kafka transaction. Revisions grow in the order of commits."""
+    """One change: one database transaction, one revision, one Kafka transaction. Revisions grow in commit order."""
 
     __tablename__ = "change"
-    __table_args__ = {"sqlite_autoincrement": True}  # noqa: RUF012 - a revision is never given twice
+    __table_args__ = {"sqlite_autoincrement": True}  # noqa: RUF012 - a revision is never used twice
 
     revision: Mapped[int] = mapped_column(Number, primary_key=True, autoincrement=True)
     at: Mapped[datetime]
     actor: Mapped[str] = mapped_column(String(200))  # name of a token or account, or `cli`
     summary: Mapped[str] = mapped_column(Text)  # for people: `create producer ci`, `apply: 3 created, 1 changed`
-    published_at: Mapped[datetime | None]  # when Kafka had acknowledged it
+    published_at: Mapped[datetime | None]  # when Kafka acknowledged it
 
 
 class DefinitionRow(Base):
-    """A definition as it stands. `spec` is the checked JSON of its kind's model; secrets in it are sealed."""
+    """A definition in its current state. `spec` is the validated JSON of its kind's model, with secrets sealed."""
 
     __tablename__ = "definition"
     __table_args__ = (
@@ -40,20 +40,22 @@ class DefinitionRow(Base):
 
     kind: Mapped[str] = mapped_column(String(20), primary_key=True)
     name: Mapped[str] = mapped_column(String(150), primary_key=True)
-    # Case-folded. Names are matched without regard to case wherever people are looked up, so two users whose names differ
-    # in case only could never be told apart; other kinds have lower-case names anyway.
+    # Case-folded. People are looked up without regard to case, so the names of two users may not differ in case alone. Other
+    # kinds have lower-case names.
     name_key: Mapped[str] = mapped_column(String(450))
     title: Mapped[str | None] = mapped_column(String(200))
     spec: Mapped[dict[str, Any]]
-    partitions: Mapped[int | None]  # of its topic, where it is a consumer
-    revision: Mapped[int] = mapped_column(Number, ForeignKey("change.revision"))  # that wrote it; also its ETag
+    partitions: Mapped[int | None]  # of a consumer's topic
+    revision: Mapped[int] = mapped_column(
+        Number, ForeignKey("change.revision")
+    )  # the change that wrote it; also its ETag
     created_at: Mapped[datetime]
     updated_at: Mapped[datetime]
     changed_by: Mapped[str] = mapped_column(String(200))
 
 
 class ReferenceRow(Base):
-    """That one definition names another. What is named cannot be deleted: the database sees to it as well."""
+    """A reference from one definition to another. The foreign key keeps a definition that is referred to from being deleted."""
 
     __tablename__ = "reference"
     __table_args__ = (
@@ -69,7 +71,7 @@ class ReferenceRow(Base):
 
 
 class AuditRow(Base):
-    """Who did what, when. Only ever added to. `before` and `after` are specs with secrets masked."""
+    """The audit log, append-only. `before` and `after` are specs with secrets masked."""
 
     __tablename__ = "audit"
     __table_args__ = (Index("ix_audit_kind_name", "kind", "name"), Index("ix_audit_at", "at"))
@@ -80,7 +82,7 @@ class AuditRow(Base):
     action: Mapped[str] = mapped_column(String(50))  # create, replace, patch, delete, apply; token and account ones
     kind: Mapped[str] = mapped_column(String(20))  # of a definition, or `token`, `account`
     name: Mapped[str] = mapped_column(String(150))
-    revision: Mapped[int | None] = mapped_column(Number)  # none: nothing to be published
+    revision: Mapped[int | None] = mapped_column(Number)  # None: nothing is published
     before: Mapped[dict[str, Any] | None]
     after: Mapped[dict[str, Any] | None]
 
@@ -89,20 +91,22 @@ class AuditRow(Base):
 
 
 class OutboxRow(Base):
-    """A record for `definitions`, written in the transaction of its change and deleted when Kafka has acknowledged it."""
+    """A record for `definitions`: written in the transaction of its change, deleted once Kafka has acknowledged it."""
 
     __tablename__ = "outbox"
 
     revision: Mapped[int] = mapped_column(Number, ForeignKey("change.revision"), primary_key=True, autoincrement=False)
     position: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=False)  # within the revision, from 0
     key: Mapped[str] = mapped_column(String(200))  # `<kind>/<name>`
-    value: Mapped[str | None] = mapped_column(Text)  # Definition as JSON; none: a tombstone
-    topic: Mapped[str | None] = mapped_column(String(100))  # of deliveries, to be there first; without the prefix
+    value: Mapped[str | None] = mapped_column(Text)  # Definition as JSON; None: a tombstone
+    topic: Mapped[str | None] = mapped_column(
+        String(100)
+    )  # of deliveries, without the prefix; the relay creates it first
     partitions: Mapped[int | None]  # of that topic
 
 
 class LeaseRow(Base):
-    """Who may do what only one process may do at a time (publish the outbox), and until when."""
+    """A lease on work that one process does at a time (publishing the outbox)."""
 
     __tablename__ = "lease"
 

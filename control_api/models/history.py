@@ -81,9 +81,9 @@ RUN = RecordFields(
 
 
 class HistoryOffsetRow(Base):
-    """How far a partition has been read into the history; written in the transaction that stores what was read.
+    """How far a partition has been read; written in the transaction that stores the records.
 
-    `generation` goes up when the topic turns out to be a new one (a new broker), where offsets begin at 0 again.
+    `generation` goes up when the topic is a new one of that name (on a new broker, say), whose offsets begin at 0 again.
     """
 
     __tablename__ = "history_offset"
@@ -134,9 +134,9 @@ class AttemptRow(Base):
 
 
 class DeadLetterRow(Base):
-    """A DeadLetter from the topic. Producer to recipient are taken from the delivery's id where there is one.
+    """A DeadLetter from the topic. Producer, message, configuration, consumer and recipient come from the delivery's id.
 
-    PostgreSQL's text holds no NUL: a value that has one is to be stored in `value_base64`.
+    A value with a NUL, which PostgreSQL cannot store as text, is in `value_base64`.
     """
 
     __table__ = Table(
@@ -166,7 +166,7 @@ class DeadLetterRow(Base):
 
 
 class RunRow(Base):
-    """A Run as `runs` last told it."""
+    """The last state of a Run."""
 
     __table__ = Table(
         "run",

@@ -10,7 +10,7 @@ down_revision: str | None = "0001"
 branch_labels: str | Sequence[str] | None = None
 depends_on: str | Sequence[str] | None = None
 
-# Types as they were at this step, whatever `notifier.tick_claims` says later.
+# Types as they were at this step; `notifier.tick_claims` may change.
 TIME = sa.DateTime(timezone=True)
 NUMBER = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 

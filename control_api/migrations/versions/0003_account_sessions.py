@@ -10,7 +10,7 @@ down_revision: str | None = "0002"
 branch_labels: str | Sequence[str] | None = None
 depends_on: str | Sequence[str] | None = None
 
-# Types as they were at this step, whatever `control_api.models` says later.
+# Types as they were at this step; `control_api.models` may change.
 TIME = sa.DateTime(timezone=True)
 
 
