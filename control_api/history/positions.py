@@ -37,9 +37,8 @@ class Positions(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ha
             for partition in partitions:
                 row = known.get((partition.topic, partition.partition))
                 generation, offset = (row.generation, row.offset) if row is not None else (0, 0)
-                if (
-                    offset > ends[partition]
-                ):  # a new topic of that name, perhaps on a new broker: offsets begin at 0 again
+                # A new topic of the same name, perhaps on a new broker: offsets begin at 0 again.
+                if offset > ends[partition]:
                     generation, offset = generation + 1, 0
                 self._generations[partition] = generation
                 self._next[partition] = offset

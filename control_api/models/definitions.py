@@ -46,9 +46,8 @@ class DefinitionRow(Base):
     title: Mapped[str | None] = mapped_column(String(200))
     spec: Mapped[dict[str, Any]]
     partitions: Mapped[int | None]  # of a consumer's topic
-    revision: Mapped[int] = mapped_column(
-        Number, ForeignKey("change.revision")
-    )  # the change that wrote it; also its ETag
+    # The change that wrote it; also its ETag.
+    revision: Mapped[int] = mapped_column(Number, ForeignKey("change.revision"))
     created_at: Mapped[datetime]
     updated_at: Mapped[datetime]
     changed_by: Mapped[str] = mapped_column(String(200))
@@ -99,9 +98,8 @@ class OutboxRow(Base):
     position: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=False)  # within the revision, from 0
     key: Mapped[str] = mapped_column(String(200))  # `<kind>/<name>`
     value: Mapped[str | None] = mapped_column(Text)  # Definition as JSON; None: a tombstone
-    topic: Mapped[str | None] = mapped_column(
-        String(100)
-    )  # of deliveries, without the prefix; the relay creates it first
+    # A topic of deliveries, without the prefix, that the relay creates first.
+    topic: Mapped[str | None] = mapped_column(String(100))
     partitions: Mapped[int | None]  # of that topic
 
 
