@@ -1,7 +1,8 @@
 """The tables of the history: attempts, dead letters and runs, and how far each topic is read.
 
 The columns of a record are made from its struct (`control_api.models.record_fields`). `ATTEMPT`, `DEAD_LETTER` and `RUN` hold
-what differs: names and types of columns, fields that are not stored, the order of answers, the descriptions in GraphQL.
+what differs: names and types of columns, fields that are not stored, the order of answers, the descriptions in GraphQL. A new
+field needs none of them: it comes last in answers.
 
 Ids of messages may be long. PostgreSQL's usual index refuses more than 2,700 bytes and its hash index does not, so columns
 that hold them have a hash index.
@@ -37,14 +38,15 @@ ATTEMPT = RecordFields(
     },
 )
 
-_WHENCE = "Where the record came from."
+_ORIGIN = "Where the record came from."
 DEAD_LETTER = RecordFields(
     DeadLetter,
     {
-        "id": Differs(column="letter"),  # `id`, `partition` and `offset` are the row's and the dead letter's own
-        "partition": Differs(column="origin_partition", after_in_graphql="value_base64", description=_WHENCE),
+        # The columns `id`, `partition` and `offset` are those of the row and of the dead letter's own place.
+        "id": Differs(column="letter"),
+        "partition": Differs(column="origin_partition", after_in_graphql="value_base64", description=_ORIGIN),
         "offset": Differs(
-            holds=FieldType.BIG_INTEGER, column="origin_offset", after_in_graphql="partition", description=_WHENCE
+            holds=FieldType.BIG_INTEGER, column="origin_offset", after_in_graphql="partition", description=_ORIGIN
         ),
         "reason": Differs(column_type=_REASON),
         "value_omitted": Differs(
@@ -53,8 +55,8 @@ DEAD_LETTER = RecordFields(
             description="It is too large for a list; ask for the dead letter itself.",
         ),
         "delivery": Differs(description="The delivery's id."),
-        "producer": Differs(answered=False),
-        "message": Differs(answered=False),
+        "producer": Differs(answered=False),  # part of the delivery's id
+        "message": Differs(answered=False),  # part of the delivery's id
         "attempts": Differs(description="How often it was tried."),
         "at": Differs(after="attempts"),
     },

@@ -5,7 +5,7 @@ answered (`answer`) and is in GraphQL (`control_api.graphql.record_types`), each
 that adds the column is written by hand. `Differs` states an exception; `control_api.models.history` has those of all records.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Any
@@ -99,6 +99,9 @@ class RecordFields:
         order = _moved(types, {name: differs.after for name, differs in exceptions.items()})
         found = (_field(name, types[name], exceptions.get(name, Differs())) for name in order)
         self.fields = tuple(field for field in found if field is not None)
+        self._stored = tuple(
+            (field.name, field.column, _conversion(field)) for field in self.fields if field.column is not None
+        )
         self.answered = tuple(field for field in self.fields if field.answered)
         by_name = {field.name: field for field in self.answered}
         in_graphql = _moved(by_name, {name: differs.after_in_graphql for name, differs in exceptions.items()})
@@ -114,11 +117,11 @@ class RecordFields:
 
     def row(self, record: msgspec.Struct) -> dict[str, Any]:
         """The values of the columns, by the columns' names."""
-        return {
-            field.column: _stored(field, getattr(record, field.name))
-            for field in self.fields
-            if field.column is not None
-        }
+        row = {column: getattr(record, name) for name, column, _ in self._stored}
+        for _, column, convert in self._stored:
+            if convert is not None and row[column] is not None:
+                row[column] = convert(row[column])
+        return row
 
     def answer(self, row: object) -> JsonObject:
         """The JSON of a row. An added field is null: its value is the caller's to set."""
@@ -129,7 +132,8 @@ class RecordFields:
 
     def document(self, struct: msgspec.Struct) -> JsonObject:
         """The JSON of a struct that another one holds, as its column stores it."""
-        return {field.name: _in_json(field, _stored(field, getattr(struct, field.name))) for field in self.answered}
+        row = self.row(struct)
+        return {field.name: _in_json(field, row[field.column]) for field in self.answered if field.column is not None}
 
 
 def without_nul(text: str) -> str:
@@ -137,18 +141,14 @@ def without_nul(text: str) -> str:
     return text.replace("\0", "\N{SYMBOL FOR NULL}")
 
 
-def _stored(field: RecordField, value: Any) -> Any:
-    if value is None:
-        return None
-    if field.holds is FieldType.TEXT:
-        return without_nul(value)
-    if field.items is not None:
-        return (
-            [field.items.document(item) for item in value]
-            if field.holds is FieldType.LIST
-            else field.items.document(value)
-        )
-    return value
+def _conversion(field: RecordField) -> Callable[[Any], Any] | None:
+    """What makes the column's value of the field's; None: the two are the same."""
+    items = field.items
+    if items is not None and field.holds is FieldType.LIST:
+        return lambda structs: [items.document(struct) for struct in structs]
+    if items is not None:
+        return items.document
+    return without_nul if field.holds is FieldType.TEXT else None
 
 
 def _in_json(field: RecordField, value: Any) -> Any:
@@ -156,7 +156,7 @@ def _in_json(field: RecordField, value: Any) -> Any:
 
 
 def _moved(names: Iterable[str], after: Mapping[str, str | None]) -> list[str]:
-    """The names, each that `after` gives one for right behind that field."""
+    """The names in order, each key of `after` moved directly behind its value."""
     order = list(names)
     for name, before in after.items():
         if before is not None:
