@@ -10,8 +10,8 @@ from pathlib import Path
 
 import psutil
 
-from notifier import tied_process
 from notifier.settings import PREFIX, Settings, variable
+from notifier.tied_process import tied_command
 
 ROOT = Path(__file__).parent.parent
 STOP_LIMIT_S = 15.0
@@ -45,11 +45,10 @@ class Worker:
             "PYTHONPATH": str(ROOT),
         }
         self._log = log
-        tie = [sys.executable, "-I", "-S", tied_process.__file__, "signal", str(os.getpid()), "", ""]
         command = [sys.executable, "-m", *module]
         with log.open("wb") as file:
             self._process = subprocess.Popen(
-                [*(tie if sys.platform == "linux" else []), *command],
+                tied_command(command) if sys.platform == "linux" else command,
                 env=environment,
                 cwd=settings.data_dir,
                 stdin=subprocess.DEVNULL,

@@ -1,17 +1,17 @@
-"""What becomes the broker's process: a small program that ties its life to its parent's, and then turns into Java.
+"""Tied process: ties a command's life to its parent's. A small program that becomes the command (exec).
 
-Run as `python -I -S tied_process.py TIE PARENT_PID HOLDER ADDRESS COMMAND…`, so it imports nothing but the standard library.
-Starting it is `streams.broker.broker`'s. TIE says what the command's life hangs on:
+`tied_command` builds its command line, `python -I -S tied_process.py TIE PARENT_PID HOLDER ADDRESS COMMAND…`; the embedded
+broker, the children of `notifier up` and the benchmarks are started so. It imports nothing but the standard library. TIE:
 
-- `signal`   Linux: the kernel kills it when the thread that started it ends (PR_SET_PDEATHSIG survives exec), which is no
-             use to a thread that ends earlier than its process;
+- `signal`   Linux: the kernel kills the command when the thread that started it ends. PR_SET_PDEATHSIG survives exec. Of no use
+             to a thread that ends before its process;
 - `pipe:FD`  anywhere: a second, tiny process reads the pipe FD, whose other end only the parent has, and kills the command
-             at its end;
-- `none`     nothing: the command becomes a daemon, and this program ends with status 0 when it has started.
+             at end of file;
+- `none`     no tie: the command becomes a daemon, and this program ends with status 0 once it has started.
 
-HOLDER, where it is not empty, is a file that the command keeps locked for as long as it lives, with `{"pid", "address"}` in
-it. The lock is passed on to Java as an open file. So there is never a second broker on one folder, and one whose starter was
-killed before it could write anything down is still found. Exit status 125: HOLDER is locked; 126: COMMAND cannot be run.
+HOLDER, unless empty, is a file that the command keeps locked while it lives; the file holds `{"pid", "address"}`. The lock
+passes to the command as an open file. So a folder never has two brokers, and a broker whose starter was killed before it
+could write anything down is still found. Exit status 125: HOLDER is locked; 126: COMMAND cannot be run.
 """
 
 import contextlib
@@ -21,9 +21,15 @@ import os
 import select
 import signal
 import sys
+from collections.abc import Sequence
 
 HELD, CANNOT_RUN = 125, 126
 PR_SET_PDEATHSIG = 1
+
+
+def tied_command(command: Sequence[str], tie: str = "signal", holder: str = "", address: str = "") -> list[str]:
+    """The argument list that starts `command` (the program's full path first) as a tied child of this process."""
+    return [sys.executable, "-I", "-S", __file__, tie, str(os.getpid()), holder, address, *command]
 
 
 def main() -> None:
@@ -35,7 +41,7 @@ def main() -> None:
             die_with_parent(signal.SIGKILL)
         else:
             _watch(int(tie.partition(":")[2]))
-        if os.getppid() != int(parent):  # it died before the tie held
+        if os.getppid() != int(parent):  # the parent died before the tie held
             os._exit(1)
     if holder:
         _hold(holder, address)
@@ -57,7 +63,7 @@ def die_with_parent(number: signal.Signals) -> None:
 
 
 def _watch(pipe: int) -> None:
-    """Leaves a child behind that kills this process at the end of the pipe, and ends when this process has ended."""
+    """Forks a watcher that kills this process at the pipe's end of file, and ends when this process has ended."""
     command = os.getpid()
     if os.fork() != 0:
         os.close(pipe)
@@ -72,7 +78,7 @@ def _watch(pipe: int) -> None:
 
 
 def _become_daemon() -> None:
-    """Goes on in a child of init. The first process ends once exec has closed the pipe between the two."""
+    """Goes on in a child that init adopts. The first process ends once exec has closed the pipe between the two."""
     started, running = os.pipe()  # both are closed on exec
     if os.fork() == 0:
         os.close(started)

@@ -12,8 +12,8 @@ import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from notifier import tied_process
 from notifier.errors import SettingsError
+from notifier.tied_process import tied_command
 
 STOP_LIMIT_S = 20.0  # for one child to drain
 LONGEST_PAUSE_S = 30.0  # before a child that ends again and again is started again
@@ -106,7 +106,7 @@ class Children:
         # Without -P a folder of the user's that is called `filters` or `streams` would stand in for ours.
         line = [sys.executable, "-P", "-m", "notifier", command]
         if sys.platform == "linux":
-            line = [sys.executable, "-I", "-S", tied_process.__file__, "signal", str(os.getpid()), "", "", *line]
+            line = tied_command(line)
         # A session of its own: Ctrl-C is for this process, which stops its children in order.
         return await asyncio.create_subprocess_exec(
             *line,
