@@ -19,7 +19,7 @@ from notifier.kafka import kafka_producer
 from notifier.settings import PREFIX, load_settings, variable
 from notifier.topics import MESSAGES
 from notifier_cli.supervisor import Supervisor
-from streams.broker.broker import free_port
+from streams.broker.ports import free_port
 
 MESSAGE_COUNT = 100
 PAUSE_S = 0.2  # between two messages: this measures latency, not throughput

@@ -36,7 +36,8 @@ from notifier.record import JsonObject
 from notifier.seal import generate_key, load_seal
 from notifier.settings import Settings, load_settings
 from notifier.topics import ATTEMPTS, MESSAGES, TOPICS, deliveries
-from streams.broker.broker import EmbeddedBroker, free_port
+from streams.broker.broker import EmbeddedBroker
+from streams.broker.ports import free_port
 
 ROUTED = 100_000  # messages through the routers
 DELIVERED = 10_000  # through the delivery workers, which do more for each

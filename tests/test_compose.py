@@ -10,7 +10,7 @@ import yaml
 
 from notifier.settings import PREFIX, Settings, variable
 from notifier_cli.commands import COMMANDS
-from streams.broker.broker import SERVER_PROPERTIES
+from streams.broker.templates import SERVER_PROPERTIES
 from tests.rigs.repository import ROOT
 from tests.rigs.roles import run
 

@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 from notifier.settings import Settings
-from streams.broker.broker import free_port
+from streams.broker.ports import free_port
 from tests.rigs.kafka_tools import produce, read_all, wait_until
 from tests.rigs.roles import roles, run
 

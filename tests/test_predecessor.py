@@ -10,7 +10,7 @@ import pytest
 
 from notifier.attempt import Attempt
 from notifier.settings import Settings
-from streams.broker.broker import free_port
+from streams.broker.ports import free_port
 from tests.consumers.test_telegram import GROUP, TOKEN, serving
 from tests.producers.test_github import REPOSITORY, pull, stub_running
 from tests.rigs.delivery_rig import dead_letters

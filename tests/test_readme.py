@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from notifier.settings import Settings
-from streams.broker.broker import free_port
+from streams.broker.ports import free_port
 from tests.rigs.kafka_tools import wait_until
 from tests.rigs.repository import ROOT
 from tests.rigs.roles import environment, start_role

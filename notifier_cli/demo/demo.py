@@ -29,7 +29,7 @@ from notifier.sandbox import detect_sandbox
 from notifier.settings import PREFIX, Settings, load_settings, variable
 from notifier.topics import MESSAGES
 from notifier_cli.supervisor import Supervisor, tie_to_parent
-from streams.broker.broker import free_port
+from streams.broker.ports import free_port
 
 LIMIT_S = 50.0  # from the first message until all of them are accounted for
 KEPT = ("CACHE_DIR", "LOG_LEVEL", "SCRIPT_SANDBOX")  # settings of the user's that the demo obeys

@@ -1,11 +1,11 @@
-"""What can be wrong with the embedded broker, each in one line that says what to do.
+"""Faults of the embedded broker, each as one line that says what to do. Running the broker is `streams.broker.broker`'s.
 
-Kafka's own words for a fault are a stack trace, and for the worst one it has none: when its metadata are damaged it cuts them
-off there, starts with fewer topics or none, and sets the topics' records aside. So those are read before each start.
-Running the broker is `streams.broker.broker`'s.
+Kafka reports a fault by a stack trace, and the worst one not at all: it truncates damaged metadata, starts with fewer topics or
+none, and sets the topics' records aside. So the metadata are checked before each start.
 """
 
 import errno
+import os
 import re
 import struct
 from collections.abc import Iterator
@@ -33,10 +33,7 @@ _ERROR = re.compile(r"^(?:\S+ (?:ERROR|FATAL) +|\S*(?:Exception|Error): |Error|E
 
 
 def why_not_started(log: str, folder: Path, port: int | None = None, limit_s: float | None = None) -> BrokerError:
-    """Why a broker ended, or (with `limit_s`) did not come up in time, by the end of its log.
-
-    `port` is the one it was to listen on.
-    """
+    """Why a broker ended, or (with `limit_s`) did not come up in time, by the end of its log. `port`: where it was to listen."""
     if "Address already in use" in log:
         return port_taken(port) if port else BrokerError("a port that was free is taken: start again")
     if _DISK_FULL.search(log):
@@ -57,21 +54,34 @@ def why_not_started(log: str, folder: Path, port: int | None = None, limit_s: fl
     )
 
 
+def log_end(folder: Path) -> str:
+    """The end of what the last start of the broker in `folder` has logged, and of what Java itself said."""
+    ends = []
+    for name in ("server.log", "console.log"):
+        try:
+            with (folder / "logs" / name).open("rb") as file:
+                file.seek(max(0, file.seek(0, os.SEEK_END) - 256 * 1024))
+                ends.append(file.read().decode(errors="replace"))
+        except OSError:
+            pass
+    return "\n".join(ends)
+
+
 def _short(line: str) -> str:
-    """A line of the log without its time, on one line of ours."""
+    """A line of the log without its time and level, at most 200 characters."""
     text = re.sub(r"^\d{4}-\S+ +(?:[A-Z]+ +)?", "", line.strip())
     return text if len(text) <= 200 else text[:199] + "…"
 
 
 def _complaints(log: str) -> str:
-    """Errors and exceptions, without what surrounds them: a warning about a checkpoint is no damage."""
+    """The log without INFO and WARN lines and stack frames: a warning about a checkpoint is no damage."""
     beside = re.compile(r"^\S+ (?:INFO|WARN) |^\tat |^\t\.\.\. ")
     return "\n".join(line for line in log.split("\n") if not beside.match(line))
 
 
 @contextmanager
 def writing_in(folder: Path) -> Iterator[None]:
-    """Turns an OSError of the block into the BrokerError that says why nothing can be written in the folder."""
+    """Raises BrokerError for an OSError of the block; it says why the folder cannot be written."""
     try:
         yield
     except OSError as error:
@@ -104,7 +114,7 @@ def no_java(why: str) -> BrokerError:
 
 
 def port_taken(port: int) -> BrokerError:
-    """Names the process that listens on the port, where the system tells us."""
+    """Names the process that listens on the port, where the system tells."""
     who = ""
     try:
         for connection in psutil.net_connections("tcp"):
@@ -119,7 +129,7 @@ def port_taken(port: int) -> BrokerError:
 
 
 def read_cluster_id(data: Path) -> str:
-    """The id of the cluster that the data belong to. Raises BrokerError when it cannot be read."""
+    """The cluster id in `meta.properties`. Raises BrokerError when it cannot be read."""
     try:
         text = (data / "meta.properties").read_text(encoding="utf-8")
     except (OSError, ValueError):
@@ -131,9 +141,9 @@ def read_cluster_id(data: Path) -> str:
 
 
 def check_metadata(data: Path) -> None:
-    """Reads the log that says which topics there are. Raises BrokerError when Kafka would forget some of them.
+    """Checks the metadata log. Raises BrokerError when Kafka would forget topics.
 
-    A last batch that is cut short is no damage: the broker was killed while it wrote it, and nobody was told of it.
+    A last batch that is cut short is no damage: the broker was killed while it wrote it and had not acknowledged it.
     """
     log = data / "__cluster_metadata-0"
     segments = sorted(log.glob("*.log")) if log.is_dir() else []

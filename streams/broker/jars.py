@@ -1,9 +1,8 @@
-"""The jars of the embedded broker: which they are, where they lie, and how they come there.
+"""The jars of the embedded broker: pinned, kept in the cache folder, downloaded where they are missing.
 
 `jars.lock` beside this file pins every jar by Maven coordinate and SHA-256 sum, one line each:
-`<sha256>  <group:artifact:version>`. No dependency is resolved: a resolver picks another `kafka-clients` than the one that
-Kafka's own release holds. They are kept in `<cache folder>/kafka-<version>/`, not in the data folder, so that all data
-folders share one download.
+`<sha256>  <group:artifact:version>`. Dependencies are not resolved: a resolver picks another `kafka-clients` than Kafka's own
+release holds. The jars lie in `<cache folder>/kafka-<version>/`, so that all data folders share one download.
 Running the broker is `streams.broker.broker`'s.
 """
 
@@ -26,13 +25,15 @@ from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
 from rich.progress import Progress as ProgressBar
 
 from notifier.errors import BrokerError
+from notifier.one_line import one_line
 
 LOCK_FILE = Path(__file__).with_name("jars.lock")
 PARALLEL_DOWNLOADS = 4
-TIMEOUT_S = 60  # for a connection, and for each piece of an answer
+TIMEOUT_S = 60  # to connect, and for each read
+_NOT_WRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS)  # the folder's faults, not the network's
 
-Fetcher = Callable[[str, Path], Path]  # (coordinate, empty folder to work in) → the jar as it came
-Progress = Callable[[int, int], None]  # (jars that are here, jars that were missing)
+Fetcher = Callable[[str, Path], Path]  # (coordinate, empty work folder) → the downloaded jar
+Progress = Callable[[int, int], None]  # (jars downloaded so far, jars to download)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,7 +52,7 @@ class Jar:
 
 @cache
 def pinned_jars() -> tuple[Jar, ...]:
-    """The jars that the broker consists of, in the order of the class path."""
+    """The broker's jars, in the order of the class path."""
     lines = (line.split() for line in LOCK_FILE.read_text(encoding="utf-8").splitlines())
     return tuple(Jar(sha256=line[0], coordinate=line[1]) for line in lines if line)
 
@@ -64,16 +65,16 @@ def kafka_version() -> str:
 
 
 def jar_folder(cache_dir: Path) -> Path:
-    """Where the jars lie under the cache folder."""
+    """`<cache folder>/kafka-<version>`."""
     return cache_dir / f"kafka-{kafka_version()}"
 
 
 def fetch_jars(cache_dir: Path, progress: Progress | None = None, *, fetch: Fetcher | None = None) -> list[Path]:
-    """The broker's jars, every one checked against its pinned sum; what is missing or damaged is downloaded first.
+    """The paths of the broker's jars, each checked against its pinned sum; missing and damaged ones are downloaded first.
 
-    Processes that fetch at the same time wait for each other; one that is killed leaves nothing that is taken for a jar.
-    Without `progress` a bar is shown on standard error, or lines where that is no terminal. `fetch` replaces the download
-    from a Maven repository. Raises BrokerError, one line that says what is missing and what would help.
+    Processes that fetch at the same time wait for each other; a killed one leaves no file that passes for a jar. Without
+    `progress` a bar is shown on standard error, or lines where that is no terminal. `fetch` replaces the download from a Maven
+    repository. Raises BrokerError, one line that says what is missing and what would help.
     """
     folder = jar_folder(cache_dir)
     paths = [folder / jar.filename for jar in pinned_jars()]
@@ -124,21 +125,12 @@ def _fetch_all(wanted: list[Jar], folder: Path, fetch: Fetcher, progress: Progre
 
 
 def _fetch_one(jar: Jar, folder: Path, fetch: Fetcher) -> None:
-    for _ in range(2):  # a download may be damaged on its way; one that is damaged twice is not what we pinned
+    for _ in range(2):  # a download may be damaged in transit; damaged twice, it is not the pinned jar
         with tempfile.TemporaryDirectory(prefix=".fetch-", dir=folder) as work:
             try:
                 path = fetch(jar.coordinate, Path(work))
-            except (
-                OSError,
-                RuntimeError,
-                ValueError,
-            ) as error:  # what requests and jgo raise; requests' own are OSErrors
-                if isinstance(error, OSError) and error.errno in (
-                    errno.ENOSPC,
-                    errno.EDQUOT,
-                    errno.EACCES,
-                    errno.EROFS,
-                ):
+            except (OSError, RuntimeError, ValueError) as error:  # of requests (all OSErrors) and jgo
+                if isinstance(error, OSError) and error.errno in _NOT_WRITABLE:
                     raise
                 raise BrokerError(
                     f"{jar.coordinate}, a jar of the embedded broker, cannot be downloaded ({_plain(error)}):"
@@ -157,19 +149,19 @@ def _fetch_one(jar: Jar, folder: Path, fetch: Fetcher) -> None:
 
 
 def _plain(error: BaseException) -> str:
-    """The innermost reason of a failed download, on one line: requests and urllib3 wrap each other's errors."""
+    """The innermost reason of a failed download on one line; requests and urllib3 wrap each other's errors."""
     while True:
         wrapped = (getattr(error, "reason", None), *error.args)
         inner = next((part for part in wrapped if isinstance(part, BaseException)), None)
         if inner is None:
-            return " ".join(str(error).split())[:200]
+            return one_line(str(error), 200)
         error = inner
 
 
 def from_maven(coordinate: str, work: Path) -> Path:
-    """Downloads one jar into the folder `work` and nothing else: no POM, no dependency, nothing in ~/.m2.
+    """Downloads one jar into the folder `work`, without POM and dependencies; ~/.m2 is not written.
 
-    A jar that is in the local Maven repository already (M2_REPO, or ~/.m2/repository) is copied from there.
+    A jar of the local Maven repository (M2_REPO, or ~/.m2/repository) is copied from there.
     """
     from jgo.constants import default_maven_repo  # imported late: only a download needs it
     from jgo.maven import MavenContext
@@ -185,7 +177,7 @@ def from_maven(coordinate: str, work: Path) -> Path:
 
 
 def _repositories() -> dict[str, str] | None:
-    """The repositories to ask: those of jgo's own configuration, else a mirror in Maven's, else (None) jgo's default."""
+    """The repositories of jgo's configuration, else a mirror of Maven's settings, else None, which is jgo's default."""
     from jgo.config import GlobalSettings
 
     configured: dict[str, str] = GlobalSettings.load().repositories

@@ -53,7 +53,8 @@ from notifier.registry import Registry
 from notifier.run import ProducerRun, Run
 from notifier.seal import generate_key, load_seal
 from notifier.settings import Settings, load_settings
-from streams.broker.broker import EmbeddedBroker, free_port
+from streams.broker.broker import EmbeddedBroker
+from streams.broker.ports import free_port
 from tests.rigs.kafka_tools import delete_topics, produce, read_all, wait_for_records, wait_until
 
 pytest_plugins = ["tests.rigs.databases"]

@@ -13,7 +13,7 @@ import pytest
 from notifier.kafka import broker_file
 from notifier.settings import PREFIX, Settings
 from notifier_cli.commands import COMMANDS
-from streams.broker.broker import free_port
+from streams.broker.ports import free_port
 from tests.rigs.kafka_tools import wait_until
 from tests.rigs.roles import environment, run, start_role
 

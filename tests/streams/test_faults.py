@@ -18,7 +18,8 @@ from time import monotonic
 import pytest
 
 from notifier.settings import Settings, load_settings
-from streams.broker.broker import EmbeddedBroker, free_port
+from streams.broker.broker import EmbeddedBroker
+from streams.broker.ports import free_port
 from tests.rigs.faults import EXITS, RATE, Report, Scene, Seen, Sent, audit, scene
 from tests.rigs.kafka_tools import wait_until
 

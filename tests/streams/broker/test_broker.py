@@ -23,9 +23,11 @@ from notifier.errors import BrokerError
 from notifier.kafka import broker_file, running_broker
 from notifier.settings import Settings, load_settings
 from streams.broker import broker as broker_module
-from streams.broker.broker import EmbeddedBroker, cluster_at, free_port
+from streams.broker.broker import EmbeddedBroker
 from streams.broker.faults import check_metadata, why_not_started
 from streams.broker.jars import fetch_jars, from_maven, jar_folder, pinned_jars
+from streams.broker.ports import free_port
+from streams.broker.probe import cluster_at
 from tests.rigs.kafka_tools import produce, read_all, wait_until
 
 pytestmark = pytest.mark.usefixtures("own_settings")

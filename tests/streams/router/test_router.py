@@ -23,7 +23,8 @@ from notifier.kafka import ensure_topics, kafka_admin
 from notifier.seal import generate_key
 from notifier.settings import Settings, load_settings
 from notifier.topics import DEAD_LETTERS, DEFINITIONS, MESSAGES, PARKED, deliveries
-from streams.broker.broker import EmbeddedBroker, free_port
+from streams.broker.broker import EmbeddedBroker
+from streams.broker.ports import free_port
 from tests.rigs.kafka_tools import produce, read_all, wait_for_records, wait_until
 from tests.rigs.repository import ROOT
 from tests.rigs.router_rig import Audit, audit, definition, feed, publish, routers, through, write_messages

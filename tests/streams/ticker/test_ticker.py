@@ -26,7 +26,8 @@ from notifier.seal import generate_key
 from notifier.settings import Settings, load_settings
 from notifier.tick import Tick
 from notifier.tick_claims import TICK
-from streams.broker.broker import EmbeddedBroker, free_port
+from streams.broker.broker import EmbeddedBroker
+from streams.broker.ports import free_port
 from streams.ticker.claims import Claims, Cursor, Move, tick_id
 from streams.ticker.ticker import ID_HEADER, MISSED_LIMIT, run_ticker
 from tests.rigs.kafka_tools import produce, read_all, wait_for_records, wait_until
