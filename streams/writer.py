@@ -1,4 +1,4 @@
-"""Writer: writes records so that they are on the topic when the call returns, however long the broker is away."""
+"""Writer: each call returns when its records are on the topic, however long the broker is away."""
 
 import asyncio
 import logging
@@ -14,12 +14,13 @@ from notifier.settings import Settings
 logger = logging.getLogger(__name__)
 
 _RETRY_S = 1.0
+_CHUNK = 500  # records of `write_all` in flight
 
 Headers = Sequence[tuple[str, bytes]]
 
 
 class Writer:
-    """One Kafka producer (acks=all, idempotent) that does not give up. Topics are named without the prefix."""
+    """One Kafka producer (acks=all, idempotent) that retries without end. Topics are named without the prefix."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
@@ -27,9 +28,9 @@ class Writer:
         self._making = asyncio.Lock()
 
     async def write(self, topic: str, key: str | None, value: bytes | None, headers: Headers = ()) -> None:
-        """Writes a record, or a tombstone, and returns when every in-sync replica has it; tries until it is there.
+        """Writes a record, or a tombstone, and returns when every in-sync replica has it.
 
-        Raises RecordTooLarge. A write that was tried again may be there twice after a broken connection.
+        Raises RecordTooLarge. At least once: a retry after a broken connection may leave the record twice.
         """
         name = self._settings.topic_prefix + topic
         raw_key = None if key is None else key.encode()
@@ -54,11 +55,26 @@ class Writer:
             else:
                 return
 
+    async def write_all(self, topic: str, records: Sequence[tuple[str | None, bytes]]) -> None:
+        """Writes (key, value) pairs, 500 at a time; pairs of one key keep their order. Raises as `write` does."""
+
+        async def in_order(key: str | None, values: Sequence[bytes]) -> None:
+            for value in values:
+                await self.write(topic, key, value)
+
+        for start in range(0, len(records), _CHUNK):
+            by_key: dict[object, tuple[str | None, list[bytes]]] = {}
+            for number, (key, value) in enumerate(records[start : start + _CHUNK]):
+                by_key.setdefault(number if key is None else key, (key, []))[1].append(value)
+            async with asyncio.TaskGroup() as group:
+                for key, values in by_key.values():
+                    group.create_task(in_order(key, values))
+
     async def close(self) -> None:
-        """Writes out what is under way and closes the Kafka producer."""
+        """Flushes and closes the Kafka producer."""
         producer, self._producer = self._producer, None
         if producer is not None:
-            await _stop(producer)
+            await producer.stop()
 
     async def _started(self) -> AIOKafkaProducer:
         async with self._making:
@@ -73,11 +89,6 @@ class Writer:
             return self._producer
 
     async def _drop(self, producer: AIOKafkaProducer) -> None:
-        # An idempotent producer that met a fatal error answers it for ever.
+        # An idempotent Kafka producer answers a fatal error for ever after.
         if producer is self._producer:
-            self._producer = None
-            await _stop(producer)
-
-
-async def _stop(producer: AIOKafkaProducer) -> None:
-    await producer.stop()
+            await self.close()

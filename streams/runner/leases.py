@@ -1,20 +1,20 @@
 """Leases: which runner works on which run, decided by the order of the records on `runs` and by nothing else.
 
-Whoever writes a state of a run names itself in the header `owner`. Whoever wants a run it does not hold writes a claim:
-a record with the header `claim`, the offset of the state that it replaces (ASCII decimal), or empty where the run is new.
-Every reader goes through the records of a run in order and takes
+Each state of a run names its writer in the header `owner`. A runner that wants a run it does not hold writes a claim: a record
+with the header `claim`, the offset of the state that it replaces (ASCII decimal), empty for a new run. Every reader goes
+through the records of a run in order and takes
 
-- a claim, if the state it replaces is the newest one that was taken, and that is not the end of the run;
+- a claim, if the state it replaces is the newest one taken, and that is not the end of the run;
 - another record, if its writer holds the lease and the run has not ended;
 
-and passes over everything else. So of several claims on one lease the first in the log wins, a renewal that came before a
-claim defeats it, and a runner that was away for too long can neither renew nor end what another has taken over. Clocks
-decide only when somebody tries; two clocks that differ cost work done twice, never a run with two owners in the log.
-A lost claim stays behind as the newest value of its key until the owner's next renewal; one that came after the end of
-a run is mended by its writer, who repeats the end (`Leases.end_of`), so that compaction keeps the truth.
+and passes over all others. So of several claims on one lease the first in the log wins, a renewal that came before a claim
+defeats it, and a runner that was away for too long can neither renew nor end a run that another has taken over. Clocks decide
+only when a runner tries; two clocks that differ cost work done twice, never a run with two owners in the log. A lost claim
+stays the newest value of its key until the owner's next renewal; one that came after the end of a run is mended by its
+writer, who repeats the end (`Leases.end_of`), so that compaction keeps the truth.
 
-This is advice to the runners, not a lock on what they do: a runner that does not know yet that its lease is gone may
-still send messages. They carry the same ids as the new owner's, and that makes them harmless.
+A lease is advice to the runners, not a lock on what they do: a runner that does not know yet that its lease is gone may still
+send messages. They carry the same ids as the new owner's, and that makes them harmless.
 """
 
 from collections import OrderedDict
@@ -30,9 +30,9 @@ from notifier.topics import DAY_MS, TICKS
 OWNER = "owner"  # header: who wrote the record
 CLAIM = "claim"  # header: the offset of the state that a claim replaces; empty: the run is new
 
-# A tick can be read again for as long as it is kept; a run that ended longer ago need not be remembered.
+# A tick can be read again while it is kept; a run that ended before that can be forgotten.
 _REMEMBERED_MS = (TICKS.retention_ms or 0) + DAY_MS
-_ENDS_KEPT = 1000  # whole values of ended runs, the newest
+_ENDS_KEPT = 1000  # whole values of the runs that ended last
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -40,7 +40,7 @@ class Lease:
     """The state of a run that has not ended."""
 
     run: Run
-    offset: int  # of the record that says so: what a claim must name
+    offset: int  # of its record; a claim must name it
 
     def expired(self, at: datetime) -> bool:
         """Whether anybody may claim the run."""
@@ -48,8 +48,8 @@ class Lease:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Step:
-    """What one record on `runs` meant."""
+class Transition:
+    """What one record on `runs` changes for the lease of a run."""
 
     id: str  # of the run
     run: Run  # as the record says
@@ -67,8 +67,8 @@ class Leases:
         self._ended: dict[str, int] = {}  # time of the record in milliseconds; refused ones too
         self._ends: OrderedDict[str, Run] = OrderedDict()
 
-    def apply(self, record: ConsumerRecord) -> Step | None:
-        """Goes one record on. Nothing for a tombstone. Raises as `Run.decode` does; such a record changes nothing."""
+    def apply(self, record: ConsumerRecord) -> Transition | None:
+        """Applies the next record; None for a tombstone. Raises as `Run.decode` does; such a record changes nothing."""
         id_ = (record.key or b"").decode(errors="replace")
         if record.value is None:
             self._forget(id_)
@@ -81,11 +81,11 @@ class Leases:
             taken = self._may_continue(id_, writer)
         else:
             replaced = self.replaces(id_)
-            # Nothing to replace is known: the run is over, or new, or what the claim names was deleted by age or compaction.
+            # No state to replace is known: the run is over, or new, or that state was deleted by age or compaction.
             taken = id_ not in self._ended if replaced is None else claim == b"%d" % replaced
         if taken:
             self._take(id_, run, record)
-        return Step(id=id_, run=run, writer=writer, claim=claim is not None, taken=taken)
+        return Transition(id=id_, run=run, writer=writer, claim=claim is not None, taken=taken)
 
     def _may_continue(self, id_: str, writer: str | None) -> bool:
         lease = self._working.get(id_)
@@ -112,7 +112,7 @@ class Leases:
         self._ends.pop(id_, None)
 
     def forget_old(self, at: datetime) -> None:
-        """Drops what ended so long ago that its tick is no longer kept."""
+        """Forgets the runs that ended so long ago that their ticks are no longer kept."""
         oldest = int(at.timestamp() * 1000) - _REMEMBERED_MS
         for id_ in [id_ for id_, timestamp in self._ended.items() if timestamp < oldest]:
             self._forget(id_)
@@ -122,7 +122,7 @@ class Leases:
         return self._working.get(id_)
 
     def open(self, id_: str) -> bool:
-        """Whether a tick may start this run: it is new, or was refused, which means that nothing was done."""
+        """Whether a tick may start this run: it is new, or was refused, so no producer was asked."""
         return id_ not in self._working and (id_ not in self._ended or id_ in self._refused)
 
     def replaces(self, id_: str) -> int | None:
@@ -131,7 +131,7 @@ class Leases:
         return self._refused.get(id_) if lease is None else lease.offset
 
     def end_of(self, id_: str) -> Run | None:
-        """How a run ended, if it has and that is not long ago."""
+        """The last state of a run that has ended, for the last 1000 of them."""
         return self._ends.get(id_)
 
     def held_by(self, owner: str) -> list[str]:

@@ -1,7 +1,6 @@
-"""Produced: what a producer gave in a run, turned into messages. Pure; sending them is the runner's.
+"""Produced: the items that a producer gave in a run, read as messages. Pure; sending them is `streams.runner.work`'s.
 
-The ids made here are the same whenever the same things are produced for the same tick, which is what makes it harmless
-to do a run, or a part of it, again.
+The ids are deterministic: the same items for the same tick get the same ids, so a run, or a part of it, can be done again.
 """
 
 import re  # for our own constant patterns; never for a person's
@@ -19,33 +18,33 @@ _encoder = msgspec.json.Encoder()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Item:
-    """One thing that a producer gave: a message, or the reason why it is none."""
+class Produced:
+    """One item that a producer gave: a message, or the reason why it is none."""
 
-    position: int  # among what the producer gave, from 1
+    position: int  # among the producer's items, from 1
     id: str  # `<configuration>/<scheduled_at>/<producer>/<source id or position>`
     key: str | None  # of the record on `messages`: the receiver
-    value: bytes | None  # the message as JSON; none where it cannot even be written as JSON
+    value: bytes | None  # the message as JSON; None where it cannot be written as JSON
     reason: Reason = "ok"
-    error: str | None = None  # one line that begins with `item <position>: `; none: it is a message
+    error: str | None = None  # one line that begins with `item <position>: `; None: it is a message
 
 
-def read_items(produced: Iterable[object], run: str, producer: str, configuration: str) -> list[Item]:
-    """Completes what a producer gave with `producer`, `configuration` and `id`, whatever it said about those itself.
+def read_items(produced: Iterable[object], run: str, producer: str, configuration: str) -> list[Produced]:
+    """Completes each item with `producer`, `configuration` and `id`, in place of its own.
 
-    `run` is the tick's id. The position stands in for an id; where some other item's own id is that number, it is
-    followed by `~`, since two messages of one id would be one. Fields that nobody here knows are kept.
+    `run` is the tick's id. The position stands in for a missing id, followed by `~` where another item has that number as its
+    own id: two messages of one id would be one. Unknown fields are kept.
     """
-    things = list(produced)
-    taken = {thing["id"] for thing in things if isinstance(thing, dict) and isinstance(thing.get("id"), str)}
+    items = list(produced)
+    taken = {item["id"] for item in items if isinstance(item, dict) and isinstance(item.get("id"), str)}
     return [
-        _item(thing, position, taken, f"{run}/{producer}/", producer, configuration)
-        for position, thing in enumerate(things, 1)
+        _read(item, position, taken, f"{run}/{producer}/", producer, configuration)
+        for position, item in enumerate(items, 1)
     ]
 
 
-def _item(thing: object, position: int, taken: set[str], prefix: str, producer: str, configuration: str) -> Item:
-    own = thing.get("id") if isinstance(thing, dict) else None
+def _read(item: object, position: int, taken: set[str], prefix: str, producer: str, configuration: str) -> Produced:
+    own = item.get("id") if isinstance(item, dict) else None
     too_long = isinstance(own, str) and len(prefix) + len(own) > _ID_CHARACTERS
     usable = isinstance(own, str) and own != "" and not too_long and own.encode(errors="replace").decode() == own
     id_ = prefix + (own if isinstance(own, str) and usable else _stand_in(position, taken))
@@ -54,11 +53,11 @@ def _item(thing: object, position: int, taken: set[str], prefix: str, producer: 
     reason: Reason = "invalid"
     error: str | None = None
     try:
-        if not isinstance(thing, dict):
-            value = _encoder.encode(thing)
+        if not isinstance(item, dict):
+            value = _encoder.encode(item)
             raise TypeError("must be an object")
         given = own is not None and not usable  # an id that cannot be one stays, to be seen in the dead letter
-        completed = {**thing, "producer": producer, "configuration": configuration, "id": own if given else id_}
+        completed = {**item, "producer": producer, "configuration": configuration, "id": own if given else id_}
         value = _encoder.encode(completed)
         message = Message.decode(value)
         key = message.receiver
@@ -73,8 +72,10 @@ def _item(thing: object, position: int, taken: set[str], prefix: str, producer: 
     except (TypeError, ValueError, OverflowError, RecursionError) as problem:
         error = str(problem) or "cannot be written as JSON"
     if error is not None:
-        return Item(position=position, id=id_, key=key, value=value, reason=reason, error=f"item {position}: {error}")
-    return Item(position=position, id=id_, key=key, value=value)
+        return Produced(
+            position=position, id=id_, key=key, value=value, reason=reason, error=f"item {position}: {error}"
+        )
+    return Produced(position=position, id=id_, key=key, value=value)
 
 
 def _stand_in(position: int, taken: set[str]) -> str:
@@ -84,8 +85,8 @@ def _stand_in(position: int, taken: set[str]) -> str:
     return name
 
 
-def sum_up(items: Sequence[Item]) -> str | None:
-    """What is wrong with the items as a whole, in one line; None if nothing is."""
+def sum_up(items: Sequence[Produced]) -> str | None:
+    """The errors of all items as one line; None if there are none."""
     wrong = [item for item in items if item.error is not None]
     if not wrong:
         return None
@@ -110,7 +111,7 @@ _WORDS = {
 
 
 def plain(error: str) -> str:
-    """What msgspec says about a message that does not fit, in the words of someone who writes one: "`content` is required"."""
+    """msgspec's validation error in the words of a message's author: "`content` is required"."""
     found = _PLACE.search(error)
     place = found["place"] if found else ""
     text = error[: found.start()] if found else error

@@ -31,7 +31,8 @@ from producers import BUILT_IN
 from streams.definitions import Definitions
 from streams.runner.leases import CLAIM, OWNER, Leases
 from streams.runner.produced import read_items, sum_up
-from streams.runner.runner import MAX_TAKEOVERS, Runner
+from streams.runner.runner import Runner
+from streams.runner.work import MAX_TAKEOVERS
 from tests.rigs.kafka_tools import create_topic, produce, read_all, wait_until
 from tests.rigs.repository import ROOT
 

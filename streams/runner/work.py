@@ -1,0 +1,193 @@
+"""The work of one run: its producers are asked, their messages written, its states saved, its end written.
+
+Which runs this runner does, and since when, is `streams.runner.runner`'s.
+"""
+
+import asyncio
+import logging
+
+import msgspec
+from aiokafka import ConsumerRecord
+
+from notifier.catalog import Catalog, Configuration
+from notifier.record import now
+from notifier.run import ProducerRun, Run, State
+from notifier.settings import Settings
+from notifier.topics import MESSAGES
+from streams.definitions import Definitions
+from streams.runner.dead_letters import DeadLetters
+from streams.runner.produced import read_items, sum_up
+from streams.runner.producing import Producing
+from streams.runner.run_log import RunLog
+from streams.writer import Writer
+
+logger = logging.getLogger(__name__)
+
+MAX_TAKEOVERS = 5  # a run that ends each runner that takes it is given up, or it would end all of them in turn
+
+
+class OwnedRun:
+    """A run whose lease this runner holds; `task`, set by the runner, does its work."""
+
+    task: asyncio.Task[None]
+
+    def __init__(self, id_: str, run: Run, origin: ConsumerRecord | None, log: RunLog) -> None:
+        self.id = id_
+        self.run = run  # as last written
+        self.origin = origin  # its tick, where this runner read it
+        self.parts: dict[str, ProducerRun] = {}  # by producer, in the configuration's order
+        self.begun = False  # whether a producer was asked
+        self._log = log
+        self._lock = asyncio.Lock()  # over each write, so that states lie on `runs` in the order they were made
+
+    async def save(self) -> None:
+        """Writes the run's present state with a new lease; nothing once it has ended."""
+        async with self._lock:
+            if self.run.state == "running":
+                parts = tuple(self.parts.values()) or self.run.producers
+                self.run = msgspec.structs.replace(self.run, producers=parts, lease_until=self._log.lease_until())
+                await self._log.write(self.id, self.run)
+
+    async def renew(self) -> None:
+        """Saves three times a lease, until cancelled."""
+        while True:
+            await asyncio.sleep(self._log.lease_s / 3)
+            await self.save()
+
+    async def end(self, state: State, error: str | None = None) -> None:
+        """Writes the end of the run."""
+        async with self._lock:  # a renewal under way goes first
+            self.run = msgspec.structs.replace(
+                self.run,
+                state=state,
+                producers=tuple(self.parts.values()) or self.run.producers,
+                error=error,
+                lease_until=None,
+                ended_at=now(),
+            )
+            await self._log.write(self.id, self.run)
+        logger.info("The run %s is %s%s.", self.id, state, f": {error}" if error else "", extra={"action": "end_run"})
+
+
+class RunWork:
+    """Does runs. At most `concurrency` producers of all runs work at the same time."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        definitions: Definitions,
+        producing: Producing,
+        writer: Writer,
+        *,
+        concurrency: int,
+        unknown_wait_s: float,  # how long a run waits for its configuration
+    ) -> None:
+        self._definitions = definitions
+        self._producing = producing
+        self._writer = writer
+        self._dead_letters = DeadLetters(settings, writer)
+        self._slots = asyncio.Semaphore(concurrency)
+        self._unknown_wait_s = unknown_wait_s
+        self._changed = asyncio.Event()  # replaced at each change of the definitions
+
+    def change(self, catalog: Catalog) -> None:
+        """Asks the producers of this catalog from now on; runs that wait for their configuration look again."""
+        self._producing.change(catalog)
+        changed, self._changed = self._changed, asyncio.Event()
+        changed.set()
+
+    async def close(self) -> None:
+        """Closes the producers; no run may be at work."""
+        await self._producing.close()
+
+    async def do(self, owned: OwnedRun, after: asyncio.Task[None] | None) -> None:
+        """Does the run to its end and renews its lease meanwhile. `after` is this runner's former try at the same run."""
+        renew = asyncio.create_task(owned.renew(), name=f"renew {owned.id}")
+        try:
+            if after is not None:
+                await asyncio.wait([after])
+            await self._carry_out(owned)
+        except Exception:  # the supervisor of one run: no fault of it may touch the others
+            logger.exception("The run %s failed.", owned.id, extra={"action": "run"})
+            await owned.end("failed", "the runner failed; its log says why")
+        finally:
+            renew.cancel()
+            await asyncio.gather(renew, return_exceptions=True)
+
+    async def _carry_out(self, owned: OwnedRun) -> None:
+        if owned.run.takeovers > MAX_TAKEOVERS:
+            await owned.end("failed", f"given up: {MAX_TAKEOVERS} runners ended while they worked on it")
+            return
+        configuration = await self._configuration(owned.run.configuration)
+        if configuration is None:
+            error = _unknown(self._definitions.catalog, owned.run.configuration)
+            await self._dead_letters.bury_run(owned.id, owned.run, owned.origin, error)
+            await owned.end("refused", error)
+            return
+        names, why = _pull_producers(self._definitions.catalog, configuration)
+        if not names:
+            await owned.end("refused", why)
+            return
+        kept = {part.producer: part for part in owned.run.producers if part.state in ("done", "failed")}
+        owned.parts = {name: kept.get(name) or ProducerRun(producer=name) for name in names}
+        async with asyncio.TaskGroup() as group:
+            for name in names:
+                if name not in kept:
+                    group.create_task(self._do_part(owned, name))
+        failed = sorted(part.producer for part in owned.parts.values() if part.state == "failed")
+        await owned.end("failed" if failed else "done")
+
+    async def _configuration(self, name: str) -> Configuration | None:
+        """The configuration, waited for while it is unknown."""
+        deadline = asyncio.get_running_loop().time() + self._unknown_wait_s
+        try:
+            async with asyncio.timeout_at(deadline):
+                while name not in self._definitions.catalog.configurations:
+                    await self._changed.wait()
+        except TimeoutError:
+            return None
+        return self._definitions.catalog.configurations.get(name)
+
+    async def _do_part(self, owned: OwnedRun, name: str) -> None:
+        """Asks one producer and writes what it gave."""
+        async with self._slots:
+            owned.begun = True
+            started_at = now()
+            owned.parts[name] = ProducerRun(producer=name, started_at=started_at)
+            given, error = await self._producing.ask(name)
+            items = read_items(given, owned.id, name, owned.run.configuration)
+            messages = [item for item in items if item.error is None]
+            await self._writer.write_all(MESSAGES.name, [(item.key, item.value or b"") for item in messages])
+            await self._dead_letters.bury_items(name, items)
+            error = error or sum_up(items)
+            owned.parts[name] = ProducerRun(
+                producer=name,
+                state="done" if error is None else "failed",
+                messages=len(messages),
+                error=error,
+                started_at=started_at,
+                ended_at=now(),
+            )
+            if error is not None:
+                logger.warning(
+                    "The producer %s failed in the run %s: %s", name, owned.id, error, extra={"action": "produce"}
+                )
+            await owned.save()
+
+
+def _unknown(catalog: Catalog, name: str) -> str:
+    problem = catalog.problems.get(f"configuration/{name}")
+    return f"there is no configuration {name!r}" if problem is None else f"configuration {name}: {problem}"
+
+
+def _pull_producers(catalog: Catalog, configuration: Configuration) -> tuple[list[str], str]:
+    """The names of the producers to ask, in order, and the refusal where there is none."""
+    if not configuration.spec.enabled:
+        return [], "the configuration is disabled"
+    names = [name for name in configuration.spec.producers if _pulls(catalog, name)]
+    return names, "the configuration has no producer that can be asked for messages"
+
+
+def _pulls(catalog: Catalog, name: str) -> bool:
+    plugin = catalog.producers.get(name)
+    return plugin is None or plugin.pull  # an unusable one is asked too, so that the run reports it
