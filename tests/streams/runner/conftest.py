@@ -1,0 +1,12 @@
+"""The fake producer forgets between two tests."""
+
+import pytest
+
+from tests.rigs.runner_rig import Say
+
+
+@pytest.fixture(autouse=True)
+def _fresh_fakes() -> None:
+    Say.asked.clear()
+    Say.gates.clear()
+    Say.closed = 0

@@ -1,0 +1,46 @@
+"""Items that a producer gave, read as messages: ids, and what is wrong with an item."""
+
+import pytest
+
+from streams.runner.produced import read_items, sum_up
+from tests.rigs.runner_rig import ID
+
+
+@pytest.mark.parametrize(
+    ("item", "reason", "error"),
+    [
+        ({}, "invalid", "`content` is required"),
+        ({"content": None}, "invalid", "`content` must be text, not null"),
+        ({"content": {"a": 1}}, "invalid", "`content` must be text, not an object"),
+        ({"content": "x", "sender": ""}, "invalid", "`sender` must not be empty"),
+        ({"content": "x", "severity": "bad"}, "invalid", "`severity` must be debug, info, warning, error or critical"),
+        ({"content": "x", "labels": {"a": 1}}, "invalid", "a value of `labels` must be text, not a number"),
+        ({"content": "x", "not_before": "2026-01-01T00:00:00"}, "invalid", "`not_before` must be a time with a zone"),
+        ({"content": "x", "id": 4}, "invalid", "`id` must be text, not a number"),
+        ({"content": "x", "id": ""}, "invalid", "`id` must not be empty"),
+        ({"content": "x", "id": "x" * 500}, "invalid", "`id` is too long: with 'c/"),
+        ({"content": "x", "id": "x" * 600}, "invalid", "`id` is too long"),
+        ({"content": "x", "receiver": "x" * 600}, "invalid", "`receiver` is too long"),
+        ({"content": "x", "v": 2}, "unsupported_version", "version 2"),
+        ({"content": "\ud800"}, "invalid", "UTF-8"),
+        ({"content": "x", "id": "\ud800"}, "invalid", "UTF-8"),
+        ({"content": "x", "extra": object()}, "invalid", "object"),
+        ("text", "invalid", "must be an object"),
+        ({"content": "x" * 900_000}, "too_large", "900000"),
+    ],
+)
+def test_an_item_that_is_no_message_says_which_and_why(item: object, reason: str, error: str) -> None:
+    good, bad = read_items([{"content": "fine"}, item], ID, "p", "c")
+    assert good.error is None
+    assert bad.reason == reason
+    assert bad.error is not None
+    assert bad.error.startswith("item 2: ")
+    assert error in bad.error
+    assert "\n" not in bad.error
+    assert bad.id == f"{ID}/p/2"
+    assert sum_up([good, bad]) == f"{bad.error}; see the dead letters; the others went out"
+
+
+def test_a_position_never_takes_the_id_of_another_item() -> None:
+    items = read_items([{"content": "a"}, {"content": "b", "id": "1"}, {"content": "c", "id": "1~"}], ID, "p", "c")
+    assert [item.id for item in items] == [f"{ID}/p/1~~", f"{ID}/p/1", f"{ID}/p/1~"]
