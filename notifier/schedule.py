@@ -1,14 +1,14 @@
 """Schedule: when a configuration is due. Pure: no clock, no database.
 
-croniter is given wall-clock times without a zone, and they are mapped to UTC here: with aware times croniter 5.0.1, the newest
-that mode-streaming allows, is wrong after clock changes (Berlin, `0 9 * * *` on 2027-03-28 came out twice).
+croniter gets wall-clock times without a zone, and this module maps them to UTC: with aware times croniter 5.0.1, the newest that
+mode-streaming allows, is wrong after clock changes (Berlin, `0 9 * * *` on 2027-03-28 came out twice).
 
-Clocks change, and the rule is:
+The rule when clocks change:
 
-* A schedule that names its hours (the hour field has neither `*` nor a step): a time that does not exist is due at the end of
-  the gap, once whatever number of times lie in it; a time that comes twice is due the first time only.
-* One whose hour field has `*` or a step follows real time: it is due at each moment whose wall-clock time fits, so in both
-  occurrences of a repeated hour, and never at times that do not exist.
+* A schedule that names its hours (the hour field has neither `*` nor a step): times in a gap are due once, at the end of the
+  gap; a time that comes twice is due the first time only.
+* A schedule whose hour field has `*` or a step follows elapsed time: it is due at each moment whose wall-clock time fits, so in
+  both occurrences of a repeated hour, and never at times that do not exist.
 """
 
 import re  # for our own constant patterns; never for a person's
@@ -36,18 +36,18 @@ _NTH = re.compile(r"#|l", re.IGNORECASE)
 
 
 class Schedule:
-    """A cron expression on the clock of a zone. Due times are whole seconds, in UTC. The expression must be a checked one."""
+    """A cron expression on the clock of a zone. Due times are whole seconds, in UTC. The expression must be a valid one."""
 
     def __init__(self, cron: str, timezone: str = "UTC") -> None:
         """`cron`: five fields, or six with seconds first, or a nickname; `timezone`: an IANA name."""
         self.cron = cron
         self.timezone = timezone
         self._zone = ZoneInfo(timezone)
-        # croniter reads 5-5 as every value; everybody else reads it as 5.
+        # croniter reads 5-5 as every value; cron reads it as 5.
         fields = _ALONE.sub(r"\1", NICKNAMES.get(cron, cron)).split()
         seconds = fields[:-5]
         minute, hour, day, month, weekday = fields[-5:]
-        # croniter applies "the first Monday" to the day of the month as well where both are given; each alone is right.
+        # Where both days are given, croniter applies "the first Monday" to the day of the month too. Each alone is right.
         split = bool(_NTH.search(weekday)) and day not in ("*", "?")
         either = ((day, "*"), ("*", weekday)) if split else ((day, weekday),)
         start = datetime(2026, 1, 1)  # noqa: DTZ001 - a wall-clock time; each question sets its own
@@ -74,7 +74,7 @@ class Schedule:
             due = self.next_due(due)
 
     def latest(self, start: datetime, end: datetime, count: int) -> list[datetime]:
-        """The last `count` of the due times in (start, end], in order; quick however long that is."""
+        """The last `count` of the due times in (start, end], in order. Searches backwards from `end`: quick over a long span."""
         window = _FIRST_WINDOW
         while True:
             begin = max(start, end - window)
@@ -84,7 +84,7 @@ class Schedule:
             window *= 2
 
     def in_words(self) -> str:
-        """What it says, for people: `At 09:00, Monday through Friday (Europe/Berlin)`; the expression, where no words fit."""
+        """`At 09:00, Monday through Friday (Europe/Berlin)`; the expression itself where cron-descriptor has no words."""
         options = Options()
         options.use_24hour_time_format = True
         options.locale_code = "en_US"
@@ -96,7 +96,7 @@ class Schedule:
 
     def _next_named(self, after: datetime) -> datetime:
         wall = after.astimezone(self._zone)
-        # In the second of two equal hours all times up to its end are over; asking for each would take long.
+        # In the second of two equal hours every named time is past. Starting at its end saves asking each of them.
         cursor = self._end_of_repeat(wall) if wall.fold else wall.replace(tzinfo=None, microsecond=0)
         while True:
             cursor = self._next_wall(cursor)
@@ -112,7 +112,7 @@ class Schedule:
             change = self._change(cursor, due)
             if change is None:
                 return due
-            # The clock changes before that. The new wall-clock time begins at `change`, which may be due itself.
+            # The clock changes before `due`. The new wall-clock time begins at `change`, which may be due itself.
             new = self._offset(change)
             due = (self._next_wall((change + new - _SECOND).replace(tzinfo=None)) - new).replace(tzinfo=UTC)
             if self._change(change, due) is None:
@@ -131,7 +131,7 @@ class Schedule:
         moment = wall.replace(tzinfo=self._zone).astimezone(UTC)
         if moment.astimezone(self._zone).replace(tzinfo=None) == wall:
             return moment
-        # In a gap the first reading counts with the offset before it, so it lies behind the change by what is missing.
+        # In a gap, fold=0 means the offset before the change, so `moment` lies after it by the length of the gap at most.
         before = wall.replace(tzinfo=self._zone, fold=0).utcoffset()
         after = wall.replace(tzinfo=self._zone, fold=1).utcoffset()
         assert before is not None
@@ -140,7 +140,7 @@ class Schedule:
         return moment if change is None else change
 
     def _end_of_repeat(self, wall: datetime) -> datetime:
-        """The last second of the repeated time that `wall` lies in."""
+        """The last second of the repeated hour that `wall` lies in."""
         low = wall.replace(tzinfo=None, microsecond=0)
         high = low + _STEP
         while high - low > _SECOND:

@@ -5,7 +5,7 @@ from notifier.record import Record, Time, rfc3339
 
 
 class Tick(Record, frozen=True, kw_only=True):
-    """What the ticker or a person writes on `ticks`, keyed by configuration. Identity is (configuration, scheduled_at).
+    """Written on `ticks` by the ticker or for a person, keyed by configuration. Identity is (configuration, scheduled_at).
 
     `{"configuration": "reviews-to-chat", "scheduled_at": "2026-11-23T09:00:00Z", "trigger": "cron"}`
     """
@@ -15,7 +15,7 @@ class Tick(Record, frozen=True, kw_only=True):
     trigger: Trigger = "cron"  # why it is due
 
     def __post_init__(self) -> None:
-        rfc3339(self.scheduled_at)  # refuses what cannot be an id; msgspec makes a decoding error of it
+        rfc3339(self.scheduled_at)  # refuses a time that cannot be in an id; msgspec makes a decoding error of it
 
     @property
     def id(self) -> str:

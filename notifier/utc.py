@@ -6,7 +6,7 @@ from sqlalchemy import DateTime, Dialect, TypeDecorator
 
 
 class Utc(TypeDecorator[datetime]):
-    """A moment. SQLite keeps no zone, so what goes in is turned into UTC and what comes out says that it is."""
+    """A moment. SQLite keeps no zone, so values are stored in UTC and read back as UTC."""
 
     impl = DateTime(timezone=True)
     cache_ok = True

@@ -23,8 +23,8 @@ class WorkingTime:
     timezone: str = "UTC"  # IANA name
 
     def local(self, at: datetime) -> datetime:
-        """The moment `at` on the clock of `timezone`. Raises ValueError when it has no zone of its own."""
-        if at.utcoffset() is None:  # Python would take it for this machine's time
+        """The moment `at` on the clock of `timezone`. Raises ValueError when `at` has no zone."""
+        if at.utcoffset() is None:  # Python would read it in this machine's zone
             raise ValueError(f"a time needs a zone: {at.isoformat()}")
         return at.astimezone(ZoneInfo(self.timezone))
 
@@ -40,10 +40,10 @@ class WorkingTime:
         return (today in self.days and clock >= self.start) or (yesterday in self.days and clock < self.end)
 
     def holds_until(self, at: datetime) -> datetime:
-        """A moment up to which `contains` answers as it does at `at`; often the next start or end, never later than that.
+        """A moment up to which `contains` returns the same as at `at`; never later than the window's next start or end.
 
-        At most a quarter of an hour ahead: clocks are put forward and back only at such moments, and may leave out or repeat
-        what the window names.
+        At most the next quarter of an hour: clocks are put forward and back only then, and may skip or repeat the window's
+        start or end.
         """
         local = self.local(at).replace(tzinfo=None)
         moment = at.astimezone(UTC)

@@ -1,8 +1,8 @@
 """Definitions as the data plane sees them: the compacted topic read from its start, then followed live.
 
-The control API publishes each database transaction as one Kafka transaction whose last record has the header `last`.
-The follower reads only what is committed and swaps the catalog whole at the end of a transaction, so nobody ever judges a
-message by half a change. Who waits for `load()` has everything that was committed before it was called.
+The control API publishes each database transaction as one Kafka transaction whose last record has the header `last`. The
+follower reads only committed records and swaps the catalog whole at the end of a transaction, so no message is judged by half
+a change. After `load()` the catalog holds everything that was committed before the call.
 """
 
 import asyncio
@@ -29,13 +29,13 @@ _RETRY_S = 1.0
 
 
 class Definitions:
-    """Follows `definitions`. `catalog` is always whole; `on_change` is called with each new one, in the event loop."""
+    """Follows `definitions`. `catalog` is always whole; listeners are called with each new one, in the event loop."""
 
     def __init__(self, settings: Settings, empty: Catalog) -> None:
         self._settings = settings
         self._partition = TopicPartition(settings.topic_prefix + DEFINITIONS.name, 0)
         self.catalog = empty
-        # When the change was published that wrote a configuration as it is now, by name; what the ticker counts from.
+        # By configuration: when its present version was published. Its schedule counts from there.
         self.written_at: dict[str, datetime] = {}
         self.failed: Exception | None = None  # why following ended for good; the role is then not ready
         self._listeners: list[Callable[[Catalog], None]] = []
@@ -54,7 +54,7 @@ class Definitions:
             self._task = asyncio.create_task(self._follow(), name="definitions")
 
     async def load(self) -> Catalog:
-        """Waits until everything that was committed is read, and answers it. Raises what ended the following for good."""
+        """Waits until every committed record is read; returns the catalog. Raises what ended the following for good."""
         await self.start()
         assert self._task is not None
         loaded = asyncio.create_task(self._loaded.wait())
@@ -99,7 +99,7 @@ class Definitions:
                     await consumer.stop()
 
     async def _read(self, consumer: AIOKafkaConsumer) -> None:
-        # From the start also after a broken connection: the topic is compacted and reading a change twice changes nothing.
+        # From the start also after a broken connection: the topic is compacted, and reading is idempotent.
         consumer.assign([self._partition])
         await consumer.seek_to_beginning(self._partition)
         end = (await consumer.end_offsets([self._partition]))[self._partition]
@@ -113,7 +113,7 @@ class Definitions:
                     self._swap(pending)
                     pending = []
             position = await consumer.position(self._partition)
-            # Compaction may have taken a transaction's last record away; then it is whole where all that is committed is read.
+            # Compaction may have removed the last record of a transaction; it is whole once all committed records are read.
             if pending and not records and position >= (consumer.last_stable_offset(self._partition) or 0):
                 self._swap(pending)
                 pending = []

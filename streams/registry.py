@@ -7,5 +7,5 @@ from producers import BUILT_IN as PRODUCERS
 
 
 def load_registry() -> Registry:
-    """Our own plugins and those that installed packages announce; one that cannot be loaded is logged and left out."""
+    """The built-in plugins and those that installed packages announce; one that cannot be loaded is logged and left out."""
     return Registry((*PRODUCERS, *FILTERS, *CONSUMERS)).with_installed()

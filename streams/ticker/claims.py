@@ -1,11 +1,11 @@
-"""Claims: the ticker's state in the database, `notifier.tick_claims`. Any number of tickers share it, on SQLite and PostgreSQL.
+"""Claims: the ticker's cursors and claims in the database, `notifier.tick_claims`, on SQLite and PostgreSQL.
 
-A due time comes from the row of its configuration, never from a clock alone: whoever moves the row on from the due time that
-it read there claims it in the same transaction, and whoever comes later finds the row moved. So a ticker that was paused,
-or whose clock is wrong, can neither invent a due time nor skip one.
+A due time comes from the cursor of its configuration, never from a clock alone. The ticker that moves a cursor on from the due
+time that it read there claims that due time in the same transaction; the others find the cursor moved. So a ticker that was
+paused, or whose clock is wrong, can neither invent a due time nor skip one.
 
-Transactions take milliseconds. One that is paused within one (SIGSTOP) holds up its rows on PostgreSQL for 5 s, and everybody
-on SQLite until it goes on: SQLite takes no lock away from a process that lives.
+Transactions take milliseconds. A ticker that is paused within one (SIGSTOP) holds its rows on PostgreSQL for 5 s, and the whole
+database on SQLite until it goes on: SQLite takes no lock away from a process that lives.
 """
 
 from collections.abc import AsyncIterator, Iterable, Sequence
@@ -24,36 +24,16 @@ from notifier.outcome import Trigger
 from notifier.record import now
 from notifier.tick import Tick
 from notifier.tick_claims import TICK, TICK_CURSOR
+from streams.ticker.due import Cursor, Move
 
 _NAMESPACE = UUID("5b7dcb3c-6a0c-5d0e-9d1c-2f8f3a3e7c11")
-# A ticker that is paused within a transaction holds rows; PostgreSQL ends the transaction then. They take milliseconds.
+# PostgreSQL ends the transaction of a ticker that was paused within it and holds rows.
 _IDLE_LIMIT = text("SET LOCAL idle_in_transaction_session_timeout = '5s'")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Cursor:
-    """Where a configuration stands: everything before `next_due_at` is claimed or passed over."""
-
-    configuration: str
-    revision: int  # version of the configuration that it is of
-    cron: str
-    timezone: str
-    last_due_at: datetime | None
-    next_due_at: datetime
-
-
-@dataclass(frozen=True, kw_only=True)
-class Move:
-    """A cursor moved on. It happens only if the row is still at `old`; `due` is claimed with it."""
-
-    old: Cursor
-    new: Cursor
-    due: Sequence[datetime] = ()
-
-
-@dataclass(frozen=True, kw_only=True)
 class Claim:
-    """A due time that is somebody's to publish."""
+    """A due time that its owner publishes."""
 
     configuration: str
     due_at: datetime
@@ -64,12 +44,12 @@ class Claim:
 
     @property
     def tick(self) -> Tick:
-        """What is to be published."""
+        """The tick to publish."""
         return Tick(configuration=self.configuration, scheduled_at=self.due_at, trigger=self.trigger)
 
 
 def tick_id(tick: Tick) -> str:
-    """The id under which a tick is published, the same whoever does it."""
+    """The id under which a tick is published, the same from every ticker."""
     return str(uuid5(_NAMESPACE, tick.id))
 
 
@@ -98,25 +78,25 @@ class Claims:
             return [Cursor(**row) for row in (await session.execute(query)).mappings()]
 
     async def next_due_at(self) -> datetime | None:
-        """The earliest due time that nobody has claimed."""
+        """The earliest due time that is not claimed."""
         async with self._database.read() as session:
             found: datetime | None = await session.scalar(select(func.min(TICK_CURSOR.c.next_due_at)))
             return found
 
     async def add(self, cursors: Iterable[Cursor]) -> None:
-        """Cursors for configurations that have none; one that another ticker has added meanwhile stays."""
+        """Adds cursors; one that another ticker has added meanwhile stays."""
         async with self._write() as session:
             for cursor in sorted(cursors, key=lambda one: one.configuration):
                 await session.execute(self._insert(TICK_CURSOR).values(vars(cursor)).on_conflict_do_nothing())
 
     async def drop(self, cursors: Iterable[Cursor]) -> None:
-        """Takes away cursors that nobody has changed since they were read."""
+        """Deletes the cursors that have not changed since they were read."""
         async with self._write() as session:
             for cursor in sorted(cursors, key=lambda one: one.configuration):
                 await session.execute(delete(TICK_CURSOR).where(_is(cursor)))
 
     async def move(self, moves: Iterable[Move]) -> list[Claim]:
-        """Moves cursors on and claims what is due; answers the claims that are ours to publish, in order."""
+        """Moves cursors on and claims what is due; returns this ticker's claims, in order."""
         claims = []
         at = now()
         async with self._write() as session:
@@ -131,7 +111,7 @@ class Claims:
         return claims
 
     async def unsent(self, limit: int = 500) -> list[Claim]:
-        """Claims that are not marked as sent, whoever owns them; the oldest first."""
+        """Claims of all tickers that are not marked as sent; the oldest first."""
         query = (
             select(*(TICK.c[name] for name in Claim.__dataclass_fields__))
             .where(TICK.c.sent_at.is_(None))
@@ -142,7 +122,7 @@ class Claims:
             return [Claim(**row) for row in (await session.execute(query)).mappings()]
 
     async def take_over(self, claims: Iterable[Claim]) -> list[Claim]:
-        """Makes claims ours that nobody else has sent or taken over since they were read; answers those."""
+        """Takes over the claims that have not been sent or taken over since they were read; returns those."""
         taken = []
         at = now()
         async with self._write() as session:
@@ -159,7 +139,7 @@ class Claims:
         return taken
 
     async def mark_sent(self, claims: Sequence[Claim]) -> None:
-        """Marks claims as sent."""
+        """Marks claims as sent, a hundred a statement."""
         at = now()
         async with self._write() as session:
             for start in range(0, len(claims), 100):
@@ -170,7 +150,7 @@ class Claims:
                 await session.execute(update(TICK).where(or_(*these), TICK.c.sent_at.is_(None)).values(sent_at=at))
 
     async def forget(self, before: datetime) -> None:
-        """Deletes what was sent before that time. Its cursor has moved on, so it cannot be claimed again."""
+        """Deletes the claims sent before that time. Their cursors have moved on, so they cannot be claimed again."""
         async with self._write() as session:
             await session.execute(delete(TICK).where(TICK.c.sent_at < before))
 

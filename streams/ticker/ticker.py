@@ -1,18 +1,18 @@
 """Ticker: writes a tick when a configuration is due. Any number of tickers share the work by `streams.ticker.claims`.
 
-What is guaranteed, whichever ticker dies or stands still, and when:
+Guarantees, whichever ticker dies or stands still, and when:
 
-* One tick for each configuration and due time. A due time is claimed in the database under a unique key, together with the
-  step to the next one; its id follows from the two, so that whoever publishes it writes the same tick.
-* None is missing. A claim is published with acks=all and then marked as sent. One that somebody has left unsent for 3 s is
-  published by anyone, so after a crash between the two the same tick may be on the topic twice; a run is done once.
-* What was due while no ticker worked (`LATE_S` or longer) is made up for as the schedule's `missed` says: none of it, the last
-  of it, or all of it, of which at most the last 1000.
+* One tick for each configuration and due time. A due time is claimed in the database under a unique key, in the transaction
+  that moves its cursor on. The tick's id is made of the two, so every ticker publishes the same tick.
+* None is missing. A claim is published with acks=all and then marked as sent. A claim left unsent for 3 s is published by any
+  ticker, so after a crash between the two the same tick may be on the topic twice; a run is done once.
+* Due times while no ticker worked (`streams.ticker.due.LATE_S` or longer) are made up for as the schedule's `missed` says: none,
+  the last, or all, at most the last 1000.
 * A schedule counts from the moment when it was defined: a new or changed one makes up for nothing before that. Changes that
   leave the schedule as it is leave its due times alone. A configuration that is not enabled has none.
 
-The definitions come from their topic; no key for secrets is needed. Claims go on while the broker is away, and what was claimed
-is published when it is back. A clock that is set back makes nothing due again.
+What is due is `streams.ticker.due`'s. The definitions come from their topic; no key for secrets is needed. Claims go on while
+the broker is away, and are published when it is back. A clock that is set back makes nothing due again.
 """
 
 import asyncio
@@ -22,36 +22,32 @@ import signal
 import socket
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
 from datetime import datetime, timedelta
 
 from sqlalchemy.exc import SQLAlchemyError
 
 from notifier.catalog import Catalog, Configuration
 from notifier.database import Database
-from notifier.definition import ScheduleSpec
 from notifier.errors import DatabaseError, NotifierError
 from notifier.kafka import ensure_topics
 from notifier.one_line import one_line
 from notifier.record import now
 from notifier.registry import Registry
-from notifier.schedule import Schedule
 from notifier.settings import Settings
 from notifier.topics import TICKS
 from streams.definitions import Definitions
 from streams.registry import load_registry
-from streams.ticker.claims import Claim, Claims, Cursor, Move
+from streams.ticker.claims import Claim, Claims
+from streams.ticker.due import MISSED_LIMIT, Cursor, Move, advance, reconcile
 from streams.writer import Writer
 
 logger = logging.getLogger(__name__)
 
-LATE_S = 5.0  # a due time that nobody has looked at for so long was missed
-MISSED_LIMIT = 1000  # due times of one configuration that are made up for at once
-UNSENT_S = 3.0  # a claim that we see unsent for so long is published by us
+UNSENT_S = 3.0  # a claim that this ticker sees unsent for so long is published by it
 ID_HEADER = "tick_id"  # of each tick on the topic; equal for every copy of it
-_LOOK_EVERY_S = 1.0  # at the database, when nothing is due before
+_LOOK_EVERY_S = 1.0  # at the database, when nothing is due earlier
 _RECONCILE_EVERY_S = 30.0  # when no definition changes
-_ORPHAN_S = 60.0  # a row whose configuration we do not know for so long is of a deleted one
+_ORPHAN_S = 60.0  # a cursor whose configuration is unknown for so long is of a deleted one
 _AT_ONCE = 100  # configurations in one transaction, claims in one batch
 _FORGET_EVERY_S = 3600.0
 _KEEP = timedelta(milliseconds=TICKS.retention_ms or 0)  # claims that were sent; as long as the topic keeps them
@@ -69,13 +65,12 @@ class Ticker:
         self._definitions = definitions
         self._claims = Claims(database, f"{socket.gethostname()}:{os.getpid()}:{os.urandom(3).hex()}"[-100:])
         self._writer = Writer(settings)
-        self._schedules: dict[tuple[str, str], Schedule] = {}
         self._stale = True  # whether definitions have changed since the cursors were compared with them
         self._wake = asyncio.Event()  # definitions have changed, or it is time to stop
         self._fresh: list[Claim] = []  # claimed and not yet published
         self._claimed = asyncio.Event()
-        self._seen: dict[Key, tuple[Claim, float]] = {}  # unsent claims, since when we see them so (monotonic)
-        self._orphans: dict[str, float] = {}  # rows without a configuration, since when
+        self._seen: dict[Key, tuple[Claim, float]] = {}  # unsent claims, and since when (monotonic)
+        self._orphans: dict[str, float] = {}  # since when a cursor has no configuration (monotonic)
         self._stopping = False
         self._claiming = True  # there may be more to publish
 
@@ -96,7 +91,7 @@ class Ticker:
             await asyncio.wait([*tasks, stopped], return_when=asyncio.FIRST_COMPLETED)
             self._stopping = True
             self._wake.set()
-            # Asked to end and not cancelled, so that no transaction is cut; but a broker that is away is not waited for.
+            # Asked to end, not cancelled, so that no transaction is cut; a broker that is away is not waited for.
             await asyncio.wait(tasks, timeout=_STOP_WAIT_S)
         finally:
             stopped.cancel()
@@ -128,7 +123,7 @@ class Ticker:
         self._stale = True
         self._wake.set()
 
-    # Claiming
+    # --- claiming ---
 
     async def _claim_loop(self) -> None:
         try:
@@ -158,7 +153,7 @@ class Ticker:
                 next_due_at = await self._claims.next_due_at()
                 wait_s = _LOOK_EVERY_S
                 if next_due_at is not None:
-                    # A row that is due and still there is one that we may not move; no reason to ask without a pause.
+                    # A row that is still due is one that this ticker may not move; no reason to ask without a pause.
                     ahead_s = (next_due_at - now()).total_seconds()
                     wait_s = min(wait_s, ahead_s) if ahead_s > 0 else wait_s
             except (DatabaseError, SQLAlchemyError) as error:
@@ -178,107 +173,36 @@ class Ticker:
                     self._stale = True  # another ticker moved it while we brought it to its new version
                 # One of a newer version is left to the tickers that know it.
                 elif cursor.revision == configuration.version and configuration.spec.schedule is not None:
-                    moves.append(self._move(cursor, configuration.spec.schedule, at, at))
+                    moves.append(advance(cursor, configuration.spec.schedule.missed, at, at))
             await self._move_on(moves)
-
-    def _move(self, cursor: Cursor, spec: ScheduleSpec, until: datetime, looked_at: datetime) -> Move:
-        """What is due of a cursor until then, and the cursor after it."""
-        schedule = self._schedule(cursor.cron, cursor.timezone)
-        due = self._due(cursor, schedule, spec, until, looked_at)
-        last = max([cursor.next_due_at, *due])
-        next_due_at = schedule.next_due(max(until, last))
-        return Move(old=cursor, new=replace(cursor, last_due_at=last, next_due_at=next_due_at), due=due)
-
-    def _due(
-        self, cursor: Cursor, schedule: Schedule, spec: ScheduleSpec, until: datetime, looked_at: datetime
-    ) -> list[datetime]:
-        first = cursor.next_due_at
-        # By when we looked and not by now: where thousands are due at once, the last of them were not missed.
-        if (looked_at - first).total_seconds() <= LATE_S:
-            return [first, *schedule.between(first, until)]
-        if spec.missed == "none":
-            due = []
-        elif spec.missed == "last":
-            due = schedule.latest(first, until, 1) or [first]
-        else:
-            due = [first, *schedule.latest(first, until, MISSED_LIMIT)]
-            if len(due) > MISSED_LIMIT:
-                due = due[-MISSED_LIMIT:]
-                logger.warning(
-                    "%s has missed more than %s due times; those before %s are not made up for.",
-                    cursor.configuration,
-                    MISSED_LIMIT,
-                    due[0].isoformat(),
-                    extra={"action": "missed", "configuration": cursor.configuration},
-                )
-        logger.info(
-            "%s has missed due times since %s (missed: %s); %s made up for.",
-            cursor.configuration,
-            first.isoformat(),
-            spec.missed,
-            len(due),
-            extra={"action": "missed", "configuration": cursor.configuration},
-        )
-        return due
 
     async def _move_on(self, moves: Sequence[Move]) -> None:
         if not moves:
             return
+        for move in moves:
+            _log_missed(move)
         claims = await self._claims.move(moves)
         if claims:
             self._fresh += claims
             self._claimed.set()
 
-    # Definitions
+    # --- definitions ---
 
     async def _reconcile(self) -> None:
-        """Brings the rows to the definitions as they are."""
-        catalog = self._definitions.catalog
+        """Brings the cursors to the definitions."""
+        configurations = self._definitions.catalog.configurations
         cursors = {cursor.configuration: cursor for cursor in await self._claims.cursors()}
-        added: list[Cursor] = []
-        moves: list[Move] = []
-        dropped: list[Cursor] = []
-        for name, configuration in catalog.configurations.items():
-            spec = configuration.spec.schedule if configuration.spec.enabled else None
-            old = cursors.get(name)
-            if old is None and spec is not None:
-                added.append(self._begin(configuration, spec))
-            elif old is not None and old.revision <= configuration.version and spec is None:
-                dropped.append(old)
-            elif old is not None and old.revision < configuration.version and spec is not None:
-                moves.append(self._change(old, configuration, spec))
-        dropped += self._orphaned(cursors, catalog.configurations)
-        for start in range(0, len(added), _AT_ONCE):
-            await self._claims.add(added[start : start + _AT_ONCE])
+        wanted = reconcile(cursors, configurations, self._defined_at, now())
+        dropped = wanted.dropped + self._orphaned(cursors, configurations)
+        for start in range(0, len(wanted.added), _AT_ONCE):
+            await self._claims.add(wanted.added[start : start + _AT_ONCE])
         if dropped:
             await self._claims.drop(dropped)
-        for start in range(0, len(moves), _AT_ONCE):
-            await self._move_on(moves[start : start + _AT_ONCE])
-
-    def _begin(self, configuration: Configuration, spec: ScheduleSpec) -> Cursor:
-        start = self._defined_at(configuration)
-        return Cursor(
-            configuration=configuration.name,
-            revision=configuration.version,
-            cron=spec.cron,
-            timezone=spec.timezone,
-            last_due_at=None,
-            next_due_at=self._schedule(spec.cron, spec.timezone).next_due(start),
-        )
-
-    def _change(self, old: Cursor, configuration: Configuration, spec: ScheduleSpec) -> Move:
-        if (old.cron, old.timezone) == (spec.cron, spec.timezone):
-            return Move(old=old, new=replace(old, revision=configuration.version))
-        # What was due by the old schedule before the change is still due.
-        until = self._defined_at(configuration)
-        new = self._begin(configuration, spec)
-        if old.next_due_at > until:
-            return Move(old=old, new=replace(new, last_due_at=old.last_due_at))
-        before = self._move(old, spec, until, now())
-        return Move(old=old, new=replace(new, last_due_at=before.new.last_due_at), due=before.due)
+        for start in range(0, len(wanted.moves), _AT_ONCE):
+            await self._move_on(wanted.moves[start : start + _AT_ONCE])
 
     def _orphaned(self, cursors: Mapping[str, Cursor], known: Iterable[str]) -> list[Cursor]:
-        """Rows of configurations that we have not known for a while; the definitions may be ahead of what we have read."""
+        """The cursors whose configurations have been unknown for _ORPHAN_S; until then a definition may be on its way."""
         at = time.monotonic()
         self._orphans = {name: self._orphans.get(name, at) for name in cursors.keys() - set(known)}
         return [cursors[name] for name, since in self._orphans.items() if at - since > _ORPHAN_S]
@@ -287,15 +211,7 @@ class Ticker:
         at = now()
         return min(self._definitions.written_at.get(configuration.name, at), at)
 
-    def _schedule(self, cron: str, timezone: str) -> Schedule:
-        schedule = self._schedules.get((cron, timezone))
-        if schedule is None:
-            if len(self._schedules) >= 20_000:
-                self._schedules.clear()
-            schedule = self._schedules[cron, timezone] = Schedule(cron, timezone)
-        return schedule
-
-    # Publishing
+    # --- publishing ---
 
     async def _publish_loop(self) -> None:
         swept = time.monotonic()
@@ -316,7 +232,7 @@ class Ticker:
                 await _wait(self._claimed, _LOOK_EVERY_S)
 
     async def _left_unsent(self) -> list[Claim]:
-        """Claims that were left unsent, ours now. Times of other machines are not compared with ours."""
+        """Claims that were left unsent, taken over. No time of another machine is compared with this one's."""
         at = time.monotonic()
         seen: dict[Key, tuple[Claim, float]] = {}
         for claim in await self._claims.unsent():
@@ -341,10 +257,33 @@ class Ticker:
             except (DatabaseError, SQLAlchemyError) as error:
                 _warn("publish", error)
                 if self._stopping:
-                    return  # they will be sent once more, under the same ids
+                    return  # sent once more later, under the same ids
                 await asyncio.sleep(_RETRY_S)
             else:
                 return
+
+
+def _log_missed(move: Move) -> None:
+    if move.missed is None:
+        return
+    configuration = move.old.configuration
+    extra = {"action": "make_up", "configuration": configuration}
+    if move.cut:
+        logger.warning(
+            "%s has missed more than %s due times; those before %s are not made up for.",
+            configuration,
+            MISSED_LIMIT,
+            move.due[0].isoformat(),
+            extra=extra,
+        )
+    logger.info(
+        "%s has missed due times since %s (missed: %s); %s made up for.",
+        configuration,
+        move.old.next_due_at.isoformat(),
+        move.missed,
+        len(move.due),
+        extra=extra,
+    )
 
 
 def _warn(action: str, error: Exception) -> None:
@@ -371,7 +310,7 @@ async def run_ticker(settings: Settings, *, stop: asyncio.Event, registry: Regis
 
 
 def run_ticker_process(settings: Settings, registry: Registry | None = None) -> int:
-    """Runs a ticker as this process until SIGTERM or SIGINT, which end it in order. Answers the exit status."""
+    """Runs a ticker as this process until SIGTERM or SIGINT, which end it in order. Returns the exit status."""
 
     async def work() -> None:
         stop = asyncio.Event()

@@ -1,4 +1,4 @@
-"""Producers: what scripts print becomes messages or a clear error. What the runner does with it is in `tests.streams.runner.test_work`."""
+"""Producers: what scripts print becomes messages or a clear error. What a run does with it: `tests/streams/runner`."""
 
 import logging
 

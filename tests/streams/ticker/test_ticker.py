@@ -1,25 +1,20 @@
-"""The ticker: one tick for each due time whoever dies, what is made up for, and what a change of definitions does."""
+"""The ticker: one tick for each due time whichever ticker dies, and what is made up for."""
 
 import asyncio
 import json
-import logging
 import os
 import signal
 import sqlite3
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import select, update
+from sqlalchemy import select
 
 from control_api.migrate import upgrade
 from notifier.database import Database
-from notifier.definition import Definition
 from notifier.kafka import broker_file
-from notifier.outcome import Kind
 from notifier.record import now
 from notifier.schedule import Schedule
 from notifier.seal import generate_key
@@ -28,65 +23,26 @@ from notifier.tick import Tick
 from notifier.tick_claims import TICK
 from streams.broker.broker import EmbeddedBroker
 from streams.broker.ports import free_port
-from streams.ticker.claims import Claims, Cursor, Move, tick_id
-from streams.ticker.ticker import ID_HEADER, MISSED_LIMIT, run_ticker
+from streams.ticker.claims import Claims, tick_id
+from streams.ticker.due import MISSED_LIMIT, Move
+from streams.ticker.ticker import ID_HEADER
 from tests.rigs.kafka_tools import produce, read_all, wait_for_records, wait_until
 from tests.rigs.roles import Role, roles, start_role
+from tests.rigs.ticker_rig import (
+    HOUR,
+    HOURLY,
+    NEVER_SOON,
+    SECOND,
+    all_sent,
+    cursor,
+    define,
+    due_times,
+    running,
+    ticks,
+)
 from tests.test_end_to_end import api_client, apply
 
 pytest_plugins = ["tests.rigs.databases"]
-
-SECOND, HOUR = timedelta(seconds=1), timedelta(hours=1)
-HOURLY = "0 * * * *"
-NEVER_SOON = "0 0 29 2 *"
-
-
-async def define(
-    settings: Settings, name: str, revision: int, schedule: dict[str, str] | None, **more: Any
-) -> datetime:
-    """Publishes a configuration; answers when that was."""
-    spec = {"schedule": schedule, **more} if schedule else more
-    kind: Kind = "configuration"
-    definition = Definition(kind=kind, name=name, revision=revision, spec=spec)
-    (metadata,) = await produce(settings, "definitions", [definition.encode()], key=f"configuration/{name}")
-    return datetime.fromtimestamp(metadata.timestamp / 1000, UTC)
-
-
-async def delete(settings: Settings, name: str) -> None:
-    await produce(settings, "definitions", [None], key=f"configuration/{name}")
-
-
-def cursor(name: str, cron: str, next_due_at: datetime, revision: int = 1) -> Cursor:
-    return Cursor(
-        configuration=name, revision=revision, cron=cron, timezone="UTC", last_due_at=None, next_due_at=next_due_at
-    )
-
-
-async def ticks(settings: Settings, name: str | None = None) -> list[tuple[Tick, str]]:
-    """The ticks on the topic with their ids, in order of their due times."""
-    found = []
-    for record in await read_all(settings, "ticks"):
-        tick = Tick.decode(record.value)
-        assert record.key == tick.configuration.encode()
-        if name in (None, tick.configuration):
-            found.append((tick, dict(record.headers)[ID_HEADER].decode()))
-    return sorted(found, key=lambda one: one[0].scheduled_at)
-
-
-async def due_times(settings: Settings, name: str) -> list[datetime]:
-    return [tick.scheduled_at for tick, _ in await ticks(settings, name)]
-
-
-@asynccontextmanager
-async def running(settings: Settings) -> AsyncIterator[None]:
-    """A ticker in this process, stopped in order afterwards."""
-    stop = asyncio.Event()
-    task = asyncio.create_task(run_ticker(settings, stop=stop))
-    try:
-        yield
-    finally:
-        stop.set()
-        await task
 
 
 async def pause(role: Role, database: Database) -> None:
@@ -107,12 +63,7 @@ async def pause(role: Role, database: Database) -> None:
             connection.close()
 
 
-async def all_sent(database: Database) -> bool:
-    async with database.read() as session:
-        return not (await session.execute(select(TICK.c.due_at).where(TICK.c.sent_at.is_(None)))).all()
-
-
-# ------------------------------------------------------------------------------------------------------------- crashes
+# --- crashes ---
 
 
 @pytest.mark.predecessor("S-81")
@@ -252,31 +203,6 @@ async def test_a_claim_of_a_ticker_that_died_is_published_under_its_id(
     }
 
 
-async def test_of_many_tickers_at_once_one_claims_a_due_time(store: Database) -> None:
-    due = datetime(2026, 1, 1, tzinfo=UTC)
-    cursors = [cursor(f"c{number}", "* * * * *", due) for number in range(5)]
-    tickers = [Claims(store, f"ticker-{number}") for number in range(5)]
-    await asyncio.gather(*(ticker.add(cursors) for ticker in tickers))
-    moves = [
-        Move(old=one, new=cursor(one.configuration, "* * * * *", due + 2 * SECOND), due=[due, due + SECOND])
-        for one in cursors
-    ]
-    claimed = await asyncio.gather(*(ticker.move(moves) for ticker in tickers))
-    pairs = [(claim.configuration, claim.due_at) for claims in claimed for claim in claims]
-    assert len(pairs) == len(set(pairs)) == 10
-    unsent = await tickers[0].unsent()
-    taken = await asyncio.gather(*(ticker.take_over(unsent) for ticker in tickers))
-    assert sum(map(len, taken)) == 10  # each by one of them
-    await tickers[0].mark_sent(unsent)
-    assert await tickers[1].unsent() == []
-    assert await tickers[1].take_over(unsent) == []
-    async with store.write() as session:
-        await session.execute(update(TICK).values(sent_at=due))
-    await tickers[0].forget(due + SECOND)
-    async with store.read() as session:
-        assert (await session.execute(select(TICK))).all() == []
-
-
 async def test_it_waits_for_its_tables(database_settings: Settings, caplog: pytest.LogCaptureFixture) -> None:
     await define(database_settings, "every-second", 1, {"cron": "* * * * * *"})
     async with running(database_settings):
@@ -285,7 +211,7 @@ async def test_it_waits_for_its_tables(database_settings: Settings, caplog: pyte
         await wait_for_records(database_settings, "ticks", 1)
 
 
-# -------------------------------------------------------------------------------------------------------------- missed
+# --- missed ---
 
 
 @pytest.mark.predecessor("S-81")
@@ -339,105 +265,7 @@ async def test_a_ticker_that_starts_catches_up_with_what_nobody_did(
     assert due[: len(before)] == before
 
 
-# --------------------------------------------------------------------------------------------------------- definitions
-
-
-@pytest.mark.predecessor("S-77", "S-80")
-async def test_a_schedule_counts_from_the_moment_it_was_defined(
-    database_settings: Settings, database: Database, caplog: pytest.LogCaptureFixture
-) -> None:
-    settings = database_settings
-    caplog.set_level(logging.INFO, "streams.ticker.ticker")
-    claims = Claims(database, "looking")
-    defined_at = await define(settings, "changed", 1, {"cron": HOURLY, "missed": "all"})
-    await define(settings, "off", 1, {"cron": "* * * * * *"}, enabled=False)
-    await define(settings, "by-hand", 1, None)
-
-    async def rows(*wanted: tuple[str, int, str]) -> bool:
-        return {(one.configuration, one.revision, one.cron) for one in await claims.cursors()} == set(wanted)
-
-    async def become(*wanted: tuple[str, int, str]) -> dict[str, Cursor]:
-        await wait_until(lambda: rows(*wanted), otherwise=f"{wanted}")
-        return {one.configuration: one for one in await claims.cursors()}
-
-    async with running(settings):
-        first = (await become(("changed", 1, HOURLY)))["changed"]
-        assert first.next_due_at == Schedule(HOURLY).next_due(defined_at)
-        # another title leaves the due times alone
-        await define(settings, "changed", 2, {"cron": HOURLY, "missed": "all"}, title="Other")
-        second = (await become(("changed", 2, HOURLY)))["changed"]
-        assert second.next_due_at == first.next_due_at
-        # another schedule begins now, whatever it would have asked for before
-        changed_at = await define(
-            settings, "changed", 3, {"cron": "0 0 * * *", "timezone": "Asia/Tokyo", "missed": "all"}
-        )
-        third = (await become(("changed", 3, "0 0 * * *")))["changed"]
-        assert third.next_due_at == Schedule("0 0 * * *", "Asia/Tokyo").next_due(changed_at)
-        # enabled again, it counts from then
-        enabled_at = await define(settings, "off", 4, {"cron": NEVER_SOON})
-        both = await become(("changed", 3, "0 0 * * *"), ("off", 4, NEVER_SOON))
-        assert both["off"].next_due_at == Schedule(NEVER_SOON).next_due(enabled_at)
-        await define(settings, "changed", 5, {"cron": "0 0 * * *"}, enabled=False)
-        await become(("off", 4, NEVER_SOON))
-        await define(settings, "off", 6, None)
-        await become()
-    hours = {due for due in await due_times(settings, "changed") if due > defined_at}
-    assert await due_times(settings, "off") == []
-    assert len(hours) <= 1  # one where the hour turned meanwhile
-
-
-@pytest.mark.predecessor("S-80")
-async def test_a_configuration_that_is_deleted_takes_its_schedule_with_it(
-    database_settings: Settings, database: Database, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    settings = database_settings
-    monkeypatch.setattr("streams.ticker.ticker._ORPHAN_S", 0.5)
-    monkeypatch.setattr("streams.ticker.ticker._RECONCILE_EVERY_S", 0.2)
-    claims = Claims(database, "looking")
-    await define(settings, "goes", 1, {"cron": "* * * * * *"})
-    await define(settings, "stays", 1, {"cron": "* * * * * *"})
-    async with running(settings):
-        await wait_for_records(settings, "ticks", 4)
-        await delete(settings, "goes")
-
-        async def gone() -> bool:
-            return [one.configuration for one in await claims.cursors()] == ["stays"]
-
-        await wait_until(gone)
-        left = await due_times(settings, "goes")
-        seen = len(await due_times(settings, "stays"))
-
-        async def went_on() -> bool:
-            return len(await due_times(settings, "stays")) >= seen + 3
-
-        await wait_until(went_on)
-    assert await due_times(settings, "goes") == left
-
-
-async def test_a_ticker_that_knows_less_leaves_the_row_alone(database_settings: Settings, database: Database) -> None:
-    """A row of a newer version, or of a configuration that it has not heard of, is another ticker's to judge."""
-    settings = database_settings
-    past = now() - HOUR
-    await define(settings, "older", 1, {"cron": "* * * * * *"})
-    await define(settings, "known", 1, {"cron": "* * * * * *"})
-    claims = Claims(database, "newer")
-    await claims.add([cursor("older", HOURLY, past, revision=7), cursor("unheard", HOURLY, past)])
-    async with running(settings):
-        await wait_for_records(settings, "ticks", 3)
-    assert {tick.configuration for tick, _ in await ticks(settings)} == {"known"}
-    left = {one.configuration: one.next_due_at for one in await claims.cursors()}
-    assert left["older"] == left["unheard"] == past
-
-
-async def test_a_change_loses_nothing_that_was_due_before_it(database_settings: Settings, database: Database) -> None:
-    settings = database_settings
-    due = now().replace(microsecond=0) - HOUR
-    old = "0 0 1 1 *"
-    await Claims(database, "before").add([cursor("changed", old, due)])
-    await define(settings, "changed", 2, {"cron": NEVER_SOON})
-    async with running(settings):
-        await wait_for_records(settings, "ticks", 1)
-    assert await due_times(settings, "changed") == [due]
+# --- definitions ---
 
 
 async def test_a_clock_set_back_makes_nothing_due_again(
@@ -454,7 +282,7 @@ async def test_a_clock_set_back_makes_nothing_due_again(
     assert due == [due[0] + number * SECOND for number in range(len(due))]
 
 
-# ---------------------------------------------------------------------------------------------------------- end to end
+# --- end to end ---
 
 DEFINITIONS = """
 users: [{username: alice}]
