@@ -8,7 +8,7 @@ a change. After `load()` the catalog holds everything that was committed before 
 import asyncio
 import logging
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import cast
 
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
@@ -19,6 +19,7 @@ from notifier.definition import Definition
 from notifier.errors import InvalidRecord, RecordError, UnsupportedVersion
 from notifier.kafka import ensure_topics, kafka_consumer
 from notifier.outcome import KINDS, Kind
+from notifier.record import kafka_time
 from notifier.settings import Settings
 from notifier.topics import DEFINITIONS
 
@@ -123,10 +124,11 @@ class Definitions:
     def _remember_time(self, record: ConsumerRecord, kind: Kind, name: str, definition: Definition | None) -> None:
         if kind != "configuration":
             return
-        if definition is None:
+        written_at = None if definition is None else kafka_time(record.timestamp)
+        if written_at is None:
             self.written_at.pop(name, None)
         else:
-            self.written_at[name] = datetime.fromtimestamp(record.timestamp / 1000, UTC)
+            self.written_at[name] = written_at
 
     def _swap(self, changes: list[Change]) -> None:
         self.catalog = self.catalog.with_changes(changes)

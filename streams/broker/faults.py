@@ -16,6 +16,7 @@ import psutil
 from aiokafka.record.util import calc_crc32c
 
 from notifier.errors import BrokerError
+from notifier.one_line import one_line
 
 OWN_BROKER = "or name a broker of your own in NOTIFIER_KAFKA=host:port"
 OTHER_FOLDER = "name another data folder in NOTIFIER_DATA_DIR"
@@ -69,8 +70,7 @@ def log_end(folder: Path) -> str:
 
 def _short(line: str) -> str:
     """A line of the log without its time and level, at most 200 characters."""
-    text = re.sub(r"^\d{4}-\S+ +(?:[A-Z]+ +)?", "", line.strip())
-    return text if len(text) <= 200 else text[:199] + "…"
+    return one_line(re.sub(r"^\d{4}-\S+ +(?:[A-Z]+ +)?", "", line.strip()), 200)
 
 
 def _complaints(log: str) -> str:

@@ -18,8 +18,8 @@ logger = logging.getLogger(__name__)
 class Claims:
     """The open claims of one runner, by run."""
 
-    def __init__(self, log: RunLog, leases: Leases) -> None:
-        self._log = log
+    def __init__(self, run_log: RunLog, leases: Leases) -> None:
+        self._run_log = run_log
         self._leases = leases
         self._writes: dict[str, asyncio.Task[None]] = {}
         self._origins: dict[str, ConsumerRecord] = {}
@@ -42,14 +42,14 @@ class Claims:
         """
         replaces = self._leases.replaces(id_)
         replaced = b"" if replaces is None else b"%d" % replaces
-        run = msgspec.structs.replace(run, owner=self._log.owner, lease_until=self._log.lease_until())
+        run = msgspec.structs.replace(run, owner=self._run_log.owner, lease_until=self._run_log.lease_until())
 
         def written(task: asyncio.Task[None]) -> None:
             if not task.cancelled() and (error := task.exception()) is not None:
                 logger.error("The run %s cannot be claimed: %s", id_, error, extra={"action": "claim"})
                 self.close(id_)
 
-        task = asyncio.create_task(self._log.write(id_, run, (CLAIM, replaced)), name=f"claim {id_}")
+        task = asyncio.create_task(self._run_log.write(id_, run, (CLAIM, replaced)), name=f"claim {id_}")
         task.add_done_callback(written)
         self._writes[id_] = task
         if origin is not None:

@@ -43,7 +43,7 @@ class Lease:
     offset: int  # of its record; a claim must name it
 
     def expired(self, at: datetime) -> bool:
-        """Whether anybody may claim the run."""
+        """Whether any runner may claim the run."""
         return self.run.owner is None or self.run.lease_until is None or self.run.lease_until <= at
 
 
@@ -139,5 +139,5 @@ class Leases:
         return [id_ for id_, lease in self._working.items() if lease.run.owner == owner]
 
     def expired(self, at: datetime) -> Iterator[tuple[str, Lease]]:
-        """The runs that anybody may claim, the longest known first."""
+        """The runs that any runner may claim, the longest known first."""
         return ((id_, lease) for id_, lease in list(self._working.items()) if lease.expired(at))

@@ -71,12 +71,12 @@ class Runner:
         self._concurrency = concurrency
         self._unknown_wait_s = unknown_wait_s
         self._writer = Writer(settings)
-        self._log = RunLog(settings, self._writer, owner=self.owner, lease_s=lease_s)
+        self._run_log = RunLog(settings, self._writer, owner=self.owner, lease_s=lease_s)
         self._dead_letters = DeadLetters(settings, self._writer)
         self._leases = Leases()
         self._work: RunWork | None = None
         self._owned: dict[str, OwnedRun] = {}
-        self._claims = Claims(self._log, self._leases)
+        self._claims = Claims(self._run_log, self._leases)
         self._writes: set[asyncio.Task[None]] = set()  # other writes under way
         self._tasks: list[asyncio.Task[None]] = []
         self._stopping = False
@@ -111,7 +111,7 @@ class Runner:
         )
         self._definitions.on_change(self._definitions_changed)
         follow = self._supervise(self._follow(), "runs")
-        read_up = asyncio.create_task(self._log.read_up.wait())
+        read_up = asyncio.create_task(self._run_log.read_up.wait())
         await asyncio.wait([follow, read_up], return_when=asyncio.FIRST_COMPLETED)
         read_up.cancel()
         if self.failed is not None:
@@ -129,7 +129,7 @@ class Runner:
         """
         if self._stopping:
             raise RuntimeError("the runner has been stopped: end the agent before it")
-        await self._log.read_up.wait()
+        await self._run_log.read_up.wait()
         writes: list[asyncio.Task[None]] = []
         for record in records:
             try:
@@ -189,7 +189,7 @@ class Runner:
             assert lease is not None
             run = lease.run if owned is None else owned.run
             if run.state == "running":
-                writes.append(self._log.write(id_, msgspec.structs.replace(run, owner=None, lease_until=now())))
+                writes.append(self._run_log.write(id_, msgspec.structs.replace(run, owner=None, lease_until=now())))
         await asyncio.gather(*writes)
 
     # --- tasks ---
@@ -224,7 +224,7 @@ class Runner:
 
     async def _follow(self) -> None:
         try:
-            await self._log.follow(self._apply)
+            await self._run_log.follow(self._apply)
         except UnsupportedVersion as error:
             self.failed = error
             logger.critical(
@@ -252,7 +252,7 @@ class Runner:
         elif transition.claim:
             origin = self._claims.close(transition.id)
             if not self._stopping:  # else `stop` hands it over
-                fresh = OwnedRun(transition.id, transition.run, origin, self._log)
+                fresh = OwnedRun(transition.id, transition.run, origin, self._run_log)
                 self._begin(fresh, after=None if owned is None else owned.task)
 
     def _passed_over(self, transition: Transition) -> None:
@@ -263,7 +263,7 @@ class Runner:
         end = self._leases.end_of(transition.id)
         if end is not None and transition.run != end:
             # Our record came after the end, and compaction would keep it.
-            self._spawn(self._log.write(transition.id, end), f"mend {transition.id}")
+            self._spawn(self._run_log.write(transition.id, end), f"mend {transition.id}")
 
     def _begin(self, owned: OwnedRun, after: asyncio.Task[None] | None) -> None:
         def ended(task: asyncio.Task[None]) -> None:
@@ -284,7 +284,7 @@ class Runner:
         clock = asyncio.get_running_loop().time
         forget_at = clock() + _FORGET_S
         while True:
-            await asyncio.sleep(min(self._log.lease_s / 10, 1.0))
+            await asyncio.sleep(min(self._run_log.lease_s / 10, 1.0))
             for id_, lease in self._leases.expired(now()):
                 full = len(self._owned) + len(self._claims) >= self._concurrency
                 if full or self._stopping or self.failed is not None:

@@ -10,6 +10,7 @@ import msgspec
 from aiokafka import ConsumerRecord
 
 from notifier.catalog import Catalog, Configuration
+from notifier.definition import definition_key
 from notifier.record import now
 from notifier.run import ProducerRun, Run, State
 from notifier.settings import Settings
@@ -31,13 +32,13 @@ class OwnedRun:
 
     task: asyncio.Task[None]
 
-    def __init__(self, id_: str, run: Run, origin: ConsumerRecord | None, log: RunLog) -> None:
+    def __init__(self, id_: str, run: Run, origin: ConsumerRecord | None, run_log: RunLog) -> None:
         self.id = id_
         self.run = run  # as last written
         self.origin = origin  # its tick, where this runner read it
         self.parts: dict[str, ProducerRun] = {}  # by producer, in the configuration's order
         self.begun = False  # whether a producer was asked
-        self._log = log
+        self._run_log = run_log
         self._lock = asyncio.Lock()  # over each write, so that states lie on `runs` in the order they were made
 
     async def save(self) -> None:
@@ -45,13 +46,13 @@ class OwnedRun:
         async with self._lock:
             if self.run.state == "running":
                 parts = tuple(self.parts.values()) or self.run.producers
-                self.run = msgspec.structs.replace(self.run, producers=parts, lease_until=self._log.lease_until())
-                await self._log.write(self.id, self.run)
+                self.run = msgspec.structs.replace(self.run, producers=parts, lease_until=self._run_log.lease_until())
+                await self._run_log.write(self.id, self.run)
 
     async def renew(self) -> None:
         """Saves three times a lease, until cancelled."""
         while True:
-            await asyncio.sleep(self._log.lease_s / 3)
+            await asyncio.sleep(self._run_log.lease_s / 3)
             await self.save()
 
     async def end(self, state: State, error: str | None = None) -> None:
@@ -65,7 +66,7 @@ class OwnedRun:
                 lease_until=None,
                 ended_at=now(),
             )
-            await self._log.write(self.id, self.run)
+            await self._run_log.write(self.id, self.run)
         logger.info("The run %s is %s%s.", self.id, state, f": {error}" if error else "", extra={"action": "end_run"})
 
 
@@ -176,7 +177,7 @@ class RunWork:
 
 
 def _unknown(catalog: Catalog, name: str) -> str:
-    problem = catalog.problems.get(f"configuration/{name}")
+    problem = catalog.problems.get(definition_key("configuration", name))
     return f"there is no configuration {name!r}" if problem is None else f"configuration {name}: {problem}"
 
 
