@@ -1,0 +1,41 @@
+"""The plugin API: what a producer, a filter and a consumer are. A plugin author imports `notifier` and nothing else."""
+
+from notifier.plugin.plugin import (
+    ACCEPTED,
+    Candidate,
+    Consumer,
+    ConsumerParameters,
+    Context,
+    Filter,
+    FilterParameters,
+    Lookup,
+    Parameters,
+    Plugin,
+    PluginKind,
+    Producer,
+    Result,
+    WorldParameters,
+    nested_secrets,
+    secret_fields,
+    secrets_in,
+)
+
+__all__ = [
+    "ACCEPTED",
+    "Candidate",
+    "Consumer",
+    "ConsumerParameters",
+    "Context",
+    "Filter",
+    "FilterParameters",
+    "Lookup",
+    "Parameters",
+    "Plugin",
+    "PluginKind",
+    "Producer",
+    "Result",
+    "WorldParameters",
+    "nested_secrets",
+    "secret_fields",
+    "secrets_in",
+]
