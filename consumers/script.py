@@ -30,7 +30,7 @@ from notifier import ACCEPTED, Consumer, ConsumerParameters, Context, Delivery, 
 from notifier.definition import Name
 from notifier.errors import RecordError, SandboxUnavailable, ScriptFailed, ScriptTimeout, UnknownName
 from notifier.outcome import Reason
-from notifier.sandbox import Limits
+from notifier.sandbox import ScriptLimits
 
 logger = logging.getLogger(__name__)
 
@@ -120,7 +120,7 @@ class Script(Consumer[ScriptParameters]):
             output = await context.sandbox.run(
                 context.script(parameters.script),
                 stdin=msgspec.json.encode(items),
-                limits=Limits(
+                limits=ScriptLimits(
                     timeout_s=parameters.timeout_s,
                     cpu_s=max(_MIN_CPU_S, math.ceil(parameters.timeout_s)),
                     memory_mb=parameters.memory_mb,

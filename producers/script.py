@@ -19,7 +19,7 @@ from pydantic import AfterValidator, Field
 from notifier import Context, JsonObject, Producer, WorldParameters
 from notifier.definition import Name
 from notifier.errors import ScriptFailed
-from notifier.sandbox import Limits
+from notifier.sandbox import ScriptLimits
 
 logger = logging.getLogger(__name__)
 
@@ -63,7 +63,7 @@ class Script(Producer[ScriptParameters]):
         parameters = self.parameters
         output = await context.sandbox.run(
             context.script(parameters.script),
-            limits=Limits(
+            limits=ScriptLimits(
                 timeout_s=parameters.timeout_s,
                 cpu_s=max(1, ceil(parameters.timeout_s)),  # it may use its time as it likes
                 memory_mb=parameters.memory_mb,

@@ -1,5 +1,9 @@
 """The sandbox: how scripts run without doing harm."""
 
-from notifier.sandbox.sandbox import Level, Limits, Output, Sandbox, check_write_paths, detect_sandbox
+from notifier.sandbox.detection import detect_sandbox
+from notifier.sandbox.level import Level
+from notifier.sandbox.limits import ScriptLimits
+from notifier.sandbox.paths import check_write_paths
+from notifier.sandbox.sandbox import Output, Sandbox
 
-__all__ = ["Level", "Limits", "Output", "Sandbox", "check_write_paths", "detect_sandbox"]
+__all__ = ["Level", "Output", "Sandbox", "ScriptLimits", "check_write_paths", "detect_sandbox"]
