@@ -8,13 +8,14 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError, MessageSizeTooLargeError
 
 from notifier.errors import RecordTooLarge
-from notifier.kafka import kafka_producer
+from notifier.kafka import end_kafka_producer, kafka_producer
 from notifier.settings import Settings
 
 logger = logging.getLogger(__name__)
 
 _RETRY_S = 1.0
 _CHUNK = 500  # records of `write_all` in flight
+_FLUSH_S = 5.0  # that `close` waits for what is under way
 
 Headers = Sequence[tuple[str, bytes]]
 
@@ -71,10 +72,10 @@ class Writer:
                     group.create_task(in_order(key, values))
 
     async def close(self) -> None:
-        """Flushes and closes the Kafka producer."""
+        """Waits some seconds for what is under way and closes the Kafka producer."""
         producer, self._producer = self._producer, None
         if producer is not None:
-            await producer.stop()
+            await end_kafka_producer(producer, flush_s=_FLUSH_S)
 
     async def _started(self) -> AIOKafkaProducer:
         async with self._making:
@@ -83,7 +84,7 @@ class Writer:
                 try:
                     await fresh.start()
                 except BaseException:
-                    await fresh.stop()
+                    await end_kafka_producer(fresh)
                     raise
                 self._producer = fresh
             return self._producer
@@ -91,4 +92,5 @@ class Writer:
     async def _drop(self, producer: AIOKafkaProducer) -> None:
         # An idempotent Kafka producer answers a fatal error for ever after.
         if producer is self._producer:
-            await self.close()
+            self._producer = None
+            await end_kafka_producer(producer)

@@ -29,12 +29,11 @@ from aiokafka.errors import KafkaError
 from sqlalchemy import Row, Select, delete, func, insert, select, update
 
 from control_api.definitions.changes import as_kind, lock
-from control_api.intake.intake import abandon
 from control_api.models import ChangeRow, DefinitionRow, LeaseRow, OutboxRow
 from notifier.database import Database
 from notifier.definition import Definition, definition_key
 from notifier.errors import BrokerError, DatabaseError, NotifierError
-from notifier.kafka import bootstrap_servers, ensure_topics, kafka_consumer, kafka_producer
+from notifier.kafka import bootstrap_servers, end_kafka_producer, ensure_topics, kafka_consumer, kafka_producer
 from notifier.record import now
 from notifier.settings import Settings
 from notifier.topics import DEFINITIONS, DELIVERIES, Topic, deliveries
@@ -237,12 +236,8 @@ class Relay:
 
     async def _close_kafka(self) -> None:
         producer, self._producer = self._producer, None
-        if producer is None:
-            return
-        try:
-            await abandon(producer)  # a transaction that is open now is aborted by whoever opens the next
-        except (KafkaError, OSError) as error:
-            logger.debug("The relay's Kafka producer did not close: %s", error)
+        if producer is not None:
+            await end_kafka_producer(producer)  # a transaction that is open now is aborted by the next relay
 
     async def _send(self, revision: int, records: Sequence[OutboxRecord]) -> None:
         """Publishes records as one Kafka transaction. Returns when it is committed."""

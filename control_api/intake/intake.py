@@ -28,7 +28,7 @@ from aiokafka.errors import IllegalOperation, KafkaError, ProducerFenced
 from aiokafka.partitioner import DefaultPartitioner
 
 from notifier.errors import BrokerError
-from notifier.kafka import ensure_topics, kafka_producer
+from notifier.kafka import end_kafka_producer, ensure_topics, kafka_producer
 from notifier.settings import Settings
 from notifier.topics import MESSAGES, TICKS, Topic
 
@@ -159,7 +159,7 @@ class Intake:
             finally:
                 self.connected = False
                 if producer is not None:
-                    await abandon(producer)
+                    await end_kafka_producer(producer)
             await asyncio.sleep(_RETRY_S)
 
     def _producer(self) -> AIOKafkaProducer:
@@ -263,29 +263,3 @@ class Intake:
 
 def _extend(limit: asyncio.Timeout) -> None:
     limit.reschedule(asyncio.get_running_loop().time() + STALL_S)
-
-
-async def abandon(producer: AIOKafkaProducer) -> None:
-    """Stops a Kafka producer in bounded time, whatever it is doing, and writes nothing more.
-
-    Its own `stop` first waits until everything is written, which it is not while the broker is away, and never asks for a
-    way out: hence the private names of aiokafka 0.14, in this one place.
-    """
-    producer._closed = True
-    error = KafkaError("given up")
-    pending = [batch for batches in producer._message_accumulator._batches.values() for batch in batches]
-    producer._message_accumulator.fail_all(error)
-    for batch in pending:
-        batch._drain_waiter.exception()  # looked at, so that asyncio does not complain about it
-    task = producer._sender.sender_task
-    for _ in range(20):
-        if task is None or task.done():
-            break
-        task.cancel()  # once for the task itself, then once for each request that it still waits for
-        await asyncio.wait([task], timeout=0.1)
-    if task is not None and task.done() and not task.cancelled():
-        task.exception()
-    waiter = producer._txn_manager._transaction_waiter
-    if waiter is not None and waiter.done() and not waiter.cancelled():
-        waiter.exception()
-    await producer.client.close()

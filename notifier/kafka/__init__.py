@@ -1,20 +1,14 @@
 """Kafka: where the broker is, clients made from the settings, and the topics they need."""
 
-from notifier.kafka.clients import (
-    bootstrap_servers,
-    broker_file,
-    client_options,
-    ensure_topics,
-    kafka_admin,
-    kafka_consumer,
-    kafka_producer,
-    running_broker,
-)
+from notifier.kafka.address import bootstrap_servers, broker_file, running_broker
+from notifier.kafka.clients import client_options, end_kafka_producer, kafka_admin, kafka_consumer, kafka_producer
+from notifier.kafka.topics import ensure_topics
 
 __all__ = [
     "bootstrap_servers",
     "broker_file",
     "client_options",
+    "end_kafka_producer",
     "ensure_topics",
     "kafka_admin",
     "kafka_consumer",

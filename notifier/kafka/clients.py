@@ -1,64 +1,28 @@
-"""Kafka clients, made in one place from the settings, and the topics they need.
-
-Says where the broker is; running the embedded one is `streams.broker.broker`'s.
-"""
+"""Clients: Kafka producers, consumers and admin clients, made from the settings, and how they end."""
 
 import asyncio
-import json
 import logging
 import socket
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-import psutil
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
-from aiokafka.admin import AIOKafkaAdminClient, NewTopic
-from aiokafka.errors import KafkaError, ProducerClosed, TopicAlreadyExistsError, for_code
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.errors import KafkaError, ProducerClosed
 from aiokafka.helpers import create_ssl_context
 
 from notifier.errors import BrokerError
+from notifier.kafka.address import bootstrap_servers
 from notifier.settings import Settings, variable
-from notifier.topics import LARGE_BYTES, Topic
+from notifier.topics import LARGE_BYTES
 
 logger = logging.getLogger(__name__)
 
-NO_EMBEDDED_BROKER = (
-    "no Kafka broker is running for the data folder {folder}: start one with `notifier kafka start`"
-    " (or everything with `notifier up`), or name yours in NOTIFIER_KAFKA=host:port"
-)
-
-
-def broker_file(settings: Settings) -> Path:
-    """The file that says where the embedded broker of the data folder runs: `{"pid", "address", "cluster_id", …}`."""
-    return settings.data_dir / "kafka" / "broker.json"
-
-
-def running_broker(settings: Settings) -> str | None:
-    """The address `host:port` of the embedded broker, if its process lives; None otherwise."""
-    try:
-        state = json.loads(broker_file(settings).read_text())
-        process = psutil.Process(int(state["pid"]))
-        # A pid may have been given to another process since; the time of its start tells.
-        alive = process.status() != psutil.STATUS_ZOMBIE and abs(process.create_time() - float(state["started"])) < 2
-        return str(state["address"]) if alive else None
-    except (OSError, ValueError, KeyError, TypeError, psutil.Error):
-        return None
-
-
-def bootstrap_servers(settings: Settings) -> str:
-    """Where the broker is: NOTIFIER_KAFKA, or the embedded broker. Raises BrokerError when there is none."""
-    if settings.kafka is not None:
-        return settings.kafka
-    address = running_broker(settings)
-    if address is None:
-        raise BrokerError(NO_EMBEDDED_BROKER.format(folder=settings.data_dir))
-    return address
-
 
 def client_options(settings: Settings) -> dict[str, Any]:
-    """What every aiokafka client is given: address, name and security."""
+    """What every aiokafka client is given: address, name and security. Raises BrokerError."""
     options: dict[str, Any] = {"bootstrap_servers": bootstrap_servers(settings), "client_id": client_id()}
     protocol = settings.kafka_security_protocol
     if protocol == "PLAINTEXT":
@@ -80,7 +44,7 @@ def client_options(settings: Settings) -> dict[str, Any]:
 
 
 def client_id() -> str:
-    """How this process calls itself towards the broker: `notifier-<host>`."""
+    """The name of this process towards the broker: `notifier-<host>`."""
     return f"notifier-{socket.gethostname()}"
 
 
@@ -88,23 +52,28 @@ def _text(path: Path | None) -> str | None:
     return None if path is None else str(path)
 
 
-class _Producer(AIOKafkaProducer):  # type: ignore[misc]  # aiokafka has no types
-    """One whose stop leaves no connection open, even if whoever stops it is cancelled meanwhile."""
+# --- Kafka producers ---
+
+
+class _KafkaProducer(AIOKafkaProducer):  # type: ignore[misc]  # aiokafka has no types
+    """A Kafka producer whose `stop` leaves no connection open, even when its caller is cancelled meanwhile."""
 
     async def stop(self) -> None:
-        """Sends what is under way and closes all connections; cancelled, it closes them at once."""
+        """Writes what is under way, however long that takes, and closes all connections; cancelled, it closes at once."""
         try:
             await super().stop()
         except BaseException:
-            self._message_accumulator.fail_all(ProducerClosed())  # or aiokafka waits for them for ever
-            await _end(self._sender.sender_task)
-            await self.client.close()
+            await end_kafka_producer(self)
             raise
 
 
 def kafka_producer(settings: Settings, **options: Any) -> AIOKafkaProducer:
-    """A Kafka producer that loses and doubles nothing: acks=all and idempotent. Not started."""
-    return _Producer(
+    """A Kafka producer that loses and doubles nothing: acks=all and idempotent. Not started.
+
+    One that lives as long as its process ends by `end_kafka_producer`; `stop`, and so `async with`, may wait for ever for a
+    broker that is away.
+    """
+    return _KafkaProducer(
         **{
             **client_options(settings),
             "acks": "all",
@@ -117,8 +86,62 @@ def kafka_producer(settings: Settings, **options: Any) -> AIOKafkaProducer:
     )
 
 
-class _Consumer(AIOKafkaConsumer):  # type: ignore[misc]  # aiokafka has no types
-    """One that can be stopped while the broker is away, and by someone who is cancelled meanwhile."""
+async def end_kafka_producer(producer: AIOKafkaProducer, *, flush_s: float = 0.0) -> None:
+    """Ends a Kafka producer in bounded time, in any state, started or not, broker or not. An open transaction stays open.
+
+    It waits up to `flush_s` seconds for what is under way; what is then not acknowledged fails with ProducerClosed. aiokafka's
+    own `stop` waits without a limit and has no way out: hence its private names (0.14), in this one place.
+    """
+    producer._closed = True
+    try:
+        if flush_s:
+            await _flush(producer, flush_s)
+    finally:
+        accumulator = producer._message_accumulator
+        pending = [batch for batches in accumulator._batches.values() for batch in batches]
+        accumulator.fail_all(ProducerClosed())
+        for batch in pending:
+            batch._drain_waiter.exception()  # looked at, so that asyncio does not complain about it
+        task = producer._sender.sender_task
+        for _ in range(_CANCELS):
+            if task is None or task.done():
+                break
+            task.cancel()  # once for the task itself, then once for each request that it still waits for
+            await asyncio.wait([task], timeout=_CANCEL_S)
+        _look_at(task)
+        if producer._txn_manager is not None:
+            _look_at(producer._txn_manager._transaction_waiter)
+        try:
+            await producer.client.close()
+        except (KafkaError, OSError) as error:  # what is broken already is as good as closed
+            logger.debug("A Kafka producer's connection did not close: %s", error)
+
+
+_CANCELS, _CANCEL_S = 20, 0.1  # of the task that sends: how often at most, and how long each is waited for
+
+
+async def _flush(producer: AIOKafkaProducer, seconds: float) -> None:
+    sending = producer._sender.sender_task
+    if sending is None or sending.done():  # nobody writes any more
+        return
+    flushing = asyncio.create_task(producer._message_accumulator.close())
+    try:
+        await asyncio.wait([flushing, sending], timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        flushing.cancel()
+
+
+def _look_at(future: "asyncio.Future[Any] | None") -> None:
+    """Takes note of a failure, so that asyncio does not complain about it."""
+    if future is not None and future.done() and not future.cancelled():
+        future.exception()
+
+
+# --- Kafka consumers ---
+
+
+class _KafkaConsumer(AIOKafkaConsumer):  # type: ignore[misc]  # aiokafka has no types
+    """A Kafka consumer that can be stopped while the broker is away, and by a caller who is cancelled meanwhile."""
 
     async def stop(self) -> None:
         """Leaves the group and closes all connections; cancelled, it closes them at once.
@@ -139,17 +162,9 @@ class _Consumer(AIOKafkaConsumer):  # type: ignore[misc]  # aiokafka has no type
     async def _let_go(self) -> None:
         coordinator, fetcher = self._coordinator, self._fetcher
         if coordinator is not None:
-            await _end(
-                *(
-                    getattr(coordinator, name, None)  # a coordinator without a group has but one of them
-                    for name in (
-                        "_coordination_task",
-                        "_heartbeat_task",
-                        "_commit_refresh_task",
-                        "_reset_committed_task",
-                    )
-                )
-            )
+            # A coordinator without a group has only one of these tasks.
+            names = ("_coordination_task", "_heartbeat_task", "_commit_refresh_task", "_reset_committed_task")
+            await _end(*(getattr(coordinator, name, None) for name in names))
         if fetcher is not None:
             await _end(fetcher._fetch_task, *fetcher._pending_tasks)
         await self._client.close()
@@ -164,8 +179,8 @@ async def _end(*tasks: asyncio.Task[Any] | None) -> None:
 
 
 def kafka_consumer(settings: Settings, *topics: str, **options: Any) -> AIOKafkaConsumer:
-    """A Kafka consumer that reads what is committed, from the start, and commits only when told to. Not started."""
-    return _Consumer(
+    """A Kafka consumer that reads committed records, from the start, and commits only when told to. Not started."""
+    return _KafkaConsumer(
         *topics,
         **{
             **client_options(settings),
@@ -177,6 +192,9 @@ def kafka_consumer(settings: Settings, *topics: str, **options: Any) -> AIOKafka
     )
 
 
+# --- admin clients ---
+
+
 @asynccontextmanager
 async def kafka_admin(settings: Settings) -> AsyncIterator[AIOKafkaAdminClient]:
     """An admin client, started and closed. Raises BrokerError when the broker cannot be reached."""
@@ -186,44 +204,10 @@ async def kafka_admin(settings: Settings) -> AsyncIterator[AIOKafkaAdminClient]:
     except KafkaError as error:
         await admin.close()
         raise BrokerError(f"the Kafka broker at {bootstrap_servers(settings)} does not answer: {error}") from None
-    except asyncio.CancelledError:  # whoever waits no longer must not leave a connection behind
+    except asyncio.CancelledError:  # a caller that waits no longer must not leave a connection behind
         await admin.close()
         raise
     try:
         yield admin
     finally:
         await admin.close()
-
-
-async def ensure_topics(settings: Settings, topics: Iterable[Topic]) -> None:
-    """Creates those of the topics that are not there yet, and returns when they can be written to.
-
-    Raises BrokerError when the broker cannot be reached or refuses.
-    """
-    wanted = {settings.topic_prefix + topic.name: topic for topic in topics}
-    async with kafka_admin(settings) as admin:
-        missing = wanted.keys() - set(await admin.list_topics())
-        if not missing:
-            return
-        answer = await admin.create_topics(
-            [
-                NewTopic(
-                    name=name,
-                    num_partitions=wanted[name].partitions,
-                    replication_factor=settings.kafka_replication,
-                    topic_configs=wanted[name].config(),
-                )
-                for name in sorted(missing)
-            ]
-        )
-        for name, code, *text in answer.topic_errors:
-            error = for_code(code)
-            if code and error is not TopicAlreadyExistsError:
-                raise BrokerError(
-                    f"the broker will not create the topic {name}: {error.__name__} {text[0] if text else ''}"
-                )
-        for _ in range(100):  # a created topic has no leader for some milliseconds
-            described = await admin.describe_topics(sorted(missing))
-            if all(not topic["error_code"] and topic["partitions"] for topic in described):
-                return
-            await asyncio.sleep(0.05)

@@ -10,13 +10,12 @@ from collections.abc import Mapping
 
 import msgspec
 from aiokafka import AIOKafkaProducer, ConsumerRecord, TopicPartition
-from aiokafka.errors import KafkaError
 
 from notifier.attempt import Origin
 from notifier.dead_letter import DeadLetter, Source
 from notifier.delivery import Delivery
 from notifier.errors import InvalidRecord
-from notifier.kafka import kafka_producer
+from notifier.kafka import end_kafka_producer, kafka_producer
 from notifier.settings import Settings
 from notifier.topics import ATTEMPTS, DEAD_LETTERS, DELIVERIES, PARKED
 from streams.delivery.recording import Try, attempt_of
@@ -60,7 +59,7 @@ class Releasing:
         """Closes the Kafka producers; later calls make new ones."""
         producers, self._producers = list(self._producers.values()), {}
         for producer in producers:
-            await _stop(producer)
+            await end_kafka_producer(producer)
 
     async def _send_back(self, producer: AIOKafkaProducer, value: bytes) -> None:
         delivery = msgspec.structs.replace(Delivery.decode(value), why=None, not_before=None)
@@ -109,14 +108,7 @@ class Releasing:
             try:
                 await producer.start()
             except BaseException:
-                await _stop(producer)
+                await end_kafka_producer(producer)
                 raise
             self._producers[partition] = producer
         return producer
-
-
-async def _stop(producer: AIOKafkaProducer) -> None:
-    try:
-        await producer.stop()
-    except KafkaError as error:  # fenced, or the broker is away: it is closed all the same
-        logger.info("A Kafka producer of parked deliveries ended: %s", error, extra={"action": "release"})
