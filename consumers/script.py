@@ -18,19 +18,16 @@ a limit, or output that is not that, is a failure; a batch that failed without a
 """
 
 import logging
-import math
 from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import Annotated, Literal, TypeAlias
+from typing import Literal, TypeAlias
 
 import msgspec
-from pydantic import AfterValidator, Field
+from pydantic import Field
 
 from notifier import ACCEPTED, Consumer, ConsumerParameters, Context, Delivery, JsonObject, Permanent, Result, Retryable
-from notifier.definition import Name
 from notifier.errors import RecordError, SandboxUnavailable, ScriptFailed, ScriptTimeout, UnknownName
 from notifier.outcome import Reason
-from notifier.sandbox import ScriptLimits
+from notifier.script_parameters import ScriptRunParameters
 
 logger = logging.getLogger(__name__)
 
@@ -41,29 +38,13 @@ _REASONS: Mapping[str, Reason] = {
     "refused": "script_failed",
     "suppressed": "filtered",
 }
-_MIN_CPU_S = 30
 _SHOWN_CHARACTERS = 200  # of output that is not an answer, in the error
 
 
-def _check_absolute(path: Path) -> Path:
-    if not path.is_absolute() or ".." in path.parts:
-        raise ValueError(f"{str(path)!r} must be an absolute path without `..`, such as /srv/out")
-    return path
-
-
-class ScriptParameters(ConsumerParameters):
+class ScriptParameters(ScriptRunParameters, ConsumerParameters):
     """Parameters of a script consumer."""
 
-    script: Name = Field(description="Name of the script that is run.", examples=["append"])
     batch: int = Field(1, ge=1, le=500, description="How many deliveries one run of the script gets at most.")
-    timeout_s: float = Field(30.0, gt=0, le=3600, description="Seconds that one run may take before it is killed.")
-    memory_mb: int = Field(256, ge=16, le=65_536, description="Mebibytes of memory that the script may take.")
-    network: bool = Field(False, description="Whether it may use the network; needs the scope `admin`.")
-    write: tuple[Annotated[Path, AfterValidator(_check_absolute)], ...] = Field(
-        (),
-        description="Files and folders that it may write, as absolute paths; needs the scope `admin`.",
-        examples=[["/srv/out"]],
-    )
     partitions: int = Field(4, ge=1, le=100, description="Partitions of its topic when that is created.")
 
 
@@ -120,13 +101,7 @@ class Script(Consumer[ScriptParameters]):
             output = await context.sandbox.run(
                 context.script(parameters.script),
                 stdin=msgspec.json.encode(items),
-                limits=ScriptLimits(
-                    timeout_s=parameters.timeout_s,
-                    cpu_s=max(_MIN_CPU_S, math.ceil(parameters.timeout_s)),
-                    memory_mb=parameters.memory_mb,
-                    network=parameters.network,
-                    write=parameters.write,
-                ),
+                limits=parameters.limits(),
             )
             stdout, stderr = output.stdout, output.stderr
         except ScriptTimeout as error:

@@ -9,43 +9,21 @@ knows are kept. Give an `id` where the thing has one of its own; otherwise its p
 """
 
 import logging
-from math import ceil
-from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import msgspec
-from pydantic import AfterValidator, Field
 
-from notifier import Context, JsonObject, Producer, WorldParameters
-from notifier.definition import Name
+from notifier import Context, JsonObject, Producer
 from notifier.errors import ScriptFailed
-from notifier.sandbox import ScriptLimits
+from notifier.script_parameters import ScriptRunParameters
 
 logger = logging.getLogger(__name__)
 
 _SHOWN_CHARACTERS = 200  # of a line that is not JSON, in the error
 
 
-def _check_absolute(path: Path) -> Path:
-    if not path.is_absolute() or ".." in path.parts:
-        raise ValueError(f"{str(path)!r} must be an absolute path without `..`, such as /srv/out")
-    return path
-
-
-class ScriptParameters(WorldParameters):
+class ScriptParameters(ScriptRunParameters):
     """Parameters of a script producer."""
-
-    script: Name = Field(description="Name of the script that is run.", examples=["disk-space"])
-    timeout_s: float = Field(30.0, gt=0, le=3600, description="Seconds that the script may take before it is killed.")
-    memory_mb: int = Field(
-        256, ge=16, le=65_536, description="Mebibytes of memory that each of its processes may take."
-    )
-    network: bool = Field(False, description="Whether it may use the network; needs the scope `admin`.")
-    write: tuple[Annotated[Path, AfterValidator(_check_absolute)], ...] = Field(
-        (),
-        description="Files and folders that it may write, as absolute paths; needs the scope `admin`.",
-        examples=[["/srv/out"]],
-    )
 
 
 class Script(Producer[ScriptParameters]):
@@ -63,13 +41,7 @@ class Script(Producer[ScriptParameters]):
         parameters = self.parameters
         output = await context.sandbox.run(
             context.script(parameters.script),
-            limits=ScriptLimits(
-                timeout_s=parameters.timeout_s,
-                cpu_s=max(1, ceil(parameters.timeout_s)),  # it may use its time as it likes
-                memory_mb=parameters.memory_mb,
-                network=parameters.network,
-                write=parameters.write,
-            ),
+            limits=parameters.limits(),
         )
         if output.stderr.strip():
             logger.warning(
