@@ -6,10 +6,8 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
-from pydantic import ValidationError
-
-from notifier.definition import SPECS, ConfigurationSpec, Definition, PluginSpec, ScriptSpec, UserSpec, field_errors
-from notifier.errors import InputError, NotifierError, UnknownName
+from notifier.definition import SPECS, ConfigurationSpec, Definition, PluginSpec, ScriptSpec, UserSpec
+from notifier.errors import NotifierError, UnknownName
 from notifier.identity import Directory
 from notifier.outcome import Kind
 from notifier.plugin import Consumer, Filter, Plugin, Producer
@@ -17,6 +15,7 @@ from notifier.registry import Registry
 from notifier.script import Script
 from notifier.seal import Seal
 from notifier.user import User
+from notifier.validation import validated
 
 logger = logging.getLogger(__name__)
 
@@ -109,10 +108,7 @@ class Catalog:
 
     def _read(self, definition: Definition) -> Any:
         # A newer writer of the same version may know more fields; they are passed over.
-        try:
-            spec = SPECS[definition.kind].model_validate(definition.spec, extra="ignore")
-        except ValidationError as error:
-            raise InputError(field_errors(error)) from None
+        spec = validated(SPECS[definition.kind], definition.spec, extra="ignore")
         if isinstance(spec, UserSpec):
             return user_of(definition.name, spec)
         if isinstance(spec, ScriptSpec):

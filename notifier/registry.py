@@ -8,12 +8,10 @@ from collections.abc import Iterable, Iterator, Mapping
 from importlib.metadata import entry_points
 from typing import Any
 
-from pydantic import ValidationError
-
-from notifier.definition import field_errors
 from notifier.errors import FieldError, InputError, NotifierError
 from notifier.plugin import Consumer, Filter, Parameters, Plugin, PluginKind, Producer, nested_secrets, secret_fields
 from notifier.seal import Seal, is_sealed
+from notifier.validation import validated
 
 logger = logging.getLogger(__name__)
 
@@ -79,10 +77,7 @@ class Registry:
 
     def check(self, kind: PluginKind, type_: str, parameters: Mapping[str, Any]) -> Parameters:
         """The parameters as the type's model. Raises InputError that names each field under `/parameters`."""
-        try:
-            return self.get(kind, type_).Parameters.model_validate(dict(parameters))
-        except ValidationError as error:
-            raise InputError(field_errors(error, "/parameters")) from None
+        return validated(self.get(kind, type_).Parameters, dict(parameters), "/parameters")
 
     def build(
         self, kind: PluginKind, name: str, type_: str, parameters: Mapping[str, Any], seal: Seal | None
@@ -97,9 +92,7 @@ class Registry:
         if seal is not None:
             opened.update(open_secrets(seal, kind, name, parameters, secret_fields(plugin.Parameters)))
         try:
-            return plugin(plugin.Parameters.model_validate(opened, extra="ignore"))
-        except ValidationError as error:
-            raise InputError(field_errors(error, "/parameters")) from None
+            return plugin(validated(plugin.Parameters, opened, "/parameters", extra="ignore"))
         except NotifierError:
             raise
         except Exception as error:  # a plugin's own code; one that cannot be made must not stop the others

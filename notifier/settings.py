@@ -17,7 +17,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, Validati
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from notifier.errors import SettingsError
-from notifier.validation import in_words
+from notifier.validation import findings, in_words
 
 PREFIX = "NOTIFIER_"
 MAX_WAIT_S = 30 * 24 * 60 * 60  # of any waiting time in the settings
@@ -185,7 +185,7 @@ def load_settings(env_file: Path | None = Path(".env"), **overrides: Any) -> Set
     except ValidationError as error:
         wrong = [
             f"{variable(str(found['loc'][0])) if found['loc'] else PREFIX + '…'} {in_words(found)}"
-            for found in error.errors(include_url=False, include_input=False, include_context=False)
+            for found in findings(error)
         ]
         raise SettingsError("; ".join(wrong)) from None
     except (UnicodeDecodeError, OSError) as error:

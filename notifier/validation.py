@@ -1,8 +1,19 @@
-"""Validation: what Pydantic found wrong, in words that say what to write instead and never repeat the value."""
+"""Validation: what Pydantic finds wrong, in words that say what to write instead and never repeat the value.
+
+The one place that knows Pydantic's findings. What msgspec finds wrong with a record is `notifier.record`'s.
+"""
 
 import re  # for our own constant patterns; never for a person's
+from collections.abc import Iterator
+from typing import Any, Literal, TypeVar
 
+from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
+
+from notifier.errors import FieldError, InputError
+from notifier.pointer import pointer
+
+M = TypeVar("M", bound=BaseModel)
 
 _WORDS = {
     "extra_forbidden": "is not a field here",
@@ -23,6 +34,27 @@ _WORDS = {
     "float_parsing": "must be a number",
     "finite_number": "must be a finite number",
 }
+
+
+def validated(model: type[M], value: Any, below: str = "", *, extra: Literal["ignore"] | None = None) -> M:
+    """The value as an instance of the model. Raises InputError that names every field, as `field_errors` does.
+
+    `extra="ignore"` passes over fields that the model refuses to know: those of a newer writer.
+    """
+    try:
+        return model.model_validate(value, extra=extra)
+    except ValidationError as error:
+        raise InputError(field_errors(error, below)) from None
+
+
+def field_errors(error: ValidationError, below: str = "") -> list[FieldError]:
+    """Pydantic's findings as ours; `below` is the JSON Pointer of the model within the document."""
+    return [FieldError(pointer(found["loc"], below), in_words(found)) for found in findings(error)]
+
+
+def findings(error: ValidationError) -> Iterator[ErrorDetails]:
+    """What Pydantic found, without the values, which may be secret."""
+    yield from error.errors(include_url=False, include_input=False, include_context=False)
 
 
 def in_words(found: ErrorDetails) -> str:

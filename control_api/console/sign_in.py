@@ -17,8 +17,8 @@ from control_api.http.origin import check_origin, is_https
 from control_api.http.page import json_response
 from control_api.http.problems import Problem, unauthorized
 from control_api.parts import PartsDep
-from notifier.definition import field_errors
 from notifier.errors import FieldError, InputError
+from notifier.validation import field_errors
 
 logger = logging.getLogger(__name__)
 

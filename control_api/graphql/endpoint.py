@@ -26,9 +26,9 @@ from control_api.http.auth import AnyActor, PageActor
 from control_api.http.body import JSON, parse_json, read_body
 from control_api.http.problems import Problem
 from control_api.parts import PartsDep
-from notifier.definition import field_errors
 from notifier.errors import FieldError, InputError
 from notifier.record import JsonObject, now
+from notifier.validation import field_errors
 
 RESPONSE = "application/graphql-response+json"
 PATH = "/graphql"

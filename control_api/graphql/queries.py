@@ -15,10 +15,10 @@ from control_api.graphql.definition_types import KindTypes, page_type
 from control_api.history import records
 from control_api.history.queries import AttemptQuery, DeadLetterQuery, RunQuery
 from control_api.page_query import PageQuery
-from notifier.definition import field_errors
 from notifier.errors import FieldError, InputError
 from notifier.outcome import Kind
 from notifier.record import JsonObject
+from notifier.validation import field_errors
 
 _Read = Callable[[AsyncSession, records.Conditions, int, str | None], Awaitable[tuple[list[JsonObject], str | None]]]
 _MOMENT: TypeAdapter[Any] = TypeAdapter(AwareDatetime)

@@ -8,8 +8,8 @@ from fastapi import Request
 from pydantic import BaseModel, ValidationError
 
 from control_api.http.problems import Problem
-from notifier.definition import field_errors
 from notifier.errors import FieldError, InputError
+from notifier.validation import field_errors
 
 JSON = "application/json"
 NDJSON = "application/x-ndjson"

@@ -32,6 +32,7 @@ from notifier.errors import (
     UnknownName,
 )
 from notifier.pointer import pointer
+from notifier.validation import in_words
 
 MEDIA_TYPE = "application/problem+json"
 RETRY_AFTER_S = 5  # what a 503 advises; brokers and databases that restart are back in seconds
@@ -147,9 +148,7 @@ def _of_validation(error: RequestValidationError) -> Problem:
     errors = [
         FieldError(
             pointer(found["loc"][1:]),
-            "is not a parameter here"
-            if found["type"] == "extra_forbidden"
-            else str(found["msg"]).removeprefix("Value error, "),
+            "is not a parameter here" if found["type"] == "extra_forbidden" else in_words(found),
         )
         for found in error.errors()
     ]

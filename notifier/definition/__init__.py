@@ -14,7 +14,6 @@ from notifier.definition.specs import (
     UserSpec,
     check_name,
     definition_key,
-    field_errors,
     read_spec,
 )
 
@@ -32,6 +31,5 @@ __all__ = [
     "Username",
     "check_name",
     "definition_key",
-    "field_errors",
     "read_spec",
 ]

@@ -23,7 +23,6 @@ from pydantic import (
     ConfigDict,
     Field,
     StringConstraints,
-    ValidationError,
     ValidationInfo,
     field_serializer,
     model_validator,
@@ -31,10 +30,9 @@ from pydantic import (
 
 from notifier.errors import FieldError, InputError
 from notifier.outcome import KINDS, Kind
-from notifier.pointer import pointer
 from notifier.record import JsonObject, Record
 from notifier.schedule import NICKNAMES, Schedule
-from notifier.validation import in_words
+from notifier.validation import validated
 from notifier.working_time import DAYS, Day, WorkingTime
 
 NAME_PATTERN = r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$"
@@ -369,23 +367,9 @@ def check_name(kind: Kind, name: object) -> str:
 
 def read_spec(kind: Kind, value: Any) -> _Spec:
     """Checks what a person wrote against the kind's model. Raises InputError that names every field."""
-    try:
-        spec = SPECS[kind].model_validate(value)
-    except ValidationError as error:
-        raise InputError(field_errors(error)) from None
+    spec = validated(SPECS[kind], value)
     # What is too large for a record of `definitions` could be stored, and would then hold up whatever is published after it.
     size = len(spec.model_dump_json(exclude_unset=True).encode())
     if size > MAX_SPEC_BYTES:
         raise InputError(FieldError("", f"is too large: {size} bytes of JSON, {MAX_SPEC_BYTES} are possible; split it"))
     return spec
-
-
-def field_errors(error: ValidationError, below: str = "") -> list[FieldError]:
-    """Pydantic's findings as ours; `below` is the JSON Pointer of the model within the whole."""
-    return [
-        FieldError(
-            pointer(found["loc"], below),
-            in_words(found),
-        )
-        for found in error.errors(include_url=False, include_input=False, include_context=False)
-    ]
