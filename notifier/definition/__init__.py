@@ -1,21 +1,18 @@
 """Definitions: what people write (users, scripts, producers, filters, consumers, configurations), and its record."""
 
+from notifier.definition.definition import Definition, definition_key
+from notifier.definition.names import Name, Username, check_name
+from notifier.definition.schedule_spec import ScheduleSpec
 from notifier.definition.specs import (
     MAX_SCRIPT_BYTES,
     MAX_SPEC_BYTES,
     SPECS,
     ConfigurationSpec,
-    Definition,
-    Name,
     PluginSpec,
-    ScheduleSpec,
     ScriptSpec,
-    Username,
-    UserSpec,
-    check_name,
-    definition_key,
     read_spec,
 )
+from notifier.definition.user_spec import UserSpec
 
 __all__ = [
     "MAX_SCRIPT_BYTES",

@@ -1,24 +1,11 @@
 """The plugin API: what a producer, a filter and a consumer are. A plugin author imports `notifier` and nothing else."""
 
-from notifier.plugin.plugin import (
-    ACCEPTED,
-    Candidate,
-    Consumer,
-    ConsumerParameters,
-    Context,
-    Filter,
-    FilterParameters,
-    Lookup,
-    Parameters,
-    Plugin,
-    PluginKind,
-    Producer,
-    Result,
-    WorldParameters,
-    nested_secrets,
-    secret_fields,
-    secrets_in,
-)
+from notifier.plugin.consumer import ACCEPTED, Consumer, ConsumerParameters, Result
+from notifier.plugin.context import Context
+from notifier.plugin.filter import Candidate, Filter, FilterParameters, Lookup
+from notifier.plugin.parameters import Parameters, WorldParameters, nested_secrets, secret_fields, secrets_in
+from notifier.plugin.plugin import Plugin, PluginKind
+from notifier.plugin.producer import Producer
 
 __all__ = [
     "ACCEPTED",

@@ -1,0 +1,74 @@
+"""Names: the forms that names of definitions, users and time zones may have."""
+
+import re  # for our own constant patterns; never for a person's
+from collections import Counter
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Annotated
+from zoneinfo import ZoneInfo
+
+from pydantic import AfterValidator, Field, StringConstraints
+
+from notifier.errors import FieldError, InputError
+from notifier.outcome import Kind
+
+NAME_PATTERN = r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$"
+USERNAME_PATTERN = r"^[\w@.+-]{1,150}$"
+_NAME_RULE = "1 to 63 lower-case letters, digits and hyphens, not at the ends"
+_USERNAME_RULE = "1 to 150 letters, digits and the signs @ . + - _"
+
+
+def _has_form(pattern: str, rule: str) -> AfterValidator:
+    # Pydantic's own check of a pattern answers with the pattern, which few people can read.
+    form = re.compile(pattern.removeprefix("^").removesuffix("$"))
+
+    def check(text: str) -> str:
+        if not form.fullmatch(text):
+            raise ValueError(f"must be {rule}; got {text[:200]!r}")
+        return text
+
+    return AfterValidator(check)
+
+
+Name = Annotated[
+    str, _has_form(NAME_PATTERN, _NAME_RULE), Field(json_schema_extra={"pattern": NAME_PATTERN, "maxLength": 63})
+]
+Username = Annotated[
+    str,
+    _has_form(USERNAME_PATTERN, _USERNAME_RULE),
+    Field(json_schema_extra={"pattern": USERNAME_PATTERN, "maxLength": 150}),
+]
+Title = Annotated[str, StringConstraints(max_length=200)]
+
+
+def check_unique(names: Sequence[str]) -> Sequence[str]:
+    """The names, if none is there twice. Raises ValueError."""
+    twice = sorted(name for name, count in Counter(names).items() if count > 1)
+    if twice:
+        raise ValueError(f"{', '.join(twice)} {'is' if len(twice) == 1 else 'are'} named twice")
+    return names
+
+
+Names = Annotated[tuple[Name, ...], AfterValidator(check_unique)]
+
+
+@lru_cache(maxsize=1000)
+def _check_zone(name: str) -> str:
+    try:
+        ZoneInfo(name)
+    except (KeyError, ValueError, OSError):  # ZoneInfoNotFoundError is a KeyError; "" and "../x" are ValueErrors
+        raise ValueError(f"{name[:200]!r} is not a time zone; write an IANA name such as Europe/Berlin") from None
+    return name
+
+
+Zone = Annotated[str, AfterValidator(_check_zone)]
+
+
+def check_name(kind: Kind, name: object) -> str:
+    """The name, if one of that kind may have it. Raises InputError."""
+    pattern = USERNAME_PATTERN if kind == "user" else NAME_PATTERN
+    if isinstance(name, str) and re.fullmatch(pattern.removeprefix("^").removesuffix("$"), name):
+        return name
+    field = "username" if kind == "user" else "name"
+    rule = _USERNAME_RULE if kind == "user" else _NAME_RULE
+    raise InputError(FieldError(f"/{field}", f"must be {rule}; got {str(name)[:200]!r}"))

@@ -1,0 +1,77 @@
+"""UserSpec: what people write about a person. The value that it becomes is `notifier.user`'s."""
+
+import re  # for our own constant patterns; never for a person's
+from datetime import time
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BeforeValidator, Field, field_serializer
+
+from notifier.definition.names import Zone
+from notifier.definition.spec import AnyObject, Spec
+from notifier.record import JsonObject
+from notifier.working_time import DAYS, Day, WorkingTime
+
+
+def _check_clock(value: Any) -> Any:
+    # YAML reads an unquoted 18:00 as the number 1080, and Pydantic would take a number for seconds: 00:18.
+    if not isinstance(value, str | time) or (isinstance(value, time) and value.tzinfo is not None):
+        raise ValueError('must be a time of day as text; write it in quotes: "18:00"')
+    if isinstance(value, str) and not _CLOCK.fullmatch(value):
+        raise ValueError('must be a time of day without a zone, from "00:00" to "23:59"; the zone is `timezone`')
+    return value
+
+
+def _check_days(value: Any) -> Any:
+    # Pydantic's `min_length` counts only what is right, and so complains twice about one wrong day.
+    if isinstance(value, list | tuple) and not value:
+        raise ValueError("needs at least one day; leave `working_time` out for somebody who always works")
+    return value
+
+
+_CLOCK = re.compile(r"([01][0-9]|2[0-3]):[0-5][0-9](:[0-5][0-9])?")
+Clock = Annotated[time, BeforeValidator(_check_clock)]
+
+
+class WorkingTimeSpec(Spec):
+    """When a user works: [start, end) on the given days, on the clock of the zone."""
+
+    start: Clock = Field(description="Start of the window, as HH:MM.", examples=["09:00"])
+    end: Clock = Field(
+        description="End of the window, not included; earlier than the start: over midnight.", examples=["18:00"]
+    )
+    days: Annotated[tuple[Day, ...], BeforeValidator(_check_days)] = Field(
+        DAYS, description="Days on which a window starts.", json_schema_extra={"minItems": 1}
+    )
+    timezone: Zone = Field("UTC", description="IANA name of the zone.", examples=["Europe/Moscow"])
+
+    @field_serializer("start", "end")
+    def _clock(self, value: time) -> str:
+        return value.isoformat("minutes" if not value.second and not value.microsecond else "seconds")
+
+    def value(self) -> WorkingTime:
+        """The working time itself."""
+        return WorkingTime(start=self.start, end=self.end, days=frozenset(self.days), timezone=self.timezone)
+
+
+def _check_worlds(info: JsonObject) -> JsonObject:
+    for world, value in info.items():
+        identities = value if isinstance(value, list) else [value]
+        if not all(isinstance(identity, dict) for identity in identities):
+            raise ValueError(
+                f'the world {world!r} must hold an object such as {{"username": "alice"}}, or a list of them'
+            )
+    return info
+
+
+class UserSpec(Spec):
+    """A person."""
+
+    on_leave: bool = Field(
+        False, description="Whether the person is away; then nothing that asks for working people is sent."
+    )
+    working_time: WorkingTimeSpec | None = Field(None, description="When the person works; absent: always.")
+    additional_info: Annotated[AnyObject, AfterValidator(_check_worlds)] = Field(
+        default_factory=dict,
+        description="Names and addresses by world.",
+        examples=[{"github": {"username": "octocat"}, "telegram": {"username": "alice", "id": 123}}],
+    )

@@ -1,0 +1,75 @@
+"""Consumer: how messages reach people."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar, TypeVar
+
+from pydantic import Field
+
+from notifier.delivery import Delivery
+from notifier.outcome import Outcome, Reason
+from notifier.plugin.context import Context
+from notifier.plugin.parameters import WorldParameters
+from notifier.plugin.plugin import Plugin
+from notifier.user import DEFAULT_WORLD, User
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Result:
+    """What became of one delivery that was handed to a consumer."""
+
+    outcome: Outcome = "accepted"
+    reason: Reason = "ok"
+    detail: str | None = None  # for people; never a secret
+    retry_after_s: float | None = None  # seconds, where the service said so
+
+
+ACCEPTED = Result()
+
+
+class ConsumerParameters(WorldParameters):
+    """The base of every consumer's parameters."""
+
+    partitions: int = Field(1, ge=1, le=100, description="Partitions of its topic when that is created.")
+
+
+C = TypeVar("C", bound=ConsumerParameters)
+
+
+class Consumer(Plugin[C]):
+    """Delivers messages to people.
+
+    The delivery worker calls `deliver` with at most `batch` deliveries of one lane, in order, one call at a time for each
+    lane, and again with the same deliveries after a crash: at least once. It answers one Result for each, or raises
+    Retryable or Permanent for all of them; anything else that is raised counts as Retryable.
+    """
+
+    kind = "consumer"
+    world: ClassVar[str] = DEFAULT_WORLD  # that it writes to
+
+    def world_of(self) -> str:
+        """The world of its names: the parameter `world`, else the type's own."""
+        return self.parameters.world or self.world
+
+    def batch(self) -> int:
+        """How many deliveries `deliver` takes at most."""
+        return 1
+
+    def timeout_s(self) -> float:
+        """Seconds that one call of `deliver` may take before it is cancelled and counts as `unknown`."""
+        return float(getattr(self.parameters, "timeout_s", 30.0)) + 5.0
+
+    def fixed_address(self) -> bool:
+        """Whether its parameters say where it delivers (a group chat, a webhook, a script): then it has one lane."""
+        return True
+
+    def address(self, user: User) -> str | None:
+        """How it reaches a user; None where it cannot. A consumer with a fixed address needs the name only."""
+        return user.name_in(self.world_of())
+
+    async def deliver(self, deliveries: Sequence[Delivery], context: Context) -> Sequence[Result]:
+        """Delivers, in order; answers a Result for each."""
+        raise NotImplementedError
+
+    async def check(self, context: Context) -> None:
+        """Tries the parameters against the real service without sending anything; raises Permanent or Retryable."""

@@ -1,0 +1,28 @@
+"""Context: what a running plugin is given of the world around it."""
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from notifier.delivery import Delivery
+from notifier.script import Script
+
+if TYPE_CHECKING:
+    from notifier.sandbox import Sandbox
+
+
+async def _default_text(delivery: Delivery) -> str | None:
+    return None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Context:
+    """What a running producer or consumer is given of the world around it."""
+
+    name: str  # of the definition that the plugin serves
+    sandbox: "Sandbox"  # runs scripts
+    script: Callable[[str], Script]  # the script of that name; raises UnknownName
+    services: Mapping[str, str] = field(default_factory=dict)  # base URLs of outside services: telegram, vk, github
+    # The text that the configuration's template makes of a delivery; None: the consumer's default text. Never raises: a
+    # template that fails is None too, and the attempt says so.
+    text: Callable[[Delivery], Awaitable[str | None]] = _default_text

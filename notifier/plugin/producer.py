@@ -1,0 +1,44 @@
+"""Producer: where messages come from."""
+
+from collections.abc import Iterable
+from typing import ClassVar
+
+from notifier.plugin.context import Context
+from notifier.plugin.plugin import P, Plugin
+from notifier.record import JsonObject
+from notifier.user import DEFAULT_WORLD
+
+
+class Producer(Plugin[P]):
+    """Makes messages.
+
+    A pull producer implements `produce`; the runner calls it once for each run of a configuration, outside any Kafka
+    agent, with a time limit. A type whose messages come by themselves (REST, hooks, Kafka) sets `pull = False`.
+    """
+
+    kind = "producer"
+    world: ClassVar[str] = DEFAULT_WORLD  # where its senders and receivers live
+    pull: ClassVar[bool] = True
+
+    def world_of(self) -> str:
+        """The world of its names: the parameter `world`, else the type's own."""
+        return getattr(self.parameters, "world", None) or self.world
+
+    def timeout_s(self) -> float:
+        """Seconds that one call of `produce` may take before it is cancelled."""
+        return float(getattr(self.parameters, "timeout_s", 60.0)) + 5.0
+
+    async def produce(self, context: Context) -> Iterable[JsonObject]:
+        """The messages of this run as JSON objects with the fields of Message, all but `producer` and `configuration`.
+
+        An `id` is the source's own and makes the same thing recognisable within a run; without one its position is used.
+        Any exception fails this producer within the run and no other.
+        """
+        raise NotImplementedError(f"{self.type} does not pull")
+
+    async def check(self, context: Context) -> None:
+        """Tries the parameters against the real service without changing anything there, before they are saved.
+
+        Asked for by `?verify=true`, with a limit of 15 seconds. Raises InputError that names the field, Permanent or
+        Retryable; the text is the service's own and holds no secret.
+        """
