@@ -20,10 +20,6 @@ class Directory:
         self.users = {user.username: user for user in users}
         self._worlds: dict[str, dict[str, User | Ambiguous]] = {}
 
-    def resolve(self, world: str, name: str) -> User | Ambiguous | None:
-        """The user whom a producer of `world` calls `name`; Ambiguous for two or more, None for nobody."""
-        return self.world(world).get(name.casefold())
-
     def world(self, world: str) -> dict[str, User | Ambiguous]:
         """All names of a world, case-folded; for whoever looks up many. Must not be changed."""
         names = self._worlds.get(world)

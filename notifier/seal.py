@@ -64,10 +64,6 @@ class Seal:
         except (ValueError, InvalidTag):
             raise SecretError(f"the secret of {place} was changed or moved, and cannot be opened") from None
 
-    def is_current(self, sealed: str) -> bool:
-        """Whether it is sealed with the newest key; rotation seals the others again."""
-        return sealed.startswith(f"{_PREFIX}:{self.key_id}:")
-
 
 def is_sealed(value: object) -> bool:
     """Whether a value is a sealed secret."""

@@ -155,11 +155,6 @@ class Settings(BaseSettings):
         return self.kafka is None
 
     @property
-    def embedded_database(self) -> bool:
-        """Whether the database is the SQLite file of the data folder."""
-        return self.database_url is None
-
-    @property
     def services(self) -> Mapping[str, str]:
         """Base URLs of the outside services, by name: `telegram`, `vk`, `github`; what plugins find in their context."""
         return {"telegram": self.telegram_api, "vk": self.vk_api, "github": self.github_api}
