@@ -8,13 +8,13 @@ Script protocol 1: the script gets a JSON array on standard input, one object fo
 `sender` and `receiver` are names in the consumer's world. A message to everyone in the configuration is one object without
 a receiver and with `recipients`, their usernames. `id` is the same on every try.
 
-Exit status 0 and no output: all of them are accepted. A script that knows better prints a JSON array, and what it does not
-name there follows the exit status:
+Exit status 0 and no output: all of them are accepted. A script that knows better prints a JSON array; items that are not in
+it follow the exit status:
 
     [{"id": "ci/42/all/to-file/alice", "outcome": "deferred", "detail": "mailbox full"}]
 
 `outcome` is `accepted`, `deferred` or `unknown` (tried again), `refused` (given up) or `suppressed`. Another exit status,
-a limit, or output that is not that, is a failure; a batch that failed without an answer is tried again one by one.
+a limit, or other output is a failure; a batch that failed without an answer is tried again one by one.
 """
 
 import logging
@@ -49,7 +49,7 @@ class ScriptParameters(ScriptRunParameters, ConsumerParameters):
 
 
 class _Answer(msgspec.Struct):
-    """What a script says about one delivery."""
+    """A script's answer about one delivery."""
 
     id: str
     outcome: Literal["accepted", "deferred", "unknown", "refused", "suppressed"]
@@ -72,7 +72,7 @@ class Script(Consumer[ScriptParameters]):
     async def deliver(self, deliveries: Sequence[Delivery], context: Context) -> Sequence[Result]:
         """Runs the script once, with all deliveries whose message can be read; a message that cannot is refused.
 
-        Raises Retryable: `timeout` when it ran too long, `script_failed` for everything else that fails the run as a whole.
+        Raises Retryable: `timeout` when it ran too long, `script_failed` for any other failure of the run as a whole.
         """
         results: dict[str, Result] = {}
         items = []
@@ -155,7 +155,7 @@ def item_of(delivery: Delivery) -> JsonObject:
 
 
 def read_answers(stdout: bytes, ids: Sequence[str]) -> Answers:
-    """What a script printed about deliveries, by id; nothing printed is no answer. Raises ScriptFailed if it is not that."""
+    """A script's answers by delivery id; empty output is no answer. Raises ScriptFailed for output outside the protocol."""
     if not stdout.strip():
         return {}
     try:

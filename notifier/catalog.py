@@ -39,7 +39,7 @@ Change = tuple[Kind, str, Definition | None]  # None: deleted
 
 @dataclass(frozen=True, kw_only=True)
 class Catalog:
-    """Everything that is defined. A definition that this program cannot use is in `problems`, logged, and left out."""
+    """All definitions. One that this program cannot use is logged, left out, and named in `problems`."""
 
     registry: Registry
     seal: Seal | None = field(default=None, repr=False)  # none: secrets stay closed
@@ -76,7 +76,7 @@ class Catalog:
             raise UnknownName("script", name, list(self.scripts)) from None
 
     def with_changes(self, changes: Iterable[Change]) -> "Catalog":
-        """The catalog after some changes; what did not change is the same object as before, plugin instances included."""
+        """The catalog after some changes. Unchanged parts are shared with this one, plugin instances included."""
         tables: dict[Kind, dict[str, Any]] = {}
         problems = dict(self.problems)
         revision = self.revision
@@ -107,7 +107,7 @@ class Catalog:
         return catalog
 
     def _read(self, definition: Definition) -> Any:
-        # A newer writer of the same version may know more fields; they are passed over.
+        # A newer writer of the same version may write more fields.
         spec = validated(SPECS[definition.kind], definition.spec, extra="ignore")
         if isinstance(spec, UserSpec):
             return user_of(definition.name, spec)

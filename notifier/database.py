@@ -20,6 +20,7 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, InterfaceError, Operationa
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession, async_sessionmaker, create_async_engine
 
 from notifier.errors import DatabaseError, SettingsError
+from notifier.one_line import one_line
 from notifier.settings import Settings, variable
 
 SQLITE_FILE = "notifier.sqlite3"  # in the data folder
@@ -64,7 +65,7 @@ class Database:
 
     @asynccontextmanager
     async def read(self) -> AsyncIterator[AsyncSession]:
-        """A session for reading: one snapshot on SQLite, read committed on PostgreSQL. Nothing of it is kept.
+        """A session for reading: one snapshot on SQLite, read committed on PostgreSQL. It writes nothing.
 
         Raises DatabaseError when the database cannot be reached.
         """
@@ -76,8 +77,8 @@ class Database:
     async def write(self) -> AsyncIterator[AsyncSession]:
         """One transaction, committed at the end of the block and rolled back when it raises.
 
-        On SQLite one writer works at a time; on PostgreSQL rows are locked as usual, and whoever needs an order among
-        writers takes a lock. Raises DatabaseError when the database cannot be reached or its lock is not given in time.
+        On SQLite one writer works at a time; on PostgreSQL rows are locked as usual, and writers that need an order
+        among themselves take a lock. Raises DatabaseError when the database cannot be reached or its lock is not given in time.
         """
         async with self._reachable(), self._write.begin() as session:
             await self._begin(session)
@@ -112,7 +113,7 @@ class Database:
             raise DatabaseError(self._unreachable(error.orig)) from error
 
     def _unreachable(self, error: BaseException | None) -> str:
-        text = " ".join(str(error).split())
+        text = one_line(error)
         if self.is_sqlite:
             return f"the database {self.url.database} cannot be used: {text}"
         place = f"{self.url.host or self.url.query.get('host', 'localhost')}:{self.url.port or 5432}"

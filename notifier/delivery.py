@@ -12,9 +12,9 @@ Why = Literal["retry", "held", "delayed", "digest"]  # why a delivery is parked
 
 
 class Delivery(Record, frozen=True, kw_only=True):
-    """What lies on `deliveries.<consumer>`, keyed by lane, and on `parked`, keyed by id.
+    """The record on `deliveries.<consumer>`, keyed by lane, and on `parked`, keyed by id.
 
-    `message` is the JSON of the message as it was received, spliced in, so that fields nobody here knows arrive too.
+    `message` is the JSON of the message as it was received, spliced in, so that unknown fields arrive too.
     `sender` and `receiver` are the names in the consumer's world, as the router resolved them.
     """
 

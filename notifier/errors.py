@@ -96,7 +96,7 @@ class FieldError:
 
 
 class InputError(NotifierError):
-    """What a person wrote does not fit; `errors` names every field that is wrong."""
+    """Input of a person does not fit; `errors` names every field that is wrong."""
 
     exit_code = 2
 
@@ -117,7 +117,7 @@ class UnknownName(NotifierError):
 
 
 class Forbidden(NotifierError):
-    """Who asks may not do that; `scope` is what is missing."""
+    """The caller lacks the scope `scope`."""
 
     def __init__(self, scope: str, what: str) -> None:
         self.scope = scope
@@ -125,7 +125,7 @@ class Forbidden(NotifierError):
 
 
 class Conflict(NotifierError):
-    """What is asked for contradicts what is stored."""
+    """The request contradicts the stored state."""
 
 
 class Duplicate(Conflict):

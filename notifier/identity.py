@@ -14,14 +14,14 @@ class Ambiguous:
 
 
 class Directory:
-    """All users by (world, name). Upper and lower case do not matter. Built once, then only asked."""
+    """All users by (world, name). Case does not matter. Immutable; a world's index is built when it is first asked for."""
 
     def __init__(self, users: Iterable[User]) -> None:
         self.users = {user.username: user for user in users}
         self._worlds: dict[str, dict[str, User | Ambiguous]] = {}
 
     def world(self, world: str) -> dict[str, User | Ambiguous]:
-        """All names of a world, case-folded; for whoever looks up many. Must not be changed."""
+        """The user of each name in a world, by case-folded name; Ambiguous for a name of two or more. Must not be changed."""
         names = self._worlds.get(world)
         if names is None:
             found: dict[str, dict[str, User]] = {}

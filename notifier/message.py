@@ -8,15 +8,14 @@ from notifier.errors import InvalidRecord
 from notifier.outcome import Severity
 from notifier.record import JsonObject, Record, Time
 
-MAX_BYTES = (
-    900_000  # of an encoded message: the broker's 1 MiB limit counts the batch envelope and our Delivery around it
-)
+# Of an encoded message: the broker's limit of 1 MiB counts the batch envelope and our Delivery around it.
+MAX_BYTES = 900_000
 
 _Name = Annotated[str, msgspec.Meta(min_length=1, max_length=512)]
 
 
-class Message(Record, frozen=True, kw_only=True, gc=False):  # it can hold no cycles
-    """What a producer says, as it lies on `messages`, keyed by receiver.
+class Message(Record, frozen=True, kw_only=True, gc=False):  # the garbage collector need not look: no cycles
+    """Something to tell people, as the record on `messages`, keyed by receiver.
 
     `{"producer": "ci", "receiver": "alice", "content": "build failed", "severity": "error", "labels": {"team": "infra"}}`
 
@@ -24,12 +23,10 @@ class Message(Record, frozen=True, kw_only=True, gc=False):  # it can hold no cy
     """
 
     producer: _Name  # name of the producer that made it
-    content: str  # what to tell
-    id: _Name | None = None  # unique within its producer; absent on the topic: see `topic_id`
+    content: str  # the text
+    id: _Name | None = None  # unique within its producer; None on the topic: see `topic_id`
     sender: _Name | None = None  # who caused it, a name in the producer's world
-    receiver: _Name | None = (
-        None  # who shall hear it, a name in the producer's world; none: everyone in the configuration
-    )
+    receiver: _Name | None = None  # a name in the producer's world; None: everyone in the configuration
     title: str | None = None  # a short line above the content
     url: str | None = None  # where to read more
     severity: Severity | None = None  # how bad it is
@@ -47,7 +44,7 @@ def topic_id(partition: int, offset: int, timestamp_ms: int) -> str:
 def check_message_object(value: object) -> JsonObject:
     """Checks a message given as parsed JSON and returns the object itself, unknown fields included.
 
-    Raises InvalidRecord or UnsupportedVersion. For whoever writes messages: REST, hooks and the runner.
+    Called by all that write messages: REST, hooks and the runner. Raises InvalidRecord or UnsupportedVersion.
     """
     if not isinstance(value, dict):
         raise InvalidRecord("a message is a JSON object")

@@ -1,8 +1,8 @@
 """How every record is written to and read from a topic: UTF-8 JSON objects with a version, decoded strictly.
 
-A record class is a frozen, keyword-only struct derived from `Record`. `decode` refuses what is not UTF-8, not JSON (NaN,
-lone surrogates and deep nesting included) or does not fit, and names the field; fields it does not know are passed over,
-so a newer writer of the same version does not stop an older reader.
+A record class is a frozen, keyword-only struct derived from `Record`. `decode` refuses data that is not UTF-8, not JSON (NaN,
+lone surrogates and deep nesting included) or does not fit, and names the field. It ignores unknown fields, so that a newer
+writer of the same version does not stop an older reader.
 """
 
 from datetime import UTC, datetime
@@ -46,7 +46,7 @@ class Record(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         decoder: msgspec.json.Decoder[Self] = _decoders.get(cls) or _decoder(cls)
         try:
             if not data.isascii():
-                data.decode()  # msgspec checks only the texts it keeps; what we pass on must be UTF-8 throughout
+                data.decode()  # msgspec checks only the texts it keeps, and the whole record is passed on
             record = decoder.decode(data)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise _explain(cls, data, error) from None
@@ -56,7 +56,7 @@ class Record(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     @classmethod
     def from_object(cls, value: object) -> Self:
-        """Reads a record from parsed JSON; raises as `decode` does. Fields it does not know stay with the caller."""
+        """Reads a record from parsed JSON; raises as `decode` does."""
         try:
             record = msgspec.convert(value, cls, strict=True)
             record.encode()  # Python's own JSON reader lets lone surrogates through, which no record can hold
@@ -92,7 +92,7 @@ def _explain(cls: type[Record], data: bytes, error: Exception) -> InvalidRecord 
         try:
             version = _version.decode(data).v
         except (msgspec.DecodeError, RecursionError):
-            pass  # `v` itself cannot be read; the first error says what is wrong
+            pass  # `v` itself cannot be read; the first error names it
         else:
             if version != cls.VERSION:
                 return UnsupportedVersion(_version_text(cls, version), data)

@@ -50,7 +50,7 @@ class Registry:
                     if not (isinstance(plugin, type) and issubclass(plugin, base)):
                         raise NotifierError(f"it is not a class derived from {base.__name__}")
                     registry = registry.with_plugins(plugin)
-                except Exception as error:  # somebody else's code must not stop ours
+                except Exception as error:  # other people's code must not stop ours
                     logger.error(
                         "The plugin %s is left out: %s",
                         entry_point.value,
@@ -82,7 +82,7 @@ class Registry:
     def build(
         self, kind: PluginKind, name: str, type_: str, parameters: Mapping[str, Any], seal: Seal | None
     ) -> Plugin[Any]:
-        """An instance for a stored definition: secrets opened with `seal`, fields this program does not know passed over.
+        """An instance for a stored definition: secrets opened with `seal`, unknown fields ignored.
 
         Without a seal (the router has none) secrets stay closed; such an instance can be asked about its world and lanes,
         and does not deliver. Raises InputError or SecretError.
@@ -95,7 +95,7 @@ class Registry:
             return plugin(validated(plugin.Parameters, opened, "/parameters", extra="ignore"))
         except NotifierError:
             raise
-        except Exception as error:  # a plugin's own code; one that cannot be made must not stop the others
+        except Exception as error:  # a plugin's own code must not stop the others
             logger.error(
                 "The %s type %s raised an error when the %s %s was made.",
                 kind,
@@ -126,7 +126,7 @@ def _check_class(plugin: type[Plugin[Any]]) -> None:
 def close_secrets(
     seal: Seal, kind: str, name: str, parameters: Mapping[str, Any], fields: frozenset[str]
 ) -> dict[str, Any]:
-    """The secret fields of parameters, sealed for `<kind>/<name>/<field>`; what is sealed already stays."""
+    """The secret fields of parameters, sealed for `<kind>/<name>/<field>`. Idempotent: a sealed value stays."""
     return {
         field: _map(
             parameters[field],

@@ -8,8 +8,8 @@ Executor = Literal["python", "bash"]
 
 @dataclass(frozen=True, kw_only=True)
 class Script:
-    """What is run. How it is run, and how little it may do, is `notifier.sandbox`'s."""
+    """A stored script. How it is run is `notifier.sandbox`'s."""
 
     name: str  # of the definition; in errors and logs
-    executor: Executor  # what reads the content
+    executor: Executor  # the interpreter
     content: str  # the text of the script

@@ -1,7 +1,7 @@
 """Sealing secrets: AES-256-GCM, bound to the record and field they belong to, with the key's id in the value.
 
-A sealed secret is text: `sealed:<key id>:<base64url of nonce and ciphertext>`. It is what the database, the `definitions`
-topic and backups hold. Only api, runner, delivery and `notifier apply` have the key.
+A sealed secret is text: `sealed:<key id>:<base64url of nonce and ciphertext>`. The database, the `definitions` topic and
+backups hold nothing else. Only api, runner, delivery and `notifier apply` have the key.
 """
 
 import hashlib
@@ -47,7 +47,7 @@ class Seal:
         return f"{_PREFIX}:{self.key_id}:{urlsafe_b64encode(nonce + sealed).decode()}"
 
     def open(self, sealed: str, place: str) -> str:
-        """The secret again. Raises SecretError when it is not sealed, its key is not here or the place is another."""
+        """The secret again. Raises SecretError when it is not sealed, its key is missing or the place is another."""
         prefix, _, rest = sealed.partition(":")
         key_id, _, text = rest.partition(":")
         if prefix != _PREFIX or not text:
@@ -121,8 +121,8 @@ def _make_key_file(path: Path) -> None:
         with os.fdopen(descriptor, "w") as file:
             file.write(generate_key() + "\n")
             file.flush()
-            os.fsync(descriptor)  # what is sealed with a key that a power cut took away stays closed for ever
-        os.link(temporary, path)  # atomic, and whoever comes second takes the first one's key
+            os.fsync(descriptor)  # a key lost in a power cut would leave its secrets closed for ever
+        os.link(temporary, path)  # atomic: a second process takes the first one's key
     except FileExistsError:
         pass
     finally:

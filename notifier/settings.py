@@ -59,11 +59,11 @@ _SERVER = re.compile(r"(\[[0-9a-fA-F:.]+\]|[^\s:/\[\],]+)(:[0-9]{1,5})?")
 
 
 class Settings(BaseSettings):
-    """Everything that can be set from outside. The variable of a field is `NOTIFIER_` and its name in capitals."""
+    """All settings. The variable of a field is `NOTIFIER_` and its name in capitals."""
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, extra="ignore", frozen=True, env_ignore_empty=True)
 
-    # where things are
+    # --- where things are ---
     data_dir: Path = Field(Path("var"), description="Folder of the embedded broker, the SQLite database and the key.")
     cache_dir: Path = Field(
         default_factory=lambda: Path(platformdirs.user_cache_dir("notifier")), description="Folder of downloads."
@@ -76,7 +76,7 @@ class Settings(BaseSettings):
     http_host: str = Field("127.0.0.1", description="Address that the control API listens on.")
     http_port: int = Field(8000, ge=0, le=65535, description="Port that the control API listens on.")
 
-    # Kafka
+    # --- Kafka ---
     kafka: Annotated[str, AfterValidator(_servers)] | None = Field(
         None, description="Bootstrap servers, `host:port,…`; unset: the embedded broker of the data folder."
     )
@@ -108,7 +108,7 @@ class Settings(BaseSettings):
         "none", description="How the router compresses the deliveries it writes: less disk and network, more CPU."
     )
 
-    # secrets
+    # --- secrets ---
     secret_key: SecretStr | None = Field(
         None,
         description="Key that secrets are sealed with: 32 bytes in URL-safe base64; unset: made in the data folder.",
@@ -120,12 +120,12 @@ class Settings(BaseSettings):
         None, description="Password of the account `admin` when it is first created."
     )
 
-    # services
+    # --- services ---
     telegram_api: BaseUrl = Field("https://api.telegram.org", description="Base URL of the Telegram Bot API.")
     vk_api: BaseUrl = Field("https://api.vk.com", description="Base URL of the VK API.")
     github_api: BaseUrl = Field("https://api.github.com", description="Base URL of the GitHub API.")
 
-    # delivery
+    # --- delivery ---
     lane_wait_s: float = Field(
         60.0, ge=0, le=MAX_WAIT_S, description="Seconds that a lane waits for its head before it may be overtaken."
     )
@@ -136,12 +136,12 @@ class Settings(BaseSettings):
         description="Seconds from each failed attempt to the next, separated by commas; after the last: a dead letter.",
     )
 
-    # scripts
+    # --- scripts ---
     script_sandbox: Literal["require", "off"] = Field(
         "require", description="`off` runs scripts without a sandbox where none is possible. Know what you do."
     )
 
-    # logs
+    # --- logs ---
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
         "INFO", description="Least severe line that is logged."
     )
@@ -156,7 +156,7 @@ class Settings(BaseSettings):
 
     @property
     def services(self) -> Mapping[str, str]:
-        """Base URLs of the outside services, by name: `telegram`, `vk`, `github`; what plugins find in their context."""
+        """Base URLs of the outside services, by name: `telegram`, `vk`, `github`. Plugins find them in their context."""
         return {"telegram": self.telegram_api, "vk": self.vk_api, "github": self.github_api}
 
     @property

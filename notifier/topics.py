@@ -6,7 +6,7 @@
                                                                  ▼
     definitions ─► router, runner, delivery         attempts, dead_letters, status
 
-Whoever first needs a topic creates it from this table (`notifier.kafka.ensure_topics`).
+The process that first needs a topic creates it from this table (`notifier.kafka.ensure_topics`).
 """
 
 from dataclasses import dataclass
@@ -17,10 +17,10 @@ DAY_MS = 24 * 60 * 60 * 1000
 
 @dataclass(frozen=True, kw_only=True)
 class Topic:
-    """One row of the table. `retention_ms` None means without limit of time."""
+    """One row of the table. `retention_ms` None: no time limit."""
 
     name: str  # without the prefix
-    key: str  # what decides the partition
+    key: str  # decides the partition
     value: str  # name of the record's class
     partitions: int
     retention_ms: int | None
@@ -46,7 +46,7 @@ MESSAGES = Topic(
     value="Message",
     partitions=12,
     retention_ms=7 * DAY_MS,
-    # More than we accept, so that a message that is too large becomes a dead letter instead of a riddle in some client's log.
+    # More than we accept, so that a message that is too large becomes a dead letter and not an error in its client alone.
     max_message_bytes=LARGE_BYTES,
 )
 TICKS = Topic(name="ticks", key="configuration", value="Tick", partitions=12, retention_ms=7 * DAY_MS)
@@ -72,7 +72,7 @@ DEAD_LETTERS = Topic(
     value="DeadLetter",
     partitions=12,
     retention_ms=30 * DAY_MS,
-    max_message_bytes=LARGE_BYTES,  # what could not be delivered is within it, escaped or in base64
+    max_message_bytes=LARGE_BYTES,  # the original record is within it, escaped or in base64
 )
 STATUS = Topic(name="status", key="<kind>/<name>", value="Status", partitions=1, retention_ms=None, compacted=True)
 

@@ -46,7 +46,7 @@ class User:
         return names
 
     def name_in(self, world: str) -> str | None:
-        """What a consumer of the world calls the person: the first name there; None where there is none."""
+        """The name by which a consumer of the world reaches the person: the first one there, or None."""
         names = self.names_in(world)
         return names[0] if names else None
 

@@ -4,8 +4,8 @@ Script protocol 1: the script gets no input and prints a JSON array, or JSON Lin
 
     [{"sender": "octocat", "receiver": "alice", "content": "review #42", "id": "42"}]
 
-`content` is the only field that is required, and is text. Nothing printed means no messages. Fields that nobody here
-knows are kept. Give an `id` where the thing has one of its own; otherwise its position counts.
+`content` is the only field that is required, and is text. No output means no messages. Unknown fields are
+kept. Give an `id` where the thing has one of its own; otherwise its position counts.
 """
 
 import logging
@@ -33,10 +33,10 @@ class Script(Producer[ScriptParameters]):
     Parameters = ScriptParameters
 
     async def produce(self, context: Context) -> list[JsonObject]:
-        """What the script printed. Standard error of a script that ends with status 0 is logged.
+        """The objects that the script printed. Standard error of a script that ends with status 0 is logged.
 
         Raises UnknownName when there is no such script, SandboxUnavailable, ScriptTimeout, and ScriptFailed for another
-        exit status, a limit, or output that is not what the protocol says; then nothing that it printed is used.
+        exit status, a limit, or output outside the protocol; then none of its output is used.
         """
         parameters = self.parameters
         output = await context.sandbox.run(

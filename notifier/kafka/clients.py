@@ -113,7 +113,7 @@ async def end_kafka_producer(producer: AIOKafkaProducer, *, flush_s: float = 0.0
             _look_at(producer._txn_manager._transaction_waiter)
         try:
             await producer.client.close()
-        except (KafkaError, OSError) as error:  # what is broken already is as good as closed
+        except (KafkaError, OSError) as error:  # a broken connection is as good as closed
             logger.debug("A Kafka producer's connection did not close: %s", error)
 
 
@@ -122,7 +122,7 @@ _CANCELS, _CANCEL_S = 20, 0.1  # of the task that sends: how often at most, and 
 
 async def _flush(producer: AIOKafkaProducer, seconds: float) -> None:
     sending = producer._sender.sender_task
-    if sending is None or sending.done():  # nobody writes any more
+    if sending is None or sending.done():  # nothing is written any more
         return
     flushing = asyncio.create_task(producer._message_accumulator.close())
     try:
@@ -147,7 +147,7 @@ class _KafkaConsumer(AIOKafkaConsumer):  # type: ignore[misc]  # aiokafka has no
         """Leaves the group and closes all connections; cancelled, it closes them at once.
 
         aiokafka cancels its fetches and awaits them; one that is waiting for the broker to come back then raises
-        CancelledError into a caller whom nobody cancelled, and the connections stay open.
+        CancelledError into a caller that was not cancelled, and the connections stay open.
         """
         task = asyncio.current_task()
         cancellations = 0 if task is None else task.cancelling()

@@ -16,7 +16,7 @@ from notifier.user import DEFAULT_WORLD, User
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Result:
-    """What became of one delivery that was handed to a consumer."""
+    """The outcome of one delivery that was handed to a consumer."""
 
     outcome: Outcome = "accepted"
     reason: Reason = "ok"
@@ -40,8 +40,8 @@ class Consumer(Plugin[C]):
     """Delivers messages to people.
 
     The delivery worker calls `deliver` with at most `batch` deliveries of one lane, in order, one call at a time for each
-    lane, and again with the same deliveries after a crash: at least once. It answers one Result for each, or raises
-    Retryable or Permanent for all of them; anything else that is raised counts as Retryable.
+    lane, and again with the same deliveries after a crash: at least once. It returns one Result for each, or raises
+    Retryable or Permanent for all of them; any other exception counts as Retryable.
     """
 
     kind = "consumer"
@@ -68,7 +68,7 @@ class Consumer(Plugin[C]):
         return user.name_in(self.world_of())
 
     async def deliver(self, deliveries: Sequence[Delivery], context: Context) -> Sequence[Result]:
-        """Delivers, in order; answers a Result for each."""
+        """Delivers, in order; returns a Result for each."""
         raise NotImplementedError
 
     async def check(self, context: Context) -> None:

@@ -1,4 +1,4 @@
-"""Context: what a running plugin is given of the world around it."""
+"""Context: a running plugin's access to scripts, services and templates."""
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
@@ -17,7 +17,7 @@ async def _default_text(delivery: Delivery) -> str | None:
 
 @dataclass(frozen=True, kw_only=True)
 class Context:
-    """What a running producer or consumer is given of the world around it."""
+    """A running producer's or consumer's access to the world around it."""
 
     name: str  # of the definition that the plugin serves
     sandbox: "Sandbox"  # runs scripts

@@ -33,16 +33,16 @@ class FilterParameters(Parameters):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Lookup:
-    """A filter's rule where it is no more than a look at one field: it accepts what has one of `values` there.
+    """A filter's rule as a look at one field: it accepts messages with one of `values` there.
 
-    | field | what is looked up | where there is none |
+    | field | value | value where there is none |
     |---|---|---|
     | `receiver` | the receiver's username | None |
     | `severity` | the severity | None |
     | `sender` | the sender as the message names it, and the username of the user that is, case-folded | None |
     | `labels.<name>` | the label's value | the empty text, as a missing label equals it |
 
-    Of a sender either of the two may be among the values.
+    A sender matches if either of the two is among the values.
     """
 
     field: str
@@ -55,19 +55,19 @@ F = TypeVar("F", bound=FilterParameters)
 class Filter(Plugin[F]):
     """Lets a message pass or drops it; never edits it, keeps no state, does not wait for anything.
 
-    `accepts` is the rule, and all that a filter must have. It must be fast and must not raise: what raises drops nothing and
-    is logged. The router asks it for every message that the filters before it let pass. A filter whose rule is simpler than
-    that may say so, and then costs less, down to nothing for the messages of others:
+    `accepts` is the rule, and all that a filter must have. It must be fast and must not raise: a filter that raises drops
+    nothing and is logged. The router asks it for every message that the filters before it let pass. A filter with a simpler
+    rule may say so, and then costs less, down to nothing for messages that the index does not find:
 
-    - `lookup`: the rule is a look at one field. The router puts it into its index and asks nobody.
+    - `lookup`: the rule is a look at one field. The router puts it into its index and calls nothing.
     - `test`: the message alone decides. The router asks that function, once for each message and configuration.
     - `holds_until`: receiver and time alone decide. The router asks again only when the answer may have changed.
 
-    Whatever is said must decide exactly as `accepts`; `negate` is the router's to apply.
+    Each of the three must decide exactly as `accepts`. The router applies `negate`.
     """
 
     kind = "filter"
-    reason: ClassVar[Reason] = "filtered"  # recorded for what it drops
+    reason: ClassVar[Reason] = "filtered"  # recorded for messages that it drops
 
     def passes(self, candidate: Candidate) -> bool:
         """`accepts`, turned round by `negate`."""
@@ -88,27 +88,27 @@ class Filter(Plugin[F]):
         """Its rule as a function of the message alone; None where it needs more of the candidate. Asked once, as above.
 
         Where there are thousands of filters of a type, `functools.partial(function, what it needs)` with one function for all
-        costs least: the function is then in the processor's cache, and a closure of each filter is not.
+        costs least: the router is bound by cache misses, and a closure of each filter is one.
         """
         return None
 
     def holds_until(self, candidate: Candidate) -> datetime | None:
-        """Where receiver and time alone decide: until when at least the answer for this receiver stays as it is.
+        """Where receiver and time alone decide: the time until which the answer for this receiver surely holds.
 
-        None where it depends on something else. A moment that is too early only costs another question.
+        None where it depends on something else. A time that is too early only costs another call.
         """
         return None
 
     def reason_for(self, candidate: Candidate) -> Reason:
-        """Why it dropped this candidate, for the record; asked only about what it dropped. By default `reason`."""
+        """Why it dropped this candidate, for the Attempt. Asked only about candidates that it dropped."""
         return self.reason
 
     def clause(self) -> str:
-        """What it lets pass, in words that complete "passes when …", without `negate`."""
+        """Its rule in words that complete "passes when …", without `negate`."""
         raise NotImplementedError
 
     def finding(self, candidate: Candidate) -> str:
-        """What it sees in this candidate, in words that complete "passes: …" or "drops: …"; by default its rule."""
+        """What it finds in this candidate, in words that complete "passes: …" or "drops: …"; by default its rule."""
         return f"the rule is {'not ' if self.parameters.negate else ''}({self.clause()})"
 
     def says(self, candidate: Candidate) -> str:

@@ -16,7 +16,7 @@ P = TypeVar("P", bound=Parameters)
 
 
 class Plugin(Generic[P]):
-    """What producers, filters and consumers have in common. Derive from those, not from this."""
+    """The base of producers, filters and consumers. Derive from those, not from this."""
 
     kind: ClassVar[PluginKind]
     type: ClassVar[str]  # the word in definitions
@@ -31,7 +31,7 @@ class Plugin(Generic[P]):
         return (getdoc(cls) or "").split("\n\n")[0].replace("\n", " ")
 
     def mask(self, text: str) -> str:
-        """The text with every secret of the parameters replaced by `***`: for whatever a plugin says or raises."""
+        """The text with every secret of the parameters replaced by `***`: for all that a plugin logs, answers or raises."""
         for secret in sorted(secrets_in(self.parameters.__dict__.values()), key=len, reverse=True):
             text = text.replace(secret, "***")
         return text

@@ -1,6 +1,6 @@
 """bwrap: how the launcher talks with the program bwrap, over the pipes that it is given.
 
-What bwrap is asked to show to a script is its command line, written by `notifier.sandbox.views`. Standard library only,
+The command line of bwrap, which says what the script sees, is `notifier.sandbox.views`'s. Standard library only,
 because the launcher runs without any other package.
 """
 
@@ -26,9 +26,8 @@ class Pipes:
     """The pipes between the launcher and one bwrap: its report, the block before the script starts, and the filter."""
 
     def __init__(self, network: bool) -> None:
-        self.report, reports = (
-            _clear_pipe()
-        )  # bwrap writes JSON to it: the first process at the start, the exit at the end
+        # bwrap writes JSON to its end: the first process at the start, the exit code at the end.
+        self.report, reports = _clear_pipe()
         block, self._unblock = _clear_pipe()
         self.options = ["--json-status-fd", str(reports), "--block-fd", str(block)]
         self._passed = [reports, block]

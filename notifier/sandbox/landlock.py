@@ -55,8 +55,8 @@ def _create(*, abi: int, files: int, tcp: int, scopes: int) -> int:
 def scope_signals() -> None:
     """From now on this process and what it starts can signal only each other. Needs version 6 and `keep_privileges`.
 
-    What it started before is out of reach too. So `kill(-1)` ends exactly what it starts from now on, all at once and
-    however that hides.
+    Processes that it started before are out of reach too. So `kill(-1)` ends exactly those that it starts from now on, all
+    at once and wherever they hide.
     """
     enter(_create(abi=SCOPES_SINCE, files=0, tcp=0, scopes=_SCOPE_SIGNALS))
 

@@ -9,9 +9,9 @@ A process of its own, for three reasons: descendants that lose their parent are 
 not be the process that also looks after a broker and plugins; the script ends even when Notifier is killed; and privileges
 can be given up between fork and exec safely only in a process without threads.
 
-Every run pays for its start, so what is not worth its import time is done by hand or taken from the C module beneath:
-`json`, `signal`, `socket`, `typing` and `pathlib` together double the 12 ms that it takes. A module of ours costs a quarter
-of a millisecond, so those that only one level or user needs are imported there. All of them lie beside this file.
+Every run pays for its start, so modules that are not worth their import time are replaced by a few lines or by the C module
+beneath: `json`, `signal`, `socket`, `typing` and `pathlib` together double the 12 ms that it takes. A module of ours costs a
+quarter of a millisecond, so those that only one level or user needs are imported there. All of them lie beside this file.
 """
 # pathlib costs milliseconds, see above; and starting a program is what this is for.
 # ruff: noqa: PTH101, PTH123, S606
@@ -79,7 +79,7 @@ def main(arguments: list[str]) -> NoReturn:
 
 
 def remove(folder: str) -> None:
-    """Removes a folder with all in it, however deep and whatever its modes, if need be by opening it first."""
+    """Removes a folder with all in it, of any depth and mode; opens it first if need be."""
     # The command, because Python's own way recurses and so stops at a folder that is a thousand deep.
     for command in (["rm", "-rf", folder], ["chmod", "-R", "u+rwx", folder], ["rm", "-rf", folder]):
         if not os.path.lexists(folder):
@@ -104,8 +104,8 @@ class Launch:
         self.code: int | None = None  # how `child` ended
         self.inner = 0  # under bubblewrap, the first process of the namespace, as numbered here
         self.user: tuple[int, int] | None = None  # user and group that the script runs as; None: as here
-        self.own_user = False  # whether nobody else runs as that user
-        self.scoped = False  # whether kill(-1) reaches the script, what it started and nothing else
+        self.own_user = False  # whether no other process runs as that user
+        self.scoped = False  # whether kill(-1) reaches only the script and its descendants
         self._asked_to_stop = False
         self._woken = -1  # becomes readable when a child has ended or a signal asks to stop
         self._reserved: _socket.socket | None = None  # holds the own user's number

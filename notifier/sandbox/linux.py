@@ -1,6 +1,6 @@
-"""What Linux offers and Python does not: system calls by number, `prctl`, and privileges that a process gives up for good.
+"""Linux calls that Python does not offer: system calls by number, `prctl`, and giving up privileges for good.
 
-Everything here changes the calling process only, cannot be undone and is inherited by what the process starts. Files and
+All of them change the calling process only, cannot be undone, and are inherited by the processes that it starts. Files and
 sockets are shut by `landlock`, system calls by `seccomp`, both beside this file; the order of the steps is the launcher's.
 
 Standard library only, because the launcher runs without any other package. Importing works everywhere; calling needs Linux.

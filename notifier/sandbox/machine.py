@@ -10,7 +10,7 @@ from notifier.settings import Settings
 
 @dataclass(frozen=True, kw_only=True)
 class Machine:
-    """What every run of a script needs to know of the machine and the installation."""
+    """The means of this machine and installation that every run uses."""
 
     settings: Settings
     interpreters: Mapping[Executor, Interpreter]

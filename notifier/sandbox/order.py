@@ -1,4 +1,4 @@
-"""What Notifier and the launcher tell each other: the order at the start, the status at the end.
+"""Order: the messages between Notifier and the launcher, an order at the start and a status at the end.
 
 The launcher reads these types only while it is type checked: `typing` would double its start time.
 """
@@ -11,7 +11,7 @@ class LaunchOrder(TypedDict):
 
     level: str  # bubblewrap, landlock or off
     folder: str  # the run's own; removed at the end
-    command: list[str]  # what is started, with its arguments; for bubblewrap the command line of bwrap
+    command: list[str]  # program and arguments; for bubblewrap the command line of bwrap
     environment: dict[str, str]  # empty for bubblewrap, whose command line holds the script's
     work: str  # folder that the command starts in
     user: str  # keep, own, or the numbers of a user and a group: 1000:1000
@@ -29,7 +29,7 @@ class LaunchOrder(TypedDict):
 
 
 class Status(TypedDict, total=False):
-    """What the launcher says at the end, as `marshal` writes it."""
+    """The launcher's answer at the end, as `marshal` writes it."""
 
     ended: str  # exit (by itself), limit, stopped (Notifier closed its end) or refused (it was not started)
     code: int  # with exit: its status; 128 and the signal's number after a signal

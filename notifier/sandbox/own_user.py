@@ -1,4 +1,4 @@
-"""The user of a run: a number that nobody else on this machine has while the script runs.
+"""The user of a run: a number that no other process on this machine has while the script runs.
 
 Standard library only, because the launcher runs without any other package. `pathlib` and `socket` would cost its start
 milliseconds.

@@ -117,7 +117,7 @@ def is_system(path: Path) -> bool:
 def scratch_folder() -> str:
     """Where the folders of runs are made: if possible on the file system of `/`, so that `df /` in a script tells of it."""
     usual = tempfile.gettempdir()
-    for folder in (usual, "/var/tmp"):  # noqa: S108 - what is made in it is made by mkdtemp
+    for folder in (usual, "/var/tmp"):  # noqa: S108 - only mkdtemp makes folders in it
         try:
             if os.stat(folder).st_dev == os.stat("/").st_dev and os.access(folder, os.W_OK | os.X_OK):  # noqa: PTH116
                 return folder

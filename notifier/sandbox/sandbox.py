@@ -1,6 +1,6 @@
 """Sandbox: runs scripts, shut in as well as this machine allows. Which level that is, is `notifier.sandbox.detection`'s.
 
-What a script finds is told in `notifier.sandbox.views`. What may change a stored script, or give it `write` and `network`, is
+What a script finds is told in `notifier.sandbox.views`. Who may change a stored script, or give it `write` and `network`, is
 the control API's to decide.
 """
 

@@ -61,7 +61,7 @@ _NEVER: tuple[tuple[int | None, int | None], ...] = (
     (442, 442),  # mount_setattr
     (467, 467),  # open_tree_attr
     (304, 265),  # open_by_handle_at
-    (29, 194),  # shmget: what it makes outlives the script, as with the three below
+    (29, 194),  # shmget: its segments outlive the script, as do the objects of the three below
     (64, 190),  # semget
     (68, 186),  # msgget
     (240, 180),  # mq_open
@@ -87,7 +87,7 @@ _MODES: tuple[tuple[tuple[int | None, int | None], int, int | None], ...] = (
     ((257, 56), 3, 2),  # openat
 )
 _SET_ID = 0o6000  # the bits of a mode that make a program run as its owner or group
-_MAKES_FILE = 0o20000100  # O_CREAT, and what is O_TMPFILE's own
+_MAKES_FILE = 0o20000100  # O_CREAT, and the bit of O_TMPFILE alone
 # Owners and modes of files: Landlock does not govern them, so the filter must where the script's user is Notifier's.
 _SAME_USER: tuple[tuple[int | None, int | None], ...] = (
     (90, None),  # chmod
@@ -160,7 +160,7 @@ def call_filter(*, network: bool, same_user: bool, abi: int) -> bytes:
         program.refuse(_SAME_USER, _EPERM)
         for call in _SAME_USER_SELF_ONLY:
             program.refuse_unless_zero(call, 0)
-        # The caller (0) of what is named by process id (0), not by user.
+        # Allowed for the caller (0), named by process id (0) and not by user.
         program.refuse_unless_zero(_SETPRIORITY, 0, 1)
         if abi and abi < _TRUNCATE_SINCE:
             program.refuse((_TRUNCATE_CALL,), _EPERM)

@@ -1,9 +1,9 @@
 """Start: the folder of a run, the user it runs as, the launcher and its pipes. What comes after is `talk`'s, beside this file.
 
-The user is nobody else, where Notifier runs as root: each run its own. With `write` it is the owner of those paths instead
-(root then without a single capability), so that the script may write to them and a later run may go on with its files.
-Where Notifier does not run as root the user is Notifier's. Under Landlock a script that shares its user with other processes
-cannot change modes and owners, not even of its own files.
+Where Notifier runs as root, each run has a user of its own, which no other process has. With `write` it is the owner of those
+paths instead (root then without a single capability), so that the script may write to them and a later run may go on with
+its files. Where Notifier does not run as root the user is Notifier's. Under Landlock a script that shares its user with other
+processes cannot change modes and owners, not even of its own files.
 """
 
 import marshal
@@ -30,7 +30,7 @@ from notifier.sandbox.paths import check_write_paths
 from notifier.sandbox.views import ScriptRun, lay_out
 from notifier.script import Script
 
-_MAX_SECRETS_BYTES: Final = 16 * 1024  # what a pipe holds on every system without a reader
+_MAX_SECRETS_BYTES: Final = 16 * 1024  # that a pipe holds on every system without a reader
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -186,7 +186,7 @@ def status_of(said: bytes | bytearray) -> "Status | None":
 
 
 def _sweep(folder: str) -> None:
-    """Kills what a run left whose launcher was killed, or could not see everything, as on macOS.
+    """Kills processes of a run whose launcher was killed, or could not see all of them, as on macOS.
 
     Those processes' environment still names the run's folder.
     """

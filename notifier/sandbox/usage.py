@@ -34,7 +34,7 @@ ProcessTable = dict[int, tuple[int, int]]
 
 
 def set_limits(order: LaunchOrder, processes: int | None) -> None:
-    """Sets this process's own limits, which what it starts inherits. `processes`: of its user; None: as here."""
+    """Sets this process's own limits, which its children inherit. `processes`: of its user; None: as here."""
     for name, value in (
         # Reserved memory counts here, and a thread reserves much; memory in use is `reached_limit`'s to judge.
         ("RLIMIT_DATA", 2 * order["memory_mb"] * _MEBIBYTE),
@@ -117,7 +117,7 @@ def descendants(table: ProcessTable, process: int) -> list[int]:
 
 
 def _exceed_memory(members: list[int], limit: int) -> bool:
-    """Whether the processes together hold more memory than that many bytes; what they share counts once."""
+    """Whether the processes together hold more than that many bytes; shared memory counts once."""
     # The quick sum counts pages that a fork shares more than once, so the exact one has the last word.
     return sum(map(_memory, members)) > limit and sum(map(_exact_memory, members)) > limit
 
@@ -161,7 +161,7 @@ def _folder_is_full(folder: str, file_bytes: int) -> bool:
             continue
         except PermissionError:  # its own mode forbids it; the files in it were counted or will be
             continue
-        except OSError:  # a name too long: nobody needs folders that deep
+        except OSError:  # a name too long: no script needs folders that deep
             return True
     return False
 
