@@ -2,8 +2,9 @@
 
     {"time": "2026-11-23T09:00:00.123Z", "level": "INFO", "role": "api", "logger": "control_api.app", "message": "…", …}
 
-Each key of `extra=` becomes a field. A value cannot forge a line: both forms escape line ends and control characters.
-Secrets are kept out here by the field's name, and out of sentences by the caller.
+Whatever a call gives in `extra=` becomes a field of its own. A value cannot forge a line: JSON escapes line ends and
+control characters, and the text form does the same. What is secret is kept out by the field's name here; whoever logs keeps
+secrets out of sentences.
 """
 
 import logging
@@ -19,19 +20,19 @@ from notifier.settings import Settings
 
 MASK = "***"
 _SECRET_NAME = re.compile(r"password|passwd|token|secret|authorization|api_?key|cookie", re.IGNORECASE)
-# Bearer tokens, our own tokens and passwords in URLs, in any text (a library's debug line, an exception).
+# What a bearer token or our own tokens look like, wherever they turn up (a library's debug line, an exception's text).
 _SECRET_TEXT = re.compile(r"(?i)(\bbearer\s+)\S+|\b(ntf_[0-9a-z]+_)[\w-]+|(://[^/\s:@]*:)[^@\s/]+(?=@)")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
 _STANDARD = frozenset(logging.makeLogRecord({}).__dict__) | {"message", "asctime", "color_message", "taskName"}
-# Libraries whose lines at INFO repeat ours.
+# Chatty at INFO about things that our own lines say better.
 _QUIET = ("aiokafka", "faust", "mode", "uvicorn.error", "alembic", "asyncio", "httpx", "httpcore")
-# Errors that a Kafka client retries by itself while topics and coordinators come up.
+# What a Kafka client meets while topics and coordinators come up, and tries again by itself.
 _PASSING = ("GroupCoordinatorNotAvailable", "NotLeaderForPartition", "Marking the coordinator dead", "LoadInProgress")
-_YOUNG_MS = 20_000  # age of the process up to which those are not worth a line
+_YOUNG_MS = 20_000  # age of the process up to which that is nothing to report
 
 
 class _NotPassing(logging.Filter):
-    """Drops aiokafka's errors about a broker that is just coming up, which would frighten at every start."""
+    """Keeps aiokafka's errors about a broker that is just coming up from frightening whoever starts Notifier."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         if record.relativeCreated > _YOUNG_MS or not record.name.startswith("aiokafka"):
@@ -41,7 +42,7 @@ class _NotPassing(logging.Filter):
 
 
 def redact(value: Any, name: str = "") -> Any:
-    """The value with secrets masked: those under a name such as `password` or `api_key`, and texts that look like one."""
+    """The value without what is secret: under a name such as `password` or `api_key`, or by its own look."""
     if isinstance(value, SecretStr | SecretBytes) or (name and _SECRET_NAME.search(name) and value not in (None, "")):
         return MASK
     if isinstance(value, str):
@@ -84,9 +85,9 @@ class _Json(logging.Formatter):
             line["exception"] = redact(self.formatException(record.exc_info))
         try:
             text = orjson.dumps(line, default=str, option=orjson.OPT_NON_STR_KEYS).decode()
-        except (TypeError, ValueError):  # a lone surrogate or a huge integer must not cost the line
+        except (TypeError, ValueError):  # a lone surrogate, a huge integer: the line matters more than the odd value
             text = orjson.dumps({key: _plain(value) for key, value in line.items()}).decode()
-        # JSON does not escape some characters that other readers take for a line's end, or that reverse text.
+        # JSON leaves some characters as they are that other readers of lines take for a line's end, or that turn text round.
         return _CONTROL.sub(lambda found: f"\\u{ord(found.group()):04x}", text)
 
 
@@ -100,9 +101,10 @@ class _Text(logging.Formatter):
         text = _plain(f"{redact(record.getMessage())}{extras}")
         line = f"{_time(record)} {record.levelname:<8} {self._role}: {text}"
         if record.exc_info:
-            # Only the formatter begins lines.
             traceback = redact(self.formatException(record.exc_info))
-            line += "".join(f"\n    {_plain(part)}" for part in traceback.splitlines())
+            line += "".join(
+                f"\n    {_plain(part)}" for part in traceback.splitlines()
+            )  # only the formatter begins lines
         return line
 
 
@@ -112,7 +114,7 @@ def _plain(value: object) -> str:
 
 
 class _Seldom(logging.Filter):
-    """Rate limit of one line a minute for each message of a library: aiokafka logs an absent broker ten times a second."""
+    """Lets the same line of a library through once a minute: aiokafka says ten times a second that a broker is away."""
 
     def __init__(self, every_s: float = 60.0) -> None:
         super().__init__()
@@ -122,7 +124,7 @@ class _Seldom(logging.Filter):
     def filter(self, record: logging.LogRecord) -> bool:
         if not record.name.startswith(_QUIET):
             return True
-        key = record.name, str(record.msg)  # the text before its arguments, so the keys are few
+        key = record.name, str(record.msg)  # the text before its arguments, so there are only so many
         if record.created - self._said.get(key, 0.0) < self._every_s:
             return False
         self._said[key] = record.created
@@ -132,7 +134,7 @@ class _Seldom(logging.Filter):
 def configure(settings: Settings, role: str, stream: TextIO | None = None) -> None:
     """Sets up logging for this process, on standard error unless a stream is given. May be called again.
 
-    Libraries' warnings are logged, their lines at INFO only with the level DEBUG.
+    Warnings of libraries are kept, their chatter at INFO is not, unless the level is DEBUG.
     """
     stream = stream or sys.stderr
     text = settings.log_format == "text" or (settings.log_format == "auto" and stream.isatty())
@@ -146,7 +148,7 @@ def configure(settings: Settings, role: str, stream: TextIO | None = None) -> No
             root.removeHandler(old)
     if settings.log_level != "DEBUG":
         output.addFilter(_Seldom())
-    output._notifier = True  # type: ignore[attr-defined]  # marks the handler that the next call replaces
+    output._notifier = True  # type: ignore[attr-defined]  # marks what the next call replaces; others' stay
     root.addHandler(output)
     root.setLevel(settings.log_level)
     logging.captureWarnings(True)
