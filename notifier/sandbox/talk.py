@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 GRACE_S: Final = 15.0  # the launcher keeps the time; this much later it is taken for dead
 STATUS_BYTES: Final = 4096  # more than a Status needs
 _READ_BYTES: Final = 65_536
-_READS: Final = 16  # at once, then others get their turn
+_READS: Final = 16  # of one pipe at once
 
 
 class _Sink:
@@ -52,9 +52,9 @@ class _Sink:
 
 
 class Talk:
-    """Goes on by itself, in the loop's own callbacks, until the launcher has ended.
+    """The pipes of one run, served by callbacks of the event loop until the launcher has ended.
 
-    Not the loop's subprocesses: those need a child watcher, or a thread for each, and leave pipes open where something
+    Not by the loop's subprocesses: those need a child watcher, or a thread for each, and leave pipes open where something
     still holds the other end.
     """
 
@@ -155,7 +155,7 @@ class Talk:
             self._pipes[0].close()
 
     def _read(self, number: int) -> None:
-        """Takes what there is to read."""
+        """Reads until the pipe is empty, or others should get their turn."""
         sink = self._outputs[number]
         for _ in range(_READS):
             try:
