@@ -5,7 +5,6 @@ itself, was worse: the delivery fails at once, is parked again under the same id
 record. What is due is decided in `streams.delivery.parking`.
 """
 
-import logging
 from collections.abc import Mapping
 
 import msgspec
@@ -19,8 +18,6 @@ from notifier.kafka import end_kafka_producer, kafka_producer
 from notifier.settings import Settings
 from notifier.topics import ATTEMPTS, DEAD_LETTERS, DELIVERIES, PARKED
 from streams.delivery.recording import Try, attempt_of
-
-logger = logging.getLogger(__name__)
 
 
 class Releasing:
