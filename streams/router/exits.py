@@ -1,12 +1,13 @@
 """Exits: how deliveries are written, prepared once for each configuration, consumer and recipient.
 
-A delivery is put together from prepared bytes, the message's own among them, and not encoded again, which takes ten times as
-long. It is byte for byte what `Delivery.encode` would give:
+A delivery is spliced from prepared bytes and the message's own, and not encoded again, which takes ten times as long. It is byte
+for byte what `Delivery.encode` would give:
 
     {"id":"<producer>/<id> NAME BEFORE <recipient> TITLE BETWEEN LANE <message>,"message_id":"<id> WHO ,"sender":… HEARD }
 
-NAME and TITLE are the configuration's; BEFORE and BETWEEN the consumer's, with the lane where that is the consumer itself;
-recipient, LANE (where that is the recipient's address), WHO (recipient and address) and HEARD (receiver) a contact's.
+NAME and TITLE are the configuration's. BEFORE and BETWEEN are the consumer's, with the lane where that is the consumer itself.
+A contact has the recipient, LANE (where that is the recipient's address), WHO (recipient and address) and HEARD (receiver).
+Splicing is left to `streams.router.router`.
 """
 
 from collections.abc import Callable
@@ -21,7 +22,7 @@ from notifier.outcome import Reason
 from notifier.plugin import Consumer
 from notifier.topics import DELIVERIES
 from notifier.user import User
-from streams.outputs.queue import Outlet
+from streams.outputs.outlet import Outlet
 
 _json = msgspec.json.encode
 _MESSAGE = b',"message":'
@@ -29,25 +30,35 @@ _RECIPIENT = b'","recipient":"'
 _RECEIVER = b',"receiver":"'
 _ATTEMPT = b',"attempt":1'
 _RECEIVED = b'"' + _ATTEMPT
+# Characters that need neither percent-encoding in an id (see `urllib.parse.quote`) nor escaping in JSON.
+PLAIN = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-~"
+
+
+def id_parts(message_id: str) -> tuple[bytes, bytes]:
+    """A message's id as it stands in a delivery's id, and within a JSON string."""
+    text = message_id.encode()
+    if not text.translate(None, PLAIN):
+        return text, text
+    return quote(message_id, safe="").encode(), _json(message_id)[1:-1]
 
 
 def sender_text(name: str) -> bytes:
-    """The part of a delivery that says who sent it."""
+    """A sender's part of a delivery."""
     return b',"sender":' + _json(name)
 
 
 class Contact(msgspec.Struct, gc=False, eq=False):  # there may be many, and none is in a circle
-    """One recipient, or everyone, as consumers write to them. What is the same for many is one object."""
+    """One recipient's, or everyone's, parts of a delivery. Equal parts are shared."""
 
-    recipient: bytes  # in the delivery's id
+    recipient: bytes  # as it stands in the delivery's id
     opening: bytes = b""
     name: bytes = b""
     address: bytes = b'"'
     receives: bytes = _ATTEMPT
     receiver: bytes = b""
     closing: bytes = b""
-    lane: bytes = b""  # where it is not the consumer itself
-    key: bytes = b""  # the same as the record's key
+    lane: bytes = b""  # empty where the consumer itself is the lane
+    key: bytes = b""  # the record's key: the lane
 
 
 def _contact(user: User, *, address: str | None, receiver: str | None) -> Contact:
@@ -70,7 +81,7 @@ def _same(text: bytes, other: bytes) -> bytes:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Refusal:
-    """A delivery that is not made, though the filters let it pass."""
+    """A delivery that cannot be made, though the filters let the message pass."""
 
     configuration: Configuration
     consumer: str
@@ -79,18 +90,18 @@ class Refusal:
     detail: str
 
 
-Contacts = dict[str, Contact | str]  # by username; the text says why there is none
+Contacts = dict[str, Contact | str]  # by username; a text says why there is no contact
 
 
 def name_and_title(configuration: Configuration) -> tuple[bytes, bytes]:
-    """A configuration's part of a delivery's id, and of all else."""
+    """A configuration's part of a delivery's id, and its part of the rest."""
     title = b'","configuration":' + _json(configuration.name)
     title += b',"configuration_version":' + _json(configuration.version)
     return f"/{quote(configuration.name, safe='')}/".encode(), title
 
 
 class Exit:
-    """A consumer, as the deliveries to it are written."""
+    """A consumer's parts of a delivery, its outlet and its contacts."""
 
     __slots__ = (
         "_everyone", "_plugin", "_senders", "_world", "before", "between", "consumer", "contacts", "key", "outlet",
@@ -103,18 +114,18 @@ class Exit:
         self.outlet = outlet
         self._plugin = plugin
         self._world = plugin.world_of()
-        # Whether its parameters say where it delivers; then it is the lane itself.
+        # The record's key where the consumer itself is the lane, since its parameters fix the address; else None.
         self.key = consumer.encode() if plugin.fixed_address() else None
         self.before = f"{quote(consumer, safe='')}/".encode()
         self.between = b',"consumer":' + _json(consumer) + b',"lane":'
         if self.key is not None:
             self.between += _json(consumer) + _MESSAGE
-        self.contacts = contacts  # of all exits that write to people alike
-        self._everyone: dict[tuple[str, ...], Contact] = {}  # by usernames; of a fixed one
-        self._senders = senders  # by username; of all exits to its world
+        self.contacts = contacts  # shared with the exits that have the same addresses
+        self._everyone: dict[tuple[str, ...], Contact] = {}  # by usernames; only where the address is fixed
+        self._senders = senders  # by username; shared with the exits to the same world
 
     def sender(self, user: User) -> bytes:
-        """The part of a delivery that names the sender in the consumer's world; empty where he or she has no name there."""
+        """A sender's part of a delivery, by the name in the consumer's world; empty where there is no such name."""
         text = self._senders.get(user.username)
         if text is None:
             name = user.name_in(self._world)
@@ -145,7 +156,7 @@ class Exit:
             return f"the consumer {self.consumer} writes to people, and the configuration has no users"
         contact = self._everyone.get(usernames)
         if contact is None:
-            if len(self._everyone) > 100:  # who works changes, and many users have many combinations
+            if len(self._everyone) > 100:  # who is at work changes, and many users have many combinations
                 self._everyone.clear()
             contact = self._everyone[usernames] = Contact(recipient=b"*")
             if usernames:
@@ -165,13 +176,13 @@ class Exits:
         self._contacts: dict[tuple[str, str], Contacts] = {}  # by world, and consumer where they have addresses there
 
     def change(self, catalog: Catalog) -> None:
-        """Another catalog from now on."""
+        """Takes another catalog from now on."""
         if catalog.consumers is not self._catalog.consumers or catalog.users is not self._catalog.users:
             self._exits, self._together, self._contacts, self._senders = {}, {}, {}, {}
         self._catalog = catalog
 
     def to(self, consumers: tuple[str, ...]) -> tuple[Exit, ...]:
-        """Those to some consumers, without those that cannot be used."""
+        """The exits to some consumers, without consumers that cannot be used."""
         exits = self._together.get(consumers)
         if exits is None:
             exits = tuple([self._to(name) for name in consumers if name in self._catalog.consumers])
@@ -191,7 +202,7 @@ class Exits:
         return found
 
     def refusals(self, configuration: Configuration, user: User | None) -> list[Refusal]:
-        """What cannot be delivered since the consumer cannot be used."""
+        """The deliveries that cannot be made since their consumer cannot be used."""
         return [
             Refusal(
                 configuration=configuration,
@@ -206,7 +217,7 @@ class Exits:
 
 
 def no_address(configuration: Configuration, exit_: Exit, user: User | None, detail: str) -> Refusal:
-    """What cannot be delivered since there is no contact."""
+    """The delivery that cannot be made since there is no contact."""
     return Refusal(
         configuration=configuration,
         consumer=exit_.consumer,

@@ -30,7 +30,7 @@ from notifier.user import User
 from producers.push import Push
 from streams.app import run_process
 from streams.definitions import LAST
-from streams.outputs import queue as outputs
+from streams.outputs import missing_topics
 from tests.rigs.kafka_tools import wait_until
 from tests.rigs.repository import ROOT
 
@@ -271,7 +271,7 @@ def main() -> None:
 
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s %(message)s")
     if len(sys.argv) > 1:
-        outputs.MISSING_WAIT_S = float(sys.argv[1])
+        missing_topics.MISSING_WAIT_S = float(sys.argv[1])
     run_process(load_settings(env_file=None), ["router"], REGISTRY)
 
 

@@ -15,8 +15,8 @@ from notifier.delivery import Delivery
 from notifier.kafka import ensure_topics
 from notifier.settings import Settings
 from notifier.topics import deliveries
+from streams.outputs.outputs import Outbox, Outputs
 from streams.outputs.partitioner import partition_of
-from streams.outputs.queue import Outbox, Outputs
 from tests.rigs.kafka_tools import read_all, wait_for_records, wait_until
 
 
@@ -121,17 +121,17 @@ async def test_a_sender_whose_numbers_the_broker_does_not_expect_is_replaced(set
     await ensure_topics(settings, [deliveries("room", partitions=1)])
     outputs = Outputs(settings)
     await outputs.send(box(delivery(0)))
-    before = outputs._sender
+    before = outputs._connection.producer
     assert before is not None
     before._sequences[settings.topic_prefix + "deliveries.room", 0] += 7
     await outputs.send(box(delivery(1)))
-    assert outputs._sender is not before
+    assert outputs._connection.producer is not before
     await outputs.stop()
     assert await ids(settings) == ["m0", "m1"]
 
 
 async def test_nothing_to_send_needs_no_broker(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("streams.outputs.queue.Sender", None)  # whoever makes one fails
+    monkeypatch.setattr("streams.outputs.connection.BatchProducer", None)  # making one fails
     outputs = Outputs(settings)
     await outputs.send(Outbox())
     await outputs.stop()
