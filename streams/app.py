@@ -2,7 +2,7 @@
 
 `notifier router` runs the agent `route` alone, `notifier runner` the agent `run` alone, each app with its own consumer group;
 `faust -A streams.app worker` runs both in one process, the runner's app as a service of the router's. No worker opens a port.
-What the agents do is `streams.router`'s and `streams.runner`'s; how batches reach them, `streams.inputs.transport`'s.
+What the agents do is left to `streams.router` and `streams.runner`; how batches reach them, to `streams.inputs.transport`.
 
 A worker that cannot go on (definitions newer than the program, a stream that stands still) ends with an error, so that its
 supervisor starts another; SIGTERM and SIGINT finish the batch at work, commit it and leave the group.
@@ -47,24 +47,24 @@ class StreamStalled(NotifierError):
     """A stream stands still while its topic grows; the process ends so that its supervisor starts another."""
 
 
-class Work(Protocol):
-    """What an agent does."""
+class BatchWorker(Protocol):
+    """The work of an agent."""
 
     @property
     def failed(self) -> Exception | None:
         """Why it cannot go on for good; None while it can."""
 
     async def start(self) -> None:
-        """Makes it ready; called once, before any records."""
+        """Makes it ready; called once, before any batch."""
 
     async def accept(self, batch: Batch, finished: Callable[[], None]) -> None:
-        """Does what the records of one partition ask for; when it returns, the next batch may come.
+        """Works on a batch; when it returns, the next batch may come.
 
-        `finished` is called when nothing is left to do for this one; only then is it committed.
+        `finished` is called when all work for this batch is done; only then is it committed.
         """
 
     async def stop(self) -> None:
-        """Ends it; called once, after the last batch."""
+        """Called once, after the last batch."""
 
 
 class _Routing:
@@ -90,7 +90,7 @@ class _Running:
 
     @property
     def failed(self) -> Exception | None:
-        """What the runner says."""
+        """The runner's."""
         return self._runner.failed
 
     async def start(self) -> None:
@@ -123,7 +123,8 @@ class StreamApp(faust.App):
         self.role = role
         self.definitions = definitions
         self.companions: list[StreamApp] = []  # apps that live as long as this one
-        self._work: Work = _Routing(settings, definitions) if role == "router" else _Running(settings, definitions)
+        worker = _Routing if role == "router" else _Running
+        self._worker: BatchWorker = worker(settings, definitions)
         super().__init__(
             settings.topic_prefix + role,
             monitor=RecordMonitor(),
@@ -160,11 +161,11 @@ class StreamApp(faust.App):
         """Nothing: no tables, so no folder for them."""
 
     async def _process(self, batches: Any) -> None:
-        # `noack`: a batch is acknowledged when the work says so, which may be after the next one has begun.
+        # `noack`: the worker acknowledges a batch, maybe after the next one has begun.
         async for event in batches.noack().events():
             while True:
                 try:
-                    await self._work.accept(event.value, partial(self._finish, event))
+                    await self._worker.accept(event.value, partial(self._finish, event))
                     break
                 except Exception:  # Faust would drop the batch and acknowledge it
                     logger.exception(
@@ -178,13 +179,13 @@ class StreamApp(faust.App):
         message = event.message
         if event.ack():
             self.sensors.on_message_out(message.tp, message.offset, message)
-        # Faust's own objects refer to each other in circles, and would keep the records until Python's collector comes.
+        # Faust's own objects refer to each other in circles, and would keep the records until the garbage collector comes.
         event.value = message.value = None
 
     async def on_start(self) -> None:
-        """Has topics and definitions before the Kafka consumer joins its group."""
+        """Makes topics and definitions ready before the Kafka consumer joins its group."""
         await ensure_topics(self.settings, TOPICS)
-        await self._work.start()
+        await self._worker.start()
         await super().on_start()
 
     async def on_started(self) -> None:
@@ -198,7 +199,7 @@ class StreamApp(faust.App):
     async def on_shutdown(self) -> None:
         """After the last batch is finished and committed."""
         await super().on_shutdown()
-        await self._work.stop()
+        await self._worker.stop()
         await self.definitions.stop()
         logger.info("The %s has stopped.", self.role, extra={"action": "stop"})
 
@@ -206,7 +207,7 @@ class StreamApp(faust.App):
         progress = Progress()
         while not self.should_stop:
             await self.sleep(HEALTH_EVERY_S)
-            if failed := self.definitions.failed or self._work.failed:
+            if failed := self.definitions.failed or self._worker.failed:
                 await self.crash(failed)
             elif stalled := progress.stalled(self.consumer.progress(), monotonic()):
                 names = ", ".join(f"{topic}/{partition}" for topic, partition in stalled)

@@ -1,4 +1,4 @@
-"""Batch: what was fetched of one partition at once, as an agent is given it."""
+"""Batch: the records of one partition that were fetched at once. An agent is given batches."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,27 +8,27 @@ from aiokafka import ConsumerRecord
 
 
 class Record(Protocol):
-    """A Kafka record as aiokafka's parser makes it. Where it lies is said once, by its batch."""
+    """A Kafka record as aiokafka's parser makes it. Its batch has topic and partition."""
 
     @property
     def offset(self) -> int:
-        """Its place in the partition."""
+        """The place in the partition."""
 
     @property
     def timestamp(self) -> int:
-        """When it was written, in milliseconds."""
+        """When it was written, in milliseconds since 1970."""
 
     @property
     def key(self) -> bytes | None:
-        """What decided its partition."""
+        """Decides the partition."""
 
     @property
     def value(self) -> bytes | None:
-        """What it says; None is a tombstone."""
+        """The content; None is a tombstone."""
 
     @property
     def headers(self) -> Sequence[tuple[str, bytes | None]]:
-        """What else was sent along."""
+        """Names and values."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -43,7 +43,7 @@ class Batch:
         return len(self.records)
 
     def consumer_records(self) -> list[ConsumerRecord]:
-        """The records as aiokafka's consumer gives them, each with its place; for whoever has few of them."""
+        """The records as aiokafka's consumer gives them, each with its place; slow, for agents that get few records."""
         return [
             ConsumerRecord(
                 self.topic,

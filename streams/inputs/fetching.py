@@ -1,8 +1,8 @@
-"""Fetching: takes what aiokafka has fetched out of it, whole Kafka batches at a time.
+"""Fetching: takes fetched records out of aiokafka, whole Kafka batches at a time.
 
-aiokafka's own way makes a dataclass of every record, in Python: 0.85 µs a record where this takes 0.27 µs. The parser
-behind it is the same, and so are the rules: nothing of a transaction that was aborted or is still open, no control records,
-nothing below the position, and a batch whose sum is wrong raises and is fetched again.
+aiokafka's own way makes a dataclass of every record, in Python: 0.85 µs a record where this takes 0.27 µs. The parser is the
+same, and so are the rules: no records of a transaction that was aborted or is still open, no control records, none below the
+position, and a batch with a wrong checksum raises and is fetched again.
 """
 
 import asyncio
@@ -20,9 +20,9 @@ Taken = dict[TopicPartition, list[Record]]
 
 
 async def take_fetched(fetcher: Any, partitions: Collection[TopicPartition], timeout_s: float, most: int) -> Taken:
-    """About `most` records of these partitions, or what there is; waits up to `timeout_s` for the first.
+    """About `most` records of these partitions, or as many as there are; waits up to `timeout_s` for the first.
 
-    `fetcher` is aiokafka's. Moves the positions. Raises what a fetch met, for instance KafkaError.
+    `fetcher` is aiokafka's. Moves the positions. Raises the error that a fetch met, for instance KafkaError.
     """
     deadline = monotonic() + timeout_s
     while True:
@@ -37,7 +37,7 @@ async def take_fetched(fetcher: Any, partitions: Collection[TopicPartition], tim
         if not done:
             waiter.cancel()
             return {}
-        waiter.result()  # what the group's coordinator met
+        waiter.result()  # raises an error of the group's coordinator
 
 
 def _take(fetcher: Any, partitions: Collection[TopicPartition], most: int) -> Taken:
@@ -50,7 +50,7 @@ def _take(fetcher: Any, partitions: Collection[TopicPartition], most: int) -> Ta
         fetched = fetcher._records[partition]
         if not isinstance(fetched, FetchResult):
             if taken:
-                return taken  # the next call meets the error
+                return taken  # the next call raises the error
             del fetcher._records[partition]
             fetcher._notify(fetcher._wait_consume_future)
             fetched.check_raise()
@@ -76,7 +76,7 @@ def _open(partition: TopicPartition, fetched: Any, most: int) -> list[Record]:
         batch = batches.next_batch()
         if source._check_crcs and not batch.validate_crc():
             # The position stays where it was, so all of this is fetched again.
-            raise CorruptRecordException(f"the sum of a batch of {partition.topic}/{partition.partition} is wrong")
+            raise CorruptRecordException(f"the checksum of a batch of {partition.topic}/{partition.partition} is wrong")
         if source._isolation_level == READ_COMMITTED and batch.producer_id is not None:
             source._consume_aborted_up_to(batch.base_offset)
             if batch.is_control_batch and source._contains_abort_marker(batch):

@@ -1,4 +1,4 @@
-"""Monitor: Faust's figures about a worker, counted in records and not in the batches that we hand over."""
+"""RecordMonitor: Faust's figures about a worker, counted in records and not in batches."""
 
 from typing import Any
 
@@ -6,7 +6,7 @@ from faust.sensors.monitor import Monitor
 
 
 class RecordMonitor(Monitor):
-    """Faust's own monitor, whose events are batches here; messages and events are those within them."""
+    """Faust's monitor. Here a Faust event is a batch; messages and events are counted as the records within."""
 
     def on_message_in(self, tp: Any, offset: int, message: Any) -> None:
         """A batch is handed over."""

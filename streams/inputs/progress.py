@@ -1,6 +1,6 @@
-"""Health of a stream: does it get on? A worker that stands still while its topic grows must be replaced, not waited for.
+"""Progress: whether a stream stands still. A worker that stands still while its topic grows must be replaced, not waited for.
 
-Faust's own detector only logs. Who finds a stall here ends the process, and the supervisor starts another.
+Faust's own detector only logs. `streams.app` ends the process when it finds a stall here, and the supervisor starts another.
 """
 
 from collections.abc import Mapping
@@ -12,8 +12,8 @@ STALL_S = 60.0
 @dataclass(frozen=True, kw_only=True)
 class _Standstill:
     offset: int  # where it stands
-    end: int  # the topic's end when it began to stand there
-    since: float
+    end: int  # the partition's end when it began to stand there
+    since: float  # in monotonic seconds
 
 
 class Progress:
@@ -27,7 +27,7 @@ class Progress:
         self._seen: dict[tuple[str, int], _Standstill] = {}
 
     def stalled(self, progress: Mapping[tuple[str, int], tuple[int, int]], at: float) -> list[tuple[str, int]]:
-        """The partitions that are stalled at `at` (monotonic seconds), given (finished offset, end) of each that is ours."""
+        """The partitions that are stalled at `at` (monotonic seconds), given (finished offset, end) of each partition of ours."""
         found = []
         for partition in self._seen.keys() - progress.keys():
             del self._seen[partition]

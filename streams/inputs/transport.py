@@ -1,23 +1,24 @@
-"""The batch transport: a Faust transport whose consumer gives an agent whole batches, and loses and doubles nothing.
+"""BatchTransport: a Faust transport whose Kafka consumer gives an agent whole batches, at least once and without repetition in an
+orderly change of partitions.
 
-One Faust event is what was fetched of one partition at once: a `Batch` of Kafka records, acknowledged once, so that Faust's
-own work (about 0.5 ms an event) is paid once for up to 2,000 records. Several batches of a partition may be at work, as an
-agent acknowledges one when it is done with it and takes the next before that; the offset of a partition moves by whole
-batches, in order. A batch that was half done when the process was killed is repeated whole. What holds the flow back are the
-bytes that are at work (`OPEN_BYTES`), whatever they are divided into.
+One Faust event is one `Batch`: the records of one partition that were fetched at once. It is acknowledged once, so Faust's own
+work (about 0.5 ms an event) is paid once for up to 2,000 records. Several batches of a partition may be at work: an agent takes
+the next batch before it acknowledges the last one. A partition's offset moves by whole batches, in order. A batch that was half
+done when the process was killed is repeated whole. Back-pressure counts the bytes at work (`OPEN_BYTES`), in however many batches.
 
-Three faults of faust-streaming 0.15.3 are cured here, each with a test in `test_transport.py` that fails without:
+Three faults of faust-streaming 0.15.3 are mended here, each with a test in `test_transport.py` that fails without:
 
-1. A rebalance forgets what was acknowledged before it is committed. Here the batch at work is finished and committed first.
+1. A rebalance forgets acknowledgements that are not committed. Here the batches at work are finished and committed first.
 2. A commit steps over an event that is still at work. Here an offset moves only to the end of the oldest unfinished batch.
 3. Records that arrive while the flow is stopped are dropped, and a partition without a committed offset is not sought back
-   to. Here what was not handed over is sought back to, and a partition without a committed offset is read from its start.
+   to. Here records that were not handed over are sought back to, and such a partition is read from its start.
 
 Besides: a commit that fails is tried again (Faust crashes the worker, or forgets it), a batch that does not end within
-`FINISH_S` of a rebalance is left to whoever gets its partition (Faust waits without limit, and the whole group with it), and
-the broker's address and security come from Notifier's settings. Nothing of Faust is patched; classes are derived.
+`FINISH_S` of a rebalance is left to the next owner of its partition (Faust waits without limit, and the whole group with it), and
+the broker's address and security come from Notifier's settings. Nothing of Faust is patched; classes are derived. Taking records
+out of aiokafka is left to `streams.inputs.fetching`, judging whether a stream stands still to `streams.inputs.progress`.
 
-What was tried and lost: Faust's `exactly_once` (its transactions doubled records under SIGKILL and crashed the survivor).
+Tried and worse: Faust's `exactly_once` (its transactions doubled records under SIGKILL and crashed the survivor).
 """
 
 import asyncio
@@ -42,21 +43,22 @@ from streams.inputs.fetching import Taken, take_fetched
 
 logger = logging.getLogger(__name__)
 
-# Where Faust's services log that they start and stop; otherwise they would in our modules' names.
-SERVICES = logging.getLogger("mode.notifier")  # not one that mode marks as its own, and replaces
+# Where Faust's services log that they start and stop; without it they log in our modules' names. Mode replaces loggers that it
+# marks as its own, and this is none of them.
+SERVICES = logging.getLogger("mode.notifier")
 
 BATCH_RECORDS = 2000  # of one event at most
-FETCH_BYTES = 2 * 1024 * 1024  # of one fetch of all partitions; what bounds memory
-# Of one fetch of one partition, which is kept for each until it is its turn. A batch that is larger comes all the same (KIP-74).
+FETCH_BYTES = 2 * 1024 * 1024  # of one fetch of all partitions; it bounds memory
+# Of one fetch of one partition, kept until it is the partition's turn. A larger Kafka batch comes all the same (KIP-74).
 PARTITION_BYTES = 512 * 1024
 OPEN_BYTES = 3 * 1024 * 1024  # handed over and not yet finished; one batch may go beyond it
-OPEN_BATCHES = 256  # the same, in batches; must stay below Faust's `stream_buffer_maxsize`
-FINISH_S = 15.0  # what a batch at work is given when its partition goes; below the group's rebalance timeout of 20 s
+OPEN_BATCHES = 256  # handed over and not yet finished; must stay below Faust's `stream_buffer_maxsize`
+FINISH_S = 15.0  # for a batch at work when its partition goes; below the group's rebalance timeout of 20 s
 
 
 @dataclass(frozen=True, kw_only=True)
 class Fetched:
-    """What one fetch gave, and of which assignment it is."""
+    """The records of one fetch, and the assignment that they belong to."""
 
     records: Taken
     assignment: Any  # aiokafka's; compared by identity
@@ -64,7 +66,7 @@ class Fetched:
 
 
 class BatchThread(driver.AIOKafkaConsumerThread):
-    """The thread that Faust runs its Kafka consumer in. Methods with `_` in front run in that thread."""
+    """The thread in which Faust runs its Kafka consumer. Methods with `_` in front run in that thread."""
 
     logger = SERVICES
 
@@ -85,7 +87,7 @@ class BatchThread(driver.AIOKafkaConsumerThread):
         )
 
     async def seek_to_committed(self) -> Mapping[TopicPartition, int | None]:
-        """Goes back to what is committed, and to the start where nothing is."""
+        """Seeks to the committed offsets, and to the start of partitions without one."""
         offsets: Mapping[TopicPartition, int | None] = await self.call_thread(self._seek_to_committed)
         return offsets
 
@@ -109,8 +111,8 @@ class BatchThread(driver.AIOKafkaConsumerThread):
         if self.consumer.flow_active:
             with fetcher._subscriptions.fetch_context():
                 records = await take_fetched(fetcher, active_partitions, timeout, max_records)
-        # Only here, in the thread that assignments happen in, is it known which of them the records are of: a fetch that
-        # began before a rebalance may end after it.
+        # Only this thread, in which assignments happen, knows the assignment that the records belong to: a fetch that began
+        # before a rebalance may end after it.
         subscription = consumer._subscription.subscription
         return Fetched(
             records=records,
@@ -119,9 +121,9 @@ class BatchThread(driver.AIOKafkaConsumerThread):
         )
 
     async def seek_back(self, offsets: Mapping[TP, int], assignment: object) -> None:
-        """Goes back to these offsets, so that they are fetched again; never forward, and only while it is assigned so.
+        """Seeks back to these offsets, so that they are fetched again; never forward, and only within this assignment.
 
-        A later assignment begins at what is committed, which is never further.
+        A later assignment begins at the committed offsets, which are never further.
         """
         await self.call_thread(self._seek_back, offsets, assignment)
 
@@ -136,7 +138,7 @@ class BatchThread(driver.AIOKafkaConsumerThread):
                 consumer.seek(TopicPartition(tp.topic, tp.partition), offset)
 
     def position(self, tp: TP) -> int | None:
-        """The offset that is fetched next, for whoever only looks; None where it is not known."""
+        """The offset that is fetched next; None where it is not known. May be called from any thread."""
         subscription = self._ensure_consumer()._subscription.subscription
         if subscription is None:
             return None
@@ -156,11 +158,11 @@ class BatchThread(driver.AIOKafkaConsumerThread):
         return True
 
     def close(self) -> None:
-        """Faust calls this in a rebalance while it stops, from another thread's loop; the thread's own end closes all."""
+        """Nothing: Faust calls it from another thread's loop, in a rebalance while it stops. The thread closes all at its end."""
 
 
 class BatchConsumer(driver.Consumer):
-    """Hands one Faust message to the agent for each fetched partition batch; its value is the list of Kafka records.
+    """Hands one Faust message to the agent for the records of a partition that were fetched at once; its value is a `Batch`.
 
     At least once: a batch is committed after the agent has finished it, and never before an older one of its partition.
     """
@@ -171,9 +173,9 @@ class BatchConsumer(driver.Consumer):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._in_flight: dict[TP, deque[Message]] = {}  # what was handed over, oldest first
-        self._finished: dict[TP, int] = {}  # the offset that may be committed
-        self._open: dict[Message, int] = {}  # what was handed over and may still be at work, with its bytes
+        self._in_flight: dict[TP, deque[Message]] = {}  # messages that were handed over, oldest first
+        self._finished: dict[TP, int] = {}  # the offsets that may be committed
+        self._open: dict[Message, int] = {}  # messages that may still be at work, with their bytes
 
     def _new_consumer_thread(self) -> BatchThread:
         return BatchThread(self, loop=self.loop, beacon=self.beacon)
@@ -202,7 +204,7 @@ class BatchConsumer(driver.Consumer):
         return fetched
 
     async def _hand_over(self, fetched: Fetched) -> None:
-        """Gives what was fetched to the agent, partition by partition; what cannot be given now will be fetched again."""
+        """Gives the records to the agent, partition by partition; records that cannot be given now are fetched again."""
         left = {TP(tp.topic, tp.partition): records[0].offset for tp, records in fetched.records.items()}
         size = self.transport.batch_records
         for partition, records in fetched.records.items():
@@ -218,7 +220,7 @@ class BatchConsumer(driver.Consumer):
                     break
             else:
                 del left[tp]
-        # What Faust keeps of the call that fetched refers to itself, and would keep the records with it for a while.
+        # Faust's call object refers to itself, and would keep the records until the garbage collector comes.
         fetched.records.clear()
         if left:
             await self._thread.seek_back(left, fetched.assignment)
@@ -243,7 +245,7 @@ class BatchConsumer(driver.Consumer):
         return False
 
     def on_buffer_full(self, tp: TP) -> None:
-        """Nothing: `OPEN_BYTES` is the back-pressure, and Faust's way would change the active partitions behind it."""
+        """Nothing: `OPEN_BYTES` is the back-pressure, and Faust's own would change the active partitions behind its back."""
 
     def on_buffer_drop(self, tp: TP) -> None:
         """Nothing, as above."""
@@ -257,7 +259,7 @@ class BatchConsumer(driver.Consumer):
         batches = self._in_flight.get(tp)
         while batches and batches[0].acked:
             self._finished[tp] = batches.popleft().offset + 1
-        self._acked[tp].clear()  # Faust's own books, which nobody else empties
+        self._acked[tp].clear()  # Faust's own books, which would grow for ever
         self._acked_index[tp].clear()
         return self._finished.get(tp)
 
@@ -270,22 +272,23 @@ class BatchConsumer(driver.Consumer):
         return True
 
     async def wait_empty(self) -> None:
-        """Waits up to `FINISH_S` seconds until the agent has finished what it works on, and commits it.
+        """Waits up to `FINISH_S` seconds until the agent has finished its batches, and commits them.
 
-        What is not finished then is forgotten, so that it is never committed: Faust acknowledges also what it cancels.
+        Batches that are not finished then are forgotten, so that they are never committed: Faust acknowledges also those that
+        it cancels.
         """
         deadline = monotonic() + FINISH_S
-        # Faust has no event to wait for here; the one it has may be taken by `_hand_over`.
+        # Polls, since `_hand_over` may take Faust's only event for this.
         while (busy := self._busy()) and not self.should_stop and monotonic() < deadline:  # noqa: ASYNC110 - see above
             await asyncio.sleep(0.01)
         while await self.maybe_wait_for_commit_to_finish():
-            pass  # one that began before the last batch ended has not committed it
+            pass  # a commit that began before the last batch ended does not hold it
         await self.commit(start_new_transaction=False)
         self._unacked_messages.clear()
         if busy:
             self._forget()
             logger.warning(
-                "The batch at work of %s did not end in time and will be repeated by whoever gets its partition.",
+                "The batch at work of %s did not end in time and will be repeated by the next owner of its partition.",
                 ", ".join(sorted({f"{message.tp.topic}/{message.tp.partition}" for message in busy})),
                 extra={"action": "finish"},
             )
@@ -298,13 +301,13 @@ class BatchConsumer(driver.Consumer):
         if self.assignment():
             self.stop_flow()
             self.app.flow_control.suspend()
-            self.app.flow_control.clear()  # batches that nobody has begun with
+            self.app.flow_control.clear()  # batches that the agent has not begun
             await self.wait_empty()
         self._forget()
         await super().on_partitions_revoked(revoked)
 
     async def on_partitions_assigned(self, assigned: set[TP], generation_id: int = 0) -> None:
-        """Begins anew from what is committed."""
+        """Begins at the committed offsets."""
         self._forget()
         await super().on_partitions_assigned(assigned, generation_id)
 
@@ -313,29 +316,29 @@ class BatchConsumer(driver.Consumer):
         self._finished.clear()
         self._open.clear()
 
-    # --- what `streams.inputs.progress` asks ---
+    # --- progress ---
 
     def progress(self) -> dict[tuple[str, int], tuple[int, int]]:
-        """By (topic, partition) of what is assigned: the offset that is finished, and the end as far as it is known."""
+        """By (topic, partition) of the assignment: the finished offset, and the end as far as it is known."""
         found: dict[tuple[str, int], tuple[int, int]] = {}
         for tp in self.assignment():
             self._new_offset(tp)
             end = self.highwater(tp)
             if end is not None:
                 finished = self._finished.get(tp) or self._committed_offset[tp] or 0
-                # The marks of transactions have offsets too, and nobody hands them over: where nothing is at work, what
-                # was read is finished. Otherwise a quiet partition whose end is such a mark would look stalled.
+                # Control records of transactions have offsets and are never handed over: where no batch is at work, all that
+                # was read is finished. Otherwise a quiet partition that ends with a control record would look stalled.
                 if not self._in_flight.get(tp):
                     finished = max(finished, self._thread.position(tp) or 0)
                 found[tp.topic, tp.partition] = (finished, end)
         return found
 
     def verify_event_path(self, now: float, tp: TP) -> None:
-        """Nothing: Faust's check only logs, and reads what this class does not keep. See `streams.inputs.progress`."""
+        """Nothing: Faust's check only logs, and reads books that this class does not keep. See `streams.inputs.progress`."""
 
 
 class BatchTransport(driver.Transport):
-    """What a Faust app is given as its transport: `app.transport = BatchTransport(app, settings)`."""
+    """The transport of a Faust app; see `StreamApp._new_transport`."""
 
     Consumer = BatchConsumer
 
@@ -365,5 +368,5 @@ def _faust_message(tp: TP, records: Sequence[Record], generation: int) -> Messag
 
 
 def broker_urls(settings: Settings) -> list[URL]:
-    """Where the broker is, as Faust spells it. Raises BrokerError."""
+    """The broker's addresses as Faust spells them. Raises BrokerError."""
     return [URL(f"kafka://{server.strip()}") for server in bootstrap_servers(settings).split(",")]
