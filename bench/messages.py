@@ -7,9 +7,10 @@ import asyncio
 import random
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 
 import msgspec
+from aiokafka import AIOKafkaProducer
 from aiokafka.partitioner import murmur2
 
 from bench.rule import PRODUCERS, Rule
@@ -76,23 +77,12 @@ class Messages:
     async def write(self, settings: Settings, first: int, end: int) -> None:
         """Puts a range onto the topic, in whole batches; returns when the broker has them."""
         self.make(end)
-        queues: list[list[int]] = [[] for _ in range(MESSAGES.partitions)]
+        parts: list[list[tuple[bytes, bytes]]] = [[] for _ in range(MESSAGES.partitions)]
         for number in range(first, end):
-            queues[self._partitions[self._keys[number].decode()]].append(number)
-        topic = settings.topic_prefix + MESSAGES.name
+            key = self._keys[number]
+            parts[self._partitions[key.decode()]].append((key, self._values[number]))
         async with kafka_producer(settings, max_batch_size=BATCH_BYTES) as producer:
-
-            async def write_partition(partition: int, numbers: Sequence[int]) -> None:
-                batch = producer.create_batch()
-                for number in numbers:
-                    if batch.append(key=self._keys[number], value=self._values[number], timestamp=None) is None:
-                        await (await producer.send_batch(batch, topic, partition=partition))
-                        batch = producer.create_batch()
-                        batch.append(key=self._keys[number], value=self._values[number], timestamp=None)
-                if batch.record_count():
-                    await (await producer.send_batch(batch, topic, partition=partition))
-
-            await asyncio.gather(*(write_partition(partition, numbers) for partition, numbers in enumerate(queues)))
+            await write_parts(producer, settings.topic_prefix + MESSAGES.name, parts)
 
     async def flow(self, settings: Settings, first: int, end: int, per_second: float) -> AsyncIterator[tuple[int, int]]:
         """Writes a range one by one at a rate. Gives of each its number and the nanoseconds of the clock before it was sent."""
@@ -118,6 +108,24 @@ class Messages:
         while sum(map(len, words)) + len(words) < CONTENT_CHARACTERS:
             words.append(self._chance.choice(_WORDS))
         return " ".join(words)
+
+
+async def write_parts(
+    producer: AIOKafkaProducer, topic: str, parts: Iterable[Iterable[tuple[bytes | None, bytes]]]
+) -> None:
+    """Writes keys and values, by partition, in batches of our own making, so that writing costs little."""
+
+    async def write(partition: int, records: Iterable[tuple[bytes | None, bytes]]) -> None:
+        batch = producer.create_batch()
+        for key, value in records:
+            if batch.append(key=key, value=value, timestamp=None) is None:
+                await (await producer.send_batch(batch, topic, partition=partition))
+                batch = producer.create_batch()
+                batch.append(key=key, value=value, timestamp=None)
+        if batch.record_count():
+            await (await producer.send_batch(batch, topic, partition=partition))
+
+    await asyncio.gather(*[write(partition, records) for partition, records in enumerate(parts)])
 
 
 def message_id(number: int) -> str:

@@ -24,7 +24,9 @@ from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.coordinator.protocol import ConsumerProtocolMemberAssignment
 from aiokafka.errors import GroupCoordinatorNotAvailableError
 
-from bench.counting import REGISTRY, Worker
+from bench.counting import REGISTRY
+from bench.messages import write_parts
+from bench.worker import Worker
 from control_api.access.actor import COMMAND_LINE
 from control_api.definitions.relay import Relay
 from control_api.definitions.services import Services
@@ -46,6 +48,7 @@ PER_SECOND = 1000  # while workers are stopped
 PAUSE_S = 3.0  # before, between and after the stops
 ROUNDS = 2  # of one worker and then two; the faster of each counts, since what else the machine does only slows
 LIMIT_S = 300.0
+STOP_LIMIT_S = 60.0  # in which a worker has to end in order
 OUT = deliveries("counting", MESSAGES.partitions)
 
 
@@ -92,8 +95,8 @@ async def _measure(folder: Path, address: str, role: str, workers: int, count: i
     settings = await _prepare(folder, address, f"{role}-{workers}-{turn}.")
     topic, group = (MESSAGES, "router") if role == "router" else (OUT, "delivery")
     async with _running(settings, **{"router": 1, "delivery": 0, role: workers}) as running:
-        measured = [worker for worker in running if worker.role == role]
-        cpu_before = sum(worker.cpu_s() for worker in measured)
+        measured = running[role]
+        cpu_before = sum(worker.usage().cpu_s for worker in measured)
         started = time.monotonic()
         async with kafka_producer(settings) as producer:
             await _write(settings, producer, ids)
@@ -103,7 +106,7 @@ async def _measure(folder: Path, address: str, role: str, workers: int, count: i
 
         await _until(handled, count)
         elapsed_s = time.monotonic() - started
-        cpu_s = sum(worker.cpu_s() for worker in measured) - cpu_before
+        cpu_s = sum(worker.usage().cpu_s for worker in measured) - cpu_before
         shares = await _shares(settings, group, topic.name)
         await _audit(settings, ids, delivered=role == "delivery")
     assert len(shares) == workers, shares
@@ -119,7 +122,7 @@ async def _stop_some(folder: Path, address: str) -> None:
         flow = asyncio.create_task(_flow(settings, enough))
         for role in ("router", "delivery"):
             await asyncio.sleep(PAUSE_S)
-            await next(worker for worker in running if worker.role == role).stop()
+            await _stop(running[role][0])
         await asyncio.sleep(PAUSE_S)
         enough.set()
         ids = await flow
@@ -160,9 +163,16 @@ async def _prepare(folder: Path, address: str, prefix: str) -> Settings:
 
 
 @asynccontextmanager
-async def _running(settings: Settings, *, router: int, delivery: int) -> AsyncIterator[list[Worker]]:
-    """Workers that have their partitions; stopped in order afterwards."""
-    workers = [Worker(settings, role) for role in ["router"] * router + ["delivery"] * delivery]
+async def _running(settings: Settings, *, router: int, delivery: int) -> AsyncIterator[dict[str, list[Worker]]]:
+    """Workers by role that have their partitions; stopped in order afterwards."""
+    running: dict[str, list[Worker]] = {
+        role: [
+            Worker(("bench.counting", role), settings, settings.data_dir / f"{role}-{number}.log")
+            for number in range(count)
+        ]
+        for role, count in (("router", router), ("delivery", delivery))
+    }
+    workers = [worker for some in running.values() for worker in some]
     try:
         for group, count, topic in (("router", router, MESSAGES), ("delivery", delivery, OUT)):
 
@@ -171,13 +181,19 @@ async def _running(settings: Settings, *, router: int, delivery: int) -> AsyncIt
                 return len(assigned) if all(assigned.values()) else 0
 
             await _until(members, count)
-        yield workers
+        yield running
         for worker in workers:
-            if worker.process.poll() is None:
-                await worker.stop()
+            if worker.runs():
+                await _stop(worker)
     finally:
         for worker in workers:
             worker.kill()
+
+
+async def _stop(worker: Worker) -> None:
+    """Asks it to end, as an orchestrator does; it must end in order."""
+    status = await asyncio.to_thread(worker.stop, STOP_LIMIT_S)
+    assert status == 0, f"a worker ended with status {status}:\n{worker.log()}"
 
 
 async def _assigned(settings: Settings, group: str, topic: str) -> dict[str, list[int]]:
@@ -236,23 +252,14 @@ async def _flow(settings: Settings, enough: asyncio.Event) -> list[str]:
 
 async def _write(settings: Settings, producer: AIOKafkaProducer, ids: Sequence[str]) -> None:
     """Writes the messages, spread over the partitions, as fast as they go."""
-    parts = [ids[partition :: MESSAGES.partitions] for partition in range(MESSAGES.partitions)]
-    await asyncio.gather(*[_write_part(settings, producer, *part) for part in enumerate(parts)])
-
-
-async def _write_part(settings: Settings, producer: AIOKafkaProducer, partition: int, ids: Sequence[str]) -> None:
-    """In batches that are made here, so that writing costs little beside what is measured."""
     topic = settings.topic_prefix + MESSAGES.name
-    batch = producer.create_batch()
-    for id_ in ids:
-        message = {"producer": "bench", "id": id_, "receiver": f"user-{int(id_) % USERS}", "content": "x" * 200}
-        value = json.dumps(message).encode()
-        if batch.append(key=None, value=value, timestamp=None) is None:
-            await (await producer.send_batch(batch, topic, partition=partition))
-            batch = producer.create_batch()
-            batch.append(key=None, value=value, timestamp=None)
-    if batch.record_count():
-        await (await producer.send_batch(batch, topic, partition=partition))
+    parts = [ids[partition :: MESSAGES.partitions] for partition in range(MESSAGES.partitions)]
+    await write_parts(producer, topic, [[(None, _message(id_)) for id_ in part] for part in parts])
+
+
+def _message(id_: str) -> bytes:
+    message = {"producer": "bench", "id": id_, "receiver": f"user-{int(id_) % USERS}", "content": "x" * 200}
+    return json.dumps(message).encode()
 
 
 async def _audit(settings: Settings, ids: Sequence[str], *, delivered: bool) -> None:

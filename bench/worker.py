@@ -1,4 +1,4 @@
-"""A contender's process: started, observed from outside, ended by its pid and no other."""
+"""Worker: a process that is measured. It is started, observed from outside, and ended by its pid and no other."""
 
 import os
 import signal
@@ -18,12 +18,12 @@ STOP_LIMIT_S = 15.0
 
 
 class Failed(Exception):
-    """A contender did not do its work; the text says what is wrong."""
+    """A process did not do its work; the text says what is wrong."""
 
 
 @dataclass(frozen=True)
 class Usage:
-    """What a process and its children have used: processor seconds so far, bytes resident now."""
+    """Use of a process and its children: processor seconds so far, bytes resident now."""
 
     cpu_s: float = 0.0
     rss: int = 0
@@ -44,6 +44,8 @@ class Worker:
             variable("log_level"): "WARNING",
             "PYTHONPATH": str(ROOT),
         }
+        if settings.secret_key is not None:
+            environment[variable("secret_key")] = settings.secret_key.get_secret_value()
         self._log = log
         command = [sys.executable, "-m", *module]
         with log.open("wb") as file:
@@ -58,7 +60,7 @@ class Worker:
             )
 
     def usage(self) -> Usage:
-        """What it has used so far. Raises Failed when it has ended."""
+        """Its use so far. Raises Failed when it has ended."""
         if self._process.poll() is not None:
             raise Failed(f"the process ended with status {self._process.returncode}:\n{self.log()}")
         found = Usage()
@@ -72,7 +74,7 @@ class Worker:
         return found
 
     def log(self) -> str:
-        """The end of what it has said."""
+        """The end of its output."""
         return self._log.read_text(errors="replace")[-2000:]
 
     def hold(self) -> None:
@@ -83,13 +85,18 @@ class Worker:
         """Lets it go on."""
         os.killpg(self._process.pid, signal.SIGCONT)
 
-    def stop(self) -> None:
-        """Asks it to end, and kills it if it does not."""
+    def runs(self) -> bool:
+        """Whether it has not ended."""
+        return self._process.poll() is None
+
+    def stop(self, limit_s: float = STOP_LIMIT_S) -> int:
+        """Asks it to end, and kills it if it does not; its exit status."""
         self._process.terminate()
         try:
-            self._process.wait(STOP_LIMIT_S)
+            return self._process.wait(limit_s)
         except subprocess.TimeoutExpired:
             self.kill()
+            return self._process.returncode
 
     def kill(self) -> None:
         """Ends it at once."""

@@ -4,7 +4,7 @@ orderly change of partitions.
 One Faust event is one `Batch`: the records of one partition that were fetched at once. It is acknowledged once, so Faust's own
 work (about 0.5 ms an event) is paid once for up to 2,000 records. Several batches of a partition may be at work: an agent takes
 the next batch before it acknowledges the last one. A partition's offset moves by whole batches, in order. A batch that was half
-done when the process was killed is repeated whole. Back-pressure counts the bytes at work (`OPEN_BYTES`), in however many batches.
+done when the process was killed is repeated whole. Back-pressure counts the bytes at work (`OPEN_BYTES`).
 
 Three faults of faust-streaming 0.15.3 are mended here, each with a test in `test_transport.py` that fails without:
 
