@@ -21,13 +21,13 @@ from typing import Any
 import orjson
 from aiokafka import ConsumerRecord
 
-from notifier.kafka import ensure_topics, kafka_admin, kafka_consumer, kafka_producer
+from notifier.kafka import ensure_topics, kafka_consumer, kafka_producer
 from notifier.settings import Settings
 from notifier.topics import DEAD_LETTERS, DELIVERIES, MESSAGES, PARKED, TOPICS, Topic, deliveries
 from streams.broker.broker import EmbeddedBroker
 from tests.rigs.audit import EXITS, Report, Seen, Sent, audit
 from tests.rigs.kafka_tools import wait_until
-from tests.rigs.router_rig import RouterProcess, publish, through
+from tests.rigs.router_rig import RouterProcess, delete_topic, publish, through
 
 RATE = 500  # messages a second
 PEOPLE = [f"u{number}" for number in range(40)]
@@ -232,13 +232,7 @@ class Scene:
         await self.feeder.pause()
         await self.flowing()
         await self.reader.leave(DELIVERIES + consumer)
-        async with kafka_admin(self.settings) as admin:
-            await admin.delete_topics([name])
-
-            async def gone() -> bool:
-                return name not in await admin.list_topics()
-
-            await wait_until(gone)
+        await delete_topic(self.settings, DELIVERIES + consumer)
         self.note(f"{name} is gone")
         self.feeder.go_on()
 

@@ -20,7 +20,7 @@ from aiokafka import AIOKafkaConsumer, ConsumerRecord
 
 from filters import BUILT_IN as FILTERS
 from notifier.definition import Definition
-from notifier.kafka import client_options, ensure_topics, kafka_consumer, kafka_producer
+from notifier.kafka import client_options, ensure_topics, kafka_admin, kafka_consumer, kafka_producer
 from notifier.outcome import Kind
 from notifier.plugin import Candidate, Consumer, ConsumerParameters, Filter, FilterParameters, Producer
 from notifier.registry import Registry
@@ -31,7 +31,7 @@ from producers.push import Push
 from streams.app import run_process
 from streams.definitions import LAST
 from streams.outputs import missing_topics
-from tests.rigs.kafka_tools import wait_until
+from tests.rigs.kafka_tools import read_all, wait_until
 from tests.rigs.repository import ROOT
 
 
@@ -126,6 +126,13 @@ def definition(kind: Any, name: str, revision: int, spec: Mapping[str, Any]) -> 
 def through(*consumers: str, producers: Sequence[str] = ("ci",), **spec: Any) -> dict[str, Any]:
     """The spec of a configuration."""
     return {"producers": list(producers), "consumers": list(consumers), **spec}
+
+
+SIMPLE: dict[str, dict[str, Any]] = {
+    "producer/ci": {"type": "push"},
+    "consumer/room": {"type": "room", "parameters": {"partitions": 1}},
+    "configuration/c": through("room"),
+}
 
 
 class RouterProcess:
@@ -263,6 +270,36 @@ async def write_messages(
             await producer.send_and_wait(
                 settings.topic_prefix + MESSAGES.name, raw, key=b"key" if raw is None else None, partition=partition
             )
+
+
+async def all_heard(seen: Audit, sent: list[str], settle: int = 100) -> None:
+    """Waits until everything that is sent by now and some more has come out."""
+    wanted = len(sent) + settle
+    await wait_until(lambda: len(sent) >= wanted)
+    expected = set(sent[:wanted])
+    await wait_until(
+        lambda: expected <= set(seen.message_ids()),
+        60,
+        lambda: f"lost: {sorted(expected - set(seen.message_ids()))[:20]}",
+    )
+
+
+async def read_attempts(settings: Settings, count: int) -> list[dict[str, Any]]:
+    """All attempts, without the counters; none while there are fewer than `count`."""
+    found = [json.loads(record.value) for record in await read_all(settings, "attempts")]
+    found = [attempt for attempt in found if "counters" not in attempt]
+    return found if len(found) >= count else []
+
+
+async def delete_topic(settings: Settings, name: str) -> None:
+    """Deletes a topic (named without the prefix) and waits until it is gone."""
+    async with kafka_admin(settings) as admin:
+        await admin.delete_topics([settings.topic_prefix + name])
+
+        async def gone() -> bool:
+            return settings.topic_prefix + name not in await admin.list_topics()
+
+        await wait_until(gone)
 
 
 def main() -> None:

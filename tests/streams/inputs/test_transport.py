@@ -1,7 +1,6 @@
 """The batch transport on a real broker. Each fault of Faust's that it cures is shown with Faust's own transport first."""
 
 import asyncio
-import time
 
 import pytest
 from aiokafka import TopicPartition
@@ -10,7 +9,6 @@ from notifier.kafka import ensure_topics, kafka_admin, kafka_producer
 from notifier.settings import Settings
 from notifier.topics import Topic, deliveries
 from streams.app import create_app
-from streams.inputs.progress import Progress
 from tests.rigs.faust_rig import TP, OurTransport, Rig, StockTransport
 from tests.rigs.kafka_tools import produce, wait_for_records, wait_until
 from tests.rigs.router_rig import REGISTRY, publish, through, write_messages
@@ -260,33 +258,6 @@ async def test_the_marks_of_transactions_are_no_standstill(settings: Settings) -
             lambda: rig.consumer.progress() == {(rig.topic, 0): (4, 4)}, 30, lambda: rig.consumer.progress()
         )
         assert rig.seen == [(0, 0)]
-
-
-@pytest.mark.parametrize(
-    ("steps", "stalled"),
-    [
-        pytest.param([(0, 5, 5), (70, 5, 5)], [], id="nothing to do"),
-        pytest.param([(0, 5, 9), (59, 5, 12)], [], id="not yet"),
-        pytest.param([(0, 5, 9), (61, 5, 12)], [("work", 0)], id="stands still while it grows"),
-        pytest.param([(0, 5, 9), (61, 5, 9)], [], id="stands still and so does the end"),
-        pytest.param([(0, 5, 9), (40, 6, 12), (80, 6, 15)], [], id="moved in between"),
-        pytest.param([(0, 5, 5), (100, 5, 9), (159, 5, 12)], [], id="the clock begins with the first record"),
-    ],
-)
-def test_a_stream_that_stands_still_is_noticed(
-    steps: list[tuple[float, int, int]], stalled: list[tuple[str, int]]
-) -> None:
-    progress = Progress(stall_s=60)
-    found = [progress.stalled({("work", 0): (offset, end)}, at) for at, offset, end in steps]
-    assert found[-1] == stalled
-
-
-def test_a_partition_that_went_is_forgotten() -> None:
-    progress = Progress(stall_s=60)
-    start = time.monotonic()
-    progress.stalled({("work", 0): (5, 9)}, start)
-    progress.stalled({}, start + 30)
-    assert progress.stalled({("work", 0): (5, 12)}, start + 70) == []
 
 
 def test_topic_partitions_of_both_libraries_are_told_apart_by_nobody() -> None:

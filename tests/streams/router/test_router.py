@@ -1,33 +1,23 @@
-"""The router on a real broker, in real processes: what each decision is recorded as, and what becomes of messages when
-definitions change, workers come, go and die, records cannot be read and topics are missing."""
+"""What each decision of the router is recorded as, and what a delivery says. On a real broker, in real processes."""
 
-import asyncio
 import json
-import os
-import signal
-import subprocess
-import sys
 from collections import Counter, defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
-import psutil
 import pytest
-from aiokafka import ConsumerRecord
-from aiokafka.admin import NewPartitions
 
 from notifier.dead_letter import DeadLetter
-from notifier.kafka import ensure_topics, kafka_admin
-from notifier.seal import generate_key
-from notifier.settings import Settings, load_settings
-from notifier.topics import DEAD_LETTERS, DEFINITIONS, MESSAGES, PARKED, deliveries
-from streams.broker.broker import EmbeddedBroker
-from streams.broker.ports import free_port
-from tests.rigs.kafka_tools import produce, read_all, wait_for_records, wait_until
-from tests.rigs.repository import ROOT
-from tests.rigs.router_rig import Audit, audit, definition, feed, publish, routers, through, write_messages
+from notifier.settings import Settings
+from tests.rigs.kafka_tools import read_all, wait_for_records, wait_until
+from tests.rigs.router_rig import (
+    publish,
+    read_attempts,
+    routers,
+    through,
+    write_messages,
+)
 
 USERS: dict[str, dict[str, Any]] = {
     "user/alice": {"additional_info": {"chat": {"username": "al", "id": 7}, "github": {"username": "octocat"}}},
@@ -212,11 +202,11 @@ async def test_each_decision_is_recorded_as_the_table_says(settings: Settings) -
     await write_messages(settings, records, partition=3)
     async with routers(settings):
         buried = await wait_for_records(settings, "dead_letters", sum(case.dead is not None for case in CASES))
-        dead = {letter.offset: letter for letter in map(dead_letter, buried)}
+        dead = {letter.offset: letter for letter in (DeadLetter.decode(record.value) for record in buried)}
         wanted = sum(len(case.attempts) for case in CASES)
-        await wait_until(lambda: attempts_of(settings, wanted))
+        await wait_until(lambda: read_attempts(settings, wanted))
     attempts = defaultdict(list)
-    for attempt in await attempts_of(settings, wanted):
+    for attempt in await read_attempts(settings, wanted):
         attempts[attempt["origin"]["offset"]].append(attempt)
     found = defaultdict(set)
     for consumer in ("room", "file", "direct"):
@@ -244,18 +234,6 @@ async def test_each_decision_is_recorded_as_the_table_says(settings: Settings) -
         for attempt in attempts[offset]:
             assert attempt["outcome"] == "suppressed", case.name
     assert dead == {}
-
-
-def dead_letter(record: ConsumerRecord) -> DeadLetter:
-    """What lies on `dead_letters`."""
-    return DeadLetter.decode(record.value)
-
-
-async def attempts_of(settings: Settings, count: int) -> list[dict[str, Any]]:
-    """All attempts, without the counters; none while there are fewer than `count`."""
-    found = [json.loads(record.value) for record in await read_all(settings, "attempts")]
-    found = [attempt for attempt in found if "counters" not in attempt]
-    return found if len(found) >= count else []
 
 
 @pytest.mark.predecessor("S-25")
@@ -328,242 +306,3 @@ async def test_what_is_dropped_is_counted(settings: Settings) -> None:
             return await counts() == expected
 
         await wait_until(counted)
-
-
-SIMPLE: dict[str, dict[str, Any]] = {
-    "producer/ci": {"type": "push"},
-    "consumer/room": {"type": "room", "parameters": {"partitions": 1}},
-    "configuration/c": through("room"),
-}
-
-
-async def test_each_message_is_judged_by_the_old_or_the_new_definitions_in_order(settings: Settings) -> None:
-    await publish(settings, SIMPLE)
-    room = deliveries("room")
-    async with audit(settings, room) as seen, routers(settings) as (router,), feed(settings, 200) as sent:
-        await wait_until(lambda: len(seen.records) > 100)
-        for revision in range(2, 7):
-            filters = ["drop"] if revision % 2 == 0 else []
-            await publish(
-                settings,
-                {
-                    "filter/drop": {"type": "skip_keywords", "parameters": {"skip_keywords": ["m"]}},
-                    "configuration/c": through("room", filters=filters),
-                },
-                revision,
-            )
-            await asyncio.sleep(0.3)
-        await publish(settings, {"configuration/c": through("room")}, 7)
-        await wait_until(lambda: any(value["configuration_version"] == 7 for value in seen.values()))
-        last = len(sent)
-        await wait_until(lambda: len(sent) >= last + 50)
-        wanted = sent[: last + 50]
-
-        async def all_recorded() -> bool:
-            dropped = {attempt["message"] for attempt in await attempts_of(settings, 1)}
-            return set(wanted) <= dropped | set(seen.message_ids())
-
-        await wait_until(all_recorded)
-        assert await router.end() == 0
-    versions: dict[int, list[int]] = defaultdict(list)  # by partition, in the order of its offsets
-    for value in seen.values():
-        versions[int(value["message_id"][1:]) % MESSAGES.partitions].append(value["configuration_version"])
-    assert all(found == sorted(found) for found in versions.values())
-    assert {version for found in versions.values() for version in found} <= {1, 3, 5, 7}
-    delivered = Counter(seen.message_ids())
-    dropped = Counter(attempt["message"] for attempt in await attempts_of(settings, 1))
-    assert not delivered.keys() & dropped.keys()
-    assert max(delivered.values()) == 1
-
-
-async def heard(seen: Audit, sent: list[str], settle: int = 100) -> None:
-    """Waits until everything that is sent by now and some more has come out."""
-    wanted = len(sent) + settle
-    await wait_until(lambda: len(sent) >= wanted)
-    expected = set(sent[:wanted])
-    await wait_until(
-        lambda: expected <= set(seen.message_ids()),
-        60,
-        lambda: f"lost: {sorted(expected - set(seen.message_ids()))[:20]}",
-    )
-
-
-async def test_nothing_is_lost_when_a_router_is_killed(settings: Settings) -> None:
-    await publish(settings, SIMPLE)
-    two = routers(settings, 2)
-    async with audit(settings, deliveries("room")) as seen, two as (first, second), feed(settings, 200) as sent:
-        await first.ready()
-        await second.ready()
-        await heard(seen, sent)
-        first.kill()
-        await heard(seen, sent)
-        assert await second.end() == 0
-    # What was repeated carries the same id.
-    assert len({value["id"] for value in seen.values()}) == len(set(seen.message_ids()))
-
-
-async def test_orderly_changes_double_nothing(settings: Settings) -> None:
-    await publish(settings, SIMPLE)
-    async with audit(settings, deliveries("room")) as seen, feed(settings, 200) as sent, routers(settings) as (stays,):
-        await stays.ready()
-        await heard(seen, sent)
-        for number in (signal.SIGTERM, signal.SIGINT):
-            async with routers(settings) as (comes,):
-                await comes.ready()
-                await heard(seen, sent)
-                assert await comes.end(number) == 0
-                await heard(seen, sent)
-        assert await stays.end() == 0
-    ids = Counter(seen.message_ids())
-    assert {name: count for name, count in ids.items() if count > 1} == {}
-
-
-@pytest.mark.parametrize("repetition", range(3))
-async def test_a_fresh_group_loses_nothing_while_messages_flow(settings: Settings, repetition: int) -> None:
-    await publish(settings, SIMPLE)
-    one, another = routers(settings), routers(settings)
-    async with audit(settings, deliveries("room")) as seen, feed(settings, 300) as sent, one as (first,):
-        await asyncio.sleep(0.4 * repetition)
-        async with another as (second,):
-            await first.ready()
-            await second.ready()
-            await heard(seen, sent)
-
-
-async def test_unreadable_records_stall_nobody(settings: Settings) -> None:
-    await publish(settings, SIMPLE)
-    async with audit(settings, deliveries("room")) as seen, routers(settings) as (router,):
-        await router.ready()
-        await produce(settings, "messages", [b"{broken"] * 300, partition=0)
-        await write_messages(settings, [{"producer": "ci", "id": f"m{number}", "content": "x"} for number in range(5)])
-        await wait_until(lambda: len(set(seen.message_ids())) == 5)
-        await wait_for_records(settings, "dead_letters", 300)
-    letters = [dead_letter(record) for record in await read_all(settings, "dead_letters")]
-    assert sorted(letter.offset or 0 for letter in letters) == list(range(300))
-
-
-async def delete_topic(settings: Settings, name: str) -> None:
-    async with kafka_admin(settings) as admin:
-        await admin.delete_topics([settings.topic_prefix + name])
-
-        async def gone() -> bool:
-            return settings.topic_prefix + name not in await admin.list_topics()
-
-        await wait_until(gone)
-
-
-async def test_a_topic_that_is_missing_for_a_moment_gets_its_deliveries(settings: Settings) -> None:
-    await publish(settings, SIMPLE)
-    async with routers(settings) as (router,):
-        await write_messages(settings, [{"producer": "ci", "id": "before", "content": "x"}])
-        await wait_for_records(settings, "deliveries.room", 1)
-        await delete_topic(settings, "deliveries.room")
-        await write_messages(settings, [{"producer": "ci", "id": f"m{number}", "content": "x"} for number in range(20)])
-        await wait_until(lambda: "retrying" in router.output() or "is missing" in router.output())
-        await ensure_topics(settings, [deliveries("room")])
-        records = await wait_for_records(settings, "deliveries.room", 20)
-        assert list(dict.fromkeys(json.loads(record.value)["message_id"] for record in records)) == [
-            f"m{number}" for number in range(20)
-        ]
-        assert await router.end() == 0
-    assert await read_all(settings, PARKED.name) == []
-
-
-async def test_a_missing_topic_parks_its_deliveries_and_stops_nothing_else(settings: Settings) -> None:
-    await publish(settings, {**SIMPLE, "consumer/file": {"type": "file"},
-                             "configuration/d": through("file")})  # fmt: skip
-    await delete_topic(settings, "deliveries.room")
-    async with routers(settings, command=["tests.rigs.router_rig", "2"]):
-        await write_messages(settings, [{"producer": "ci", "id": f"m{number}", "content": "x"} for number in range(3)])
-        await wait_for_records(settings, "deliveries.file", 3)
-        parked = await wait_for_records(settings, PARKED.name, 3)
-        # From now on nobody waits for it.
-        await write_messages(settings, [{"producer": "ci", "id": "later", "content": "x"}], partition=1)
-        parked = await wait_for_records(settings, PARKED.name, 4)
-        await wait_for_records(settings, "deliveries.file", 4)
-        await ensure_topics(settings, [deliveries("room")])
-        await write_messages(settings, [{"producer": "ci", "id": "back", "content": "x"}], partition=1)
-        (record,) = await wait_for_records(settings, "deliveries.room", 1)
-        assert json.loads(record.value)["message_id"] == "back"
-    for record in parked:
-        said = json.loads(record.value)
-        assert record.key is not None
-        assert (said["id"], said["why"], said.get("attempt", 1)) == (record.key.decode(), "retry", 1)
-        assert "not_before" in said
-
-
-async def test_a_topic_that_got_more_partitions_is_written_to_in_all(settings: Settings) -> None:
-    await publish(settings, {"producer/hub": {"type": "push"}, "consumer/direct": {"type": "direct"},
-                             **{f"user/u{number}": {"additional_info": {"chat": {"id": number}}} for number in range(20)},
-                             "configuration/c": through("direct", producers=["hub"])})  # fmt: skip
-    async with kafka_admin(settings) as admin:
-        await admin.create_partitions({settings.topic_prefix + "deliveries.direct": NewPartitions(total_count=4)})
-    messages = [{"producer": "hub", "receiver": f"u{number}", "content": "x"} for number in range(20)]
-    await write_messages(settings, messages)
-    async with routers(settings):
-        records = await wait_for_records(settings, "deliveries.direct", 20)
-    assert len({record.partition for record in records}) > 1
-    # As every other writer with the same key: the default partitioner of aiokafka and of Kafka's own client.
-    other = (await produce(settings, "deliveries.direct", [b"{}"], key="7"))[0]
-    assert {record.partition for record in records if record.key == b"7"} == {other.partition}
-
-
-async def test_definitions_that_are_newer_end_the_router(settings: Settings) -> None:
-    await publish(settings, SIMPLE)
-    async with routers(settings) as (router,):
-        await router.ready()
-        newer = definition("user", "zoe", 2, {}).replace(b"{", b'{"v":2,', 1)
-        await produce(settings, DEFINITIONS.name, [newer], key="user/zoe")
-        assert await router.ended() != 0
-        assert "version 2 of Definition is not known here" in router.output()
-    async with routers(settings) as (router,):
-        assert await router.ended() != 0
-
-
-async def test_nothing_is_judged_before_the_definitions_are_read(settings: Settings) -> None:
-    many = {f"producer/p{number}": {"type": "push"} for number in range(2000)}
-    await publish(settings, {**many, **SIMPLE})
-    await write_messages(settings, [{"producer": "ci", "content": "x"}])
-    async with routers(settings):
-        await wait_for_records(settings, "deliveries.room", 1)
-    assert await read_all(settings, DEAD_LETTERS.name) == []
-
-
-async def test_the_faust_command_runs_both_agents_and_opens_no_port(settings: Settings) -> None:
-    await publish(settings, {"producer/ci": {"type": "push"}})
-    await write_messages(settings, [b"broken"])
-    await produce(settings, "ticks", [b"broken"])
-    async with routers(settings, command=["faust", "-A", "streams.app", "worker", "-l", "info"]) as (worker,):
-        letters = [dead_letter(record) for record in await wait_for_records(settings, "dead_letters", 2)]
-        assert {letter.stage for letter in letters} == {"route", "run"}
-        connections = psutil.Process(worker.process.pid).net_connections()
-        assert [connection for connection in connections if connection.status == psutil.CONN_LISTEN] == []
-        assert await worker.end() == 0
-
-
-async def test_importing_the_app_does_nothing() -> None:
-    code = "import threading, streams.app as it; assert 'app' not in vars(it) and len(threading.enumerate()) == 1"
-    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0
-
-
-@pytest.mark.slow
-async def test_nothing_is_lost_when_the_broker_is_killed_and_comes_back(tmp_path: Path) -> None:
-    own = load_settings(
-        env_file=None, data_dir=tmp_path, kafka_port=free_port(), topic_prefix="t.", secret_key=generate_key()
-    )
-    broker = EmbeddedBroker(own)
-    settings = own.model_copy(update={"kafka": broker.start(die_with_parent=True)})
-    try:
-        await publish(settings, SIMPLE)
-        async with audit(settings, deliveries("room")) as seen, routers(settings) as (router,):
-            async with feed(settings, 200) as sent:
-                await router.ready()
-                await heard(seen, sent)
-                process = json.loads((tmp_path / "kafka" / "broker.json").read_text())
-                os.kill(process["pid"], signal.SIGKILL)
-                await asyncio.sleep(5)
-                await asyncio.to_thread(lambda: broker.start(die_with_parent=True))
-                await heard(seen, sent)
-            assert await router.end() == 0
-    finally:
-        broker.stop()

@@ -1,4 +1,4 @@
-"""The producer writes each batch once and in order, whatever becomes of requests and answers. On a real broker."""
+"""A batch producer writes each batch once and in order, whatever becomes of requests and answers. On a real broker."""
 
 import asyncio
 from collections.abc import AsyncIterator
