@@ -1,39 +1,38 @@
-"""Index: which configurations may want a message, whatever their number, by looking its fields up.
+"""Index: which configurations may want a message, by looking up its fields, at a cost that does not grow with their number.
 
-Every configuration has a slot, a bit in Python integers that stand for sets of configurations. A field (the receiver, a
+Every configuration has a slot: a bit in Python integers that stand for sets of configurations. A field (the receiver, a
 label, …) has one such set for each value that a filter names; a few `&` give the candidates. Adding and removing a
-configuration touches the bits of its own values only.
+configuration touches the bits of its own values only. Filters that are not looked up are left to `streams.router.route`.
 """
 
 from collections.abc import Iterable, Iterator
 
 Value = str | None
-Asked = tuple[str, Iterable[Value], bool]  # field, the values that are accepted, and whether it is the others instead
+Asked = tuple[str, Iterable[Value], bool]  # field, values, and whether they are refused instead of accepted
 NOTHING_NAMED = object()  # stands for every value that no filter names
 
-
-FEW = 8  # slots; so many are kept one by one, since a set with a high slot in it takes a kilobyte
+FEW = 8  # up to this many slots are stored as a tuple, since a set that holds a high slot takes a kilobyte
 
 
 class Field:
     """One field: for each value, the slots whose filters accept it."""
 
     def __init__(self) -> None:
-        # Slots that accept a value that nobody names: they ask nothing of the field, or refuse some values.
+        # Slots that accept every value that no filter names: they do not look the field up, or refuse some values.
         self.usually = 0
-        self.asking = 0  # slots that ask something of it
-        # By value that is named: the slots that decide the other way about it, one by one where they are few.
+        self.asking = 0  # slots that look the field up
+        # By named value: the slots that decide otherwise about it than `usually`; a tuple where they are `FEW`.
         self.values: dict[Value, int | tuple[int, ...]] = {}
 
     def accepting(self, *values: Value) -> int:
-        """The slots that accept a message that has one of these values."""
+        """The slots that accept a message with one of these values."""
         otherwise = 0
         for value in values:
             otherwise |= _set_of(self.values.get(value, 0))
         return self.usually ^ otherwise
 
     def add(self, slot: int, values: Iterable[Value], *, negate: bool) -> None:
-        """Puts a slot's filter in."""
+        """Adds the lookup of a slot."""
         bit = 1 << slot
         self.asking |= bit
         if negate:
@@ -48,7 +47,7 @@ class Field:
                 self.values[value] = _set_of(found) | bit
 
     def remove(self, slot: int, values: Iterable[Value]) -> None:
-        """Takes it out again; then the slot asks nothing of the field."""
+        """Removes the lookup of a slot, which then accepts every value."""
         bit = 1 << slot
         self.asking &= ~bit
         self.usually |= bit
@@ -58,22 +57,22 @@ class Field:
             if left:
                 self.values[value] = left
 
-    def ask_nothing(self, slots: int) -> None:
+    def accept_all(self, slots: int) -> None:
         """These slots accept every value."""
         self.usually |= slots
 
 
 class Index:
-    """All slots by producer and by what their filters look up."""
+    """All slots, by producer and by looked-up fields."""
 
     def __init__(self) -> None:
         self.fields: dict[str, Field] = {}
         self._producers: dict[str, int] = {}
-        self._used = 0  # the slots that are taken
-        self._all = 0  # the slots that ever were
+        self._used = 0  # slots of configurations
+        self._all = 0  # slots that were ever used
 
     def add(self, producers: Iterable[str], lookups: Iterable[Asked]) -> int:
-        """Takes a slot for a configuration; each lookup with whether it is negated, at most one for each field."""
+        """Gives a configuration a slot. There is at most one lookup for each field."""
         free = self._all & ~self._used
         slot = (free & -free).bit_length() - 1 if free else self._all.bit_length()
         bit = 1 << slot
@@ -81,19 +80,19 @@ class Index:
         if not self._all & bit:
             self._all |= bit
             for known in self.fields.values():
-                known.ask_nothing(bit)
+                known.accept_all(bit)
         for producer in producers:
             self._producers[producer] = self._producers.get(producer, 0) | bit
         for name, values, negate in lookups:
             field = self.fields.get(name)
             if field is None:
                 field = self.fields[name] = Field()
-                field.ask_nothing(self._all)
+                field.accept_all(self._all)
             field.add(slot, values, negate=negate)
         return slot
 
     def remove(self, slot: int, producers: Iterable[str], lookups: Iterable[Asked]) -> None:
-        """Gives a slot back; the rest is what `add` was given."""
+        """Frees a slot; the other arguments are those of `add`."""
         bit = 1 << slot
         self._used &= ~bit
         for producer in producers:
@@ -128,7 +127,7 @@ def slots_of(bits: int) -> Iterator[int]:
             yield low.bit_length() - 1
             bits ^= low
         return
-    text = f"{bits:b}"[::-1]  # linear, where taking the lowest bit again and again is quadratic
+    text = f"{bits:b}"[::-1]  # linear; taking the lowest bit again and again is quadratic
     slot = text.find("1")
     while slot >= 0:
         yield slot
