@@ -14,7 +14,6 @@ right, and every flow that is measured is checked too, before its figures count.
               deliveries that reaches into the 3 s after an edit, and that ends in the 3 s before it
 """
 
-import argparse
 import asyncio
 import gc
 import itertools
@@ -27,20 +26,20 @@ import sys
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 
 from bench.messages import Messages
-from bench.report import RESULTS, Results, Row, tables, write
+from bench.plan import Plan, plan_of, read_options
+from bench.report import Results, Row, tables, write
 from bench.rule import Configuration, make_rule, spec
-from bench.trial import CONTENDERS, LOOP, ROUTER, STOCK, Figures, Trial, trial
+from bench.trial import CONTENDERS, ROUTER, STOCK, Figures, Trial, trial
 from bench.worker import Failed, Worker
 from notifier.errors import NotifierError
 from notifier.settings import PREFIX, load_settings, variable
 from streams.broker.broker import EmbeddedBroker
 
-SCALE = (1, 10, 100, 1_000, 10_000)
 SPREAD = 1_000
 LATENCY_AT = 100  # configurations
 LATENCY_RATE = 500.0
@@ -51,30 +50,17 @@ EDITS = 5
 EDIT_WINDOW_S = 3.0
 FIRST_MESSAGES = 600  # of the flow by which a contender is checked before it is timed, at least
 FEWEST_MESSAGES = 100  # of a flow that is measured
-# The same for each consumer: who writes to a topic for the first time has to ask for its partitions.
+# The same for each consumer: the first write to a topic has to ask for its partitions.
 FIRST_OF_A_CONSUMER = 10
 MOST_OF_STOCK = 50_000  # messages of a flow of the stock agent
 SETTLE_S = 1.5  # of a flow at a rate, not counted
-FAST = 20_000.0  # messages a second; from here on the first flow is over too soon to say more
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What is run, and how much of it."""
-
-    parts: Sequence[str]
-    counts: Sequence[int]  # of configurations
-    contenders: Sequence[str]
-    messages: int  # of a flow that is measured, at most
-    flow_s: float  # that it takes, at most, by the speed of the first flow
-    latency_s: float
-    workers: int
+FAST = 20_000.0  # messages a second; from here on the first flow ends too soon to say more
 
 
 async def main(arguments: Sequence[str] = ()) -> None:
     """Runs what the arguments ask for, prints the figures and writes them to a file."""
-    options = _options(arguments)
-    plan = _plan(options)
+    options = read_options(arguments)
+    plan = plan_of(options)
     for name in list(os.environ):
         if name.startswith(PREFIX) and name != variable("cache_dir"):
             del os.environ[name]  # no setting of the person who runs this has a say
@@ -244,13 +230,13 @@ class _Bench:
 
 
 def say(text: str) -> None:
-    """Progress, for whoever waits."""
+    """Tells progress on standard error."""
     print(f"{datetime.now(UTC):%H:%M:%S} {text}", file=sys.stderr, flush=True)
 
 
 @contextmanager
 def _named(label: str) -> Iterator[None]:
-    """Says whose failure it is."""
+    """Puts the label in front of a failure."""
     try:
         yield
     except Failed as error:
@@ -261,7 +247,7 @@ def _named(label: str) -> Iterator[None]:
 
 @contextmanager
 def _no_collector() -> Iterator[None]:
-    """Without Python's collector in this process: it takes 0.1 s to look at so many messages, and who sends stands still."""
+    """Without the garbage collector in this process: with these many messages it stops the sending for 0.1 s."""
     gc.disable()
     try:
         yield
@@ -295,47 +281,3 @@ def _speed(figures: Figures) -> float:
 def _longest(gaps: Iterable[tuple[int, int]]) -> float:
     """Of times between two arrivals the longest, in milliseconds."""
     return round(max((later - sooner for sooner, later in gaps), default=0) / 1e6, 1)
-
-
-# --- options ---
-
-
-def _options(arguments: Sequence[str]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m bench router", description="What routing costs.")
-    parser.add_argument("--n", help="numbers of configurations, with commas (default: 1,10,100,1000,10000)")
-    parser.add_argument("--messages", type=int, help="messages of a flow that is measured, at most (default: 400000)")
-    parser.add_argument("--contenders", help=f"which of {','.join(CONTENDERS)} (default: all)")
-    parser.add_argument("--parts", help="which of scale,spread (default: both)")
-    parser.add_argument("--quick", action="store_true", help="under 90 s: fewer numbers, shorter flows, no spread")
-    parser.add_argument("--workers", type=int, help="that many routers beside one, and nothing else")
-    parser.add_argument("--change", action="store_true", help="edits while messages flow, and nothing else")
-    parser.add_argument("--kafka", metavar="HOST:PORT", help="a broker that runs already (default: one of its own)")
-    parser.add_argument("--out", type=Path, default=RESULTS, help="file of the figures (default: %(default)s)")
-    options = parser.parse_args(arguments)
-    for given, known in ((options.contenders, CONTENDERS), (options.parts, ("scale", "spread"))):
-        for name in given.split(",") if given else ():
-            if name not in known:
-                parser.error(f"{name} is none of {', '.join(known)}")
-    if options.n and not all(number.isdigit() and 1 <= int(number) <= 10_000 for number in options.n.split(",")):
-        parser.error("--n takes whole numbers from 1 to 10000, with commas between them")
-    if options.messages is not None and options.messages < 100:
-        parser.error("--messages takes at least 100")
-    if options.workers is not None and options.workers < 2:
-        parser.error("--workers takes at least 2")
-    return options
-
-
-def _plan(options: argparse.Namespace) -> Plan:
-    quick = options.quick
-    parts = tuple(options.parts.split(",")) if options.parts else (("scale",) if quick else ("scale", "spread"))
-    if options.workers or options.change:
-        parts = (*(("workers",) if options.workers else ()), *(("change",) if options.change else ()))
-    return Plan(
-        parts=parts,
-        counts=[int(number) for number in options.n.split(",")] if options.n else (100, 10_000) if quick else SCALE,
-        contenders=options.contenders.split(",") if options.contenders else (ROUTER, LOOP, STOCK),
-        messages=options.messages or (60_000 if quick else 400_000),
-        flow_s=3.0 if quick else 8.0,
-        latency_s=3.0 if quick else 10.0,
-        workers=options.workers or 2,
-    )
