@@ -1,7 +1,7 @@
-"""`/health/live` and `/health/ready`: open to anyone, and telling nothing that anyone may not know.
+"""`/health/live` and `/health/ready`: open to anyone, so they name no host and no user.
 
-Live means that the event loop turns. Ready means that what the API is for works: the database and the broker answer,
-definitions can be published, and the history is followed.
+Live means that the event loop turns. Ready means that the database and the broker answer, definitions can be published, and
+the history is followed.
 """
 
 import asyncio
@@ -65,12 +65,12 @@ def _state(good: bool, otherwise: str, **more: Any) -> dict[str, Any]:
 
 
 async def _database(parts: Parts) -> dict[str, Any]:
-    # The error's own text names hosts and users, so it goes to the log only.
+    # The error's own text may name hosts and users, so it goes to the log only.
     try:
         async with asyncio.timeout(_LIMIT_S), parts.database.read() as session:
             await session.execute(text("SELECT 1"))
     except (DatabaseError, TimeoutError) as error:
-        logger.warning("The database does not answer: %s", error, extra={"action": "health"})
+        logger.warning("The database does not answer: %s", error, extra={"action": "check_health"})
         return _state(False, "the database does not answer")
     return _state(True, "")
 

@@ -1,7 +1,7 @@
-"""Brings a database to the newest schema. Every command that needs the database calls `upgrade` before it does anything.
+"""Migration: brings a database to the newest schema. Every command that needs the database does so first.
 
-The steps lie in `control_api/migrations/versions`, one file each, packaged with the program, so that an installed one can
-upgrade its database without the source tree.
+The steps are in `control_api/migrations/versions`, one file each. They are packaged with the program, so that an installed
+one upgrades its database without the source tree.
 """
 
 import logging
@@ -53,7 +53,7 @@ async def upgrade_database(database: Database) -> None:
 
 
 def _upgrade(connection: Connection) -> None:
-    logging.getLogger("alembic").setLevel(logging.WARNING)  # it says which database it has found, each time
+    logging.getLogger("alembic").setLevel(logging.WARNING)  # it logs the kind of database at each start
     config = migration_config(connection)
     known = {step.revision for step in ScriptDirectory.from_config(config).walk_revisions()}
     current = MigrationContext.configure(connection).get_current_revision()

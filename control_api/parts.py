@@ -1,4 +1,4 @@
-"""Parts: what a running API is made of, and how routes and dependencies get at it."""
+"""Parts: what a running API is made of, and how routes and dependencies reach it."""
 
 from dataclasses import dataclass
 from typing import Annotated
@@ -8,6 +8,7 @@ from fastapi import Depends, Request
 from control_api.access.sign_in_limit import SignInLimit
 from control_api.definitions.relay import Relay
 from control_api.definitions.services import Services
+from control_api.definitions.verification import Verification
 from control_api.history.follower import History
 from control_api.intake.intake import Intake
 from notifier.database import Database
@@ -27,6 +28,7 @@ class Parts:
     intake: Intake
     relay: Relay
     services: Services
+    verification: Verification
     history: History
     sign_in_limit: SignInLimit
 

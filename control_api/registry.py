@@ -1,4 +1,4 @@
-"""The plugin types that the control API knows: our own and those that installed packages announce."""
+"""The plugin types of the control API: built-in ones and those that installed packages announce."""
 
 import consumers
 import filters

@@ -1,4 +1,4 @@
-"""Retention: how long the database keeps what grows by itself, and the loop that takes away what is older."""
+"""Retention: how long the database keeps rows of tables that grow by themselves, and the loop that deletes older ones."""
 
 import asyncio
 import logging
@@ -19,7 +19,7 @@ logger = logging.getLogger(__name__)
 EVERY_S = 3600.0
 IDEMPOTENCY_KEPT = timedelta(days=1)
 SESSIONS_KEPT = timedelta(days=7)
-_ROWS = 5000  # in one transaction, so that nobody waits long for this writer
+_ROWS = 5000  # in one transaction, so that other writers wait briefly
 
 
 def _as_long_as(topic: Topic) -> timedelta:
@@ -38,7 +38,7 @@ RULES: tuple[tuple[type[Base], tuple[InstrumentedAttribute[Any], ...], Instrumen
 
 
 async def prune(database: Database) -> int:
-    """Deletes what is older than it is kept; says how many rows. Several processes may do so at once."""
+    """Deletes rows beyond their retention; answers how many. Several processes may do so at once."""
     count = 0
     for table, key, age, kept in RULES:
         before = now() - kept
@@ -53,7 +53,7 @@ async def prune(database: Database) -> int:
 
 
 async def keep_pruning(database: Database, every_s: float = EVERY_S) -> None:
-    """Prunes now and then, until cancelled. A database that is away is asked again at the next turn."""
+    """Prunes every `every_s` seconds until cancelled. A database that is away is tried again at the next turn."""
     while True:
         try:
             count = await prune(database)

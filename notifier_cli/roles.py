@@ -16,7 +16,7 @@ def api() -> int:
     Listens on NOTIFIER_HTTP_HOST and NOTIFIER_HTTP_PORT (127.0.0.1:8000). Drains and stops on SIGTERM.
     """
     settings = read_settings()
-    from control_api.app import run_api_process
+    from control_api.serve import run_api_process
 
     return run_api_process(settings)
 

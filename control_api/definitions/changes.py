@@ -1,8 +1,8 @@
-"""Changes: some definitions written or deleted as one database transaction, with all that belongs to it.
+"""Changes: definitions written or deleted as one revision, in the database transaction of the caller.
 
-One change is one revision. In the transaction of its caller it writes the definitions, what they refer to, the audit log
-and the outbox that the relay publishes. Whoever writes calls `lock` first: writers follow one another, so that
-revisions grow in the order of commits and nobody's check is out of date when it is acted upon.
+A change writes the definitions, their references, the audit log and the outbox that the relay publishes. Every writer calls
+`lock` first. So writers follow one another, revisions grow in the order of commits, and a check still holds when the write
+that it allowed is done.
 """
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
@@ -14,7 +14,8 @@ from sqlalchemy import bindparam, delete, insert, select, text, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from control_api.access.actor import Actor
-from control_api.definitions.spec import Reference, Spec, mask
+from control_api.definitions.secret_parameters import mask
+from control_api.definitions.spec import Reference, Spec
 from control_api.models import AuditRow, ChangeRow, DefinitionRow, OutboxRow, ReferenceRow
 from notifier.definition import Definition, definition_key
 from notifier.errors import Duplicate, FieldError, InputError, StillReferenced
@@ -24,7 +25,7 @@ from notifier.registry import Registry
 from notifier.topics import deliveries
 
 MAX_RECORD_BYTES = 900_000  # of a definition on its topic: the broker takes 1 MiB with the envelope
-_LOCK = 7_306_874_210_002  # PostgreSQL's advisory lock of whoever changes definitions
+_LOCK = 7_306_874_210_002  # PostgreSQL's advisory lock of writers of definitions
 _CHUNK = 500  # names in one statement
 Key = tuple[Kind, str]
 
@@ -46,15 +47,15 @@ class Edit:
 
 
 async def lock(session: AsyncSession) -> None:
-    """Makes this transaction the only one that changes definitions. SQLite's writers are alone anyway."""
+    """Makes this transaction the only one that changes definitions. SQLite has one writer at a time anyway."""
     if session.get_bind().dialect.name == "postgresql":
         await session.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _LOCK})
 
 
-async def write(
+async def write_change(
     session: AsyncSession, actor: Actor, action: str, summary: str, edits: Sequence[Edit], registry: Registry
 ) -> int:
-    """Checks the edits against all that is stored and writes them; answers the revision. Needs `lock` and one edit at least.
+    """Checks the edits against all stored definitions and writes them; answers the revision. Needs `lock`, and an edit.
 
     Raises Forbidden, InputError (a reference to nothing, too large), Duplicate or StillReferenced; nothing is written then.
     """
@@ -190,7 +191,7 @@ def _spec(edit: Edit) -> Spec:
 
 
 async def _check_names(session: AsyncSession, created: Sequence[Edit], deleted: Collection[Key]) -> None:
-    """Refuses names that are taken, also by one that differs in upper and lower case only."""
+    """Refuses names that are taken, case-insensitively."""
     keys: dict[Key, str] = {}
     for edit in created:
         key = edit.kind, edit.name.casefold()
@@ -241,12 +242,12 @@ async def _check_references(session: AsyncSession, written: Sequence[Edit], dele
 
 
 def _at(edit: Edit, pointer: str) -> str:
-    """Where in a person's file something is; a bare JSON Pointer where it came as a single document."""
+    """The place in a person's file, or a bare JSON Pointer where the definition came as a single document."""
     return f"{edit.place} {edit.kind} {edit.name} {pointer}".rstrip() if edit.place else pointer
 
 
 async def _check_unused(session: AsyncSession, deleted: Sequence[Edit], edited: Collection[Key]) -> None:
-    """Refuses to delete what others refer to. Those that are edited too are judged by what they become."""
+    """Refuses to delete what others refer to. References of definitions in the same change count as they become."""
     by: dict[Key, list[str]] = {}
     for kind, names in _by_kind(edit.key for edit in deleted):
         rows = await session.execute(
@@ -273,6 +274,6 @@ def _by_kind(keys: Iterable[Key]) -> Iterator[tuple[Kind, list[str]]]:
 
 
 def as_kind(stored: str) -> Kind:
-    """A kind as it is stored."""
+    """A stored text as a `Kind`."""
     assert stored in KINDS
     return stored

@@ -1,8 +1,7 @@
-"""Services: what can be done with definitions. REST and GraphQL call these same functions; each only translates.
+"""Services: definitions read and changed. REST and GraphQL call these same functions; each only translates.
 
-Every change is one transaction and one revision; a definition's revision is its version (its ETag). Whether the caller may
-`write` at all is the surface's to check; what only `admin` may (scripts, `write` and `network` of parameters) is checked
-here, where it is known.
+Every change is one transaction and one revision; a definition's revision is its version (its ETag). REST and GraphQL check
+the scope `write`. What needs `admin` (scripts, `write` and `network` of parameters) shows in the definition and is checked here.
 """
 
 import binascii
@@ -10,24 +9,16 @@ from base64 import b64decode, urlsafe_b64encode
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any
 
 from sqlalchemy import Row, Select, func, or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from control_api.access.actor import Actor
-from control_api.definitions.changes import Edit, as_kind, lock, write
-from control_api.definitions.spec import (
-    Spec,
-    check_json,
-    document,
-    mask,
-    merge_patch,
-    name_field,
-    read,
-    secrets_of,
-    split_name,
-)
+from control_api.definitions.changes import Edit, as_kind, lock, write_change
+from control_api.definitions.json_value import check_json
+from control_api.definitions.spec import Spec, document, read
+from control_api.definitions.writes import Draft, Write, patched
 from control_api.models import DefinitionRow, ReferenceRow
 from notifier.database import Database
 from notifier.definition import check_name
@@ -39,7 +30,6 @@ from notifier.seal import Seal
 
 MAX_LIMIT = 500
 _CHUNK = 500  # names in one statement
-Action = Literal["create", "replace", "patch", "delete"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,20 +52,11 @@ class Stored:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Page:
-    """A part of a list. `next_cursor` leads to the part after it; None at the end."""
+class DefinitionPage:
+    """A page of a list. `next_cursor` leads to the page after it; None at the end."""
 
     items: Sequence[Stored]
     next_cursor: str | None
-
-
-@dataclass(frozen=True, kw_only=True)
-class Draft:
-    """What a write would store. `revision` is of what is stored now; None: it would be new."""
-
-    name: str
-    spec: Spec
-    revision: int | None
 
 
 class Services:
@@ -94,10 +75,12 @@ class Services:
         async with self._database.read() as session:
             return self._stored(await _row(session, kind, name))
 
-    async def list(self, kind: Kind, limit: int = 100, cursor: str | None = None, q: str | None = None) -> Page:
-        """Definitions of a kind by name, `limit` (1 to 500) at a time; `q`: whose name or title contains it, in any case.
+    async def list(
+        self, kind: Kind, limit: int = 100, cursor: str | None = None, q: str | None = None
+    ) -> DefinitionPage:
+        """Definitions of a kind by name, `limit` (1 to 500) at a time; with `q`, those whose name or title contains it.
 
-        Raises InputError for a limit or cursor that cannot be.
+        `q` is case-insensitive. Raises InputError for a limit out of range and for a cursor that no list answered.
         """
         if not 1 <= limit <= MAX_LIMIT:
             raise InputError(FieldError("/limit", f"must be between 1 and {MAX_LIMIT}"))
@@ -115,10 +98,10 @@ class Services:
         async with self._database.read() as session:
             rows = (await session.execute(statement.order_by(DefinitionRow.name).limit(limit + 1))).all()
         items = [self._stored(row) for row in rows[:limit]]
-        return Page(items=items, next_cursor=_close_cursor(items[-1].name) if len(rows) > limit else None)
+        return DefinitionPage(items=items, next_cursor=_close_cursor(items[-1].name) if len(rows) > limit else None)
 
     async def get_many(self, kind: Kind, names: Iterable[str]) -> dict[str, Stored]:
-        """Those definitions of a kind that there are, by name, read in one snapshot."""
+        """The definitions of a kind by name, read in one snapshot. Unknown names are left out."""
         wanted = sorted(set(names))
         found: dict[str, Stored] = {}
         async with self._database.read() as session:
@@ -143,47 +126,45 @@ class Services:
                     found[to_name].append(name)
         return found
 
-    async def create(self, actor: Actor, kind: Kind, written: object) -> Stored:
+    async def create(self, actor: Actor, kind: Kind, document: object) -> Stored:
         """Creates a definition from a document with its name. Raises InputError, Forbidden or Duplicate."""
-        name, rest = split_name(kind, written)
-        return await self._write(actor, "create", kind, name, None, lambda _: rest)
+        return await self.save(actor, Write(action="create", kind=kind, document=document))
 
     async def replace(
-        self, actor: Actor, kind: Kind, name: str, written: object, expected: int | None = None
+        self, actor: Actor, kind: Kind, name: str, document: object, expected: int | None = None
     ) -> Stored:
-        """Replaces a definition by a document; secrets that it leaves out are kept. What is stored already changes nothing.
+        """Replaces a definition by a document; secrets that it leaves out are kept. An equal document changes nothing.
 
         `expected` is the revision that the caller had read. Raises UnknownName, StaleVersion, InputError or Forbidden.
         """
-        rest = _same_name(kind, name, written)
-        return await self._write(actor, "replace", kind, name, expected, lambda _: rest)
+        write = Write(action="replace", kind=kind, name=name, document=document, expected=expected)
+        return await self.save(actor, write)
 
     async def patch(self, actor: Actor, kind: Kind, name: str, patch: object, expected: int | None = None) -> Stored:
         """Changes a definition by a merge patch (RFC 7396); null clears a secret. Raises as `replace` does."""
-        changes = _same_name(kind, name, patch)
-        check_json(changes)
+        return await self.save(actor, Write(action="patch", kind=kind, name=name, document=patch, expected=expected))
 
-        def patched(before: JsonObject) -> JsonObject:
-            return self._patched(kind, before, changes)
+    async def save(self, actor: Actor, write: Write) -> Stored:
+        """Does the write. Raises as `create`, `replace` or `patch` does."""
+        name, rest = write.split()
+        async with self._database.write() as session:
+            await lock(session)
+            row, spec = await self._resolve(session, write, name, rest)
+            before = row.spec if row is not None else None
+            if row is not None and spec.value == before:
+                return self._stored(row)
+            edit = Edit(kind=write.kind, name=name, before=before, after=spec)
+            summary = f"{write.action} {write.kind} {name}"
+            revision = await write_change(session, actor, write.action, summary, [edit], self.registry)
+            stored = self._stored(await _row(session, write.kind, name))
+        self._tell(revision)
+        return stored
 
-        return await self._write(actor, "patch", kind, name, expected, patched)
-
-    async def draft(
-        self, actor: Actor, action: Action, kind: Kind, name: str | None, written: object, expected: int | None = None
-    ) -> Draft:
-        """What `create` (without a name), `replace` or `patch` would store, and stores nothing. Raises as they do."""
-        if name is None:
-            name, rest = split_name(kind, written)
-        else:
-            rest = _same_name(kind, name, written)
-        if action == "patch":
-            check_json(rest)
-
-        def become(before: JsonObject) -> JsonObject:
-            return self._patched(kind, before, rest) if action == "patch" else rest
-
+    async def draft(self, actor: Actor, write: Write) -> Draft:
+        """What `save` would store; nothing is stored. Raises as `save` does."""
+        name, rest = write.split()
         async with self._database.read() as session:
-            row, spec = await self._read(session, action, kind, name, expected, become)
+            row, spec = await self._resolve(session, write, name, rest)
         if spec.privilege is not None:
             actor.require("admin", spec.privilege)
         return Draft(name=name, spec=spec, revision=row.revision if row is not None else None)
@@ -195,66 +176,25 @@ class Services:
             row = await _row(session, kind, name)
             _check_version(row, expected)
             edit = Edit(kind=kind, name=name, before=row.spec, after=None)
-            revision = await write(session, actor, "delete", f"delete {kind} {name}", [edit], self.registry)
+            revision = await write_change(session, actor, "delete", f"delete {kind} {name}", [edit], self.registry)
         self._tell(revision)
         return revision
 
-    async def _write(
-        self,
-        actor: Actor,
-        action: Action,
-        kind: Kind,
-        name: str,
-        expected: int | None,
-        written: Callable[[JsonObject], JsonObject],
-    ) -> Stored:
-        async with self._database.write() as session:
-            await lock(session)
-            row, spec = await self._read(session, action, kind, name, expected, written)
-            before = row.spec if row is not None else None
-            if row is not None and spec.value == before:
-                return self._stored(row)
-            edit = Edit(kind=kind, name=name, before=before, after=spec)
-            revision = await write(session, actor, action, f"{action} {kind} {name}", [edit], self.registry)
-            stored = self._stored(await _row(session, kind, name))
-        self._tell(revision)
-        return stored
-
-    async def _read(
-        self,
-        session: AsyncSession,
-        action: Action,
-        kind: Kind,
-        name: str,
-        expected: int | None,
-        written: Callable[[JsonObject], JsonObject],
+    async def _resolve(
+        self, session: AsyncSession, write: Write, name: str, rest: JsonObject
     ) -> tuple[Row[Any] | None, Spec]:
-        """What is stored now, and what it is to become."""
-        row = (await session.execute(_select().where(*_is(kind, name)))).one_or_none()
-        if action == "create" and row is not None:
-            raise Duplicate(f"there is a {kind} {name!r} already")
-        if action != "create":
-            row = await _row(session, kind, name) if row is None else row
-            _check_version(row, expected)
-        before = row.spec if row is not None else None
-        return row, read(kind, name, written(before or {}), before=before, registry=self.registry, seal=self._seal)
-
-    def _patched(self, kind: Kind, before: JsonObject, patch: JsonObject) -> JsonObject:
-        secrets = secrets_of(kind, before, self.registry)
-        target = mask(kind, before, self.registry)
-        changes = patch.get("parameters")
-        changes = changes if isinstance(changes, dict) else {}
-        if patch.get("type", before.get("type")) != before.get("type"):
-            kept = {field: value for field, value in target.get("parameters", {}).items() if field not in secrets}
-            target = {**target, "parameters": kept}
-        merged: JsonObject = merge_patch(target, patch)
-        # A merge patch removes what is null, and a secret that is not there is kept; so null has to stay to be seen.
-        cleared = {field: None for field in secrets if field in changes and changes[field] is None}
-        # An object must replace what is shown of a secret, not be merged with it.
-        replaced = {field: changes[field] for field in secrets if isinstance(changes.get(field), dict)}
-        if cleared or replaced:
-            merged["parameters"] = {**merged.get("parameters", {}), **cleared, **replaced}
-        return merged
+        """The stored row, None for a new definition, and what it is to become."""
+        row: Row[Any] | None = None
+        if write.action == "create":
+            if await _find(session, write.kind, name) is not None:
+                raise Duplicate(f"there is a {write.kind} {name!r} already")
+        else:
+            row = await _row(session, write.kind, name)
+            _check_version(row, write.expected)
+        before: JsonObject | None = row.spec if row is not None else None
+        written = patched(write.kind, before or {}, rest, self.registry) if write.action == "patch" else rest
+        spec = read(write.kind, name, written, before=before, registry=self.registry, seal=self._seal)
+        return row, spec
 
     def _stored(self, row: Row[Any]) -> Stored:
         kind = as_kind(row.kind)
@@ -275,7 +215,7 @@ class Services:
 
 
 def _select() -> Select[Any]:
-    # Columns and not entities: what a session has read once it would not read again after a change.
+    # Columns and not entities: a session would answer an entity from its identity map after a change.
     return select(
         DefinitionRow.kind,
         DefinitionRow.name,
@@ -287,16 +227,18 @@ def _select() -> Select[Any]:
     )
 
 
-def _is(kind: Kind, name: str) -> tuple[Any, Any]:
-    return DefinitionRow.kind == kind, DefinitionRow.name == name
+async def _find(session: AsyncSession, kind: Kind, name: str) -> Row[Any] | None:
+    query = _select().where(DefinitionRow.kind == kind, DefinitionRow.name == name)
+    row: Row[Any] | None = (await session.execute(query)).one_or_none()
+    return row
 
 
 async def _row(session: AsyncSession, kind: Kind, name: str) -> Row[Any]:
     try:
-        check_name(kind, name)  # what cannot be a name (NUL among it) need not be asked for
+        check_name(kind, name)  # an impossible name (with NUL, for instance) must not reach the database
     except InputError:
         raise UnknownName(kind, name) from None
-    row: Row[Any] | None = (await session.execute(_select().where(*_is(kind, name)))).one_or_none()
+    row = await _find(session, kind, name)
     if row is None:
         raise UnknownName(kind, name)
     return row
@@ -305,18 +247,6 @@ async def _row(session: AsyncSession, kind: Kind, name: str) -> Row[Any]:
 def _check_version(row: Row[Any], expected: int | None) -> None:
     if expected is not None and expected != row.revision:
         raise StaleVersion(row.kind, row.name, expected, row.revision)
-
-
-def _same_name(kind: Kind, name: str, written: object) -> JsonObject:
-    """A document that is addressed by its name may repeat it, and may not change it."""
-    if not isinstance(written, dict):
-        raise InputError(FieldError("", "must be an object"))
-    field = name_field(kind)
-    if written.get(field, name) != name:
-        raise InputError(
-            FieldError(f"/{field}", f"is {name!r} and cannot be changed; create another {kind}, delete this one")
-        )
-    return {key: value for key, value in written.items() if key != field}
 
 
 def _close_cursor(name: str) -> str:

@@ -1,32 +1,26 @@
-"""Spec: what a person writes about one definition, checked and made into what is stored, and back into what is shown.
+"""Spec: one definition as it was written, checked and made into its stored form, and back into the document that is shown.
 
-Stored is the least that says it: fields of the kind's model that hold their default are left out, parameters stay as they
-were written, secrets are sealed. Whether the names it refers to exist is `control_api.definitions.changes`' to say.
-
-A secret is write-only. Shown is `{"set": true}` in its place. Writing the field replaces it, `null` clears it; leaving it
-out, or writing back the `{"set": true}` that was shown, keeps it, as long as the type of the plugin stays the same.
+The stored form is minimal: fields that hold their model's default are left out, parameters stay as they were written,
+secrets are sealed (`control_api.definitions.secret_parameters`). Whether the names it refers to exist is checked in
+`control_api.definitions.changes`.
 """
 
-import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import cast
 
 from pydantic import ValidationError
 
 from consumers.text.template import check_template
+from control_api.definitions.json_value import check_json
+from control_api.definitions.secret_parameters import SecretParameters, mask
 from notifier.definition import SPECS, ConfigurationSpec, PluginSpec, check_name, read_spec
-from notifier.errors import FieldError, InputError, SecretError
+from notifier.errors import FieldError, InputError
 from notifier.outcome import Kind
 from notifier.plugin import Consumer, Parameters, PluginKind, secret_fields
-from notifier.pointer import pointer
 from notifier.record import JsonObject
-from notifier.registry import Registry, close_secrets, open_secrets
-from notifier.seal import Seal, is_sealed
-
-SET: Mapping[str, bool] = {"set": True}  # what is shown in place of a secret
-MAX_DEPTH = 64  # of nested objects and lists
-_PLUGIN_KINDS = ("producer", "filter", "consumer")
+from notifier.registry import Registry
+from notifier.seal import Seal
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,12 +39,14 @@ class Spec:
     value: JsonObject  # secrets sealed
     title: str | None = None
     references: tuple[Reference, ...] = ()
-    privilege: str | None = None  # what in it needs the scope `admin`, as the beginning of a sentence
+    privilege: str | None = (
+        None  # why writing it needs the scope `admin`, as the beginning of a sentence; none: it does not
+    )
     partitions: int | None = None  # of its topic, where it is a consumer
 
 
 def name_field(kind: Kind) -> str:
-    """What the name of a definition is called in documents: `username` of users, `name` of all others."""
+    """The field of a document that holds the definition's name: `username` of users, `name` of all others."""
     return "username" if kind == "user" else "name"
 
 
@@ -65,7 +61,7 @@ def split_name(kind: Kind, document: object) -> tuple[str, JsonObject]:
 
 
 def read(kind: Kind, name: str, written: object, *, before: JsonObject | None, registry: Registry, seal: Seal) -> Spec:
-    """Checks what a person wrote (without the name) and seals its secrets; `before` is what is stored now, if anything is.
+    """Checks a document without its name, and seals its secrets; `before` is the stored spec, None for a new definition.
 
     Raises InputError that names every field, and SecretError where a secret that is kept cannot be opened.
     """
@@ -74,7 +70,16 @@ def read(kind: Kind, name: str, written: object, *, before: JsonObject | None, r
     value: JsonObject = model.model_dump(mode="json", exclude_defaults=True)
     title = getattr(model, "title", None)
     if isinstance(model, PluginSpec):
-        return _read_plugin(cast("PluginKind", kind), name, model, value, before or {}, registry, seal)
+        plugin_kind = cast("PluginKind", kind)
+        stored = before or {}
+        secrets = SecretParameters(
+            kind=plugin_kind,
+            name=name,
+            fields=secret_fields(registry.get(plugin_kind, model.type).Parameters),
+            kept=stored.get("parameters", {}) if stored.get("type") == model.type else {},
+            seal=seal,
+        )
+        return _read_plugin(model, value, secrets, registry)
     if isinstance(model, ConfigurationSpec):
         if model.template is not None:
             check_template(model.template)
@@ -89,33 +94,23 @@ def _references(model: ConfigurationSpec) -> Iterator[Reference]:
             yield Reference(kind=kind, name=name, pointer=f"/{kind}s/{position}")
 
 
-def _read_plugin(
-    kind: PluginKind,
-    name: str,
-    model: PluginSpec,
-    value: JsonObject,
-    before: JsonObject,
-    registry: Registry,
-    seal: Seal,
-) -> Spec:
-    fields = secret_fields(registry.get(kind, model.type).Parameters)
-    kept = before.get("parameters", {}) if before.get("type") == model.type else {}
-    stored, opened = _merge_secrets(f"{kind}/{name}", model.parameters, kept, fields, seal)
-    parameters = registry.check(kind, model.type, opened)
+def _read_plugin(model: PluginSpec, value: JsonObject, secrets: SecretParameters, registry: Registry) -> Spec:
+    stored, opened = secrets.merge(model.parameters)
+    parameters = registry.check(secrets.kind, model.type, opened)
     value.pop("parameters", None)
     if stored:
         value["parameters"] = stored
-    script = getattr(parameters, "script", None)  # of every plugin that runs one, ours or not
+    script = getattr(parameters, "script", None)  # of every plugin that runs one, built-in or installed
+    references: tuple[Reference, ...] = ()
+    if isinstance(script, str):
+        references = (Reference(kind="script", name=script, pointer="/parameters/script"),)
+    has_topic = issubclass(registry.get(secrets.kind, model.type), Consumer)
     return Spec(
         value=value,
         title=model.title or parameters.title,
-        references=(Reference(kind="script", name=script, pointer="/parameters/script"),)
-        if isinstance(script, str)
-        else (),
+        references=references,
         privilege=_privilege(parameters),
-        partitions=int(getattr(parameters, "partitions", 1))
-        if issubclass(registry.get(kind, model.type), Consumer)
-        else None,
+        partitions=int(getattr(parameters, "partitions", 1)) if has_topic else None,
     )
 
 
@@ -127,90 +122,6 @@ def _privilege(parameters: Parameters) -> str | None:
     return None
 
 
-def _merge_secrets(
-    owner: str, written: JsonObject, kept: JsonObject, fields: frozenset[str], seal: Seal
-) -> tuple[JsonObject, JsonObject]:
-    """The parameters as they are to be stored, and the same with secrets in clear, for the check."""
-    kind, _, name = owner.partition("/")
-    stored: JsonObject = {}
-    opened: JsonObject = {}
-    wrong: list[FieldError] = []
-    for field in [*written, *sorted(fields & kept.keys() - written.keys())]:
-        value = written.get(field, SET)
-        if field not in fields:
-            stored[field] = opened[field] = value
-        elif value is None:
-            continue  # cleared
-        elif value == SET:
-            if field not in kept:
-                wrong.append(
-                    FieldError(f"/parameters/{field}", "there is no stored secret to keep; write the secret itself")
-                )
-                continue
-            stored[field] = kept[field]
-            opened.update(open_secrets(seal, kind, name, {field: kept[field]}, fields))
-        elif holds_sealed(value):
-            wrong.append(FieldError(f"/parameters/{field}", "must be the secret itself, not its sealed form"))
-        else:
-            opened[field] = value
-            # Sealing twice never gives the same text; what did not change must stay as it is, or nothing is ever unchanged.
-            if field in kept and _opens_to(value, field, owner, kept, seal):
-                stored[field] = kept[field]
-            else:
-                stored.update(close_secrets(seal, kind, name, {field: value}, fields))
-    if wrong:
-        raise InputError(wrong)
-    return stored, opened
-
-
-def _opens_to(value: object, field: str, owner: str, kept: JsonObject, seal: Seal) -> bool:
-    kind, _, name = owner.partition("/")
-    try:
-        return bool(open_secrets(seal, kind, name, {field: kept[field]}, frozenset({field}))[field] == value)
-    except SecretError:  # sealed with a key that is gone; writing the secret again is how to mend it
-        return False
-
-
-def holds_sealed(value: object) -> bool:
-    """Whether a sealed secret is in the value, however deep."""
-    if isinstance(value, list):
-        return any(map(holds_sealed, value))
-    if isinstance(value, dict):
-        return any(map(holds_sealed, value.values()))
-    return is_sealed(value)
-
-
-def secrets_of(kind: Kind, value: JsonObject, registry: Registry) -> frozenset[str]:
-    """The parameters of a stored definition that hold secrets; of a type that is not installed any more, those sealed."""
-    if kind not in _PLUGIN_KINDS:
-        return frozenset()
-    parameters: JsonObject = value.get("parameters", {})
-    try:
-        fields = secret_fields(registry.get(cast("PluginKind", kind), value["type"]).Parameters)
-    except InputError:
-        return frozenset(field for field, part in parameters.items() if holds_sealed(part))
-    return fields & parameters.keys()
-
-
-def mask(kind: Kind, value: JsonObject, registry: Registry) -> JsonObject:
-    """A stored spec with `{"set": true}` in place of each secret."""
-    secrets = secrets_of(kind, value, registry)
-    if not secrets:
-        return value
-    parameters = {field: dict(SET) if field in secrets else part for field, part in value["parameters"].items()}
-    return {**value, "parameters": parameters}
-
-
-def without_secrets(kind: Kind, value: JsonObject, registry: Registry) -> JsonObject:
-    """A stored spec with the secret parameters left out."""
-    secrets = secrets_of(kind, value, registry)
-    if not secrets:
-        return value
-    parameters = {field: part for field, part in value["parameters"].items() if field not in secrets}
-    rest = {key: part for key, part in value.items() if key != "parameters"}
-    return {**rest, "parameters": parameters} if parameters else rest
-
-
 def document(kind: Kind, name: str, value: JsonObject, registry: Registry) -> JsonObject:
     """A stored definition as it is shown: the name, every field of the kind's model, secrets as `{"set": true}`."""
     masked = mask(kind, value, registry)
@@ -219,58 +130,3 @@ def document(kind: Kind, name: str, value: JsonObject, registry: Registry) -> Js
     except ValidationError:  # stored by an older program that allowed more; it must be seen to be mended
         shown = masked
     return {name_field(kind): name, **shown}
-
-
-def merge_patch(target: Any, patch: Any) -> Any:
-    """RFC 7396: objects are merged, null removes, anything else replaces."""
-    if not isinstance(patch, dict):
-        return patch
-    merged = dict(target) if isinstance(target, dict) else {}
-    for key, value in patch.items():
-        if value is None:
-            merged.pop(key, None)
-        else:
-            merged[key] = merge_patch(merged.get(key), value)
-    return merged
-
-
-def check_json(value: object) -> None:
-    """Refuses what JSON or the databases cannot hold: NaN, NUL, lone surrogates, huge numbers, deep nesting. InputError."""
-    wrong: list[FieldError] = []
-    stack: list[tuple[object, str, int]] = [(value, "", 0)]
-    while stack:
-        part, at, depth = stack.pop()
-        fault = _fault(part, depth)
-        if fault is not None:
-            wrong.append(FieldError(at, fault))
-        elif isinstance(part, list):
-            stack += [(below, f"{at}/{position}", depth + 1) for position, below in enumerate(part)]
-        elif isinstance(part, dict):
-            for key, below in part.items():
-                place = pointer([key], at)
-                if (fault := _fault(key, 0) if isinstance(key, str) else "a field's name must be text") is not None:
-                    wrong.append(FieldError(at, f"in a field's name: {fault}"))
-                else:
-                    stack.append((below, place, depth + 1))
-    if wrong:
-        raise InputError(wrong[::-1])
-
-
-def _fault(value: object, depth: int) -> str | None:
-    if isinstance(value, str):
-        if "\x00" in value:
-            return "must not hold the character NUL"
-        if not value.isascii() and any("\ud800" <= character <= "\udfff" for character in value):
-            return "is not Unicode text (a lone surrogate)"
-    elif isinstance(value, float):
-        if not math.isfinite(value):
-            return "must be a number"
-    elif isinstance(value, int):
-        if not -(2**63) <= value < 2**64:
-            return "is too large a number"
-    elif isinstance(value, list | dict):
-        if depth >= MAX_DEPTH:
-            return f"is nested more than {MAX_DEPTH} deep"
-    elif value is not None:
-        return f"must be JSON, not {type(value).__name__}"
-    return None

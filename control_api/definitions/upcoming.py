@@ -1,4 +1,4 @@
-"""Upcoming: the schedule of a configuration in words and its next due times. REST and GraphQL ask here."""
+"""Upcoming: the schedule of a configuration in words, and its next due times, for REST and GraphQL."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass

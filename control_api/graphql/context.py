@@ -8,11 +8,11 @@ from typing import Any
 from graphql import GraphQLError, GraphQLResolveInfo
 
 from control_api.access.actor import Actor, Scope
+from control_api.definitions.json_value import check_json
 from control_api.definitions.services import Stored
-from control_api.definitions.spec import check_json
 from control_api.graphql.errors import TOO_COMPLEX
 from control_api.graphql.loader import Loader
-from control_api.http.idempotency import Occasion
+from control_api.intake.occasion import Occasion
 from control_api.parts import Parts
 from notifier.errors import Forbidden
 from notifier.outcome import KINDS, Kind

@@ -25,6 +25,7 @@ from control_api.http.accept import HTML, preferred
 from control_api.http.auth import AnyActor, PageActor
 from control_api.http.body import JSON, parse_json, read_body
 from control_api.http.problems import Problem
+from control_api.intake.occasion import Occasion
 from control_api.parts import PartsDep
 from notifier.errors import FieldError, InputError
 from notifier.record import JsonObject, now
@@ -57,7 +58,7 @@ async def post(request: Request, parts: PartsDep, actor: AnyActor) -> Response:
         raise InputError(FieldError("", "must be one request; there are no batches here"))
     asked = _read(value)
 
-    async def act(occasion: idempotency.Occasion) -> Response:
+    async def act(occasion: Occasion) -> Response:
         async with open_context(parts, actor, occasion) as context:
             answer = await _execute(asked, context, mutations=True)
         response = _response(answer, media_type)
@@ -86,7 +87,7 @@ async def get(request: Request, parts: PartsDep, actor: PageActor) -> Response:
             for name, value in request.query_params.items()
         }
     )
-    async with open_context(parts, actor, idempotency.Occasion(now())) as context:
+    async with open_context(parts, actor, Occasion(now())) as context:
         return _response(await _execute(asked, context, mutations=False), media_type)
 
 

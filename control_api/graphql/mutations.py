@@ -13,7 +13,7 @@ import graphene  # type: ignore[import-untyped]  # graphene has no types
 from control_api.access.actor import Scope
 from control_api.definitions.services import Stored
 from control_api.definitions.spec import name_field
-from control_api.definitions.verification import save
+from control_api.definitions.writes import Write
 from control_api.graphql import record_types
 from control_api.graphql.context import GraphQLContext, Resolver, guarded, shown
 from control_api.graphql.definition_types import KindTypes, object_type
@@ -112,9 +112,8 @@ def _create(kind: Kind) -> Resolver:
         input: JsonObject,  # noqa: A002 - GraphQL's word
         verify: bool | None = False,
     ) -> JsonObject:
-        return await _written(
-            kind, context, save(context.parts, context.actor, "create", kind, None, _plain(input), verify=bool(verify))
-        )
+        write = Write(action="create", kind=kind, document=_plain(input))
+        return await _written(kind, context, context.parts.verification.save(context.actor, write, verify=bool(verify)))
 
     return resolve
 
@@ -129,17 +128,8 @@ def _update(kind: Kind) -> Resolver:
         **arguments: str,
     ) -> JsonObject:
         name, expected = arguments[name_field(kind)], _revision(if_match)
-        saving = save(
-            context.parts,
-            context.actor,
-            "patch",
-            kind,
-            name,
-            _plain(input),
-            expected=expected,
-            verify=bool(verify),
-        )
-        return await _written(kind, context, saving)
+        write = Write(action="patch", kind=kind, name=name, document=_plain(input), expected=expected)
+        return await _written(kind, context, context.parts.verification.save(context.actor, write, verify=bool(verify)))
 
     return resolve
 

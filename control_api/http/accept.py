@@ -1,4 +1,4 @@
-"""Accept: which of the media types that an address can answer with a caller would rather have."""
+"""Content negotiation by the `Accept` header."""
 
 from collections.abc import Sequence
 
@@ -8,7 +8,7 @@ HTML = "text/html"
 
 
 def preferred(request: Request, offered: Sequence[str]) -> str | None:
-    """The offered type that the request's `Accept` likes best, the first offered for `*/*`; None: none of them."""
+    """The offered media type of the highest quality, the first offered for `*/*`; None: none is acceptable."""
     accepted: list[tuple[float, str]] = []
     for part in request.headers.get("accept", "*/*").split(","):
         media_type, *parameters = (word.strip().lower() for word in part.split(";"))
@@ -33,5 +33,5 @@ def preferred(request: Request, offered: Sequence[str]) -> str | None:
 
 
 def is_browser(request: Request) -> bool:
-    """Whether a page is wanted rather than data: browsers name `text/html` first, programs do not name it at all."""
+    """Whether a page is preferred to data: browsers name `text/html` first, programs do not name it at all."""
     return preferred(request, ("application/json", HTML)) == HTML

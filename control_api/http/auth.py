@@ -1,8 +1,8 @@
-"""Who may call what. One place decides, and what it was not asked about does not start.
+"""Authorization: who may call which route.
 
-Programs send a token, browsers the cookie of `control_api.access.sessions`; where both come, the token counts. A route says its
-scope by one of the `…Actor` types below in its signature; `check_guarded` refuses an app that has a route without one, save
-for the few addresses that are open on purpose.
+Programs send a token, browsers the cookie of `control_api.access.sessions`; where both come, the token counts. A route names
+its scope by one of the `…Actor` types below in its signature. `check_guarded` refuses an app with a route that names none;
+`OPEN` lists the addresses that are open on purpose.
 """
 
 from collections.abc import Iterator
@@ -24,7 +24,7 @@ from control_api.http.problems import Problem, unauthorized
 from control_api.parts import PartsDep
 
 SIGN_IN = "/console/login"
-OPEN = frozenset(  # to anyone
+OPEN = frozenset(
     {
         "/health/live",
         "/health/ready",
@@ -51,7 +51,7 @@ Ticket = Annotated[str | None, Security(_cookie)]
 
 
 async def identify(request: Request, parts: PartsDep, credentials: Credentials, ticket: Ticket) -> Actor:
-    """Who asks, whatever they may do. Raises Problem 401; 403 and 415 for what another site's page may have sent.
+    """The caller, of any scope. Raises Problem 401; 403 and 415 for what another site's page may have sent.
 
     Token and session are looked up for every request, so that one that has ended is refused at once.
     """
@@ -64,7 +64,7 @@ async def identify(request: Request, parts: PartsDep, credentials: Credentials, 
 
 
 async def identify_token(parts: PartsDep, credentials: Credentials) -> Actor:
-    """Whose token it is. Raises Problem 401."""
+    """The caller whose token it is. Raises Problem 401."""
     if credentials is None:
         raise unauthorized(
             "this needs a token: Authorization: Bearer ntf_… (see `notifier token create`); people sign in at"
@@ -79,15 +79,15 @@ async def identify_token(parts: PartsDep, credentials: Credentials) -> Actor:
 
 
 async def authorize(scopes: SecurityScopes, actor: Annotated[Actor, Depends(identify)]) -> Actor:
-    """Who asks, if that is somebody who may. Raises Problem 401 and 403."""
+    """The caller, if they have the route's scopes. Raises Problem 401 and 403."""
     for scope in scopes.scopes:
-        if not actor.may(scope):  # type: ignore[arg-type]  # the scopes of routes are ours, see below
+        if not actor.may(scope):  # type: ignore[arg-type]  # FastAPI has `str` where our routes have `Scope`
             raise Problem(
                 403,
                 f"this needs the scope {scope!r}, and {actor.name} has {', '.join(sorted(actor.scopes))}",
                 headers={"WWW-Authenticate": f'Bearer realm="notifier", error="insufficient_scope", scope="{scope}"'},
             )
-    if not scopes.scopes:  # a route that forgot to say it; `check_guarded` finds it before that
+    if not scopes.scopes:  # a route without a scope, which `check_guarded` finds at the start
         raise Problem(403, "this address is open to nobody")
     return actor
 
@@ -114,19 +114,18 @@ async def enter(request: Request, parts: PartsDep, credentials: Credentials, tic
         raise
 
 
-PageActor = Annotated[Actor, Depends(enter)]  # pages hold no data; what their scripts ask for, says its scope
-AnyActor = Annotated[Actor, Depends(identify)]  # GraphQL alone: there each field says its scope
+PageActor = Annotated[Actor, Depends(enter)]  # pages hold no data; the routes that their scripts call name their scopes
+AnyActor = Annotated[Actor, Depends(identify)]  # GraphQL alone: there each field names its scope
 ReadActor = Annotated[Actor, Security(authorize, scopes=["read"])]
-WriteActor = Annotated[Actor, Security(authorize, scopes=["write"])]
 RunActor = Annotated[Actor, Security(authorize, scopes=["run"])]
 PushActor = Annotated[Actor, Security(authorize, scopes=["push"])]
 AdminActor = Annotated[Actor, Security(authorize, scopes=["admin"])]
 
 
 def check_guarded(app: FastAPI) -> None:
-    """Raises RuntimeError when an operation of the app needs no scope and is not open on purpose.
+    """Raises RuntimeError when an operation of the app needs no scope and is not in `OPEN`.
 
-    What the description leaves out (pages, GraphQL) must at least know who asks.
+    Routes that the description leaves out (pages, GraphQL) must at least identify the caller.
     """
     described = app.openapi()["paths"]
     for route in iter_route_contexts(app.routes):

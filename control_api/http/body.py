@@ -1,4 +1,4 @@
-"""Bodies of requests: JSON, read strictly (reliability: no NaN, no lone surrogates, UTF-8 only, nesting of 64 at most)."""
+"""Bodies of requests: JSON, read strictly - UTF-8 only, no NaN, no lone surrogates, nested 64 deep at most."""
 
 import asyncio
 from typing import Any, TypeVar
@@ -78,7 +78,7 @@ async def read_model(request: Request, model: type[M]) -> tuple[bytes, M]:
     if not isinstance(value, dict):
         raise InputError(FieldError("", "must be a JSON object"))
     try:
-        # As JSON, not as Python: there a time is a text, here it could not be one.
+        # As JSON, not as Python values: only JSON mode reads a time from a text.
         return body, model.model_validate_json(body)
     except ValidationError as error:
         raise InputError(field_errors(error)) from None

@@ -1,8 +1,8 @@
-"""Guard: what every request passes before the app sees it, and every answer before the caller does. Plain ASGI.
+"""Guard: the outermost middleware, plain ASGI. Limits, security headers, request ids, and errors that nothing else handles.
 
-A body is counted while it is read and refused beyond its limit; a request that takes too long is ended; answers carry the
-headers that browsers need to be careful; each has an id, in its log lines and in `X-Request-Id`; and an error that nobody
-foresaw is logged here once and answered as a problem. Who may do what is `control_api.http.auth`'s.
+A body is counted while it is read and refused beyond its limit. A request that takes too long is ended. Each answer carries
+the security headers, and an id that its log lines and `X-Request-Id` have. An unforeseen error is logged once and answered
+as a problem. Authorization is `control_api.http.auth`'s.
 """
 
 import asyncio
@@ -24,8 +24,8 @@ MAX_MESSAGES_BYTES = 16 * 1024 * 1024
 _LARGE = ("/api/v1/messages", "/hooks/")  # addresses that take messages
 REQUEST_LIMIT_S = 30.0
 MAX_REQUESTS = 500  # at work at the same time; each may hold a body in memory
-# A caller that is still sending does not read our answer, and closing on it would throw the answer away: so what comes
-# after the limit is read and dropped for a while.
+# A caller that is still sending does not read our answer, and closing the connection would throw it away. So the rest of a
+# body that is too large is read and dropped, up to these limits.
 _DRAIN_BYTES = 32 * 1024 * 1024
 _DRAIN_S = 3.0
 
@@ -57,7 +57,7 @@ def body_limit(path: str) -> int:
 
 
 class Guard:
-    """The middleware itself. `limit_s` is how long a request may take, in seconds."""
+    """The middleware. `limit_s`: how long a request may take, in seconds."""
 
     def __init__(self, app: ASGIApp, limit_s: float = REQUEST_LIMIT_S) -> None:
         self._app = app
@@ -65,7 +65,6 @@ class Guard:
         self._at_work = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Passes one request on."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
@@ -147,7 +146,7 @@ class _Request:
                     self._read += len(message.get("body", b""))
                     self._whole = not message.get("more_body", False)
         except TimeoutError:
-            pass  # it sends slowly, and will not hear our answer; that is its loss
+            pass  # it sends too slowly to hear our answer
 
     async def _send(self, message: Message) -> None:
         if message["type"] == "http.response.start":

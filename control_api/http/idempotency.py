@@ -1,12 +1,11 @@
-"""Idempotency keys: a POST that is repeated under the same key is done once and answered the same.
+"""Idempotency keys: a POST that is repeated under the same key is done once and answered the same. Answers are kept here.
 
 first time                  the key is noted, the work done, the answer kept for a day, sealed
 again, same request         the kept answer, with `Idempotency-Replayed: true`
 again, another request      422
 again, while at work        409, Retry-After
-again, after a 503          done anew, as of the moment of the first time: what was made of that moment (ids of
-                            messages, the time of a tick) is the same, so an effect that had come about after all
-                            is recognised
+again, after a 503          done anew, with the first time's `control_api.intake.occasion`: ids of messages and the
+                            time of a tick are the same, so an effect that had come about after all is recognised
 again, after another error  done anew: nothing had happened
 """
 
@@ -14,7 +13,6 @@ import hashlib
 import logging
 import re
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from fastapi import Request, Response
@@ -23,6 +21,7 @@ from sqlalchemy.exc import IntegrityError
 
 from control_api.access.actor import Actor
 from control_api.http.problems import Problem, problem_of
+from control_api.intake.occasion import Occasion
 from control_api.models import IdempotencyRow
 from control_api.parts import Parts
 from control_api.retention import IDEMPOTENCY_KEPT
@@ -33,7 +32,7 @@ logger = logging.getLogger(__name__)
 
 HEADER = "Idempotency-Key"
 KEPT = IDEMPOTENCY_KEPT
-_AT_WORK = timedelta(seconds=60)  # longer than any request may take: then whoever worked on it died
+_AT_WORK = timedelta(seconds=60)  # longer than any request may take: a claim this old is a dead process's
 _KEY = re.compile(r"[\x21-\x7e]{1,255}")
 _AGAIN = 503  # kept as status: to be done anew
 _HEADERS = ("location", "etag", "content-type")
@@ -45,14 +44,6 @@ PARAMETER = {
     "schema": {"type": "string", "maxLength": 255},
     "description": "The same request under the same key within a day is done once and answered the same.",
 }
-
-
-@dataclass(frozen=True)
-class Occasion:
-    """When a request was made first, and the key that tells it from others: what its ids may be derived from."""
-
-    at: datetime
-    seed: str | None = None  # none: no key was given, so nothing need be the same again
 
 
 async def once(
@@ -79,7 +70,7 @@ async def once(
         await _keep(parts, who, key, response)
     except DatabaseError as error:
         # It is done, and the caller is told so; a repeat within a minute is told to wait, one after that is done anew.
-        logger.warning("The answer under an Idempotency-Key is not kept: %s", error, extra={"action": "idempotency"})
+        logger.warning("The answer under an Idempotency-Key is not kept: %s", error, extra={"action": "keep_answer"})
     return response
 
 
@@ -119,7 +110,7 @@ async def _begin(parts: Parts, who: str, key: str, request_hash: str) -> datetim
             row.status, row.headers = None, claim
             return row.at
     except IntegrityError:
-        raise _busy() from None  # the same key came twice at the same moment, and the other was quicker
+        raise _busy() from None  # the same key came twice at the same moment, and the other request was quicker
 
 
 def _busy() -> Problem:
@@ -127,7 +118,7 @@ def _busy() -> Problem:
 
 
 async def _keep(parts: Parts, who: str, key: str, response: Response) -> None:
-    # Sealed, because the answer may be a new token.
+    # Sealed: the answer may be a new token.
     body = parts.seal.close(bytes(response.body).decode(), _place(who, key)) if response.body else None
     headers = {name: response.headers[name] for name in _HEADERS if name in response.headers}
     async with parts.database.write() as session:
@@ -147,7 +138,7 @@ async def _let_go(parts: Parts, who: str, key: str, *, keep: bool) -> None:
             else:
                 await session.execute(delete(IdempotencyRow).where(*mine))
     except DatabaseError as error:
-        logger.warning("An Idempotency-Key stays taken for a minute: %s", error, extra={"action": "idempotency"})
+        logger.warning("An Idempotency-Key stays taken for a minute: %s", error, extra={"action": "release_key"})
 
 
 def _place(who: str, key: str) -> str:

@@ -1,7 +1,7 @@
-"""Origin: whether a request comes from a page of ours. What a cookie alone vouches for is done only if it does.
+"""Origin: protection against cross-site request forgery. A request with a cookie alone must come from a page of ours.
 
-Browsers say by two headers, which no page can forge, where a request was made. `Sec-Fetch-Site` is asked first: it is right
-behind a proxy that changes `Host` too; it is sent over https and on loopback only, and elsewhere `Origin` is compared.
+Browsers name a request's origin in two headers that no page can forge. `Sec-Fetch-Site` comes first: it is right also behind
+a proxy that changes `Host`. It is sent over https and on loopback only; elsewhere `Origin` is compared with `Host`.
 """
 
 from urllib.parse import urlsplit
@@ -11,7 +11,7 @@ from fastapi import Request
 from control_api.http.problems import Problem
 
 SAFE = frozenset({"GET", "HEAD", "OPTIONS"})  # methods that change nothing
-# What a form of another site can send without being asked for permission first.
+# A form of another site can send these without a preflight request.
 _OF_FORMS = ("application/x-www-form-urlencoded", "multipart/form-data", "text/plain", "")
 
 
@@ -42,5 +42,5 @@ def check_cookie_request(request: Request) -> None:
 
 
 def is_https(request: Request) -> bool:
-    """Whether the browser speaks https, to us or to the proxy before us: then it says so in `Origin`."""
+    """Whether the browser speaks https, to us or to a proxy before us; `Origin` has the browser's own scheme."""
     return request.url.scheme == "https" or request.headers.get("origin", "").startswith("https://")

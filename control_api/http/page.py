@@ -1,4 +1,4 @@
-"""Pages: what all lists have in common. `{"items": […], "next_cursor": null}`, at most 500 items at a time."""
+"""Pages of lists: `{"items": […], "next_cursor": null}`, at most 500 items each; and JSON answers."""
 
 from typing import Any
 
@@ -18,10 +18,10 @@ class Page(BaseModel):
 
 
 def page(items: list[JsonObject], next_cursor: str | None = None) -> Response:
-    """The answer."""
+    """A page as an answer."""
     return json_response({"items": items, "next_cursor": next_cursor})
 
 
 def json_response(value: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:
-    """JSON as it is, without a model in between: the values come from our own functions."""
+    """A JSON answer, without a model in between: the values come from our own functions."""
     return Response(orjson.dumps(value), status, headers=headers, media_type=JSON)

@@ -3,8 +3,8 @@
     {"type": "about:blank", "title": "Unprocessable Content", "status": 422, "detail": "…",
      "errors": [{"pointer": "/3/producer", "detail": "…"}]}
 
-Services raise the errors of `notifier.errors`, and this table says which status each is. Whatever has no row here is a 500
-that tells the caller nothing but the request's id; the log has the rest.
+Services raise the errors of `notifier.errors`, and `problem_of` maps each to a status. Any other error is a 500 that tells the
+caller the request's id only; the log has the rest.
 """
 
 from collections.abc import Mapping, Sequence
@@ -35,7 +35,7 @@ from notifier.pointer import pointer
 from notifier.validation import in_words
 
 MEDIA_TYPE = "application/problem+json"
-RETRY_AFTER_S = 5  # what a 503 advises; brokers and databases that restart are back in seconds
+RETRY_AFTER_S = 5  # advice of a 503; brokers and databases that restart are back in seconds
 
 SCHEMA: dict[str, Any] = {
     "type": "object",
@@ -65,7 +65,7 @@ SCHEMA: dict[str, Any] = {
 
 
 class Problem(Exception):
-    """An error answer with a status of its own choice, where no error of `notifier.errors` says it."""
+    """An error answer with its own status, for what no error of `notifier.errors` means."""
 
     def __init__(
         self,
@@ -79,7 +79,7 @@ class Problem(Exception):
         self.status, self.detail, self.errors, self.headers = status, detail, tuple(errors), dict(headers or {})
 
     def response(self) -> Response:
-        """The answer itself."""
+        """The HTTP response."""
         body: dict[str, Any] = {
             "type": "about:blank",
             "title": HTTPStatus(self.status).phrase,
@@ -88,7 +88,7 @@ class Problem(Exception):
         }
         if self.errors:
             body["errors"] = [{"pointer": error.pointer, "detail": error.detail} for error in self.errors]
-        # A detail may quote what came in; `default` and "replace" keep an answer possible whatever that was.
+        # A detail may quote the request; `default` keeps an answer possible for what is no JSON.
         return Response(orjson.dumps(body, default=str), self.status, headers=self.headers, media_type=MEDIA_TYPE)
 
 
@@ -98,12 +98,12 @@ def unauthorized(detail: str) -> Problem:
 
 
 def unavailable(detail: str, retry_after_s: int = RETRY_AFTER_S) -> Problem:
-    """503, with a hint when to come again."""
+    """503, with `Retry-After`."""
     return Problem(503, detail, headers={"Retry-After": str(retry_after_s)})
 
 
 def problem_of(error: Exception) -> Problem:
-    """What an error is to a caller."""
+    """The problem that an error is to a caller."""
     match error:
         case Problem():
             return error
@@ -160,7 +160,7 @@ async def _answer(request: Request, error: Exception) -> Response:
 
 
 def install(app: FastAPI) -> None:
-    """Makes every error of the app a problem. What is not foreseen is logged and answered by `control_api.http.guard`."""
+    """Makes every known error of the app a problem. `control_api.http.guard` logs and answers any other."""
     for kind in (Problem, NotifierError, HTTPException, RequestValidationError):
         app.add_exception_handler(kind, _answer)
 

@@ -1,8 +1,8 @@
-"""Signature: who hands over messages by a hook. A hook that its sender signed needs no token.
+"""Signature: authorization of hooks. A hook that its sender signed needs no token.
 
 `X-Hub-Signature-256: sha256=<hex>` is the HMAC-SHA-256 of the body, byte for byte, under the producer's `webhook_secret`, as
-GitHub and many others send it. A signature that is there must be right, whatever else comes with it; a hook without one
-needs a token with the scope `push`.
+GitHub and many others send it. A signature that is present must be right, even beside a token; a hook without one needs a
+token with the scope `push`.
 """
 
 import hashlib
@@ -53,7 +53,7 @@ def _wrong() -> Problem:
 
 
 async def webhook_secret_of(parts: Parts, producer: str) -> str | None:
-    """The secret that hooks of a producer are signed with; None where it has none, or there is no such producer.
+    """The secret that hooks of a producer are signed with; None where it has none, and where there is no such producer.
 
     Raises Problem 500 where it cannot be opened; the log says why.
     """
@@ -78,9 +78,9 @@ async def authorize_hook(
     credentials: Credentials,
     documented: Annotated[str | None, Security(_signature)],
 ) -> Actor:
-    """Who sends a hook to the producer in the address. Raises Problem 401 and 403.
+    """The sender of a hook to the producer in the address. Raises Problem 401 and 403.
 
-    Whoever has no token is not told whether there is such a producer.
+    Without a token, an answer does not tell whether there is such a producer.
     """
     signature = request.headers.get(HEADER)  # `documented` is None for an empty one too, which is a wrong one
     if signature is None:

@@ -1,1 +1,1 @@
-"""The intake: messages and ticks that enter by the API, written to Kafka."""
+"""Intake: messages and ticks that enter by the API, written to Kafka."""

@@ -1,17 +1,17 @@
-"""Intake: puts what the API accepted on Kafka, whole or not at all.
+"""Intake: writes what the API accepted to Kafka, each request whole or not at all.
 
-What one request brings is written in one Kafka transaction, together with what came in at the same moment; who reads
-with `read_committed` sees all of it or nothing. `write` returns when the transaction is committed, so every record is
-acknowledged by all replicas in sync. When the broker does not answer, the caller is told within seconds and nothing of
-the request appears later: a transaction is only asked to be committed once all its records are acknowledged, and one that
-was given up is never committed by us; the next one under the same name, or the broker's own time limit, aborts it.
+The records of one request are written in one Kafka transaction, together with those of requests at the same moment; a
+`read_committed` reader sees all of a request or nothing. `write` returns when the transaction is committed, so every record
+is acknowledged by all in-sync replicas. When the broker does not answer, the caller is told within seconds and nothing of the
+request appears later: a commit is only asked for once all records are acknowledged, and a transaction that was given up is
+never committed. The next transaction under the same name aborts it, or the broker's own time limit does.
 
 One gap cannot be closed from here: the broker may die between committing and saying so. Then `write` says that the outcome
 is unknown, and the caller repeats under the same ids or Idempotency-Key, which makes the repeat recognisable. Even then it
 is all or nothing.
 
-Tried and worse: a plain idempotent Kafka producer. aiokafka never gives up a batch of one, so what was answered with 503
-would be written when the broker is back, and of an array one half may be.
+Tried and worse: a plain idempotent Kafka producer. aiokafka never gives up a batch of such a producer. A request that was
+answered with 503 would be written when the broker is back, and of an array perhaps one half.
 """
 
 import asyncio
@@ -38,10 +38,10 @@ WAIT_S = 4.0  # that a request waits for a broker that is away before it is refu
 STALL_S = 4.0  # without a single answer from the broker until a transaction is given up
 _CONNECT_S = 10.0
 _RETRY_S = 0.5
-_LOOK_S = 2.0  # how often an idle intake asks whether the broker is still there
+_LOOK_S = 2.0  # between an idle intake's questions to the broker
 _TRANSACTION_MS = 15_000  # then the broker aborts what a dead process left open; until then it holds up the readers
 _GROUP_BYTES = 16 * 1024 * 1024  # of one transaction
-_QUEUE_BYTES = 64 * 1024 * 1024  # that wait; beyond, requests are refused
+_QUEUE_BYTES = 64 * 1024 * 1024  # waiting; beyond it, requests are refused
 _BATCH_BYTES = 512 * 1024  # of one partition in one Kafka request
 
 AWAY = "the Kafka broker does not answer, so nothing was accepted: try again"
@@ -69,12 +69,12 @@ class _Entry:
 
 
 class Intake:
-    """Writes for one API process. `connected` says whether the broker answered last time it was asked."""
+    """Writes for one API process. `connected`: whether the broker answered the last time."""
 
     def __init__(self, settings: Settings, instance: str | None = None) -> None:
-        """`instance` is unique among the processes of this installation and the same after a restart, where there is such
+        """`instance`: a name unique in this installation that stays the same after a restart (host and port), if there is one.
 
-        a name (host and port): a restarted process then aborts at once what its predecessor left open.
+        With it, a restarted process aborts at once the transaction that its predecessor left open.
         """
         self._settings = settings
         self._name = instance or secrets.token_hex(8)
@@ -122,7 +122,7 @@ class Intake:
             if not entry.taken and entry in self._queue:
                 self._queue.remove(entry)
                 self._queued_bytes -= entry.size
-            entry.written.cancel()  # nobody listens any more
+            entry.written.cancel()
 
     def _refuse(self, entry: _Entry, text: str = AWAY) -> None:
         if not entry.written.done():
@@ -141,21 +141,21 @@ class Intake:
                 self.connected, quiet = True, False
                 await self._serve(producer)
             except ProducerFenced:
-                # Another process has our name, or we slept past the transaction's limit; a new name ends either.
+                # Another process has this name, or this one slept past the transaction's limit; a new name ends either.
                 self._name = secrets.token_hex(8)
                 logger.warning(
-                    "Another Kafka producer took over; going on under a new name.", extra={"action": "intake"}
+                    "Another Kafka producer took over; going on under a new name.", extra={"action": "rename_producer"}
                 )
             except (KafkaError, BrokerError, OSError, TimeoutError) as error:
                 if not quiet:
                     logger.warning(
                         "The Kafka broker does not answer; requests that write are refused until it does: %s",
                         error or type(error).__name__,
-                        extra={"action": "intake"},
+                        extra={"action": "write_intake"},
                     )
                 quiet = True
             except Exception:  # the supervisor of this loop: without it the API would refuse writes for ever
-                logger.exception("Writing to Kafka failed and starts anew.", extra={"action": "intake"})
+                logger.exception("Writing to Kafka failed and starts anew.", extra={"action": "write_intake"})
             finally:
                 self.connected = False
                 if producer is not None:
@@ -256,7 +256,7 @@ class Intake:
                     batch = batches[place] = producer.create_batch()
                     batch.append(key=record.key, value=record.value, timestamp=None)
                 if count % 500 == 499:
-                    await asyncio.sleep(0)  # others want to be served too
+                    await asyncio.sleep(0)  # lets other requests run
         for (topic, partition), batch in batches.items():
             sent.append(await producer.send_batch(batch, topic, partition=partition))
 

@@ -19,7 +19,7 @@ async def run_now(database: Database, intake: Intake, configuration: str, at: da
     Returns when Kafka has acknowledged it. Raises UnknownName, and what `Intake.write` raises while the broker is away.
     """
     try:
-        check_name("configuration", configuration)  # what cannot be a name need not be asked for
+        check_name("configuration", configuration)  # an impossible name must not reach the database
     except InputError:
         raise UnknownName("configuration", configuration) from None
     async with database.read() as session:

@@ -1,4 +1,4 @@
-"""REST under `/api/v1`: one file a noun. Each only translates between HTTP and the functions beside `control_api.app`."""
+"""REST under `/api/v1`: one file a noun. Each only translates between HTTP and the services."""
 
 from fastapi import APIRouter
 

@@ -9,6 +9,7 @@ from control_api.http.auth import RunActor
 from control_api.http.body import JSON
 from control_api.http.page import json_response
 from control_api.http.problems import documented
+from control_api.intake.occasion import Occasion
 from control_api.intake.ticks import run_now
 from control_api.parts import PartsDep
 from notifier.record import rfc3339
@@ -43,11 +44,9 @@ _TICK = {
 )
 async def run(name: str, request: Request, parts: PartsDep, actor: RunActor) -> Response:
     """Writes a tick; a runner then runs the configuration's pull producers, once. Needs no body."""
-    body = (
-        await request.body()
-    )  # whatever it is, it says nothing; but the same key with another body is another request
+    body = await request.body()  # it has no meaning, but the same key with another body is another request
 
-    async def act(occasion: idempotency.Occasion) -> Response:
+    async def act(occasion: Occasion) -> Response:
         tick = await run_now(parts.database, parts.intake, name, occasion.at)
         at = rfc3339(tick.scheduled_at)
         return json_response(

@@ -1,4 +1,4 @@
-"""`POST /hooks/github/{producer}`: what GitHub's webhooks tell. What becomes of each event is `producers.github`'s to say."""
+"""`POST /hooks/github/{producer}`: deliveries of GitHub's webhooks. `producers.github` makes messages of their events."""
 
 import re  # for our own constant patterns
 from typing import Any
@@ -9,23 +9,19 @@ from fastapi import APIRouter, Request, Response
 
 from control_api.http import idempotency
 from control_api.http.body import JSON, parse_large_json, read_body
-from control_api.http.page import json_response
 from control_api.http.problems import Problem, documented
 from control_api.http.signature import HookActor
-from control_api.intake.intake import Outgoing
+from control_api.intake.occasion import Occasion
 from control_api.parts import Parts, PartsDep
-from control_api.rest.messages import ACCEPTED
-from control_api.rest.pushed import read
+from control_api.rest.pushed import ACCEPTED, accepted, read, write
 from notifier.errors import FieldError, InputError
-from notifier.topics import MESSAGES
 from producers.github import GitHub, read_webhook
 from producers.push import Push
 
 router = APIRouter(prefix="/hooks", tags=["hooks"])
 
-FORM = (
-    "application/x-www-form-urlencoded"  # what GitHub suggests when a webhook is made; the JSON is its field `payload`
-)
+# GitHub's default for a new webhook; the JSON is the form's field `payload`.
+FORM = "application/x-www-form-urlencoded"
 _EVENT = "X-GitHub-Event"
 _DELIVERY = "X-GitHub-Delivery"
 _WORD = re.compile(r"[A-Za-z0-9_.-]{1,100}")
@@ -79,15 +75,9 @@ async def post_github(producer: str, request: Request, parts: PartsDep, actor: H
         raise InputError(FieldError("", "must be a JSON object, as GitHub sends it"))
     messages = read_webhook(event, delivery, payload, await _repository(parts, producer))
 
-    async def act(occasion: idempotency.Occasion) -> Response:
+    async def act(occasion: Occasion) -> Response:
         checked = read(JSON, orjson.dumps([{"producer": producer, **message} for message in messages]), occasion)
-        await parts.intake.write(
-            [
-                Outgoing(MESSAGES, one.raw, None if one.message.receiver is None else one.message.receiver.encode())
-                for one in checked
-            ]
-        )
-        return json_response({"accepted": len(checked), "messages": [{"id": one.id} for one in checked]}, 202)
+        return accepted(await write(parts.intake, checked))
 
     return await idempotency.once(parts, request, actor, body, act)
 

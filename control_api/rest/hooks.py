@@ -1,8 +1,7 @@
 """`POST /hooks/json/{producer}`: any JSON that a service sends becomes one message. Signatures are `http.signature`'s.
 
-An object with a `content` is a message as `POST /messages` takes it, and is refused where it does not fit. Anything else,
-an array too, is content itself: the message's text is the JSON that came, without its blanks. For many messages at once
-there is `POST /messages`.
+An object with a `content` is a message as `POST /messages` takes it, and is refused where it does not fit. Any other JSON,
+arrays included, becomes the content itself, without its white space. Many messages at once go to `POST /messages`.
 """
 
 from typing import Any
@@ -13,12 +12,11 @@ from fastapi import APIRouter, Request, Response
 
 from control_api.http import idempotency
 from control_api.http.body import JSON, parse_large_json, read_body
-from control_api.http.page import json_response
 from control_api.http.problems import documented
 from control_api.http.signature import HookActor
+from control_api.intake.occasion import Occasion
 from control_api.parts import PartsDep
-from control_api.rest.messages import ACCEPTED
-from control_api.rest.pushed import accept
+from control_api.rest.pushed import ACCEPTED, accept, accepted
 from notifier.errors import FieldError, InputError
 
 router = APIRouter(prefix="/hooks/json", tags=["hooks"])
@@ -49,9 +47,9 @@ async def post_json(producer: str, request: Request, parts: PartsDep, actor: Hoo
     await parts.services.get("producer", producer)  # 404, since it is the address that is wrong
     message = as_message(producer, body, value)
 
-    async def act(occasion: idempotency.Occasion) -> Response:
+    async def act(occasion: Occasion) -> Response:
         ids = await accept(parts.database, parts.registry, parts.intake, JSON, message, occasion)
-        return json_response({"accepted": len(ids), "messages": [{"id": id_} for id_ in ids]}, 202)
+        return accepted(ids)
 
     return await idempotency.once(parts, request, actor, body, act)
 

@@ -8,10 +8,10 @@ from fastapi import APIRouter, Request, Response
 from control_api.http import idempotency
 from control_api.http.auth import PushActor
 from control_api.http.body import JSON, NDJSON, read_body
-from control_api.http.page import json_response
 from control_api.http.problems import documented
+from control_api.intake.occasion import Occasion
 from control_api.parts import PartsDep
-from control_api.rest.pushed import MEDIA_TYPES, accept
+from control_api.rest.pushed import ACCEPTED, MEDIA_TYPES, accept, accepted
 from notifier.message import Message
 
 router = APIRouter(tags=["messages"])
@@ -23,17 +23,6 @@ def _message_schema() -> dict[str, Any]:
 
 
 _SCHEMA = _message_schema()
-ACCEPTED = {
-    "type": "object",
-    "required": ["accepted", "messages"],
-    "properties": {
-        "accepted": {"type": "integer"},
-        "messages": {
-            "type": "array",
-            "items": {"type": "object", "required": ["id"], "properties": {"id": {"type": "string"}}},
-        },
-    },
-}
 
 
 @router.post(
@@ -66,8 +55,8 @@ async def post_messages(request: Request, parts: PartsDep, actor: PushActor) -> 
     """
     media_type, body = await read_body(request, *MEDIA_TYPES)
 
-    async def act(occasion: idempotency.Occasion) -> Response:
+    async def act(occasion: Occasion) -> Response:
         ids = await accept(parts.database, parts.registry, parts.intake, media_type, body, occasion)
-        return json_response({"accepted": len(ids), "messages": [{"id": id_} for id_ in ids]}, 202)
+        return accepted(ids)
 
     return await idempotency.once(parts, request, actor, body, act)

@@ -1,11 +1,10 @@
-"""Messages that are pushed: read, checked one by one, and handed to the intake, all or none.
+"""Pushed messages: read, checked one by one, and handed to the intake, all or none.
 
-What a caller wrote goes to the topic byte for byte, with an `id` added where there is none: fields nobody here knows, and
-numbers that other parsers would round, arrive as they were.
+A message goes to the topic byte for byte, with an `id` added where there is none. So unknown fields, and numbers that other
+parsers would round, arrive as they were.
 """
 
 import asyncio
-import hashlib
 import re  # for our own constant patterns
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,16 +12,18 @@ from typing import Any
 
 import msgspec
 import orjson
-import uuid6
+from fastapi import Response
 from sqlalchemy import select
 
 from control_api.http.body import JSON, NDJSON, parse_json
-from control_api.http.idempotency import Occasion
+from control_api.http.page import json_response
 from control_api.intake.intake import Intake, Outgoing
+from control_api.intake.occasion import Occasion
 from control_api.models import DefinitionRow
 from notifier.database import Database
 from notifier.errors import FieldError, InputError, RecordError, RecordTooLarge, UnsupportedVersion
 from notifier.message import MAX_BYTES, Message
+from notifier.pointer import pointer
 from notifier.registry import Registry
 from notifier.topics import MESSAGES
 
@@ -37,8 +38,8 @@ _NAMES = ("id", "producer", "sender", "receiver", "configuration")
 
 
 @dataclass(frozen=True, slots=True)
-class Item:
-    """One message as it came: `pointer` is its place in the request, `raw` its JSON, `value` the same parsed."""
+class Pushed:
+    """One message as it was pushed: `pointer` is its place in the request, `raw` its JSON, `value` the same parsed."""
 
     pointer: str
     raw: bytes
@@ -55,6 +56,24 @@ class Checked:
     raw: bytes
 
 
+ACCEPTED = {
+    "type": "object",
+    "required": ["accepted", "messages"],
+    "properties": {
+        "accepted": {"type": "integer"},
+        "messages": {
+            "type": "array",
+            "items": {"type": "object", "required": ["id"], "properties": {"id": {"type": "string"}}},
+        },
+    },
+}
+
+
+def accepted(ids: Sequence[str]) -> Response:
+    """The answer to messages that Kafka has committed, as `ACCEPTED` describes it."""
+    return json_response({"accepted": len(ids), "messages": [{"id": id_} for id_ in ids]}, 202)
+
+
 async def accept(
     database: Database, registry: Registry, intake: Intake, media_type: str, body: bytes, occasion: Occasion
 ) -> list[str]:
@@ -68,26 +87,31 @@ async def accept(
     else:  # a large body would hold up the other requests
         checked = await asyncio.to_thread(read, media_type, body, occasion)
     await check_producers(database, registry, checked)
+    return await write(intake, checked)
+
+
+async def write(intake: Intake, messages: Sequence[Checked]) -> list[str]:
+    """Puts all messages on `messages`, or none; answers their ids. Raises BrokerError."""
     await intake.write(
         [
             Outgoing(MESSAGES, one.raw, None if one.message.receiver is None else one.message.receiver.encode())
-            for one in checked
+            for one in messages
         ]
     )
-    return [one.id for one in checked]
+    return [one.id for one in messages]
 
 
 def read(media_type: str, body: bytes, occasion: Occasion) -> list[Checked]:
     """The messages of a body, each checked by itself. Raises as `accept` does."""
-    items = _lines(body) if media_type == NDJSON else _items(body)
+    found = _lines(body) if media_type == NDJSON else _values(body)
     checked: list[Checked] = []
     errors: list[FieldError] = []
-    for position, item in enumerate(items):
-        found = _check(item, position, occasion)
-        if isinstance(found, Checked):
-            checked.append(found)
+    for position, pushed in enumerate(found):
+        one = _check(pushed, position, occasion)
+        if isinstance(one, Checked):
+            checked.append(one)
         else:
-            errors += found
+            errors += one
             if len(errors) >= _MAX_ERRORS:
                 break
     if errors:
@@ -95,78 +119,67 @@ def read(media_type: str, body: bytes, occasion: Occasion) -> list[Checked]:
     return checked
 
 
-def _items(body: bytes) -> list[Item]:
+def _values(body: bytes) -> list[Pushed]:
     value = parse_json(body)
     if isinstance(value, dict):
-        return [Item("", body.strip(), value)]
+        return [Pushed("", body.strip(), value)]
     if not isinstance(value, list):
         raise InputError(FieldError("", "must be a message, which is a JSON object, or an array of messages"))
     raws = msgspec.json.decode(body, type=list[msgspec.Raw])
     return [
-        Item(f"/{position}", bytes(raw).strip(), part)
+        Pushed(f"/{position}", bytes(raw).strip(), part)
         for position, (raw, part) in enumerate(zip(raws, value, strict=True))
     ]
 
 
-def _lines(body: bytes) -> list[Item]:
+def _lines(body: bytes) -> list[Pushed]:
     lines = [(number, line.strip()) for number, line in enumerate(body.split(b"\n"), 1)]
     return [
-        Item(f"/{position}", line, parse_json(line, f"line {number}"))
+        Pushed(f"/{position}", line, parse_json(line, f"line {number}"))
         for position, (number, line) in enumerate((number, line) for number, line in lines if line)
     ]
 
 
-def _check(item: Item, position: int, occasion: Occasion) -> Checked | list[FieldError]:
-    if not isinstance(item.value, dict):
-        return [FieldError(item.pointer, "must be a message, which is a JSON object")]
+def _check(pushed: Pushed, position: int, occasion: Occasion) -> Checked | list[FieldError]:
+    if not isinstance(pushed.value, dict):
+        return [FieldError(pushed.pointer, "must be a message, which is a JSON object")]
     try:
-        message = Message.decode(item.raw)
+        message = Message.decode(pushed.raw)
     except UnsupportedVersion as error:
-        return [FieldError(f"{item.pointer}/v", str(error))]
+        return [FieldError(f"{pushed.pointer}/v", str(error))]
     except RecordError as error:
-        return [_field_error(item.pointer, str(error))]
+        return [_field_error(pushed.pointer, str(error))]
     nul = [name for name in _NAMES if "\0" in (getattr(message, name) or "")]
     if nul:
-        return [FieldError(f"{item.pointer}/{name}", "must not hold NUL") for name in nul]
-    id_, raw = message.id, item.raw
+        return [FieldError(f"{pushed.pointer}/{name}", "must not hold NUL") for name in nul]
+    id_, raw = message.id, pushed.raw
     if id_ is None:
-        id_ = _new_id(occasion, position)
-        raw = _with_id(item, id_)
+        id_ = occasion.id_of(position)
+        raw = _with_id(pushed, id_)
     if len(raw) > MAX_BYTES:
         raise RecordTooLarge(
-            f"{item.pointer or 'the message'}: {len(raw)} bytes, and a message may have {MAX_BYTES} at most"
+            f"{pushed.pointer or 'the message'}: {len(raw)} bytes, and a message may have {MAX_BYTES} at most"
         )
-    return Checked(item.pointer, id_, message, raw)
+    return Checked(pushed.pointer, id_, message, raw)
 
 
-def _with_id(item: Item, id_: str) -> bytes:
-    if "id" in item.value:  # as null
-        return orjson.dumps({**item.value, "id": id_})
-    return item.raw[:-1] + b',"id":"' + id_.encode() + b'"}'
+def _with_id(pushed: Pushed, id_: str) -> bytes:
+    if "id" in pushed.value:  # as null
+        return orjson.dumps({**pushed.value, "id": id_})
+    return pushed.raw[:-1] + b',"id":"' + id_.encode() + b'"}'
 
 
-def _new_id(occasion: Occasion, position: int) -> str:
-    if occasion.seed is None:
-        return str(uuid6.uuid7())
-    # The same id for the same key and place, however often it is repeated; the form is that of UUIDv7 (RFC 9562).
-    random = hashlib.sha256(f"{occasion.seed}/{position}".encode()).digest()[:10]
-    number = int(occasion.at.timestamp() * 1000) << 80 | int.from_bytes(random)
-    number = number & ~(0xF << 76) | 0x7 << 76
-    number = number & ~(0x3 << 62) | 0x2 << 62
-    return str(uuid6.UUID(int=number))
-
-
-def _field_error(pointer: str, text: str) -> FieldError:
+def _field_error(at: str, text: str) -> FieldError:
     """msgspec's finding, "Expected `str`, got `int` - at `$.title`", with a JSON Pointer."""
     path = ""
     found = _PATH.fullmatch(text)
     if found is not None:
         text, path = found[1], found[2]
-    path = "".join(f"/{part}" for part in path.replace("[", ".").replace("]", "").split(".") if part)
+    place = pointer((part for part in path.replace("[", ".").replace("]", "").split(".") if part), at)
     missing = _MISSING.fullmatch(text)
     if missing is not None:
-        return FieldError(f"{pointer}{path}/{missing[1]}", "is required")
-    return FieldError(pointer + path, text)
+        return FieldError(pointer([missing[1]], place), "is required")
+    return FieldError(place, text)
 
 
 async def check_producers(database: Database, registry: Registry, messages: Sequence[Checked]) -> None:

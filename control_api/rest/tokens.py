@@ -1,4 +1,4 @@
-"""`/tokens`: who may call the API."""
+"""`/tokens`: the tokens that programs call the API with."""
 
 from datetime import datetime
 
@@ -12,6 +12,7 @@ from control_api.http.auth import AdminActor
 from control_api.http.body import JSON, documented_body, read_model
 from control_api.http.page import Page, json_response, page
 from control_api.http.problems import documented
+from control_api.intake.occasion import Occasion
 from control_api.parts import PartsDep
 from notifier.record import JsonObject, rfc3339
 
@@ -83,7 +84,7 @@ async def post_token(request: Request, parts: PartsDep, actor: AdminActor) -> Re
     """Makes a token."""
     body, wanted = await read_model(request, NewToken)
 
-    async def act(occasion: idempotency.Occasion) -> Response:
+    async def act(occasion: Occasion) -> Response:
         async with parts.database.write() as session:
             token, text = await tokens.mint(session, actor, wanted.name, wanted.scopes, wanted.expires_at)
         headers = {"Location": f"/api/v1/tokens/{token.id}"}

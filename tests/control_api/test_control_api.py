@@ -28,19 +28,20 @@ from sqlalchemy import func, select, text, update
 
 from control_api.access import accounts, tokens
 from control_api.access.actor import COMMAND_LINE, SCOPES, Actor, Scope
-from control_api.app import create_app, listen, serve
+from control_api.app import create_app
 from control_api.definitions.services import Services
 from control_api.definitions.spec import name_field
 from control_api.history import records
 from control_api.history.follower import History
 from control_api.http.auth import check_guarded
 from control_api.http.guard import MAX_BODY_BYTES, MAX_MESSAGES_BYTES, MAX_REQUESTS
-from control_api.http.idempotency import Occasion
 from control_api.intake.intake import UNKNOWN
+from control_api.intake.occasion import Occasion
 from control_api.migrate import upgrade
 from control_api.models import AttemptRow, AuditRow, DeadLetterRow, HistoryOffsetRow, IdempotencyRow, TokenRow
 from control_api.rest.pushed import read
 from control_api.retention import prune
+from control_api.serve import listen, serve
 from notifier import log
 from notifier.attempt import Attempt, Counter, Counters, Origin
 from notifier.database import SQLITE_FILE, Database
@@ -1201,14 +1202,13 @@ async def test_a_database_that_drops_its_connections_is_found_again(settings: Se
 PROGRAM = """
 import sys
 from control_api import app
-from control_api.registry import load_registry
-from notifier_cli.commands import cli
+from control_api.serve import run_api_process
 from notifier.errors import NotifierError
 from notifier.settings import load_settings
 import tests.control_api.test_control_api as mine
 app.load_registry = lambda: mine.REGISTRY
 try:
-    sys.exit(app.run_api_process(load_settings(env_file=None)))
+    sys.exit(run_api_process(load_settings(env_file=None)))
 except NotifierError as error:
     print(f"notifier: {error}", file=sys.stderr)
     sys.exit(error.exit_code)

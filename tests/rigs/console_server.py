@@ -11,7 +11,8 @@ import httpx
 from control_api.access import accounts, tokens
 from control_api.access.actor import COMMAND_LINE, Role
 from control_api.access.sessions import COOKIE, open_session
-from control_api.app import create_app, listen, serve
+from control_api.app import create_app
+from control_api.serve import listen, serve
 from notifier.database import Database
 from notifier.settings import Settings
 from tests.rigs.kafka_tools import wait_until

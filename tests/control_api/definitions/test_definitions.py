@@ -10,7 +10,7 @@ import stat
 import subprocess
 import sys
 import textwrap
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -29,9 +29,11 @@ from sqlalchemy import func, select, text
 from control_api.access.actor import COMMAND_LINE, Actor
 from control_api.definitions.apply import apply, apply_command, export, export_command
 from control_api.definitions.documents import dump, load
-from control_api.definitions.relay import OutboxRecord, Relay, publish_pending
+from control_api.definitions.json_value import merge_patch
+from control_api.definitions.outbox import OutboxRecord
+from control_api.definitions.plan import ApplyPlan, Planner, Progress
+from control_api.definitions.relay import Relay, publish_pending
 from control_api.definitions.services import Services
-from control_api.definitions.spec import merge_patch
 from control_api.migrate import upgrade, upgrade_database
 from control_api.models import AuditRow, Base, ChangeRow, DefinitionRow, LeaseRow, OutboxRow, ReferenceRow
 from notifier.catalog import Catalog
@@ -627,7 +629,7 @@ async def test_a_planted_secret_is_nowhere_in_clear(
         yaml.dump({"consumers": [{"name": "filed", "type": "chat", "parameters": secrets}], "producers": [FEED]})
     )
     plans = [
-        await apply(database, load(tmp_path / "d.yaml"), registry=REGISTRY, seal=seal, dry_run=dry)
+        await apply(database, load(tmp_path / "d.yaml"), Planner(registry=REGISTRY, seal=seal), dry_run=dry)
         for dry in (True, False)
     ]
     stored = await published.create(EDITOR, "consumer", {"name": "rest", "type": "chat", "parameters": secrets})
@@ -785,10 +787,16 @@ def applied(store: Database, seal: Seal) -> Apply:
 
 
 def applying(database: Database, seal: Seal) -> Apply:
-    async def run(path: Path, **options: Any) -> Any:
-        return await apply(
-            database, load(path), registry=REGISTRY, seal=seal, **{"environment": ENVIRONMENT, **options}
-        )
+    async def run(
+        path: Path,
+        environment: Mapping[str, str] = ENVIRONMENT,
+        progress: Progress | None = None,
+        *,
+        prune: bool = False,
+        dry_run: bool = False,
+    ) -> ApplyPlan:
+        planner = Planner(registry=REGISTRY, seal=seal, environment=environment, progress=progress)
+        return await apply(database, load(path), planner, prune=prune, dry_run=dry_run)
 
     return run
 
@@ -961,8 +969,9 @@ async def test_a_wrong_file_is_refused_whole_naming_the_place(
     (folder / "latin.sh").write_bytes(b"\xe9")
     (folder / "a.yaml").write_text("users: [{username: good}]\n")
     (folder / "d.yaml").write_text(content)
+    planner = Planner(registry=REGISTRY, seal=Seal(generate_key()), environment={})
     with pytest.raises(NotifierError, match=expected) as caught:
-        await apply(offline, load(folder), registry=REGISTRY, seal=Seal(generate_key()), environment={})
+        await apply(offline, load(folder), planner)
     assert "\n" not in str(caught.value)
     assert await rows(offline, DefinitionRow) == []
 
@@ -1207,11 +1216,11 @@ async def send_as(relay: Relay) -> None:
     async def waiting() -> tuple[int, list[OutboxRecord]]:
         return 1, [OutboxRecord(key="user/alice", value=b"{}")]
 
-    relay._next = waiting  # type: ignore[method-assign]  # what it read before it was away
+    relay._outbox.oldest = waiting  # type: ignore[method-assign]  # what it read before it was away
     try:
         await relay.publish()
     finally:
-        del relay._next
+        del relay._outbox.oldest
 
 
 CRASHING = """
@@ -1230,17 +1239,20 @@ def die(*_):
 class Crashing(Relay):
     async def _open_kafka(self):
         await super()._open_kafka()
+        mark = self._outbox.mark
+
+        async def crashing(first, last):
+            if point == "before the mark":
+                die()
+            await mark(first, last)
+            if point == "after the mark":
+                die()
+
+        self._outbox.mark = crashing
         if point == "before the commit":
             self._producer.commit_transaction = die
         if point == "before sending":
             self._producer.begin_transaction = die
-
-    async def _mark(self, first, last):
-        if point == "before the mark":
-            die()
-        await super()._mark(first, last)
-        if point == "after the mark":
-            die()
 
 
 async def main():
