@@ -1205,7 +1205,7 @@ from control_api import app
 from control_api.serve import run_api_process
 from notifier.errors import NotifierError
 from notifier.settings import load_settings
-import tests.control_api.test_control_api as mine
+import tests.control_api.rest.test_messages as mine
 app.load_registry = lambda: mine.REGISTRY
 try:
     sys.exit(run_api_process(load_settings(env_file=None)))
