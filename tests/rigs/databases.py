@@ -200,3 +200,20 @@ async def store(store_settings: Settings) -> AsyncIterator[Database]:
     database = Database(store_settings)
     yield database
     await database.close()
+
+
+@pytest.fixture
+def alone(tmp_path: Path) -> Settings:
+    """Settings on SQLite in an empty folder, for tests that need no broker."""
+    return load_settings(
+        env_file=None, data_dir=tmp_path, kafka="127.0.0.1:1", database_url=None, secret_key=generate_key()
+    )
+
+
+@pytest.fixture
+async def offline(alone: Settings, upgraded_file: Path) -> AsyncIterator[Database]:
+    """The database of `alone`, upgraded."""
+    shutil.copy(upgraded_file, alone.data_dir / SQLITE_FILE)
+    database = Database(alone)
+    yield database
+    await database.close()

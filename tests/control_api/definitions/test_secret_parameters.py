@@ -1,0 +1,164 @@
+"""Secret parameters: kept, replaced, cleared, and nowhere in clear."""
+
+import logging
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from sqlalchemy import select
+
+from control_api.definitions.apply import apply, export
+from control_api.definitions.documents import load
+from control_api.definitions.plan import Planner
+from control_api.definitions.services import Services
+from control_api.models import Base
+from notifier.database import Database
+from notifier.errors import InputError, SecretError
+from notifier.kafka import kafka_admin
+from notifier.plugin import Consumer
+from notifier.registry import Registry
+from notifier.seal import Seal, generate_key, is_sealed
+from notifier.settings import Settings
+from tests.rigs.definitions_rig import CANARY, CHAT, EDITOR, FEED, REGISTRY, ChatParameters, publish_all
+from tests.rigs.kafka_tools import read_all
+
+pytest_plugins = ["tests.rigs.databases"]
+
+
+async def token_of(services: Services, seal: Seal, field: str = "token") -> Any:
+    value = (await services.get("consumer", "team")).spec["parameters"].get(field)
+    return None if value is None else seal.open(value, f"consumer/team/{field}")
+
+
+async def test_secrets_are_kept_replaced_and_cleared(services: Services, seal: Seal) -> None:
+    created = await services.create(EDITOR, "consumer", CHAT)
+    assert is_sealed(created.spec["parameters"]["token"])
+    kept: list[Callable[[], Awaitable[Any]]] = [
+        lambda: services.replace(EDITOR, "consumer", "team", {"type": "chat", "parameters": {"chat_id": 1}}),
+        lambda: services.replace(EDITOR, "consumer", "team", {"type": "chat"}),
+        lambda: services.replace(EDITOR, "consumer", "team", {"type": "chat", "parameters": {"token": {"set": True}}}),
+        lambda: services.patch(EDITOR, "consumer", "team", {"parameters": {"chat_id": 2}}),
+        lambda: services.patch(EDITOR, "consumer", "team", {"parameters": None}),
+        lambda: services.patch(EDITOR, "consumer", "team", {"parameters": {"token": {"set": True}}}),
+    ]
+    for change in kept:
+        await change()
+        assert await token_of(services, seal) == CANARY
+    # what is shown can be written back
+    shown = (await services.get("consumer", "team")).document
+    assert (await services.replace(EDITOR, "consumer", "team", shown)).spec["parameters"] == {
+        "token": created.spec["parameters"]["token"]
+    }
+    revision = (await services.get("consumer", "team")).revision
+    # the same secret again is no change, though sealing it again would give another text
+    assert (await services.patch(EDITOR, "consumer", "team", {"parameters": {"token": CANARY}})).revision == revision
+    await services.patch(EDITOR, "consumer", "team", {"parameters": {"token": "new", "urls": ["a", "b"]}})
+    assert await token_of(services, seal) == "new"
+    for required in (
+        services.patch(EDITOR, "consumer", "team", {"parameters": {"token": None}}),
+        services.replace(EDITOR, "consumer", "team", {"type": "chat", "parameters": {"token": None}}),
+    ):
+        with pytest.raises(InputError) as caught:
+            await required
+        assert [error.pointer for error in caught.value.errors] == ["/parameters/token"]
+    cleared = await services.patch(EDITOR, "consumer", "team", {"parameters": {"urls": None}})
+    assert set(cleared.spec["parameters"]) == {"token"}
+    mapped = await services.patch(EDITOR, "consumer", "team", {"parameters": {"headers": {"X-Key": "one"}}})
+    assert mapped.document["parameters"]["headers"] == {"set": True}
+    mapped = await services.patch(EDITOR, "consumer", "team", {"parameters": {"headers": {"X-Other": "two"}}})
+    assert set(mapped.spec["parameters"]["headers"]) == {"X-Other"}
+
+
+async def test_a_secret_does_not_follow_to_another_type(services: Services) -> None:
+    await services.create(EDITOR, "consumer", CHAT)
+    other = Registry([Chat2, *REGISTRY])
+    services.registry = other
+    for change in (
+        services.replace(EDITOR, "consumer", "team", {"type": "chat2"}),
+        services.patch(EDITOR, "consumer", "team", {"type": "chat2"}),
+    ):
+        with pytest.raises(InputError) as caught:
+            await change
+        assert caught.value.errors[0].pointer == "/parameters/token"
+
+
+class Chat2(Consumer[ChatParameters]):
+    """Writes to another service."""
+
+    type = "chat2"
+    Parameters = ChatParameters
+
+
+async def test_a_secret_whose_key_is_gone_can_be_written_again(services: Services, store: Database) -> None:
+    await services.create(EDITOR, "consumer", CHAT)
+    new = Services(store, REGISTRY, Seal(generate_key()))
+    with pytest.raises(SecretError, match="NOTIFIER_SECRET_KEY"):
+        await new.patch(EDITOR, "consumer", "team", {"parameters": {"chat_id": 3}})
+    assert (await new.get("consumer", "team")).document["parameters"]["token"] == {"set": True}
+    await new.patch(EDITOR, "consumer", "team", {"parameters": {"token": CANARY}})
+    await new.patch(EDITOR, "consumer", "team", {"parameters": {"chat_id": 3}})
+
+
+async def test_a_type_that_is_not_installed_any_more_shows_no_secret(
+    services: Services, store: Database, seal: Seal
+) -> None:
+    await services.create(EDITOR, "consumer", CHAT)
+    bare = Services(store, Registry(), seal)
+    shown = (await bare.get("consumer", "team")).document
+    assert shown["parameters"] == {"token": {"set": True}, "chat_id": -100}
+    await bare.delete(EDITOR, "consumer", "team")
+
+
+async def test_a_planted_secret_is_nowhere_in_clear(
+    database_settings: Settings,
+    database: Database,
+    published: Services,
+    seal: Seal,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    secrets = {"token": CANARY, "urls": [CANARY + "a", CANARY + "b"], "headers": {"X": CANARY + "c"}}
+    (tmp_path / "d.yaml").write_text(
+        yaml.dump({"consumers": [{"name": "filed", "type": "chat", "parameters": secrets}], "producers": [FEED]})
+    )
+    plans = [
+        await apply(database, load(tmp_path / "d.yaml"), Planner(registry=REGISTRY, seal=seal), dry_run=dry)
+        for dry in (True, False)
+    ]
+    stored = await published.create(EDITOR, "consumer", {"name": "rest", "type": "chat", "parameters": secrets})
+    await published.patch(EDITOR, "consumer", "rest", {"parameters": {"token": CANARY + "d"}})
+    with pytest.raises(InputError) as caught:
+        await published.patch(EDITOR, "consumer", "rest", {"parameters": {"token": CANARY, "chat_id": "x"}})
+    await publish_all(database_settings, database)
+    async with database.read() as session:
+        exported = await export(session, REGISTRY)
+        everything = []
+        for table in Base.metadata.sorted_tables:
+            everything += [str(tuple(row)) for row in await session.execute(select(table))]
+    async with kafka_admin(database_settings) as admin:
+        topics = [name for name in await admin.list_topics() if name.startswith(database_settings.topic_prefix)]
+    records = [
+        str(record)
+        for topic in topics
+        for record in await read_all(database_settings, topic.removeprefix(database_settings.topic_prefix))
+    ]
+    assert len(records) == 4  # two consumers and a producer, and one of them again
+    places = {
+        "plans": [str([plan.lines(), plan.summary]) for plan in plans],
+        "answer": [str(stored.document)],
+        "error": [str(caught.value)],
+        "export": [exported],
+        "database": everything,
+        "topics": records,
+        "log": [caplog.text],
+        "repr": [repr(published), repr(database), repr(seal)],
+    }
+    if database.is_sqlite:
+        places["file"] = [
+            file.read_bytes().decode("latin-1") for file in database_settings.data_dir.glob("notifier.sqlite3*")
+        ]
+        assert len(places["file"]) == 3
+    assert [place for place, texts in places.items() if any(CANARY in text for text in texts)] == []
