@@ -39,9 +39,7 @@ class Spec:
     value: JsonObject  # secrets sealed
     title: str | None = None
     references: tuple[Reference, ...] = ()
-    privilege: str | None = (
-        None  # why writing it needs the scope `admin`, as the beginning of a sentence; none: it does not
-    )
+    privilege: str | None = None  # begins the sentence that says why `admin` must write it; none: `write` may
     partitions: int | None = None  # of its topic, where it is a consumer
 
 

@@ -7,6 +7,7 @@ import orjson
 from fastapi import Request
 from pydantic import BaseModel, ValidationError
 
+from control_api.definitions.json_value import MAX_DEPTH
 from control_api.http.problems import Problem
 from notifier.errors import FieldError, InputError
 from notifier.validation import field_errors
@@ -14,8 +15,7 @@ from notifier.validation import field_errors
 JSON = "application/json"
 NDJSON = "application/x-ndjson"
 MERGE_PATCH = "application/merge-patch+json"
-MAX_DEPTH = 64
-_IN_THREAD_BYTES = 256 * 1024  # a larger body would hold up the other requests while it is parsed
+_IN_THREAD_BYTES = 256 * 1024  # parsing a larger body would hold up the other requests
 
 M = TypeVar("M", bound=BaseModel)
 

@@ -9,7 +9,6 @@ import asyncio
 import logging
 import re
 import time
-from contextvars import ContextVar
 from uuid import uuid4
 
 from starlette.datastructures import Headers, MutableHeaders
@@ -30,8 +29,6 @@ _DRAIN_BYTES = 32 * 1024 * 1024
 _DRAIN_S = 3.0
 
 _ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
-
-request_id: ContextVar[str] = ContextVar("request_id", default="")
 
 SECURITY_HEADERS = {
     "Content-Security-Policy": "default-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'self'",
@@ -70,14 +67,12 @@ class Guard:
             return
         given = Headers(scope=scope).get("x-request-id", "")
         id_ = given if _ID.fullmatch(given) else uuid4().hex
-        token = request_id.set(id_)
         app = self._app if self._at_work < MAX_REQUESTS or scope["path"].startswith("/health/") else _too_many
         self._at_work += 1
         try:
             await _Request(app, scope, receive, send, id_).run(self._limit_s)
         finally:
             self._at_work -= 1
-            request_id.reset(token)
 
 
 class _Request:

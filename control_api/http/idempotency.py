@@ -31,7 +31,6 @@ from notifier.record import now, rfc3339
 logger = logging.getLogger(__name__)
 
 HEADER = "Idempotency-Key"
-KEPT = IDEMPOTENCY_KEPT
 _AT_WORK = timedelta(seconds=60)  # longer than any request may take: a claim this old is a dead process's
 _KEY = re.compile(r"[\x21-\x7e]{1,255}")
 _AGAIN = 503  # kept as status: to be done anew
@@ -86,7 +85,7 @@ async def _begin(parts: Parts, who: str, key: str, request_hash: str) -> datetim
     try:
         async with parts.database.write() as session:
             row = await session.get(IdempotencyRow, (who, key), with_for_update=True)
-            if row is not None and at - row.at > KEPT:
+            if row is not None and at - row.at > IDEMPOTENCY_KEPT:
                 await session.delete(row)
                 await session.flush()
                 row = None

@@ -12,9 +12,7 @@ class Occasion:
     """The moment of a request; with a `seed`, of the first among requests that repeat each other."""
 
     at: datetime
-    seed: str | None = (
-        None  # the caller and the Idempotency-Key; none: no key was given, so nothing need be the same again
-    )
+    seed: str | None = None  # the caller and the Idempotency-Key; none: no key was given, so ids may be random
 
     def id_of(self, position: int) -> str:
         """The id of the message at that place in the request, a UUIDv7 (RFC 9562); with a seed, the same each time."""
