@@ -1,6 +1,6 @@
 """Logs: one JSON object a line for machines, one line of text for people, secrets in neither.
 
-    {"time": "2026-11-23T09:00:00.123Z", "level": "INFO", "role": "api", "logger": "control_api.app", "message": "…", …}
+    {"time": "2026-11-23T09:00:00.123Z", "level": "INFO", "role": "api", "logger": "control_api.serve", "message": "…", …}
 
 Whatever a call gives in `extra=` becomes a field of its own. A value cannot forge a line: JSON escapes line ends and
 control characters, and the text form does the same. What is secret is kept out by the field's name here; whoever logs keeps
