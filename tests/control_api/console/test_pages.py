@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from control_api.console.assets import FOLDER, MEDIA_TYPES, address, served
-from tests.control_api.test_control_api import problem
 from tests.rigs.console_server import BROWSER, Console
+from tests.rigs.problems import problem
 from tests.rigs.repository import ROOT
 
 pytest_plugins = ["tests.rigs.databases"]

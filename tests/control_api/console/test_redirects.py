@@ -7,8 +7,8 @@ from fastapi import Request
 
 from control_api.console.sign_in import local
 from control_api.http.accept import is_browser
-from tests.control_api.test_control_api import problem
 from tests.rigs.console_server import BROWSER, PASSWORD, Console
+from tests.rigs.problems import problem
 
 pytest_plugins = ["tests.rigs.databases"]
 pytestmark = pytest.mark.asyncio(loop_scope="module")

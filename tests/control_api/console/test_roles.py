@@ -11,8 +11,9 @@ from control_api.access.sessions import COOKIE
 from control_api.app import create_app
 from control_api.http.auth import check_guarded
 from notifier.settings import Settings
-from tests.control_api.test_control_api import SCOPE_OF, problem
+from tests.rigs.api_rig import SCOPE_OF
 from tests.rigs.console_server import JSON, Console
+from tests.rigs.problems import problem
 
 pytest_plugins = ["tests.rigs.databases"]
 pytestmark = pytest.mark.asyncio(loop_scope="module")

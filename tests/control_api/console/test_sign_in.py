@@ -7,8 +7,8 @@ import pytest
 
 from control_api.access.sessions import COOKIE, find_account
 from control_api.access.sign_in_limit import TRIES, WINDOW_S
-from tests.control_api.test_control_api import problem
 from tests.rigs.console_server import BROWSER, PASSWORD, Console
+from tests.rigs.problems import problem
 
 pytest_plugins = ["tests.rigs.databases"]
 pytestmark = pytest.mark.asyncio(loop_scope="module")

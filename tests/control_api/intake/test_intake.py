@@ -16,7 +16,8 @@ from control_api.intake.intake import UNKNOWN
 from notifier.record import JsonObject
 from notifier.seal import generate_key
 from notifier.settings import Settings, load_settings
-from streams.broker.broker import EmbeddedBroker, free_port
+from streams.broker.broker import EmbeddedBroker
+from streams.broker.ports import free_port
 from tests.rigs.api_rig import GOOD, client, define, is_ready, running
 from tests.rigs.kafka_tools import read_all, wait_until
 from tests.rigs.problems import problem
