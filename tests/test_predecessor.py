@@ -11,8 +11,8 @@ import pytest
 from notifier.attempt import Attempt
 from notifier.settings import Settings
 from streams.broker.ports import free_port
-from tests.consumers.test_telegram import GROUP, TOKEN, serving
-from tests.producers.test_github import REPOSITORY, pull, stub_running
+from tests.consumers.telegram.test_telegram import GROUP, TOKEN, serving
+from tests.producers.github.test_github import REPOSITORY, pull, stub_running
 from tests.rigs.delivery_rig import dead_letters
 from tests.rigs.kafka_tools import read_all, wait_until
 from tests.rigs.repository import ROOT

@@ -34,9 +34,9 @@ from notifier.sandbox import Level, Sandbox
 from notifier.script import Script
 from notifier.seal import load_seal
 from notifier.settings import Settings, load_settings
-from producers import github_api
 from producers.github import GitHub, GitHubParameters, read_webhook
-from producers.github_api import GitHubClient, Limits
+from producers.github import api as github_api
+from producers.github.api import GitHubClient, Limits
 from streams.runner.produced import read_items
 from streams.runner.producing import Producing
 from tests.rigs.kafka_tools import read_all, wait_until

@@ -1,6 +1,6 @@
 """GitHub's REST API as the producer needs it: one GET at a time, conditional, bounded, and every failure one of our errors.
 
-What is read and what is made of it is `producers.github`'s. Built on gidgethub, whose own cache and rate limits are not
+What is read and what is made of it is `producers.github.github`'s. Built on gidgethub, whose own cache and rate limits are not
 used: the cache would keep whole answers, and headers that are no numbers raise there.
 
     status                            error

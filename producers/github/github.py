@@ -1,4 +1,4 @@
-"""GitHub: open pull requests for their assignees, asked for or told by a webhook. HTTP is `producers.github_api`'s.
+"""GitHub: open pull requests for their assignees, asked for or told by a webhook. HTTP is `producers.github.api`'s.
 
 Taking a webhook in and checking its signature is `control_api.rest.github_hook`'s; what it says is turned into messages
 here, by `read_webhook`, without any I/O.
@@ -28,7 +28,7 @@ from pydantic import AfterValidator, Field, SecretStr
 from notifier import Context, JsonObject, Permanent, Producer, Retryable, WorldParameters
 from notifier.errors import FieldError, InputError
 from notifier.record import rfc3339
-from producers.github_api import BASE_URL, Answer, GitHubClient, Limits
+from producers.github.api import BASE_URL, Answer, GitHubClient, Limits
 
 PAGE = 100  # pull requests a page, GitHub's most: https://docs.github.com/en/rest/pulls/pulls#list-pull-requests
 MAX_PAGES = 100
@@ -118,7 +118,7 @@ class GitHub(Producer[GitHubParameters]):
         return TIMEOUT_S
 
     async def produce(self, context: Context) -> list[JsonObject]:
-        """The messages about all open pull requests. Raises Permanent and Retryable as `producers.github_api` says."""
+        """The messages about all open pull requests. Raises Permanent and Retryable as `producers.github.api` says."""
         pulls: dict[int, PullRequest] = {}  # one that moves to the next page while they are read is told once
         async with self._client(context) as github:
             for number in range(1, MAX_PAGES + 1):

@@ -1,0 +1,5 @@
+"""GitHub: the producer, and what its webhooks become."""
+
+from producers.github.github import GitHub, GitHubParameters, read_webhook
+
+__all__ = ["GitHub", "GitHubParameters", "read_webhook"]
