@@ -1,4 +1,7 @@
-"""Filters: which messages go on. One file per family; `chain` asks those of a configuration in their order."""
+"""Filters: which messages go on. One file per family.
+
+`chain` asks the filters of a configuration in order; `decision` asks all configurations about a message.
+"""
 
 from typing import Any
 

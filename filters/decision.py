@@ -1,8 +1,8 @@
-"""Decision: which configurations consider a message, for whom it passes their filters, and who dropped it for whom.
+"""Decision: which configurations consider a message, for whom it passes their filters, and which filter dropped it.
 
-The plain way to find out: every configuration that names the producer is asked, filter by filter (`filters.chain`). It is
-the reference: `explain` and dry runs use it, the router asks it about what it does not deliver, and what the router compiles
-(`streams.router.matcher`) decides exactly as it does.
+The plain algorithm: each configuration that names the producer judges the message, filter by filter (`filters.chain`). The
+router does not run it: its compiled form (`streams.router`) is quicker, and a property test holds it to this reference.
+Deliveries, attempts and dead letters are made by the router.
 """
 
 from collections.abc import Sequence
@@ -23,7 +23,7 @@ class Drop:
     """One recipient for whom a message goes no further in a configuration."""
 
     recipient: str | None  # username; none: the message is for everyone and the configuration has no users
-    filter: str | None  # name of the filter; none: it was no filter's doing
+    filter: str | None  # name of the filter; none: the user's definition cannot be used
     reason: Reason
 
 
@@ -32,7 +32,7 @@ class Judgement:
     """What one configuration decides about a message."""
 
     configuration: Configuration
-    passed: Sequence[User | None]  # for whom it goes on; None: for everyone in a configuration without users
+    passed: Sequence[User | None]  # for whom the message goes on; None: everyone in a configuration without users
     dropped: Sequence[Drop] = ()
 
 
@@ -40,16 +40,17 @@ class Judgement:
 class Decision:
     """What all configurations decide about a message."""
 
-    judgements: Sequence[Judgement] = ()  # of every configuration that considers it, in order of their names
-    sender: User | None = None
-    receiver: User | None = None  # none: the message names none, or nobody who is known
-    # Why nobody considers it: unknown_producer, unknown_configuration, disabled, unknown_receiver, ambiguous_receiver.
+    judgements: Sequence[Judgement] = ()  # of every configuration that considers it, sorted by name
+    sender: User | None = None  # none: the message has no sender, or not a known one
+    receiver: User | None = None  # none: the message names no receiver, or there is a problem
+    # Why no configuration considers it: unknown_producer, unknown_configuration, disabled, unknown_receiver or
+    # ambiguous_receiver.
     problem: Reason | None = None
     text: str = ""  # the problem in words
 
 
 class Judge:
-    """Decides about messages by one catalog. Immutable; waits for nothing and does not raise."""
+    """Decides about messages by one catalog. Immutable, without I/O; does not raise."""
 
     def __init__(self, catalog: Catalog) -> None:
         self.catalog = catalog
@@ -101,7 +102,7 @@ class Judge:
     def judge(
         self, message: Message, configuration: Configuration, sender: User | None, receiver: User | None, at: datetime
     ) -> Judgement:
-        """What one configuration decides, given who sends and who is to receive."""
+        """What one configuration decides, given the sender and the receiver as users."""
         dropped: list[Drop] = []
         recipients: list[User | None]
         if receiver is not None:
@@ -110,14 +111,14 @@ class Judge:
             recipients = []
             for username in configuration.spec.users:
                 user = self.catalog.users.get(username)
-                if user is None:  # his or her definition cannot be used
+                if user is None:  # the definition cannot be used
                     dropped.append(Drop(recipient=username, filter=None, reason="unknown_receiver"))
                 else:
                     recipients.append(user)
         else:
             recipients = [None]
         filters = self.catalog.filters
-        # A filter whose definition cannot be used is missing here; that is logged where it is read.
+        # A filter whose definition cannot be used is left out; the catalog's reader has logged it.
         chain = Chain([(name, filters[name]) for name in configuration.spec.filters if name in filters])
         passed: list[User | None] = []
         for recipient in recipients:

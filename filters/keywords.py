@@ -1,4 +1,4 @@
-"""Keywords: drop, or keep, messages in whose content one of some texts occurs. The title is not searched."""
+"""Keywords: drop, or keep, messages whose content contains a keyword. The title is not searched."""
 
 from collections.abc import Callable
 from functools import partial
@@ -15,7 +15,7 @@ _IGNORE_CASE = "Take upper and lower case for the same."
 
 
 class KeywordsParameters(FilterParameters):
-    """What both filters have in common."""
+    """Parameters of both filters."""
 
     ignore_case: bool = Field(False, description=_IGNORE_CASE)
 
@@ -45,10 +45,10 @@ class _Keywords(Filter[K]):
         super().__init__(parameters)
         self.ignore_case = parameters.ignore_case
         self.given = given  # as people wrote them
-        self.keywords = tuple(map(str.casefold, given)) if self.ignore_case else given  # as they are looked for
+        self.keywords = tuple(map(str.casefold, given)) if self.ignore_case else given  # as they are searched for
 
     def found(self, content: str) -> str | None:
-        """The first keyword, as it was written, that occurs in the content; None where none does."""
+        """The first keyword that occurs in the content, as people wrote it; None without a match."""
         if self.ignore_case:
             content = content.casefold()
         return next((self.given[i] for i, keyword in enumerate(self.keywords) if keyword in content), None)
@@ -108,7 +108,7 @@ class KeepKeywords(_Keywords[KeepKeywordsParameters]):
         return f"the content contains {listed(self.given)}{self._case}"
 
 
-# The tests do no more than they must, and know of their filter no more than the keywords.
+# What `test` gives the router: module-level functions shared by all filters, bound to the keywords alone (`Filter.test`).
 
 
 def _is_one(keywords: tuple[str, ...], message: Message) -> bool:

@@ -1,9 +1,8 @@
 """Labels: keep messages whose labels match, in Alertmanager's matcher syntax.
 
-A matcher is a label's name, one of `=`, `!=`, `=~`, `!~`, and a value. Names and values may stand in double quotes, in
-which `\\"`, `\\\\` and `\\n` are a quotation mark, a backslash and a line end; several matchers may stand in one text with
-commas between them, and braces around them. A label that is missing equals the empty text, and a regular expression must
-match the whole value, both as in Alertmanager.
+A matcher is a label's name, one of `=`, `!=`, `=~`, `!~`, and a value. Names and values may be quoted with `"`, inside which
+`\\"`, `\\\\` and `\\n` are escapes. One text may hold several matchers, separated by commas, in braces or not. As in
+Alertmanager, a missing label equals the empty text, and a regular expression must match the whole value.
 """
 
 from collections.abc import Callable, Mapping
@@ -20,13 +19,13 @@ from notifier.plugin import Candidate, Filter, FilterParameters, Lookup
 
 Operator = Literal["=", "!=", "=~", "!~"]
 _OPERATORS: tuple[Operator, ...] = ("=~", "!~", "!=", "=")  # the longer ones first
-_RESERVED = frozenset("{}!=~,\\\"'`")  # what a name may hold only between quotation marks; white space neither
+_RESERVED = frozenset("{}!=~,\\\"'`")  # a name that holds one of these, or white space, must be quoted
 _FORM = 'write a label, one of = != =~ !~, and a value, in quotation marks where it holds a comma: team="infra"'
 
 
 @dataclass(frozen=True, kw_only=True)
-class Matcher:
-    """What is asked of one label."""
+class LabelMatcher:
+    """A condition on one label."""
 
     name: str
     operator: Operator
@@ -34,7 +33,7 @@ class Matcher:
     pattern: Pattern | None = field(default=None, compare=False)  # the value, compiled
 
     def matches(self, labels: Mapping[str, str]) -> bool:
-        """Whether the labels are as it asks."""
+        """Whether the labels meet the condition."""
         value = labels.get(self.name, "")
         if self.pattern is None:
             return (value == self.value) is (self.operator == "=")
@@ -45,7 +44,7 @@ class Matcher:
         return f"{name}{self.operator}{_in_quotes(self.value)}"
 
 
-def read_matchers(text: str) -> tuple[Matcher, ...]:
+def read_matchers(text: str) -> tuple[LabelMatcher, ...]:
     """The matchers of a text, `team="infra", env!=test`. Raises ValueError that says what to write instead."""
     inner = text.strip()
     if inner.startswith("{") and inner.endswith("}"):
@@ -59,7 +58,7 @@ def read_matchers(text: str) -> tuple[Matcher, ...]:
 
 
 def _split(text: str) -> list[str]:
-    """The parts between commas that are not in quotation marks."""
+    """The parts between the commas outside quotation marks."""
     parts, start, in_quotes, escaped = [], 0, False, False
     for position, character in enumerate(text):
         if escaped:
@@ -75,7 +74,7 @@ def _split(text: str) -> list[str]:
     return parts
 
 
-def _read_matcher(text: str) -> Matcher:
+def _read_matcher(text: str) -> LabelMatcher:
     name, rest = _read_name(text)
     operator = next((operator for operator in _OPERATORS if rest.startswith(operator)), None)
     if operator is None:
@@ -87,11 +86,11 @@ def _read_matcher(text: str) -> Matcher:
             pattern = Pattern(value)
         except ValueError as error:
             raise ValueError(f"{value!r} {error}; a value that holds a comma needs quotation marks") from None
-    return Matcher(name=name, operator=operator, value=value, pattern=pattern)
+    return LabelMatcher(name=name, operator=operator, value=value, pattern=pattern)
 
 
 def _read_name(text: str) -> tuple[str, str]:
-    """The name, and what follows it without the white space between."""
+    """The label's name, and the rest of the text without leading white space."""
     if text.startswith('"'):
         end = _closing_quote(text)
         if end is None:
@@ -122,7 +121,7 @@ def _read_value(text: str, value: str) -> str:
 
 
 def _closing_quote(text: str) -> int | None:
-    """Where the quotation that begins the text ends."""
+    """The index of the quotation mark that closes the one at index 0; None where it is missing."""
     escaped = False
     for position, character in enumerate(text[1:], 1):
         if escaped:
@@ -135,7 +134,7 @@ def _closing_quote(text: str) -> int | None:
 
 
 def _unescape(text: str) -> str:
-    """`\\n`, `\\"` and `\\\\` as what they mean; any other backslash is itself, so that `\\d+` can be written as it is."""
+    """Replaces the escapes `\\n`, `\\"` and `\\\\`. Any other backslash is literal, so that `\\d+` needs no doubling."""
     parts = text.split("\\\\")
     return "\\".join(part.replace('\\"', '"').replace("\\n", "\n") for part in parts)
 

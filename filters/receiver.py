@@ -1,4 +1,4 @@
-"""Receiver: drop messages for people who are not in the configuration, or who do not work at the moment."""
+"""Receiver: drop messages for people outside the configuration, or outside their working time."""
 
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
@@ -74,7 +74,7 @@ class ReceiverWorking(Filter[ReceiverWorkingParameters]):
         return receiver.working_time.holds_until(candidate.at)
 
     def reason_for(self, candidate: Candidate) -> Reason:
-        """`on_leave`, `outside_hours`, or `filtered` where the filter is negated and drops who does work."""
+        """`on_leave` or `outside_hours`; `filtered` where the filter is negated and the receiver works."""
         if self.accepts(candidate):
             return "filtered"
         assert candidate.receiver is not None

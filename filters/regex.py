@@ -1,4 +1,4 @@
-"""Regex: keep messages in one of whose fields a regular expression matches."""
+"""Regex: keep messages with a field that a regular expression matches. The limits of patterns are `filters.pattern`'s."""
 
 from collections.abc import Callable
 from typing import Annotated
@@ -57,7 +57,7 @@ class Regex(Filter[RegexParameters]):
     def __init__(self, parameters: RegexParameters) -> None:
         super().__init__(parameters)
         self.pattern = Pattern(parameters.pattern)
-        self.text = _reader(parameters.field)  # takes the field out of a message
+        self.text = _reader(parameters.field)  # message → text of the field
 
     def accepts(self, candidate: Candidate) -> bool:
         return self.pattern.occurs_in(self.text(candidate.message))

@@ -1,4 +1,4 @@
-"""Sender: keep messages of some people."""
+"""Sender: keep messages of given senders."""
 
 from pydantic import Field
 

@@ -1,11 +1,11 @@
-"""Severity: drop what is not bad enough."""
+"""Severity: drop messages below a severity."""
 
 from pydantic import Field
 
 from notifier.outcome import SEVERITIES, Severity
 from notifier.plugin import Candidate, Filter, FilterParameters, Lookup
 
-DEFAULT: Severity = "info"  # what a message without severity counts as
+DEFAULT: Severity = "info"  # of a message without severity
 
 
 class SeverityParameters(FilterParameters):

@@ -1,4 +1,4 @@
-"""Texts: the parameter that is a list of texts. Refuses, in words of its own, what would match everything or nothing."""
+"""Texts: the type of parameters that are lists of texts. Refuses, in words of its own, lists that match everything or nothing."""
 
 from typing import Annotated, Any
 
@@ -9,9 +9,9 @@ MAX_CHARACTERS = 1000  # of one text
 
 
 def a_list_of(what: str) -> BeforeValidator:
-    """Refuses a plain text, which is easily taken letter by letter, and the empty list.
+    """Refuses a plain text, saying which list to write instead, and the empty list.
 
-    Pydantic's `min_length` would do the second, but counts only what is right and so complains twice about one wrong text.
+    Pydantic's `min_length` would do for the empty list, but counts valid items only: one wrong text would be refused twice.
     """
 
     def check(value: Any) -> Any:

@@ -7,12 +7,12 @@ _SHOWN_TEXTS = 5
 
 
 def quoted(text: str) -> str:
-    """The text in quotation marks, on one line, cut where it is long."""
+    """The text in quotation marks, on one line, at most 80 characters of it."""
     return repr(text if len(text) <= _SHOWN_CHARACTERS else text[: _SHOWN_CHARACTERS - 1] + "…")
 
 
 def listed(texts: Sequence[str], word: str = "or") -> str:
-    """The texts as a list in a sentence: `'a', 'b' or 'c'`; of many, the first few and how many more there are."""
+    """The texts as a list in a sentence: `'a', 'b' or 'c'`. After five texts: how many more there are."""
     shown = [quoted(text) for text in texts[:_SHOWN_TEXTS]]
     if len(texts) > _SHOWN_TEXTS:
         shown.append(f"{len(texts) - _SHOWN_TEXTS} more")

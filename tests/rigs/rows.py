@@ -6,7 +6,7 @@ LINE = "shown: "
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
-    """Prints `shown: S-33 tests/filters/test_filters.py::test_…` for each mark of each test."""
+    """Prints `shown: S-33 tests/filters/test_keywords.py::test_…` for each mark of each test."""
     for item in session.items:
         for mark in item.iter_markers("predecessor"):
             for row in mark.args:
