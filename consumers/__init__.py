@@ -3,7 +3,7 @@
 from typing import Any
 
 from consumers.script import Script
-from consumers.telegram.telegram import Telegram
+from consumers.telegram import Telegram
 from notifier.plugin import Consumer
 
 BUILT_IN: tuple[type[Consumer[Any]], ...] = (Script, Telegram)

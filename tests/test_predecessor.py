@@ -20,9 +20,8 @@ from tests.rigs.roles import roles
 from tests.rigs.rows import LINE
 from tests.test_end_to_end import api_client, apply, received
 
-FLOOR = [
-    f"S-{number}" for number in range(1, 82)
-]  # sections 1 to 13; the console and operation are other pages' concern
+# Sections 1 to 13; the console and operation are other pages' concern.
+FLOOR = [f"S-{number}" for number in range(1, 82)]
 
 DEFINITIONS = f"""
 users:

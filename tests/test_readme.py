@@ -42,9 +42,8 @@ async def test_the_tour_of_the_readme_works_as_written(
         "127.0.0.1:19092": f"127.0.0.1:{settings.kafka_port}",
     }
     tour, kcat, request = (_with(block, replaced) for block in _typed())
-    before, cat, after = tour.rpartition(
-        "cat /"
-    )  # the last line looks at what arrived; a machine is faster than a person
+    # The last line looks at what arrived; a machine is faster than a person.
+    before, cat, after = tour.rpartition("cat /")
     up = await start_role(settings, "up", env=env)
     try:
         await wait_until(lambda: "Notifier is up" in up.output(), 90, up.output)

@@ -1,25 +1,11 @@
-"""Telegram: sends messages to a group chat, or to people, as a bot. What the text is, is `consumers.text`'s and the template's.
+"""Telegram: sends messages to a group chat, or to people, as a bot.
+
+The text is `consumers.text`'s or the template's, the calls are `consumers.telegram.bot`'s, and what Telegram's answers mean
+for a delivery is the table in `consumers.telegram.answers`.
 
 Texts are plain, without a parse mode: nothing in them is markup. A text longer than Telegram takes goes in parts. Where a
-part fails, the next try goes on with it and does not repeat the parts before it, as long as it is made by the same worker
-with the same definition and the same text; otherwise the whole text is sent again: at least once.
-
-What Telegram answers decides what becomes of the delivery:
-
-    answer                                       reason             then
-    200                                          ok
-    200, but what follows cannot be read         server_error       unknown: it may have been sent; tried again
-    429                                          rate_limited       tried again after exactly `retry_after`
-    400 chat, user or topic not found            not_found          given up
-    400 no right to write there, 403             forbidden          given up
-    400, 413 of another kind                     invalid_content    given up
-    400 the group became a supergroup                               sent once more, to the supergroup
-    401 wrong or revoked token                   unauthorized       given up
-    404 no such bot, or not a Bot API            not_found          given up
-    409, 5xx, 3xx and whatever else              server_error       tried again
-    no connection                                connection         tried again
-    the connection broke after the request       connection         unknown: it may have been sent; tried again
-    no answer in time                            timeout            unknown: it may have been sent; tried again
+part fails, the next try goes on with it and does not repeat the parts before it, as long as the same worker makes it with
+the same definition and the same text; otherwise the whole text is sent again: at least once.
 
 A bot cannot write to a person first: for `chat_id: recipient` each user sends the bot `/start` once, and has
 `{"telegram": {"username": "alice", "id": 123}}` in `additional_info`.
@@ -29,25 +15,23 @@ import asyncio
 import re  # for our own constant patterns
 from collections import OrderedDict
 from collections.abc import Sequence
-from importlib import import_module
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
 
+from consumers.telegram.answers import REQUEST_S, Moved, Unsure, moved_to
 from consumers.text.text import MAX_PARTS, clean_text, default_text, split_text
 from notifier import ACCEPTED, Consumer, ConsumerParameters, Context, Delivery, Permanent, Result, Retryable, User
 from notifier.errors import DeliveryError, RecordError
-from notifier.outcome import Reason
 from notifier.seal import is_sealed
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # importing it takes seconds, see `_open`
     from consumers.telegram.bot import TelegramBot
 
 API = "https://api.telegram.org"
 MAX_TEXT = 4096  # UTF-16 units; core.telegram.org/bots/api#sendmessage says characters, of which there are never more
-REQUEST_S = 15.0
 MAX_CHAT_ID = 2**52  # core.telegram.org/bots/api#chat: at most 52 significant bits
-_REMEMBERED = 10_000  # deliveries of which some parts were sent
+_REMEMBERED = 10_000  # deliveries that were sent in part
 
 _TOKEN = re.compile(r"[0-9]+:[A-Za-z0-9_.~-]+")
 
@@ -83,22 +67,6 @@ class TelegramParameters(ConsumerParameters):
     silent: bool = Field(False, description="Deliver without a sound.")
 
 
-class Moved(Exception):
-    """The group became the supergroup `chat_id`; nothing was sent."""
-
-    def __init__(self, chat_id: int) -> None:
-        super().__init__(_moved_to(chat_id))
-        self.chat_id = chat_id
-
-
-class Unsure(Exception):
-    """It may have been sent. Holds what the attempt says."""
-
-    def __init__(self, reason: Reason, detail: str) -> None:
-        super().__init__(detail)
-        self.reason: Reason = reason
-
-
 class Telegram(Consumer[TelegramParameters]):
     """Sends messages to a Telegram group or, with `chat_id: recipient`, to people, as a bot."""
 
@@ -110,7 +78,8 @@ class Telegram(Consumer[TelegramParameters]):
         super().__init__(parameters)
         self._bot: TelegramBot | None = None
         self._moved: dict[int, int] = {}  # group → the supergroup that it became
-        self._sent: OrderedDict[str, tuple[int, int]] = OrderedDict()  # delivery → its text's hash, parts that are sent
+        # delivery → hash of its text, number of parts sent
+        self._sent: OrderedDict[str, tuple[int, int]] = OrderedDict()
 
     def fixed_address(self) -> bool:
         """Whether all messages go to one chat."""
@@ -125,15 +94,15 @@ class Telegram(Consumer[TelegramParameters]):
         return None
 
     def timeout_s(self) -> float:
-        """Seconds for all parts of one text."""
+        """Seconds that sending all parts of one text may take."""
         return MAX_PARTS * REQUEST_S + 15.0
 
     async def deliver(self, deliveries: Sequence[Delivery], context: Context) -> Sequence[Result]:
-        """Sends each text; raises Retryable or Permanent as the table above has it."""
+        """Sends each text. Raises Retryable or Permanent as the table in `consumers.telegram.answers` says."""
         return [await self._deliver(delivery, context) for delivery in deliveries]
 
     async def check(self, context: Context) -> None:
-        """Asks Telegram for the chat, or for the bot where there is no one chat. Raises Permanent or Retryable."""
+        """Asks Telegram for the chat, or for the bot with `chat_id: recipient`. Raises Permanent or Retryable."""
         bot = await self._open(context)
         chat_id = self.parameters.chat_id
         try:
@@ -144,7 +113,7 @@ class Telegram(Consumer[TelegramParameters]):
             raise Retryable(error.reason, str(error)) from None
 
     async def close(self) -> None:
-        """Gives the connections back."""
+        """Closes the connections."""
         bot, self._bot = self._bot, None
         if bot is not None:
             await bot.close()
@@ -169,7 +138,7 @@ class Telegram(Consumer[TelegramParameters]):
         key = hash(tuple(parts))
         before, done = self._sent.pop(id_, (key, 0))
         if before != key:
-            done = 0  # another text: the template was changed meanwhile
+            done = 0  # the text has changed, with its template
         try:
             while done < len(parts):
                 done += await self._send_part(bot, chat_id, parts[done])
@@ -182,10 +151,10 @@ class Telegram(Consumer[TelegramParameters]):
         finally:
             if 0 < done < len(parts):
                 self._remember(id_, key, done)
-        return Result(detail=_moved_to(self._moved[chat_id])) if chat_id in self._moved else ACCEPTED
+        return Result(detail=moved_to(self._moved[chat_id])) if chat_id in self._moved else ACCEPTED
 
     async def _send_part(self, bot: "TelegramBot", chat_id: int, text: str) -> int:
-        """How many parts that sent: 1, or 0 where the group has moved and is known now by its new number."""
+        """The number of parts sent: 1, or 0 where the group has moved; its new number is known then."""
         try:
             await bot.send(
                 self._moved.get(chat_id, chat_id),
@@ -214,15 +183,17 @@ class Telegram(Consumer[TelegramParameters]):
     async def _open(self, context: Context) -> "TelegramBot":
         """The bot, made when it is first needed: the API and the router have instances too, and never send."""
         if self._bot is None:
-            module = await asyncio.to_thread(import_module, "consumers.telegram.bot")
+            make = await asyncio.to_thread(_import_bot)
             if self._bot is None:  # another call may have been faster
                 base_url = context.services.get("telegram", API)
-                self._bot = module.TelegramBot(self.parameters.bot_token.get_secret_value(), base_url)
+                self._bot = make(self.parameters.bot_token.get_secret_value(), base_url)
         return self._bot
 
 
-def _moved_to(chat_id: int) -> str:
-    return f"the group became the supergroup {chat_id}; write that as chat_id of the consumer"
+def _import_bot() -> "type[TelegramBot]":
+    from consumers.telegram.bot import TelegramBot
+
+    return TelegramBot
 
 
 def _is_chat(text: str) -> bool:

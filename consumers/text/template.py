@@ -1,6 +1,6 @@
-"""Template: the text that a configuration gives its deliveries, as a Jinja template. Checked when it is saved, rendered here.
+"""Template: the text that a configuration gives its deliveries, as a Jinja template: its check and its rendering.
 
-What a template finds:
+The names that a template may use:
 
     message        the message: `message.content`, `.title`, `.url`, `.severity`, `.labels`, `.sender`, … (names in the
                    producer's world), `.occurred_at` as text, and every field that the producer added
@@ -9,9 +9,9 @@ What a template finds:
     recipients     usernames of those a message to everyone is for
     configuration  name of the configuration
 
-What is not set renders as nothing; a name that there is not is an error. A field or label that is called like a method of a
-mapping (`items`, `keys`, `values`, …) is written `message.labels["items"]`. Templates come from people, so they are rendered
-in a process of their own (`consumers.text.template_process`) with 200 ms of processor time, 256 MiB and 64 KiB of text.
+A field that is not set renders as nothing; an unknown name is an error. A field or label named like a method of a mapping
+(`items`, `keys`, `values`, …) is written `message.labels["items"]`. Templates come from people, so they are rendered in a
+process of their own (`consumers.text.template_process`) with 200 ms of processor time, 256 MiB and 64 KiB of text.
 """
 
 import asyncio
@@ -29,13 +29,15 @@ from jinja2 import TemplateSyntaxError, nodes
 from consumers.text.template_process import make_environment
 from notifier import Delivery, JsonObject
 from notifier.errors import FieldError, InputError, TemplateFailed
+from notifier.one_line import one_line
 
 VARIABLES = ("message", "sender", "receiver", "recipients", "configuration")
-DEADLINE_S = 10.0  # by the clock, for a machine so busy that no processor time is spent at all
+DEADLINE_S = 10.0  # by the clock: on a busy machine the limit of processor time alone may be reached much later
 PROCESSES = 2
-_OWN_NAMES = frozenset({"loop", "self", "caller", "varargs", "kwargs"})  # that Jinja gives in places
+# Names that Jinja defines inside loops, blocks and macros.
+_OWN_NAMES = frozenset({"loop", "self", "caller", "varargs", "kwargs"})
 _ALONE = (nodes.Include, nodes.Import, nodes.FromImport, nodes.Extends)
-_MAX_ERROR = 300  # characters
+_MAX_ERROR = 300  # characters of an error
 _PROGRAM = Path(__file__).with_name("template_process.py")
 _ENVIRONMENT = make_environment()
 _FIELDS = ("id", "sender", "receiver", "title", "url", "severity", "occurred_at", "not_before", "configuration")
@@ -44,7 +46,7 @@ _FIELDS = ("id", "sender", "receiver", "title", "url", "severity", "occurred_at"
 def check_template(source: str) -> None:
     """Checks the syntax of a template, and that the names, filters and tests in it exist. Raises InputError at `/template`.
 
-    Does not compile it: Jinja works constant expressions out when it compiles, however large their result.
+    Parses without compiling: Jinja's compiler evaluates constant expressions, however large their result.
     """
     try:
         tree = _ENVIRONMENT.parse(source)
@@ -77,11 +79,11 @@ def _faults(tree: nodes.Template) -> Iterator[str]:
 
 
 def _refused(text: str) -> InputError:
-    return InputError(FieldError("/template", f"is not a template: {' '.join(text.split())[:_MAX_ERROR]}"))
+    return InputError(FieldError("/template", f"is not a template: {one_line(text, _MAX_ERROR)}"))
 
 
 def variables_of(delivery: Delivery) -> JsonObject:
-    """What a template finds, for one delivery. Raises msgspec.DecodeError where the message is not an object."""
+    """The values of VARIABLES for one delivery. Raises msgspec.DecodeError where the message is not an object."""
     message = msgspec.json.decode(delivery.message, type=dict[str, Any])
     return {
         "message": {**dict.fromkeys(_FIELDS), "labels": {}, **message, "id": delivery.message_id},
@@ -93,7 +95,7 @@ def variables_of(delivery: Delivery) -> JsonObject:
 
 
 class Renderer:
-    """Renders templates in processes of their own, started when they are first needed, and anew after one was killed."""
+    """Renders templates in up to PROCESSES child processes, started on demand; one that was killed is replaced."""
 
     def __init__(self) -> None:
         self._idle: list[Process] = []
@@ -115,11 +117,11 @@ class Renderer:
                 raise TemplateFailed("it took more processor time or memory than a text needs, and was ended") from None
             self._idle.append(process)
         if "error" in answer:
-            raise TemplateFailed(" ".join(str(answer["error"]).split())[:_MAX_ERROR])
+            raise TemplateFailed(one_line(answer["error"], _MAX_ERROR))
         return str(answer["text"])
 
     async def close(self) -> None:
-        """Ends the processes; nobody may be waiting for a text."""
+        """Ends the processes. No call of `render` may be running."""
         while self._idle:
             await _end(self._idle.pop())
 
@@ -132,7 +134,7 @@ class Renderer:
 
     @asynccontextmanager
     async def _process(self) -> AsyncIterator[Process]:
-        """A process that is nobody else's meanwhile. One that is not put back into `_idle` is ended."""
+        """A process for one caller alone. A process that the caller does not put back into `_idle` is ended."""
         async with self._free:
             try:
                 process = self._alive() or await _start()
@@ -146,7 +148,7 @@ class Renderer:
 
 
 async def _start() -> Process:
-    # Without our environment, which may hold secrets; in isolation, so that no folder's modules are taken for others.
+    # Without our environment, which may hold secrets; isolated (-I), so that no module of the current folder is imported.
     return await asyncio.create_subprocess_exec(
         sys.executable, "-I", str(_PROGRAM), stdin=PIPE, stdout=PIPE, stderr=asyncio.subprocess.DEVNULL, env={}
     )
@@ -167,7 +169,7 @@ async def _end(process: Process) -> None:
         try:
             process.kill()
         except ProcessLookupError:
-            pass  # it has ended by itself, and nobody has asked yet
+            pass  # it has ended, and asyncio does not know yet
     assert process.stdin is not None
     process.stdin.close()
     await process.wait()

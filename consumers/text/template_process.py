@@ -1,12 +1,12 @@
 """The program that renders templates, a process of its own beside the delivery worker (`consumers.text.template` starts it).
 
-Jinja's sandbox keeps a template from Python's inner life, and is no limit of resources: `'a' * 10 ** 9` is legal in it, and
-no thread can interrupt that. So it runs here, where the kernel ends what takes too much: memory by RLIMIT_AS, time by a
-timer of processor time whose signal kills, whatever the interpreter is busy with. Nothing secret is in this process.
+Jinja's sandbox protects Python's internals but does not limit resources: `'a' * 10 ** 9` is legal in it, and no thread can
+interrupt that. In this process the kernel sets the limits: memory by RLIMIT_AS, processor time by ITIMER_PROF, whose signal
+kills the process. It holds no secrets.
 
-It reads requests from standard input and writes answers on standard output, each four bytes of length (big-endian) and a JSON
-object: `{"template": "…", "variables": {…}}` and `{"text": "…"}` or `{"error": "…"}`. It ends with its input.
-Run by path, in isolation (`python -I`), so it imports the standard library and Jinja only.
+Requests come on standard input and answers go to standard output, each as four bytes of length (big-endian) and a JSON object:
+`{"template": "…", "variables": {…}}`, and `{"text": "…"}` or `{"error": "…"}`. The process ends at the end of its input. It is
+run by path and isolated (`python -I`), so it imports the standard library and Jinja only.
 """
 
 import json
@@ -19,24 +19,20 @@ from jinja2 import StrictUndefined, Template, TemplateError
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 COMPILE_S = 1.0  # of processor time
-RENDER_S = 0.2
-MEMORY_BYTES = 256 * 1024 * 1024  # of addresses, the interpreter's own included
+RENDER_S = 0.2  # of processor time
+MEMORY_BYTES = 256 * 1024 * 1024  # of address space, the interpreter included
 MAX_TEXT_BYTES = 64 * 1024
 _KEPT = 100  # templates that stay compiled
-_REMOVED = (
-    "lipsum",
-    "cycler",
-    "joiner",
-    "namespace",
-)  # globals that lead to Python functions, or make text for nothing
+# Jinja's globals that lead to Python functions, or make filler text.
+_REMOVED = ("lipsum", "cycler", "joiner", "namespace")
 
 
 def _shown(value: object) -> object:
-    return "" if value is None else value  # a field that is not set is no text, and not the word None
+    return "" if value is None else value  # a field that is not set renders as nothing, not as the word None
 
 
 def make_environment() -> ImmutableSandboxedEnvironment:
-    """The Jinja environment of templates: sandboxed, without a loader, strict about names; what is not set is empty."""
+    """The Jinja environment of templates: sandboxed, without a loader, strict about names; None renders as nothing."""
     environment = ImmutableSandboxedEnvironment(undefined=StrictUndefined, autoescape=False, finalize=_shown)
     for name in _REMOVED:
         environment.globals.pop(name)
@@ -57,7 +53,7 @@ class _Rendering:
             return {"error": "it is nested too deeply"}
         except TemplateError as error:
             return {"error": f"{error.message}" if error.message else type(error).__name__}
-        except Exception as error:  # a template may raise whatever the values in it can
+        except Exception as error:  # a template may raise any error of the values in it
             return {"error": f"{type(error).__name__}: {error}"[:500]}
         finally:
             signal.setitimer(signal.ITIMER_PROF, 0)
@@ -82,7 +78,7 @@ class _Rendering:
 
 
 def _limit() -> None:
-    import resource  # not on every system, and this module is imported for `make_environment` too
+    import resource  # not on every system, where `make_environment` must be importable all the same
 
     for limit, value in (
         (resource.RLIMIT_AS, MEMORY_BYTES),
@@ -92,7 +88,7 @@ def _limit() -> None:
         try:
             resource.setrlimit(limit, (value, value))
         except (ValueError, OSError):
-            pass  # macOS knows RLIMIT_AS and refuses to set it; the timer and the deadline of the worker stay
+            pass  # macOS refuses RLIMIT_AS; the timer and the worker's deadline remain
 
 
 def _serve(requests: BinaryIO, answers: BinaryIO) -> None:
@@ -105,7 +101,8 @@ def _serve(requests: BinaryIO, answers: BinaryIO) -> None:
 
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to a whole terminal; the worker drains, and then ends us
+    # Ctrl-C reaches every process of the terminal; the worker drains first, and then kills this one.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGPROF, signal.SIG_DFL)
     _limit()
     _serve(sys.stdin.buffer, sys.stdout.buffer)

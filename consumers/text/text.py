@@ -1,4 +1,4 @@
-"""Text: what people read. The default text of a delivery, the cleaning of what strangers wrote, and the splitting of long texts.
+"""Text: the default text of a delivery, the cleaning of untrusted text, and the splitting of long texts.
 
 Pure functions, for every consumer whose service takes plain text. A configuration's own text is `consumers.text.template`'s.
 """
@@ -10,11 +10,11 @@ from collections.abc import Sequence
 from notifier import Delivery, Message
 
 MAX_PARTS = 5
-_SEPARATORS = ("\n\n", "\n", " ")  # where a text is cut best: paragraphs, lines, words
+_SEPARATORS = ("\n\n", "\n", " ")  # preferred places of a cut: between paragraphs, lines, words
 _JOINERS = "\u200d\ufe0e\ufe0f"  # zero-width joiner and variation selectors: they belong to the character before them
-_BACK = 32  # characters that a hard cut goes back at most, so as not to cut through a cluster
+_BACK = 32  # characters that a hard cut may go back to reach the start of a grapheme cluster
 
-# What turns the direction of the text around it, so that a link or a name is read as another one, and NUL.
+# NUL, and bidirectional controls, which make a link or a name read as another one.
 _CONTROLS = re.compile("[\0\u202a-\u202e\u2066-\u2069]")
 _APP_LINK = re.compile("tg://", re.IGNORECASE)
 
@@ -22,8 +22,8 @@ _APP_LINK = re.compile("tg://", re.IGNORECASE)
 def default_text(delivery: Delivery, message: Message) -> str:
     """`From {sender} to {receiver}: {content}`, with the names of the consumer's world.
 
-    Who is not known is left out: `From {sender}: …`, `To {receiver}: …`, or the content alone. A title stands above the
-    content and a web link below it, each on a line of its own, unless the content has it already.
+    An unknown sender or receiver is left out: `From {sender}: …`, `To {receiver}: …`, or the content alone. A title stands
+    above the content and a web link below it, each on a line of its own, unless the content has it already.
     """
     receiver = delivery.receiver or delivery.recipient
     if delivery.sender and receiver:
@@ -41,23 +41,23 @@ def default_text(delivery: Delivery, message: Message) -> str:
 
 
 def clean_text(text: str) -> str:
-    """The text without bidirectional controls, NUL, lone surrogates, and the `tg://` that would make a link act in the app."""
+    """The text without bidirectional controls, NUL, lone surrogates, and `tg://`, whose links act inside the app."""
     text = _CONTROLS.sub("", text).encode(errors="replace").decode()
-    while _APP_LINK.search(text):  # taking one out may make another
+    while _APP_LINK.search(text):  # removing one may form another
         text = _APP_LINK.sub("", text)
     return text
 
 
 def utf16_units(text: str) -> int:
-    """How long the text is in UTF-16 code units, which messengers count: an emoji is two or more."""
+    """The length of the text in UTF-16 code units, which messengers count: an emoji has two or more."""
     return len(text.encode("utf-16-le", "surrogatepass")) // 2
 
 
 def split_text(text: str, limit: int, parts: int = MAX_PARTS) -> Sequence[str]:
-    """The text in at most `parts` parts of at most `limit` UTF-16 units (64 or more); of several each begins with a line `2/3`.
+    """The text in at most `parts` parts of at most `limit` UTF-16 units (64 or more); several begin with a line `2/3` each.
 
-    It is cut between paragraphs, else lines, else words, else characters, never within one. What does not fit is left out,
-    and the last part ends with a note of how much that was. No part is blank; of a blank text there is no part at all.
+    Cuts between paragraphs, else lines, else words, else grapheme clusters. What does not fit into the parts is left out,
+    and the last part ends with a note of how many characters that is. No part is blank, and a blank text has no parts.
     """
     if utf16_units(text) <= limit:
         return [text] if text.strip() else []
@@ -82,7 +82,7 @@ def _note(characters: int) -> str:
 
 
 def _cut(text: str, limit: int) -> tuple[str, str]:
-    """The text up to a good place within the limit, and what follows it; without what separates the two."""
+    """The text up to the best cut within the limit, and the rest; the separator at the cut belongs to neither."""
     end = _fitting(text, limit)
     if end == len(text):
         return text, ""
@@ -96,7 +96,7 @@ def _cut(text: str, limit: int) -> tuple[str, str]:
 
 
 def _fitting(text: str, limit: int) -> int:
-    """How many characters from the start are at most `limit` units."""
+    """The number of leading characters that have at most `limit` UTF-16 units."""
     end = min(len(text), limit)
     units = utf16_units(text[:end])
     while units > limit:

@@ -1,26 +1,21 @@
-"""Consumers, called as delivery calls them; the script consumer with real scripts in the real sandbox."""
+"""The script consumer, called as delivery calls it, with real scripts in the real sandbox."""
 
 import asyncio
 import json
 import logging
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import pytest
 from pydantic import ValidationError
 
-from consumers import BUILT_IN
 from consumers.script import Script as ScriptConsumer
 from consumers.script import ScriptParameters
 from notifier import Context, Delivery, Permanent, Result, Retryable
-from notifier.errors import UnknownName
-from notifier.message import Message
-from notifier.registry import Registry
 from notifier.sandbox import Level, Sandbox, detect_sandbox
-from notifier.script import Executor, Script
+from notifier.script import Executor
 from notifier.settings import load_settings
+from tests.rigs.plugin_world import context_with_script, make_delivery
 
 
 @pytest.fixture(scope="module")
@@ -34,14 +29,7 @@ def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Sandbox:
 
 def context(sandbox: Sandbox, content: str, executor: Executor = "python") -> Context:
     """A context in which the script `work` has that content."""
-    scripts: Mapping[str, Script] = {"work": Script(name="work", executor=executor, content=content)}
-
-    def script(name: str) -> Script:
-        if name not in scripts:
-            raise UnknownName("script", name, list(scripts))
-        return scripts[name]
-
-    return Context(name="to-script", sandbox=sandbox, script=script)
+    return context_with_script("to-script", sandbox, content, executor)
 
 
 def consumer(**parameters: Any) -> ScriptConsumer:
@@ -49,31 +37,11 @@ def consumer(**parameters: Any) -> ScriptConsumer:
 
 
 def make(number: int = 0, message: bytes | None = None, **fields: Any) -> Delivery:
-    value = Message(
-        producer="ci", content=f"text {number}", title="a title", labels={"team": "infra"}, severity="error"
-    )
-    given: dict[str, Any] = {"recipient": "alice", "receiver": "al", "sender": "octocat", **fields}
-    return Delivery(
-        id=f"ci/{number}/all/to-script/alice",
-        configuration="all",
-        configuration_version=3,
-        consumer="to-script",
-        lane="to-script",
-        message=msgspec.Raw(message or value.encode()),
-        message_id=str(number),
-        **given,
-    )
+    given = {"title": "a title", "labels": {"team": "infra"}, "severity": "error"}
+    return make_delivery(f"text {number}", number=number, consumer="to-script", message=message or given, **fields)
 
 
 ECHO = "import json, sys\nitems = json.load(sys.stdin)\n"
-
-
-def test_every_built_in_consumer_has_a_type_of_its_own_and_describes_itself() -> None:
-    registry = Registry(BUILT_IN)
-    assert "script" in registry.types("consumer")
-    for plugin in BUILT_IN:
-        assert plugin.describe()
-        assert all(field.description for field in plugin.Parameters.model_fields.values())
 
 
 @pytest.mark.parametrize(

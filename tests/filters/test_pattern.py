@@ -10,9 +10,8 @@ from tests.rigs.candidates import about, make
 def test_the_more_a_pattern_compiles_to_the_less_of_a_long_text_it_sees() -> None:
     simple, costly = Pattern("needle"), Pattern("(?i)(n|e|ne|en){500}needle|needle")
     assert simple.reach > MAX_BYTES  # any message whole
-    assert (
-        costly.reach * MAX_INSTRUCTIONS >= 100_000_000
-    )  # so a pattern of the permitted size sees 40,000 bytes at least
+    # So a pattern of the permitted size sees 40,000 bytes at least.
+    assert costly.reach * MAX_INSTRUCTIONS >= 100_000_000
     long = "-" * costly.reach + "needle"
     assert simple.occurs_in(long)
     assert not costly.occurs_in(long)

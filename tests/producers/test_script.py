@@ -1,20 +1,16 @@
-"""Producers: what scripts print becomes messages or a clear error. What a run does with it: `tests/streams/runner`."""
+"""The script producer: what a script prints becomes messages or a clear error, with real scripts in the real sandbox."""
 
 import logging
 
 import pytest
-from pydantic import SecretStr, ValidationError
+from pydantic import ValidationError
 
-from notifier import Context
 from notifier.errors import ScriptFailed, ScriptTimeout, UnknownName
-from notifier.registry import Registry
 from notifier.sandbox import Sandbox, detect_sandbox
 from notifier.script import Executor
-from notifier.script import Script as StoredScript
 from notifier.settings import Settings, load_settings
-from producers import BUILT_IN
-from producers.push import Push
 from producers.script import Script, ScriptParameters, read_output
+from tests.rigs.plugin_world import context_with_script
 
 
 @pytest.fixture
@@ -22,33 +18,6 @@ def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Sandbox:
     """The best sandbox there is here; without any, scripts of these tests run all the same."""
     settings: Settings = load_settings(env_file=None, data_dir=tmp_path_factory.mktemp("data"), script_sandbox="off")
     return detect_sandbox(settings)
-
-
-def context_of(sandbox: Sandbox, content: str, executor: Executor = "bash") -> Context:
-    stored = StoredScript(name="it", executor=executor, content=content)
-
-    def script(name: str) -> StoredScript:
-        if name != stored.name:
-            raise UnknownName("script", name, [stored.name])
-        return stored
-
-    return Context(name="checks", sandbox=sandbox, script=script)
-
-
-@pytest.mark.predecessor("S-55")
-def test_the_built_in_types_can_be_registered_and_are_described() -> None:
-    registry = Registry(BUILT_IN)
-    assert registry.types("producer") == ["github", "push", "script"]
-    assert all(plugin.describe() for plugin in registry)
-
-
-def test_a_push_producer_is_not_asked_and_keeps_its_secret_to_itself() -> None:
-    parameters = Push.Parameters.model_validate({"webhook_secret": "hush-hush", "world": "github"})
-    producer = Push(parameters)
-    assert not producer.pull
-    assert producer.world_of() == "github"
-    assert "hush-hush" not in repr(parameters)
-    assert isinstance(producer.parameters.webhook_secret, SecretStr)
 
 
 @pytest.mark.predecessor("S-49")
@@ -137,7 +106,9 @@ def test_wrong_parameters_of_a_script_name_the_field(parameters: dict[str, objec
 async def test_a_script_gets_no_input_and_its_output_is_the_messages(
     sandbox: Sandbox, executor: Executor, content: str
 ) -> None:
-    produced = await Script(ScriptParameters(script="it")).produce(context_of(sandbox, content, executor))
+    produced = await Script(ScriptParameters(script="work")).produce(
+        context_with_script("checks", sandbox, content, executor)
+    )
     assert produced == [{"receiver": "alice", "content": "got ''"}]
 
 
@@ -146,8 +117,8 @@ async def test_what_a_script_writes_on_standard_error_is_logged_when_it_ends_wel
     sandbox: Sandbox, caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level(logging.WARNING):
-        produced = await Script(ScriptParameters(script="it")).produce(
-            context_of(sandbox, """echo "beware" >&2; echo '{"content": "a"}'""")
+        produced = await Script(ScriptParameters(script="work")).produce(
+            context_with_script("checks", sandbox, """echo "beware" >&2; echo '{"content": "a"}'""")
         )
     assert produced == [{"content": "a"}]
     assert "beware" in caplog.text
@@ -163,16 +134,18 @@ async def test_what_a_script_writes_on_standard_error_is_logged_when_it_ends_wel
 )
 async def test_a_script_that_fails_says_why_with_its_standard_error(sandbox: Sandbox, content: str, error: str) -> None:
     with pytest.raises(ScriptFailed, match=error) as raised:
-        await Script(ScriptParameters(script="it")).produce(context_of(sandbox, content))
+        await Script(ScriptParameters(script="work")).produce(context_with_script("checks", sandbox, content))
     assert "it broke" in raised.value.stderr
 
 
 @pytest.mark.predecessor("S-48")
 async def test_a_script_that_hangs_is_ended_at_its_time_limit(sandbox: Sandbox) -> None:
     with pytest.raises(ScriptTimeout):
-        await Script(ScriptParameters(script="it", timeout_s=0.5)).produce(context_of(sandbox, "sleep 600"))
+        await Script(ScriptParameters(script="work", timeout_s=0.5)).produce(
+            context_with_script("checks", sandbox, "sleep 600")
+        )
 
 
 async def test_a_script_that_does_not_exist_is_named(sandbox: Sandbox) -> None:
     with pytest.raises(UnknownName, match="other"):
-        await Script(ScriptParameters(script="other")).produce(context_of(sandbox, "true"))
+        await Script(ScriptParameters(script="other")).produce(context_with_script("checks", sandbox, "true"))

@@ -1,0 +1,89 @@
+"""Telegram with a real delivery worker, and with a router before it, on a real broker."""
+
+import logging
+from typing import Any
+
+import pytest
+
+from consumers.telegram.telegram import Telegram
+from notifier.kafka import ensure_topics
+from notifier.registry import Registry, close_secrets
+from notifier.seal import load_seal
+from notifier.settings import Settings
+from notifier.topics import deliveries
+from tests.rigs.bot_api import GROUP, OK, TOKEN, BotApi, make, says
+from tests.rigs.kafka_tools import produce
+from tests.rigs.roles import roles
+from tests.streams.delivery.test_delivery import define, send, wait_for_attempts, with_, working
+
+
+async def define_chat(settings: Settings, template: str | None, revision: int = 1) -> None:
+    sealed = close_secrets(load_seal(settings), "consumer", "chat", {"bot_token": TOKEN}, frozenset({"bot_token"}))
+    await ensure_topics(settings, [deliveries("chat", 1)])
+    await define(settings, "chat", {"type": "telegram", "parameters": {"chat_id": GROUP, **sealed}})
+    spec = {"consumers": ["chat"], "template": template}
+    await define(settings, "all", spec, kind="configuration", revision=revision)
+
+
+@pytest.mark.predecessor("S-47")
+async def test_the_worker_renders_waits_as_told_and_records(
+    settings: Settings, api: BotApi, caplog: pytest.LogCaptureFixture
+) -> None:
+    settings = with_(settings, telegram_api=api.url, retry_schedule_s=(60.0,))
+    await define_chat(settings, "{{ message.content }} for {{ receiver }}{{ 1 / (message.content == 'good') }}")
+    api.answers = [says(429, "Too Many Requests: retry after 2", retry_after=2), OK, OK, says(403, "Forbidden: kicked")]
+    with caplog.at_level(logging.DEBUG):
+        async with working(settings, Registry([Telegram])):
+            await send(settings, [make("good", 1), make("bad", 2), make("dead", 3)])
+            found = await wait_for_attempts(settings, 1, outcome="refused")
+    assert api.texts == ["good for al1.0", "good for al1.0", "From octocat to al: bad", "From octocat to al: dead"]
+    deferred, good, bad, dead = found
+    assert (deferred.outcome, deferred.reason, deferred.number) == ("deferred", "rate_limited", 1)
+    assert deferred.not_before is not None
+    assert (deferred.not_before - deferred.ended_at).total_seconds() == 2.0  # exactly as told
+    assert good.started_at >= deferred.not_before
+    assert (good.outcome, good.number, good.detail) == ("accepted", 2, None)
+    assert bad.outcome == "accepted"
+    assert bad.detail is not None
+    assert "the template of the configuration all failed" in bad.detail
+    assert "division by zero" in bad.detail
+    assert (dead.outcome, dead.reason) == ("refused", "forbidden")
+    assert "Forbidden: kicked" in str(dead.detail)
+    own = [record for record in caplog.records if record.name != "aiohttp.access"]
+    assert not [record for record in own if "CANARY" in repr(record.__dict__)]
+    assert "CANARY" not in repr(found)
+
+
+@pytest.mark.predecessor("S-10", "S-13", "S-14", "S-25", "S-46")
+async def test_from_a_message_to_groups_and_people(settings: Settings, api: BotApi) -> None:
+    settings = with_(settings, telegram_api=api.url)
+    seal = load_seal(settings)
+    users = {
+        "alice": {"telegram": {"username": "al", "id": 123}, "github": {"username": "octocat"}},
+        "bob": {"telegram": {"username": "bobby"}, "github": {"username": "bob-gh"}},
+    }
+    await ensure_topics(settings, [deliveries("chat", 1), deliveries("direct", 1)])
+    for name, info in users.items():
+        await define(settings, name, {"additional_info": info}, kind="user")
+    for name, chat_id in (("chat", GROUP), ("direct", "recipient")):
+        sealed = close_secrets(seal, "consumer", name, {"bot_token": TOKEN}, frozenset({"bot_token"}))
+        await define(settings, name, {"type": "telegram", "parameters": {"chat_id": chat_id, **sealed}})
+    await define(settings, "gh", {"type": "push", "parameters": {"world": "github"}}, kind="producer")
+    spec = {"users": list(users), "producers": ["gh"], "consumers": ["chat", "direct"]}
+    await define(settings, "all", spec, kind="configuration")
+    async with roles(settings, "router", "delivery"):
+        messages: list[dict[str, Any]] = [
+            {"producer": "gh", "sender": "Bob-GH", "receiver": "octocat", "content": "review me"},
+            {"producer": "gh", "sender": "stranger", "content": "to everyone"},
+        ]
+        await produce(settings, "messages", messages)
+        found = await wait_for_attempts(settings, 4, outcome="accepted")
+        found = await wait_for_attempts(settings, 1, outcome="suppressed")
+    sent = sorted((form["chat_id"], form["text"]) for _, form in api.calls)
+    assert sent == [
+        (str(GROUP), "From bobby to al: review me"),
+        (str(GROUP), "From stranger: to everyone"),
+        ("123", "From bobby to al: review me"),
+        ("123", "From stranger to al: to everyone"),
+    ]
+    assert [(a.recipient, a.reason) for a in found if a.outcome == "suppressed"] == [("bob", "no_address")]

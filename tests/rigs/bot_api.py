@@ -1,0 +1,164 @@
+"""A Bot API on loopback that answers as it is told, and the Telegram consumer that calls it."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from typing import Any
+
+from aiohttp import web
+from pydantic import SecretStr
+
+from consumers.telegram.telegram import Telegram, TelegramParameters
+from notifier import Context, Delivery, Result
+from notifier.errors import DeliveryError
+from streams.delivery.retry import result_of
+from tests.rigs.plugin_world import context_without_scripts, make_delivery
+
+TOKEN = "123456:CANARY-token_of-a-bot"
+GROUP = -1001234567890
+Answer = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+def says(status: int, description: str | None = None, **parameters: int) -> Answer:
+    """An answer as the Bot API gives it."""
+
+    async def answer(request: web.Request) -> web.StreamResponse:
+        if status == 200:
+            return web.json_response({"ok": True, "result": sent_message()})
+        body: dict[str, Any] = {"ok": False, "error_code": status}
+        if description is not None:
+            body["description"] = description
+        if parameters:
+            body["parameters"] = parameters
+        return web.json_response(body, status=status)
+
+    return answer
+
+
+def raw(status: int, body: bytes, headers: dict[str, str] | None = None) -> Answer:
+    """An answer of whatever stands between the bot and Telegram."""
+
+    async def answer(request: web.Request) -> web.StreamResponse:
+        return web.Response(status=status, body=body, headers=headers)
+
+    return answer
+
+
+def cut(status: int) -> Answer:
+    """The beginning of an answer, and then the connection ends."""
+
+    async def answer(request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse(status=status, headers={"Content-Length": "1000"})
+        await response.prepare(request)
+        await response.write(b'{"ok": true, "res')
+        assert request.transport is not None
+        request.transport.close()
+        return response
+
+    return answer
+
+
+async def hang_up(request: web.Request) -> web.StreamResponse:
+    """No answer at all: the connection ends."""
+    assert request.transport is not None
+    request.transport.close()
+    return web.Response()
+
+
+async def stay_silent(request: web.Request) -> web.StreamResponse:
+    """No answer, and the connection stays."""
+    await asyncio.sleep(60)
+    return web.Response()
+
+
+def sent_message() -> dict[str, Any]:
+    """What Telegram says about a message that it took."""
+    return {"message_id": 1, "date": 1_790_000_000, "chat": {"id": GROUP, "type": "supergroup", "title": "Team"}}
+
+
+OK = says(200)
+
+
+class BotApi:
+    """A Bot API that answers as it is told, in turn, then with 200; it keeps what it was asked."""
+
+    def __init__(self) -> None:
+        self.url = ""
+        self.answers: list[Answer] = []
+        self.calls: list[tuple[str, dict[str, Any]]] = []
+        self.connections: set[Any] = set()
+
+    async def answer(self, request: web.Request) -> web.StreamResponse:
+        self.connections.add(request.transport)
+        token, method = request.match_info["token"], request.match_info["method"]
+        form = {name: str(value) for name, value in (await request.post()).items()}
+        if token != TOKEN:
+            return await says(401, "Unauthorized")(request)
+        self.calls.append((method, form))
+        if self.answers:
+            return await self.answers.pop(0)(request)
+        if method == "getMe":
+            return web.json_response({"ok": True, "result": {"id": 123456, "is_bot": True, "first_name": "Bot"}})
+        if method == "getChat":
+            chat = {"id": GROUP, "type": "supergroup", "accent_color_id": 1, "max_reaction_count": 11}
+            gifts = dict.fromkeys(
+                ("unlimited_gifts", "limited_gifts", "unique_gifts", "premium_subscription", "gifts_from_channels"),
+                True,
+            )
+            return web.json_response({"ok": True, "result": {**chat, "accepted_gift_types": gifts}})
+        return await OK(request)
+
+    @property
+    def texts(self) -> list[str]:
+        """The texts that were sent, in order."""
+        return [form["text"] for method, form in self.calls if method == "sendMessage"]
+
+
+@asynccontextmanager
+async def serving() -> AsyncIterator[BotApi]:
+    """A Bot API while the block runs."""
+    api = BotApi()
+    app = web.Application()
+    app.router.add_post("/bot{token}/{method}", api.answer)
+    runner = web.AppRunner(app, shutdown_timeout=0.1)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    api.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
+    try:
+        yield api
+    finally:
+        await runner.cleanup()
+
+
+@asynccontextmanager
+async def bot(token: str = TOKEN, chat_id: int | str = GROUP, **parameters: Any) -> AsyncIterator[Telegram]:
+    """The consumer, closed at the end."""
+    consumer = Telegram(TelegramParameters(bot_token=SecretStr(token), chat_id=chat_id, **parameters))
+    try:
+        yield consumer
+    finally:
+        await consumer.close()
+
+
+def at(url: str, text: str | None = None) -> Context:
+    """A context whose Telegram is at that address, with a template that makes `text` of everything, or with none."""
+
+    async def told(delivery: Delivery) -> str | None:
+        return text
+
+    return replace(context_without_scripts("chat", telegram=url), text=told)
+
+
+def make(content: str = "build failed", number: int = 1, **fields: Any) -> Delivery:
+    """A delivery of the consumer `chat`."""
+    return make_delivery(content, number=number, **fields)
+
+
+async def result(consumer: Telegram, delivery: Delivery, context: Context) -> Result:
+    """What the delivery worker makes of one call."""
+    try:
+        (found,) = await consumer.deliver([delivery], context)
+    except DeliveryError as error:
+        return result_of(error)
+    return found
