@@ -1,4 +1,4 @@
-"""Push: messages that come by themselves. Taking them in over HTTP is `control_api`'s; any Kafka client may write them too."""
+"""Push: a producer whose messages others write. Taking them in over HTTP is `control_api`'s; any Kafka client may write too."""
 
 from pydantic import Field, SecretStr
 

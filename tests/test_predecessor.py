@@ -11,9 +11,9 @@ import pytest
 from notifier.attempt import Attempt
 from notifier.settings import Settings
 from streams.broker.ports import free_port
-from tests.consumers.telegram.test_telegram import GROUP, TOKEN, serving
-from tests.producers.github.test_github import REPOSITORY, pull, stub_running
+from tests.rigs.bot_api import GROUP, TOKEN, serving
 from tests.rigs.delivery_rig import dead_letters
+from tests.rigs.github_stub import REPOSITORY, pull, stub_running
 from tests.rigs.kafka_tools import read_all, wait_until
 from tests.rigs.repository import ROOT
 from tests.rigs.roles import roles

@@ -1,15 +1,15 @@
-"""GitHub's REST API as the producer needs it: one GET at a time, conditional, bounded, and every failure one of our errors.
+"""GitHub's REST API: conditional GET requests with limits on time and size, every failure mapped to one of our errors.
 
-What is read and what is made of it is `producers.github.github`'s. Built on gidgethub, whose own cache and rate limits are not
-used: the cache would keep whole answers, and headers that are no numbers raise there.
+What is asked for is `producers.github.github`'s. Built on gidgethub without its cache, which keeps whole answers, and its
+rate limits, which raise on malformed headers.
 
     status                            error
     401                               Permanent unauthorized, with GitHub's words ("Bad credentials")
     403, 451                          Permanent forbidden
-    403 or 429 of a rate limit        Retryable rate_limited, which says when; nothing is asked until then
+    403 or 429 of a rate limit        Retryable rate_limited with the time until which nothing is asked
     404, 410                          Permanent not_found
-    409, 5xx, and no JSON             Retryable server_error
-    3xx to another server             Permanent invalid_content: a token goes to the server it was written for only
+    409, 5xx, not JSON                Retryable server_error
+    3xx to another server             Permanent invalid_content: a token is sent only to the server it was written for
     no answer in time                 Retryable timeout
     cut off, refused, not resolved    Retryable connection
 """
@@ -27,44 +27,45 @@ from gidgethub.abc import GitHubAPI
 
 from notifier import Permanent, Retryable
 from notifier.errors import DeliveryError
+from notifier.one_line import one_line
 from notifier.record import now, rfc3339
 
 BASE_URL = "https://api.github.com"
 API_VERSION = "2022-11-28"  # https://docs.github.com/en/rest/about-the-rest-api/api-versions
-MAX_BODY_BYTES = 32 * 1024 * 1024  # of one answer: 100 pull requests with descriptions of 65,536 characters, and more
+MAX_BODY_BYTES = 32 * 1024 * 1024  # of one answer; 100 pull requests with descriptions of 65,536 characters fit
 TIMEOUT = aiohttp.ClientTimeout(total=60, sock_connect=5, sock_read=15)  # seconds, of one request
 _MAX_REDIRECTS = 3  # a renamed repository answers 301
 _REDIRECTS = (301, 302, 303, 307, 308)
 # "wait for at least one minute before retrying", where a secondary limit does not say how long:
 # https://docs.github.com/en/rest/using-the-rest-api/best-practices-for-using-the-rest-api
 _LIMITED_S = 60.0
-_MAX_LIMITED = timedelta(hours=24)  # longer than any limit of theirs; what is beyond is a mistake
+_MAX_LIMITED = timedelta(hours=24)  # longer than any of GitHub's limits; a later time is a mistake
 _SHOWN_CHARACTERS = 200  # of what GitHub says
 
 
-class Limits:
-    """When GitHub may be asked again. Lives as long as the producer, since asking on while limited gets a token banned."""
+class RateLimits:
+    """When GitHub may be asked again. Kept as long as the producer, since requests during a rate limit get a token banned."""
 
     def __init__(self) -> None:
         self._until: datetime | None = None
 
     def check(self) -> None:
-        """Raises Retryable `rate_limited` while nothing may be asked."""
+        """Raises Retryable `rate_limited` while a rate limit holds."""
         if self._until is not None and (wait := (self._until - now()).total_seconds()) > 0:
             raise Retryable("rate_limited", self._text(), wait)
 
     def learn(self, status: int, headers: Mapping[str, str], message: str) -> Retryable | None:
-        """Takes note of an answer; the error, where it is that of a rate limit."""
+        """Reads the rate limit out of an answer; returns the error when the answer refuses because of it."""
         used_up = headers.get("x-ratelimit-remaining", "").strip() == "0"
         limited = status == 429 or (
-            # A 403 is both "you may not" and "not now"; only the words tell a secondary limit without headers apart.
+            # 403 means "not allowed" as well as "not now"; of a secondary limit without headers only the words tell.
             status == 403 and (used_up or "retry-after" in headers or "rate limit" in message.lower())
         )
         if limited:
             self._until = _again_at(headers, used_up)
             wait = (self._until - now()).total_seconds()
             return Retryable("rate_limited", self._text(message), max(wait, 0.0))
-        if used_up and status < 400:  # this answer was the last one for now
+        if used_up and status < 400:  # the last answer before the reset
             self._until = _again_at(headers, used_up)
         return None
 
@@ -87,7 +88,7 @@ def _again_at(headers: Mapping[str, str], used_up: bool) -> datetime:
 
 
 def _moment(retry_after: str, at: datetime) -> datetime | None:
-    """RFC 9110: a number of seconds, or a date."""
+    """The time of a `Retry-After`: seconds from `at`, or a date (RFC 9110). None where it is neither."""
     try:
         return at + timedelta(seconds=int(retry_after))
     except (ValueError, OverflowError):
@@ -101,23 +102,23 @@ def _moment(retry_after: str, at: datetime) -> datetime | None:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Answer:
-    """What GitHub answered."""
+    """An answer of status 200 or 304."""
 
-    data: Any = None
-    unchanged: bool = False  # since the `etag` that was asked with; then there is no data
+    data: Any = None  # the JSON; none: unchanged
+    unchanged: bool = False  # since the `etag` of the request
     etag: str | None = None
-    more: bool = False  # whether it says that there is a next page
+    more: bool = False  # whether it links to a next page
 
 
 class GitHubClient(GitHubAPI):
-    """Asks GitHub, within `async with`. `subject` is what is asked for, in words, for the errors: "the repository owner/name"."""
+    """Sends requests within `async with`. `subject` names in errors what is asked for: "the repository owner/name"."""
 
     def __init__(
         self,
         *,
         base_url: str,
         token: str | None,
-        limits: Limits,
+        limits: RateLimits,
         subject: str,
         timeout: aiohttp.ClientTimeout | None = None,  # of one request; by default TIMEOUT
     ) -> None:
@@ -126,7 +127,7 @@ class GitHubClient(GitHubAPI):
         self._subject = subject
         self._timeout = timeout or TIMEOUT
         self._session: aiohttp.ClientSession | None = None
-        self._status = 0  # of the newest answer
+        self._status = 0  # of the latest answer
         self._headers: Mapping[str, str] = {}
 
     async def __aenter__(self) -> "GitHubClient":
@@ -138,7 +139,7 @@ class GitHubClient(GitHubAPI):
             await self._session.close()
 
     async def get(self, path: str, etag: str | None = None) -> Answer:
-        """The answer at `path`, which is relative to the base URL. Raises Permanent and Retryable, see above."""
+        """The answer at `path`, relative to the base URL. Raises Permanent and Retryable as the table at the top says."""
         self._limits.check()
         self._status, self._headers = 0, {}
         headers = {"X-GitHub-Api-Version": API_VERSION}
@@ -155,7 +156,7 @@ class GitHubClient(GitHubAPI):
             raise Retryable("timeout", f"GitHub did not answer in time for {self._subject}") from None
         except aiohttp.ClientError as error:
             raise Retryable("connection", f"GitHub cannot be reached: {self._clean(error)}") from None
-        except (ValueError, LookupError, TypeError, RecursionError):  # what gidgethub raises for what is not JSON
+        except (ValueError, LookupError, TypeError, RecursionError):  # raised by gidgethub where the body is not JSON
             raise self._failure("") from None
         self._limits.learn(self._status, self._headers, "")
         return Answer(data=data, etag=self._headers.get("etag"), more=self._more())
@@ -180,13 +181,13 @@ class GitHubClient(GitHubAPI):
                     continue
                 self._status, self._headers = response.status, response.headers
                 content = await self._read(response)
-                # Only what gidgethub needs: it stumbles over rate limits that are no numbers.
+                # Only the header that gidgethub needs: it raises on malformed rate limits.
                 return response.status, {"content-type": response.headers.get("content-type", "")}, content
         raise Permanent("invalid_content", f"GitHub redirects requests for {self._subject} in circles")
 
     async def _read(self, response: aiohttp.ClientResponse) -> bytes:
         content = bytearray()
-        async for chunk in response.content.iter_chunked(65_536):  # unpacked already, so a packed bomb is counted too
+        async for chunk in response.content.iter_chunked(65_536):  # decompressed, so that a zip bomb is counted too
             content += chunk
             if len(content) > MAX_BODY_BYTES:
                 raise Permanent(
@@ -195,7 +196,7 @@ class GitHubClient(GitHubAPI):
         return bytes(content)
 
     async def sleep(self, seconds: float) -> None:
-        """Nothing here waits: a run that may not ask now fails and says when."""
+        """Not used: a run during a rate limit fails with the time of its end."""
         raise NotImplementedError
 
     def _more(self) -> bool:
@@ -224,11 +225,11 @@ class GitHubClient(GitHubAPI):
                 return Retryable("server_error", f"GitHub's answer for {self._subject} is cut off or not JSON")
 
     def _clean(self, what: object) -> str:
-        """Words of others: one line, bounded, and never with our token."""
-        text = " ".join(str(what).split())
+        """One bounded line without the token, of GitHub's words or an error's."""
+        text = str(what)
         if self.oauth_token:
             text = text.replace(self.oauth_token, "***")
-        return text if len(text) <= _SHOWN_CHARACTERS else text[: _SHOWN_CHARACTERS - 1] + "…"
+        return one_line(text, _SHOWN_CHARACTERS)
 
 
 def _origin(url: str) -> tuple[str, str, int | None]:
