@@ -1,10 +1,9 @@
-"""Logs: one JSON object a line for machines, one line of text for people, secrets in neither.
+"""Logs: a line of JSON for machines or a line of text for people, without secrets.
 
     {"time": "2026-11-23T09:00:00.123Z", "level": "INFO", "role": "api", "logger": "control_api.serve", "message": "…", …}
 
-Whatever a call gives in `extra=` becomes a field of its own. A value cannot forge a line: JSON escapes line ends and
-control characters, and the text form does the same. What is secret is kept out by the field's name here; whoever logs keeps
-secrets out of sentences.
+Each value in a call's `extra=` becomes a field. No value can forge a line: line ends and control characters are escaped in
+both forms. Values of secret fields are masked here, by the field's name; keeping secrets out of messages is the caller's.
 """
 
 import logging
@@ -20,19 +19,19 @@ from notifier.settings import Settings
 
 MASK = "***"
 _SECRET_NAME = re.compile(r"password|passwd|token|secret|authorization|api_?key|cookie", re.IGNORECASE)
-# What a bearer token or our own tokens look like, wherever they turn up (a library's debug line, an exception's text).
+# Bearer tokens, our own tokens and passwords in URLs, as they occur in a library's debug line or an exception's text.
 _SECRET_TEXT = re.compile(r"(?i)(\bbearer\s+)\S+|\b(ntf_[0-9a-z]+_)[\w-]+|(://[^/\s:@]*:)[^@\s/]+(?=@)")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
 _STANDARD = frozenset(logging.makeLogRecord({}).__dict__) | {"message", "asctime", "color_message", "taskName"}
-# Chatty at INFO about things that our own lines say better.
+# Loggers that are chatty at INFO about what our own lines say better.
 _QUIET = ("aiokafka", "faust", "mode", "uvicorn.error", "alembic", "asyncio", "httpx", "httpcore")
-# What a Kafka client meets while topics and coordinators come up, and tries again by itself.
+# Errors that a Kafka client retries by itself while topics and coordinators come up.
 _PASSING = ("GroupCoordinatorNotAvailable", "NotLeaderForPartition", "Marking the coordinator dead", "LoadInProgress")
-_YOUNG_MS = 20_000  # age of the process up to which that is nothing to report
+_YOUNG_MS = 20_000  # age of the process until which these are not logged
 
 
 class _NotPassing(logging.Filter):
-    """Keeps aiokafka's errors about a broker that is just coming up from frightening whoever starts Notifier."""
+    """Drops aiokafka's passing errors about a broker that is just coming up."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         if record.relativeCreated > _YOUNG_MS or not record.name.startswith("aiokafka"):
@@ -42,7 +41,7 @@ class _NotPassing(logging.Filter):
 
 
 def redact(value: Any, name: str = "") -> Any:
-    """The value without what is secret: under a name such as `password` or `api_key`, or by its own look."""
+    """The value with secrets masked: all of it under a name such as `password` or `api_key`, else parts that look like one."""
     if isinstance(value, SecretStr | SecretBytes) or (name and _SECRET_NAME.search(name) and value not in (None, "")):
         return MASK
     if isinstance(value, str):
@@ -85,9 +84,9 @@ class _Json(logging.Formatter):
             line["exception"] = redact(self.formatException(record.exc_info))
         try:
             text = orjson.dumps(line, default=str, option=orjson.OPT_NON_STR_KEYS).decode()
-        except (TypeError, ValueError):  # a lone surrogate, a huge integer: the line matters more than the odd value
+        except (TypeError, ValueError):  # a lone surrogate or a huge integer: such values become text
             text = orjson.dumps({key: _plain(value) for key, value in line.items()}).decode()
-        # JSON leaves some characters as they are that other readers of lines take for a line's end, or that turn text round.
+        # JSON leaves Unicode line separators and bidirectional controls unescaped.
         return _CONTROL.sub(lambda found: f"\\u{ord(found.group()):04x}", text)
 
 
@@ -102,9 +101,8 @@ class _Text(logging.Formatter):
         line = f"{_time(record)} {record.levelname:<8} {self._role}: {text}"
         if record.exc_info:
             traceback = redact(self.formatException(record.exc_info))
-            line += "".join(
-                f"\n    {_plain(part)}" for part in traceback.splitlines()
-            )  # only the formatter begins lines
+            # Only the formatter begins a line.
+            line += "".join(f"\n    {_plain(part)}" for part in traceback.splitlines())
         return line
 
 
@@ -114,7 +112,7 @@ def _plain(value: object) -> str:
 
 
 class _Seldom(logging.Filter):
-    """Lets the same line of a library through once a minute: aiokafka says ten times a second that a broker is away."""
+    """Passes the same line of a library once a minute: aiokafka logs ten times a second that a broker is away."""
 
     def __init__(self, every_s: float = 60.0) -> None:
         super().__init__()
@@ -124,7 +122,7 @@ class _Seldom(logging.Filter):
     def filter(self, record: logging.LogRecord) -> bool:
         if not record.name.startswith(_QUIET):
             return True
-        key = record.name, str(record.msg)  # the text before its arguments, so there are only so many
+        key = record.name, str(record.msg)  # the text without its arguments, so the keys are few
         if record.created - self._said.get(key, 0.0) < self._every_s:
             return False
         self._said[key] = record.created
@@ -132,9 +130,9 @@ class _Seldom(logging.Filter):
 
 
 def configure(settings: Settings, role: str, stream: TextIO | None = None) -> None:
-    """Sets up logging for this process, on standard error unless a stream is given. May be called again.
+    """Sets up logging for this process, on standard error by default. May be called again, and replaces only its own handler.
 
-    Warnings of libraries are kept, their chatter at INFO is not, unless the level is DEBUG.
+    Libraries log at WARNING and above; at every level where the level is DEBUG.
     """
     stream = stream or sys.stderr
     text = settings.log_format == "text" or (settings.log_format == "auto" and stream.isatty())
@@ -142,13 +140,12 @@ def configure(settings: Settings, role: str, stream: TextIO | None = None) -> No
     output.setFormatter(_Text(role) if text else _Json(role))
     if settings.log_level != "DEBUG":
         output.addFilter(_NotPassing())
+        output.addFilter(_Seldom())
     root = logging.getLogger()
     for old in root.handlers[:]:
         if getattr(old, "_notifier", False):
             root.removeHandler(old)
-    if settings.log_level != "DEBUG":
-        output.addFilter(_Seldom())
-    output._notifier = True  # type: ignore[attr-defined]  # marks what the next call replaces; others' stay
+    output._notifier = True  # type: ignore[attr-defined]  # the next call replaces handlers with this mark
     root.addHandler(output)
     root.setLevel(settings.log_level)
     logging.captureWarnings(True)

@@ -1,1 +1,1 @@
-"""The commands of `notifier`, one file per noun; `commands` is their table. It stands above everything: nothing imports it."""
+"""The commands of `notifier`, one file per noun; `commands` is their table. It may import everything, and nothing imports it."""

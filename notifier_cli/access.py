@@ -1,4 +1,4 @@
-"""Who may do what: `notifier token`, `notifier account` and `notifier key`. They work on the database, without an API."""
+"""`notifier token`, `notifier account` and `notifier key`: access to the API and to secrets. No API need run."""
 
 import asyncio
 import re  # for our own constant pattern
@@ -73,7 +73,7 @@ def list_() -> None:
             " ".join(one.scopes),
             *(f"{at:%Y-%m-%d %H:%M}" if at is not None else "-" for at in times),
         )
-    # Whole ids and one line for each where it goes into a pipe.
+    # In a pipe each token is one line with its whole id.
     console = Console()
     (console if console.is_terminal else Console(width=240)).print(table)
 

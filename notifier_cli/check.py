@@ -1,4 +1,4 @@
-"""`notifier check`: is every part reachable, and what mends it where not."""
+"""`notifier check`: whether every part is reachable, and what mends a part that is not."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence

@@ -1,7 +1,7 @@
-"""Child processes of the command line, kept running: one that ends is started again, later each time it ends soon.
+"""Child processes of the command line, kept running: one that ends is started again after a back-off.
 
-They are killed by the kernel when this process ends in whatever way (Linux). What they are, and in which order they are
-stopped, is `notifier_cli.supervisor`'s and `notifier_cli.workers`'s.
+On Linux the kernel kills them when this process ends, even by SIGKILL (`notifier.tied_process`). Which children there are and
+in which order they stop is decided by `notifier_cli.supervisor` and `notifier_cli.workers`.
 """
 
 import asyncio
@@ -16,12 +16,12 @@ from notifier.errors import SettingsError
 from notifier.tied_process import tied_command
 
 STOP_LIMIT_S = 20.0  # for one child to drain
-LONGEST_PAUSE_S = 30.0  # before a child that ends again and again is started again
-SETTLED_S = 60.0  # a child that ran so long begins anew with a short pause
+LONGEST_PAUSE_S = 30.0  # maximum of the back-off, which doubles each time
+SETTLED_S = 60.0  # a child that ran longer starts again with the shortest pause
 
 
 class Children:
-    """Starts, watches and stops `notifier COMMAND` processes. `status` is what this process shall exit with."""
+    """Starts, watches and stops `notifier COMMAND` processes. `status` is the exit status of this process."""
 
     def __init__(
         self,
@@ -30,7 +30,7 @@ class Children:
         folder: Path | None = None,
         say: Callable[[str], None] = lambda line: None,
     ) -> None:
-        """`environment` and `folder` are the children's; by default this process's own. `say` gets lines for people."""
+        """`environment` and `folder` are the children's, by default this process's own. `say` is given lines for people."""
         self.status = 0
         self._environment = dict(os.environ if environment is None else environment)
         self._folder = folder or Path.cwd()
@@ -40,22 +40,22 @@ class Children:
         self._stopping = asyncio.Event()
 
     def keep(self, name: str, command: str) -> None:
-        """Starts `notifier COMMAND` and keeps it running until `stop`; `name` is what people are told of."""
+        """Starts `notifier COMMAND` and keeps it running until `stop`. People read of it as `name`."""
         self._watchers[name] = asyncio.create_task(self._keep(name, command), name=f"keep {name}")
 
     def ask_to_stop(self) -> None:
-        """Ends `wait`; asked twice, the children are killed at once."""
+        """Ends `wait`. The second call kills the children at once."""
         if self._stopping.is_set():
             self._signal(signal.SIGKILL, *self._running)
         self._stopping.set()
 
     async def wait(self) -> int:
-        """Waits until somebody asks to stop, or a child finds that its settings are wrong. Returns the exit status."""
+        """Waits for `ask_to_stop`, or for a child whose settings are wrong. Returns the exit status."""
         await self._stopping.wait()
         return self.status
 
     async def stops_within(self, seconds: float) -> bool:
-        """Waits so long at most; whether somebody has asked to stop."""
+        """Waits for `ask_to_stop`, at most so long; returns whether it came."""
         try:
             await asyncio.wait_for(self._stopping.wait(), seconds)
         except TimeoutError:
@@ -63,11 +63,11 @@ class Children:
         return True
 
     def renew(self) -> None:
-        """Asks every child to end, to be started again."""
+        """Restarts every child, in its own time (SIGTERM)."""
         self._signal(signal.SIGTERM, *self._running)
 
     async def stop(self, *names: str) -> None:
-        """Stops these children at the same time, by force where they take too long. None is started again from now on."""
+        """Stops these children at the same time and kills those that take longer than STOP_LIMIT_S. Ends all restarts."""
         self._stopping.set()
         self._signal(signal.SIGTERM, *names)
         watchers = {self._watchers[name]: name for name in names if name in self._watchers}
@@ -85,7 +85,7 @@ class Children:
             started = time.monotonic()
             try:
                 child = self._running[name] = await self._spawn(command)
-            except OSError as error:  # no memory, no process left: like one that ends at once
+            except OSError as error:  # out of memory or processes: handled like a child that ends at once
                 self._say(f"{name} cannot be started: {error}")
                 status = 1
             else:
@@ -94,7 +94,7 @@ class Children:
                 status = await child.wait()
             if self._stopping.is_set():
                 return
-            if status == SettingsError.exit_code:  # it said what is wrong; another try would find the same
+            if status == SettingsError.exit_code:  # the child said what is wrong; a restart would not help
                 self.status = status
                 self._stopping.set()
                 return
@@ -103,11 +103,11 @@ class Children:
             await self.stops_within(pause)
 
     async def _spawn(self, command: str) -> asyncio.subprocess.Process:
-        # Without -P a folder of the user's that is called `filters` or `streams` would stand in for ours.
+        # Without -P a folder of the user's called `filters` or `streams` would shadow ours.
         line = [sys.executable, "-P", "-m", "notifier", command]
         if sys.platform == "linux":
             line = tied_command(line)
-        # A session of its own: Ctrl-C is for this process, which stops its children in order.
+        # A session of its own, so that Ctrl-C reaches only this process, which stops its children in order.
         return await asyncio.create_subprocess_exec(
             *line,
             env=self._environment,
@@ -123,4 +123,4 @@ class Children:
                 try:
                     os.killpg(child.pid, number)
                 except ProcessLookupError:
-                    pass  # it ended this moment
+                    pass  # it has just ended

@@ -12,7 +12,7 @@ import click
 
 from notifier.errors import NotifierError
 
-# Command → the module that holds it; a command's imports cost nothing to the others.
+# Command → its module, imported when the command is given, so that no command waits for the imports of others.
 COMMANDS: dict[str, str] = {
     "demo": "notifier_cli.demo.demo",
     "up": "notifier_cli.up",
@@ -34,7 +34,7 @@ COMMANDS: dict[str, str] = {
 
 class _Commands(click.Group):
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(COMMANDS)  # in the order in which a newcomer needs them
+        return list(COMMANDS)  # the order in which a newcomer needs them
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in COMMANDS:

@@ -1,4 +1,4 @@
-"""What every command does first: read the settings, and say which variables are none."""
+"""The first step of every command: its settings, with a warning for each unknown variable."""
 
 import click
 
@@ -6,7 +6,7 @@ from notifier.settings import Settings, load_settings, unknown_variables
 
 
 def read_settings() -> Settings:
-    """The settings; a warning on standard error for each `NOTIFIER_…` variable that is not one. Raises SettingsError."""
+    """The settings. Warns on standard error of each unknown `NOTIFIER_…` variable. Raises SettingsError."""
     settings = load_settings()
     for sentence in unknown_variables():
         click.echo(f"notifier: warning: {sentence}", err=True)

@@ -1,4 +1,4 @@
-"""The embedded broker alone: `notifier kafka start|stop|status`."""
+"""`notifier kafka start|stop|status`: the embedded broker by itself. The broker is `streams.broker`'s."""
 
 import click
 

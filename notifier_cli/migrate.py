@@ -1,4 +1,4 @@
-"""`notifier migrate`: the database's own step, for installations that take such steps one by one."""
+"""`notifier migrate`: the database's migration as a step of its own, before a deployment starts its roles."""
 
 import asyncio
 

@@ -1,4 +1,4 @@
-"""The roles, one process each: api, router, runner, ticker, delivery. Any number of each may run."""
+"""The commands of the roles, one process each: api, router, runner, ticker, delivery. Any number of each may run."""
 
 from typing import Literal
 

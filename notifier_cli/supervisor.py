@@ -1,8 +1,8 @@
 """The supervisor behind `up` and `demo`: the embedded broker and every role as a child process, kept running.
 
-A role that ends is started again, later each time it ends soon (`notifier_cli.children`); so is the broker. All of them, the
-broker included, are killed by the kernel when this process ends in whatever way; where it can, it stops them in order first:
-what takes messages in, then what routes, then what delivers, then the broker.
+Restarts and back-off of the roles are `notifier_cli.children`'s; the broker is restarted here. On Linux the kernel kills all
+of them when this process ends, even by SIGKILL. An orderly end stops first the roles that take messages in, then the router,
+then delivery, and the broker last.
 """
 
 import asyncio
@@ -26,11 +26,11 @@ from streams.broker.broker import EmbeddedBroker
 logger = logging.getLogger(__name__)
 
 ROLES = ("api", "ticker", "runner", "router", "delivery")  # in the order in which they are stopped
-BROKER_WATCH_S = 1.0  # between two looks at whether the broker's process lives
+BROKER_WATCH_S = 1.0  # between two checks that the broker's process lives
 
 
 class Supervisor:
-    """Starts, watches and stops."""
+    """All processes of one data folder, of which only one supervisor exists at a time."""
 
     def __init__(
         self,
@@ -40,7 +40,7 @@ class Supervisor:
         folder: Path | None = None,
         say: Callable[[str], None] = lambda line: None,
     ) -> None:
-        """`environment` and `folder` are the children's; by default this process's own. `say` gets lines for people."""
+        """`environment` and `folder` are the children's, by default this process's own. `say` is given lines for people."""
         self.settings = settings
         self._say = say
         self._broker = EmbeddedBroker(settings)
@@ -49,12 +49,12 @@ class Supervisor:
         self._lock: IO[str] | None = None
 
     async def start(self) -> None:
-        """Starts everything and returns when the processes exist. Raises NotifierError, with nothing left running."""
+        """Starts everything; returns when the processes exist. Raises NotifierError, with nothing left running."""
         self._claim()
         try:
             if self.settings.embedded_broker:
                 self._say("starting the Kafka broker …")
-                # In this thread: the kernel kills a child when the thread that started it ends.
+                # In this thread, because the kernel kills a child when the thread that started it ends.
                 address = self._broker.start(die_with_parent=True)
                 self._say(f"the broker accepts clients on {address}")
                 await ensure_topics(self.settings, TOPICS)
@@ -67,11 +67,11 @@ class Supervisor:
             self._broker_watch = asyncio.create_task(self._keep_broker(), name="keep broker")
 
     def ask_to_stop(self) -> None:
-        """Ends `wait`; asked twice, the roles are killed at once."""
+        """Ends `wait`. The second call kills the roles at once."""
         self._children.ask_to_stop()
 
     async def wait(self) -> int:
-        """Waits until somebody asks to stop, or a role finds that its settings are wrong. Returns the exit status."""
+        """Waits for `ask_to_stop`, or for a role whose settings are wrong. Returns the exit status."""
         return await self._children.wait()
 
     async def stop(self) -> None:
@@ -85,7 +85,7 @@ class Supervisor:
         self._release()
 
     async def _keep_broker(self) -> None:
-        """Starts the broker again when its process has ended; its data are on the disk, and clients come back by themselves."""
+        """Restarts the broker when its process has ended. Its data are on disk, and clients reconnect by themselves."""
         known = running_broker(self.settings)
         pause = BROKER_WATCH_S
         while not await self._children.stops_within(pause):
@@ -94,19 +94,19 @@ class Supervisor:
                 continue
             self._say("the broker has ended and is started again")
             try:
-                # In this thread, as the first time. The roles' watchers wait for it, and have nothing to do without a broker.
+                # In this thread, as the first time. It blocks the roles' watchers, which need a broker anyway.
                 address = self._broker.start(die_with_parent=True)
             except NotifierError as error:
                 pause = LONGEST_PAUSE_S
                 self._say(f"the broker cannot be started, the next try is in {pause:.0f} s: {error}")
             else:
                 self._say(f"the broker accepts clients on {address}")
-                if address != known:  # where any free port will do; who runs knows only the old one
+                if address != known:  # with a free port; the running roles know only the old address
                     known = address
                     self._children.renew()
 
     def _claim(self) -> None:
-        """One supervisor for each data folder."""
+        """Locks the data folder. Raises NotifierError where another supervisor holds the lock."""
         self.settings.data_dir.mkdir(parents=True, exist_ok=True)
         lock = (self.settings.data_dir / "up.lock").open("a+")
         try:
@@ -131,9 +131,9 @@ class Supervisor:
 
 
 def tie_to_parent(pid: int | None) -> None:
-    """Makes this process end when the process `pid`, its parent, does; `make demo` asks for it. Linux only.
+    """Has this process end with its parent, the process `pid`; `make demo` asks for it. Does nothing but on Linux.
 
-    Raises NotifierError when that parent is gone already.
+    Raises NotifierError when the parent has ended already.
     """
     if pid is None or sys.platform != "linux":
         return

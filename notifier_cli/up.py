@@ -1,4 +1,4 @@
-"""`notifier up`: everything in one command."""
+"""`notifier up`: everything in one command. The processes are `notifier_cli.supervisor`'s."""
 
 import asyncio
 import signal
@@ -54,7 +54,7 @@ async def _up(settings: Settings) -> int:
 
 
 async def _ready(settings: Settings) -> None:
-    """Returns when the control API answers, or after a minute; its own log says why it does not."""
+    """Returns when the control API is ready, or after READY_LIMIT_S; the API's own log says why it is not."""
     async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=2)) as session:
         for _ in range(int(READY_LIMIT_S * 5)):
             try:

@@ -1,4 +1,7 @@
-"""Several processes of one role behind one command, `notifier router --workers 4`: they share the partitions of its topic."""
+"""`notifier router --workers 4`: several processes of one role behind one command, which share the partitions of its topic.
+
+Restarts and back-off are `notifier_cli.children`'s.
+"""
 
 import asyncio
 import signal
@@ -11,9 +14,9 @@ from notifier_cli.children import Children
 
 
 def run_workers(settings: Settings, role: str, count: int) -> int:
-    """Keeps that many processes `notifier ROLE` running until SIGTERM or SIGINT; returns the exit status.
+    """Keeps `count` processes `notifier ROLE` running until SIGTERM or SIGINT; returns the exit status.
 
-    Raises BrokerError when no broker is known, so that this is said once and not by each of them again and again.
+    Raises BrokerError when no broker is known, which is then said once and not by each process at each restart.
     """
     bootstrap_servers(settings)
     return asyncio.run(_keep_workers(role, count))
@@ -30,5 +33,5 @@ async def _keep_workers(role: str, count: int) -> int:
     try:
         return await children.wait()
     finally:
-        # All at the same time: one after another, each would hand its partitions to one that is stopped next.
+        # At the same time: one after another, each would hand its partitions to one that is stopped next.
         await children.stop(*names)

@@ -71,7 +71,7 @@ def test_the_image_copies_what_there_is_and_is_not_root() -> None:
                 assert (ROOT / source).exists(), line
     assert "USER notifier" in lines
     copied = {line.split()[1] for line in lines if line.startswith("COPY ")}
-    assert {"notifier", "producers", "filters", "consumers", "streams", "control_api"} <= copied
+    assert {"notifier", "notifier_cli", "producers", "filters", "consumers", "streams", "control_api"} <= copied
 
 
 def test_the_health_checks_are_commands_that_work(settings: Settings) -> None:

@@ -1,4 +1,4 @@
-"""A producer script: looks at the computer it runs on, and prints what there is to tell as a JSON array."""
+"""A producer script: prints messages about the computer that it runs on, as a JSON array."""
 
 import json
 import os

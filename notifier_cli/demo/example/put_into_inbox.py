@@ -1,4 +1,4 @@
-"""A consumer script: appends each message to the file of the person it is for. INBOX is the one folder it may write to."""
+"""A consumer script: appends each message to the file of its receiver in INBOX, the only folder that it may write to."""
 
 import json
 import sys
