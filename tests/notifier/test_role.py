@@ -24,11 +24,12 @@ WAIT_S = 60.0
 
 @pytest.fixture
 def here(own_settings: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[Settings]:
-    """Settings for a role that runs in this process: the tests' log stays, and so must the signal handlers."""
-    before = [signal.getsignal(number) for number in HANDLED]
+    """Settings for a role that runs in this process, whose log and signal handlers are as before after the test."""
+    before = {number: signal.getsignal(number) for number in HANDLED}
     monkeypatch.setattr(role, "configure", lambda settings, name: None)
     yield load_settings(env_file=None)
-    assert [signal.getsignal(number) for number in HANDLED] == before
+    for number, handler in before.items():
+        signal.signal(number, handler)
 
 
 def sends(*numbers: signal.Signals) -> None:
@@ -90,7 +91,7 @@ def test_a_second_ctrl_c_cancels_work_that_is_stopping(
 
     assert run_role(here, "ticker", work) == 130
     assert closed == [True]
-    assert caplog.messages == ["The ticker was interrupted before it had stopped."]
+    assert caplog.messages == ["The role ticker was interrupted before it had stopped."]
 
 
 def test_work_that_ends_in_order_in_spite_of_a_second_ctrl_c_has_done_so(here: Settings) -> None:
@@ -120,6 +121,15 @@ def test_a_second_sigterm_leaves_an_orderly_stop_alone(here: Settings) -> None:
     assert drained == [True]
 
 
+@pytest.mark.parametrize("number", HANDLED)
+def test_a_signal_that_comes_after_the_work_changes_nothing(here: Settings, number: signal.Signals) -> None:
+    async def work(stop: asyncio.Event) -> None:
+        pass
+
+    assert run_role(here, "ticker", work) == 0
+    sends(number)
+
+
 @pytest.mark.parametrize(
     ("error", "status"),
     [
@@ -143,7 +153,7 @@ def test_an_error_gives_its_status_one_line_and_a_record(
     assert run_role(here, "ticker", work) == status
     assert capsys.readouterr().err == "notifier: it cannot\n"
     (record,) = caplog.records
-    assert (record.levelno, record.getMessage()) == (logging.CRITICAL, "The ticker cannot go on: it cannot")
+    assert (record.levelno, record.getMessage()) == (logging.CRITICAL, "The role ticker cannot go on: it cannot")
     assert record.__dict__["action"] == "stop"
 
 
