@@ -16,7 +16,11 @@ WHOLE = ("control_api/assets", "notifier_cli/demo", "control_api/migrations")  #
 
 def _files() -> list[PurePosixPath]:
     listed = subprocess.run(
-        ["git", "ls-files", "--cached", "--others", "--exclude-standard"], cwd=ROOT, capture_output=True, text=True, check=True
+        ["git", "ls-files", "--cached", "--others", "--exclude-standard"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
     )
     return [PurePosixPath(line) for line in listed.stdout.splitlines()]
 
@@ -47,6 +51,8 @@ def test_each_file_on_the_page_is_there(file: str) -> None:
 
 def test_each_layer_of_the_linter_is_on_the_page() -> None:
     contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
-    names = {name.strip() for contract in contracts for layer in contract.get("layers", ()) for name in layer.split("|")}
+    names = {
+        name.strip() for contract in contracts for layer in contract.get("layers", ()) for name in layer.split("|")
+    }
     assert {"app", "http", "notifier_cli"} <= names
     assert names - set(re.findall(r"(\w+)(?:/|\.py)", PAGE)) == set(), "the picture lacks a layer"

@@ -12,9 +12,9 @@ from notifier.seal import load_seal
 from notifier.settings import Settings
 from notifier.topics import deliveries
 from tests.rigs.bot_api import GROUP, OK, TOKEN, BotApi, make, says
+from tests.rigs.delivery_rig import define, send, wait_for_attempts, with_, working
 from tests.rigs.kafka_tools import produce
 from tests.rigs.roles import roles
-from tests.streams.delivery.test_delivery import define, send, wait_for_attempts, with_, working
 
 
 async def define_chat(settings: Settings, template: str | None, revision: int = 1) -> None:

@@ -11,11 +11,12 @@ import pytest
 
 from control_api.access import tokens
 from control_api.access.actor import COMMAND_LINE
-from control_api.app import create_app, listen, serve
+from control_api.app import create_app
 from control_api.definitions.services import Services
 from control_api.http.signature import sign
 from control_api.migrate import upgrade
 from control_api.registry import load_registry
+from control_api.serve import listen, serve
 from notifier.database import Database
 from notifier.seal import load_seal
 from notifier.settings import Settings
