@@ -7,7 +7,6 @@ import sys
 from collections.abc import Sequence
 
 from notifier import Consumer, ConsumerParameters, Context, Delivery, Result
-from notifier.log import configure
 from notifier.registry import Registry
 from notifier.settings import load_settings
 from producers.push import Push
@@ -43,11 +42,9 @@ def main() -> int:
     """The process."""
     (role,) = sys.argv[1:]
     settings = load_settings(env_file=None)
-    configure(settings, role)
     if role == "delivery":
         return run_delivery_process(settings, REGISTRY)
-    run_process(settings, ["router"], REGISTRY)
-    return 0
+    return run_process(settings, ["router"], REGISTRY)
 
 
 if __name__ == "__main__":

@@ -6,12 +6,9 @@ The app itself is `control_api.app`.
 import asyncio
 import ipaddress
 import logging
-import signal
 import socket
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from types import FrameType
 
 import uvicorn
 from fastapi import FastAPI
@@ -19,9 +16,9 @@ from fastapi import FastAPI
 from control_api.access.accounts import anybody
 from control_api.app import create_app
 from control_api.migrate import upgrade_database
-from notifier import log
 from notifier.database import Database
-from notifier.errors import NotifierError, SettingsError
+from notifier.errors import SettingsError
+from notifier.role import run_role
 from notifier.settings import Settings, variable
 
 logger = logging.getLogger(__name__)
@@ -30,23 +27,11 @@ DRAIN_S = 20  # for running requests after SIGTERM, in seconds
 
 
 class _Server(uvicorn.Server):
-    """uvicorn that ends with status 0 on SIGTERM and SIGINT, once it has drained; its own way raises the signal again."""
+    """uvicorn without signal handlers of its own: `notifier.role` has them, and says when to stop."""
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
-        if threading.current_thread() is not threading.main_thread():
-            yield  # only the main thread gets signals; a caller in another thread sets `should_exit`
-            return
-        before = {number: signal.signal(number, self._stop) for number in (signal.SIGINT, signal.SIGTERM)}
-        try:
-            yield
-        finally:
-            for number, old in before.items():
-                signal.signal(number, old)
-
-    def _stop(self, number: int, frame: FrameType | None) -> None:
-        self.force_exit = self.should_exit and number == signal.SIGINT  # a second Ctrl-C does not drain
-        self.should_exit = True
+        yield
 
 
 def serve(app: FastAPI, listener: socket.socket) -> uvicorn.Server:
@@ -96,7 +81,7 @@ def _is_local(address: str) -> bool:
         return False
 
 
-async def _run(settings: Settings) -> None:
+async def _run(settings: Settings, stop: asyncio.Event) -> None:
     listener = listen(settings.http_host, settings.http_port)
     try:
         host, port = listener.getsockname()[:2]
@@ -114,21 +99,22 @@ async def _run(settings: Settings) -> None:
         server = serve(app, listener)
         place = f"[{host}]" if ":" in host else host
         logger.info("The control API listens on http://%s:%s", place, port, extra={"action": "start", "port": port})
-        await server.serve(sockets=[listener])
+        await _serve_until(server, listener, stop)
         logger.info("The control API has stopped.", extra={"action": "stop"})
     finally:
         listener.close()
 
 
-def run_api_process(settings: Settings) -> int:
-    """Serves the control API until SIGTERM or SIGINT, drains, and answers the exit status.
+async def _serve_until(server: uvicorn.Server, listener: socket.socket, stop: asyncio.Event) -> None:
+    """Serves until `stop` is set, then drains."""
+    serving = asyncio.create_task(server.serve(sockets=[listener]), name="serve")
+    stopping = asyncio.create_task(stop.wait(), name="stop")
+    await asyncio.wait([serving, stopping], return_when=asyncio.FIRST_COMPLETED)
+    stopping.cancel()
+    server.should_exit = True
+    await serving
 
-    Raises SettingsError where it cannot or must not listen, DatabaseError and SecretError.
-    """
-    log.configure(settings, "api")
-    try:
-        asyncio.run(_run(settings))
-    except NotifierError as error:
-        logger.critical("%s", error, extra={"action": "start"})  # the command line prints it for people too
-        raise
-    return 0
+
+def run_api_process(settings: Settings) -> int:
+    """Serves the control API as this process; returns the exit status."""
+    return run_role(settings, "api", lambda stop: _run(settings, stop))

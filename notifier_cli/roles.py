@@ -4,7 +4,6 @@ from typing import Literal
 
 import click
 
-from notifier.log import configure
 from notifier.settings import Settings
 from notifier_cli.environment import read_settings
 
@@ -71,7 +70,6 @@ def ticker() -> int:
     settings = read_settings()
     from streams.ticker.ticker import run_ticker_process
 
-    configure(settings, "ticker")
     return run_ticker_process(settings)
 
 
@@ -84,13 +82,10 @@ def delivery() -> int:
     settings = read_settings()
     from streams.delivery.worker import run_delivery_process
 
-    configure(settings, "delivery")
     return run_delivery_process(settings)
 
 
 def _stream(settings: Settings, role: Literal["router", "runner"]) -> int:
     from streams.app import run_process
 
-    configure(settings, role)
-    run_process(settings, [role])
-    return 0
+    return run_process(settings, [role])

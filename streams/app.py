@@ -10,8 +10,6 @@ supervisor starts another; SIGTERM and SIGINT finish the batch at work, commit i
 
 import asyncio
 import logging
-import signal
-import sys
 from collections.abc import Callable, Sequence
 from functools import partial
 from time import monotonic
@@ -25,6 +23,7 @@ from notifier.catalog import Catalog
 from notifier.errors import NotifierError
 from notifier.kafka import ensure_topics
 from notifier.registry import Registry
+from notifier.role import run_role
 from notifier.settings import Settings, load_settings
 from notifier.topics import MESSAGES, TICKS, TOPICS, Topic
 from streams.definitions import Definitions
@@ -255,17 +254,9 @@ async def run_roles(
         raise app.crash_reason
 
 
-def run_process(settings: Settings, roles: Sequence[Role], registry: Registry | None = None) -> None:
-    """A whole process: returns after SIGTERM or SIGINT, raises NotifierError when it cannot go on."""
-
-    async def main() -> None:
-        stop = asyncio.Event()
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, stop.set)
-        await run_roles(settings, roles, stop, registry)
-
-    asyncio.run(main())
+def run_process(settings: Settings, roles: Sequence[Role], registry: Registry | None = None) -> int:
+    """Runs the agents as this process; returns the exit status."""
+    return run_role(settings, "+".join(roles), lambda stop: run_roles(settings, roles, stop, registry))
 
 
 def __getattr__(name: str) -> Any:
@@ -275,17 +266,3 @@ def __getattr__(name: str) -> Any:
     app = create_app(load_settings())
     globals()["app"] = app
     return app
-
-
-def main() -> None:
-    """`python -m streams.app router|runner …`: the roles without the rest of the command line."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
-    roles = [role for role in sys.argv[1:] if role in ("router", "runner")]
-    try:
-        run_process(load_settings(), roles or ["router", "runner"])  # type: ignore[arg-type]  # checked just above
-    except NotifierError as error:
-        sys.exit(f"notifier: {error}")
-
-
-if __name__ == "__main__":
-    main()

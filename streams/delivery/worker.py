@@ -17,7 +17,6 @@ import asyncio
 import logging
 import math
 import re
-import signal
 import time
 from collections.abc import Iterable, Sequence
 from contextlib import AsyncExitStack
@@ -26,9 +25,9 @@ from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError
 
 from notifier.catalog import Catalog
-from notifier.errors import NotifierError
 from notifier.kafka import ensure_topics
 from notifier.registry import Registry
+from notifier.role import run_role
 from notifier.sandbox import Level, Sandbox, detect_sandbox
 from notifier.seal import load_seal
 from notifier.settings import Settings
@@ -292,18 +291,5 @@ async def run_delivery(
 
 
 def run_delivery_process(settings: Settings, registry: Registry | None = None) -> int:
-    """Runs a delivery worker as this process until SIGTERM or SIGINT, which end it in order. Answers the exit status."""
-
-    async def work() -> None:
-        stop = asyncio.Event()
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, stop.set)
-        await run_delivery(settings, stop=stop, registry=registry)
-
-    try:
-        asyncio.run(work())
-    except NotifierError as error:
-        logger.critical("Delivery cannot go on: %s", error, extra={"action": "stop"})
-        return error.exit_code or 1
-    return 0
+    """Runs a delivery worker as this process; returns the exit status."""
+    return run_role(settings, "delivery", lambda stop: run_delivery(settings, stop=stop, registry=registry))

@@ -18,7 +18,6 @@ the broker is away, and are published when it is back. A clock that is set back 
 import asyncio
 import logging
 import os
-import signal
 import socket
 import time
 from collections.abc import Iterable, Mapping, Sequence
@@ -28,11 +27,12 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from notifier.catalog import Catalog, Configuration
 from notifier.database import Database
-from notifier.errors import DatabaseError, NotifierError
+from notifier.errors import DatabaseError
 from notifier.kafka import ensure_topics
 from notifier.one_line import one_line
 from notifier.record import now
 from notifier.registry import Registry
+from notifier.role import run_role
 from notifier.settings import Settings
 from notifier.topics import TICKS
 from streams.definitions import Definitions
@@ -310,18 +310,5 @@ async def run_ticker(settings: Settings, *, stop: asyncio.Event, registry: Regis
 
 
 def run_ticker_process(settings: Settings, registry: Registry | None = None) -> int:
-    """Runs a ticker as this process until SIGTERM or SIGINT, which end it in order. Returns the exit status."""
-
-    async def work() -> None:
-        stop = asyncio.Event()
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, stop.set)
-        await run_ticker(settings, stop=stop, registry=registry)
-
-    try:
-        asyncio.run(work())
-    except NotifierError as error:
-        logger.critical("The ticker cannot go on: %s", error, extra={"action": "stop"})
-        return error.exit_code or 1
-    return 0
+    """Runs a ticker as this process; returns the exit status."""
+    return run_role(settings, "ticker", lambda stop: run_ticker(settings, stop=stop, registry=registry))

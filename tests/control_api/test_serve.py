@@ -22,15 +22,10 @@ PROGRAM = """
 import sys
 from control_api import app
 from control_api.serve import run_api_process
-from notifier.errors import NotifierError
 from notifier.settings import load_settings
 from tests.rigs.api_rig import REGISTRY
 app.load_registry = lambda: REGISTRY
-try:
-    sys.exit(run_api_process(load_settings(env_file=None)))
-except NotifierError as error:
-    print(f"notifier: {error}", file=sys.stderr)
-    sys.exit(error.exit_code)
+sys.exit(run_api_process(load_settings(env_file=None)))
 """
 
 

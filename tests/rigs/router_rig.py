@@ -6,6 +6,7 @@ may be missing.
 
 import asyncio
 import json
+import logging
 import os
 import signal
 import subprocess
@@ -24,11 +25,12 @@ from notifier.kafka import client_options, ensure_topics, kafka_admin, kafka_con
 from notifier.outcome import Kind
 from notifier.plugin import Candidate, Consumer, ConsumerParameters, Filter, FilterParameters, Producer
 from notifier.registry import Registry
+from notifier.role import run_role
 from notifier.settings import Settings, load_settings
 from notifier.topics import DEFINITIONS, MESSAGES, Topic, deliveries
 from notifier.user import User
 from producers.push import Push
-from streams.app import run_process
+from streams.app import run_roles
 from streams.definitions import LAST
 from streams.outputs import missing_topics
 from tests.rigs.kafka_tools import read_all, wait_until
@@ -304,12 +306,15 @@ async def delete_topic(settings: Settings, name: str) -> None:
 
 def main() -> None:
     """The process."""
-    import logging
-
-    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s %(message)s")
     if len(sys.argv) > 1:
         missing_topics.MISSING_WAIT_S = float(sys.argv[1])
-    run_process(load_settings(env_file=None), ["router"], REGISTRY)
+    settings = load_settings(env_file=None)
+
+    async def work(stop: asyncio.Event) -> None:
+        logging.getLogger("aiokafka").setLevel(logging.INFO)  # for `ready`
+        await run_roles(settings, ["router"], stop, REGISTRY)
+
+    sys.exit(run_role(settings, "router", work))
 
 
 if __name__ == "__main__":
