@@ -52,6 +52,16 @@ def test_links_between_the_pages_lead_somewhere() -> None:
             assert (page.parent / target).exists(), f"{page.name} links to {target}"
 
 
+def test_each_file_that_the_pages_name_is_there() -> None:
+    folders = "bench|consumers|control_api|docs|filters|locks|notifier|notifier_cli|producers|streams|tests"
+    for page in [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *DOCS.glob("*.md")]:
+        for path in re.findall(rf"(?<![\w./-])((?:{folders})/[\w./-]*\w)", page.read_text()):
+            found = (
+                (ROOT / path).exists() or (ROOT / f"{path}.py").exists() or path.startswith("bench/results/")
+            )  # written there
+            assert found, f"{page.name} names {path}"
+
+
 def test_each_row_of_the_predecessor_has_its_place() -> None:
     rows = re.findall(r"S-(\d+)", (DOCS / "predecessor.md").read_text())
     assert sorted(map(int, rows)) == list(range(1, 92))
