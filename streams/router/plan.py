@@ -7,6 +7,7 @@ receiver and the looked-up fields share a path. Producers of one world with the 
 
 from collections.abc import Iterable
 from typing import Any
+from urllib.parse import quote
 
 import msgspec
 
@@ -102,7 +103,7 @@ class ProducerPlan:
         self.shared = shared
         self.paths = shared.paths
         self.addressed: dict[Any, Path] = {}  # paths of messages that name their configuration
-        self.source = b""  # its part of a delivery; the router sets it
+        self.source = b'{"id":"' + quote(name, safe="").encode() + b"/"  # the front of its deliveries
         self.suppressed: dict[Any, Any] = {}  # prepared attempts; see `streams.router.undelivered`
         self.drops: dict[Route, str] = {}  # see `Matcher.drop_of_index`
         self.considered = considered

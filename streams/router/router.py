@@ -17,7 +17,6 @@ import gc
 import os
 import socket
 from collections.abc import Callable, Iterator, Sequence
-from urllib.parse import quote
 
 import msgspec
 
@@ -150,8 +149,7 @@ class Router:
                                 break
                     except Exception:  # a plugin's fault; the route, asked below, logs it and says that it passes
                         passed = False
-                    drop = None if passed else route.first_drop(route.asked, message, arrival.at, sender, receiver)
-                    if drop is not None:
+                    if not passed and (drop := route.first_drop(route.asked, message, arrival.at, sender, receiver)):
                         dropped = dropped or []
                         dropped.append((route, drop[0].name, drop[1]))
                         self._counters.counts[drop[1]][route.configuration.name] += 1
@@ -240,10 +238,7 @@ class Router:
 
     def _deliver(self, arrival: Arrival, route: Route, exit_: Exit, contact: Contact, sender: User | None) -> None:
         """Splices a delivery and puts it into its queue; see `streams.router.exits` for the parts."""
-        message, plan = arrival.message, arrival.plan
-        source = plan.source
-        if not source:
-            source = plan.source = b'{"id":"' + quote(plan.name, safe="").encode() + b"/"
+        message = arrival.message
         in_id = in_json = arrival.message_id.encode()  # as `id_parts`, without the call
         if in_id.translate(None, PLAIN):
             in_id, in_json = id_parts(arrival.message_id)
@@ -255,7 +250,7 @@ class Router:
         )
         delivery = b"".join(
             (
-                source, in_id, route.name, exit_.before, contact.recipient, route.title, exit_.between, contact.lane,
+                arrival.plan.source, in_id, route.name, exit_.before, contact.recipient, route.title, exit_.between, contact.lane,
                 arrival.value, b',"message_id":"', in_json, contact.opening, contact.name, contact.address, said,
                 contact.receives, contact.receiver, contact.closing, ending,
             )

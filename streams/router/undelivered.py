@@ -43,9 +43,11 @@ Dropped = tuple[Route, str | None, Reason]  # by which filter; None: a user's de
 
 
 class Prepared(NamedTuple):
-    """The equal parts of all attempts that say the same."""
+    """The equal parts of all attempts of a producer's messages that say the same."""
 
+    prefix: bytes  # front of the delivery's id: the producer
     suffix: bytes  # end of the delivery's id: the configuration, where only one considered the message
+    producer: bytes  # from behind the delivery's id to the message's
     outcome: bytes  # from behind the message's id to the time
     about: bytes  # number and configuration
     rest: bytes  # detail, and the origin's beginning
@@ -143,15 +145,15 @@ class Undelivered:
             if len(known) >= MAX_PREPARED:
                 known.clear()
             known[key] = prepared
+        prefix, suffix, producer, outcome, about, rest = prepared
         in_id, in_json = id_parts(arrival.message_id)
-        delivery = b"".join((quote(plan.name, safe="").encode(), b"/", in_id, prepared.suffix))
+        delivery = prefix + in_id + suffix
         at = _json(arrival.at)
         value = b"".join(
             (
-                b'{"delivery":"', delivery, b'","producer":', _json(plan.name), b',"message":"', in_json,
-                prepared.outcome, at, b',"ended_at":', at, prepared.about,
+                b'{"delivery":"', delivery, producer, in_json, outcome, at, b',"ended_at":', at, about,
                 b"" if path.receiver is None else b',"recipient":' + _json(path.username),
-                prepared.rest, _json(batch.topic),
+                rest, _json(batch.topic),
                 b',"partition":%d,"offset":%d}}' % (batch.partition, arrival.record.offset),
             )
         )  # fmt: skip
@@ -229,6 +231,8 @@ def _prepare(message: Message, reason: Reason, detail: str, only: Configuration 
     if only is not None:
         about += b',"configuration_version":' + _json(only.version)
     return Prepared(
+        prefix=quote(message.producer, safe="").encode() + b"/",
+        producer=b'","producer":' + _json(message.producer) + b',"message":"',
         suffix=b"" if name is None else b"/" + quote(name, safe="").encode(),
         outcome=b'","outcome":"suppressed","reason":' + _json(reason) + b',"started_at":',
         about=about,
