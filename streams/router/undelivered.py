@@ -142,9 +142,10 @@ class Undelivered:
         prepared = known.get(key) if keeps else None
         if prepared is None:
             prepared = _prepare(arrival.message, *self._why_nothing(arrival, dropped))
-            if len(known) >= MAX_PREPARED:
-                known.clear()
-            known[key] = prepared
+            if keeps:
+                if len(known) >= MAX_PREPARED:
+                    known.clear()
+                known[key] = prepared
         prefix, suffix, producer, outcome, about, rest = prepared
         in_id, in_json = id_parts(arrival.message_id)
         delivery = prefix + in_id + suffix
