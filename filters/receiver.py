@@ -18,7 +18,7 @@ class ReceiverExistsParameters(FilterParameters):
 
 
 class ReceiverExists(Filter[ReceiverExistsParameters]):
-    """Drops a message for somebody who is not among the configuration's users; one for everyone passes."""
+    """Drops a message for a receiver who is not among the configuration's users; one for everyone passes."""
 
     type = "receiver_exists"
     Parameters = ReceiverExistsParameters

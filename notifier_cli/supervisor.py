@@ -30,7 +30,7 @@ BROKER_WATCH_S = 1.0  # between two checks that the broker's process lives
 
 
 class Supervisor:
-    """All processes of one data folder, of which only one supervisor exists at a time."""
+    """All processes of one data folder. Only one supervisor of a folder exists at a time."""
 
     def __init__(
         self,

@@ -29,7 +29,7 @@ if TYPE_CHECKING:  # importing it takes seconds, see `_open`
     from consumers.telegram.bot import TelegramBot
 
 API = "https://api.telegram.org"
-MAX_TEXT = 4096  # UTF-16 units; core.telegram.org/bots/api#sendmessage says characters, of which there are never more
+MAX_TEXT = 4096  # UTF-16 units; core.telegram.org/bots/api#sendmessage says characters, which are never more
 MAX_CHAT_ID = 2**52  # core.telegram.org/bots/api#chat: at most 52 significant bits
 _REMEMBERED = 10_000  # deliveries that were sent in part
 
