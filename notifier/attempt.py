@@ -2,6 +2,7 @@
 
 import msgspec
 
+from notifier.bounds import Count, DeliveryId, Large, Number, Word
 from notifier.outcome import Outcome, Reason
 from notifier.record import Record, Time
 
@@ -10,8 +11,8 @@ class Origin(msgspec.Struct, frozen=True, kw_only=True):
     """The place of a record on Kafka."""
 
     topic: str
-    partition: int
-    offset: int
+    partition: Count
+    offset: Large
 
 
 class Attempt(Record, frozen=True, kw_only=True):
@@ -21,19 +22,19 @@ class Attempt(Record, frozen=True, kw_only=True):
     an id: `<producer>/<message id>`, with the configuration where the reason concerns one.
     """
 
-    delivery: str  # the delivery's id
-    producer: str
-    message: str  # the message's id
+    delivery: DeliveryId
+    producer: Word
+    message: Word  # the message's id
     outcome: Outcome
     reason: Reason
     started_at: Time
     ended_at: Time
     # 1 for the first try. A default from a factory is always written, so other readers of the topic find the field.
-    number: int = msgspec.field(default_factory=lambda: 1)
-    configuration: str | None = None
-    configuration_version: int | None = None
-    consumer: str | None = None
-    recipient: str | None = None
+    number: Number = msgspec.field(default_factory=lambda: 1)
+    configuration: Word | None = None
+    configuration_version: Large | None = None
+    consumer: Word | None = None
+    recipient: Word | None = None
     detail: str | None = None  # for people; never holds a secret
     origin: Origin | None = None
     not_before: Time | None = None  # time of the next try, where `outcome` is deferred or held
@@ -42,9 +43,9 @@ class Attempt(Record, frozen=True, kw_only=True):
 class Counter(msgspec.Struct, frozen=True, kw_only=True, gc=False):  # up to ten thousand a second
     """How many messages one configuration has suppressed for one reason since the last record."""
 
-    configuration: str
+    configuration: Word
     reason: Reason
-    count: int
+    count: Large
 
 
 class Counters(Record, frozen=True, kw_only=True):

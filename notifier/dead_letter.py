@@ -5,6 +5,7 @@ from typing import Literal, NamedTuple, Protocol, Self
 
 import msgspec
 
+from notifier.bounds import Count, Large
 from notifier.outcome import Reason
 from notifier.record import Record, Time, kafka_time, now
 from notifier.topics import LARGE_BYTES
@@ -64,8 +65,8 @@ class DeadLetter(Record, frozen=True, kw_only=True):
     error: str  # for people
     topic: str
     at: Time
-    partition: int | None = None
-    offset: int | None = None
+    partition: Count | None = None
+    offset: Large | None = None
     timestamp: Time | None = None  # the record's own
     key: str | None = None
     value: str | None = None
@@ -73,7 +74,9 @@ class DeadLetter(Record, frozen=True, kw_only=True):
     delivery: str | None = None  # the delivery's id
     producer: str | None = None  # of the message, where that could be read
     message: str | None = None  # the message's id, where it could be read and is not in `delivery`
-    attempts: int = msgspec.field(default_factory=int)  # how many were made; a default from a factory is always written
+    attempts: Count = msgspec.field(
+        default_factory=int
+    )  # how many were made; a default from a factory is always written
     redriven_at: Time | None = None
 
     @classmethod

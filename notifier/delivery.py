@@ -5,6 +5,7 @@ from urllib.parse import quote
 
 import msgspec
 
+from notifier.bounds import Count, DeliveryId, Large, Number, Word
 from notifier.message import Message
 from notifier.record import Record, Time
 
@@ -18,20 +19,20 @@ class Delivery(Record, frozen=True, kw_only=True):
     `sender` and `receiver` are the names in the consumer's world, as the router resolved them.
     """
 
-    id: str  # `delivery_id(...)`: every attempt carries the same
-    configuration: str
-    configuration_version: int  # revision of the configuration that judged it
-    consumer: str
+    id: DeliveryId  # `delivery_id(...)`: every attempt carries the same
+    configuration: Word
+    configuration_version: Large  # revision of the configuration that judged it
+    consumer: Word
     lane: str  # deliveries of equal lanes keep their order
     message: msgspec.Raw  # JSON object
-    message_id: str  # also where the message itself came without an id
-    recipient: str | None = None  # username; none: everyone in `recipients`
+    message_id: Word  # also where the message itself came without an id
+    recipient: Word | None = None  # username; none: everyone in `recipients`
     recipients: tuple[str, ...] = ()  # usernames, for a message without receiver
     address: str | None = None  # how the consumer reaches the recipient; none where its parameters say it
     sender: str | None = None  # name in the consumer's world, or the plain text that the producer gave
     receiver: str | None = None  # name in the consumer's world
-    attempt: int = msgspec.field(default_factory=lambda: 1)  # number of the next try; written always
-    spared: int = 0  # tries so far that did not spend the retry schedule (the service was at its limit)
+    attempt: Number = msgspec.field(default_factory=lambda: 1)  # number of the next try; written always
+    spared: Count = 0  # tries so far that did not spend the retry schedule (the service was at its limit)
     not_before: Time | None = None
     why: Why | None = None  # only on `parked`: why it cannot go now
     redriven_at: Time | None = None  # when it was put back from the dead letters

@@ -1,9 +1,10 @@
 """Message: something to tell people. Frozen; never changed after it is produced."""
 
-from typing import Annotated
+from typing import Annotated, Self
 
 import msgspec
 
+from notifier.bounds import GO_ZERO
 from notifier.errors import InvalidRecord
 from notifier.outcome import Severity
 from notifier.record import JsonObject, Record, Time
@@ -34,6 +35,11 @@ class Message(Record, frozen=True, kw_only=True, gc=False):  # the garbage colle
     occurred_at: Time | None = None  # when it happened, if not when it was written
     not_before: Time | None = None  # do not deliver earlier
     configuration: str | None = None  # only this configuration considers it
+
+    def checked(self) -> Self:
+        """As of every record; a time that is Go's zero is absent, since Go writes an absent time so."""
+        zero = {name: None for name in ("occurred_at", "not_before") if getattr(self, name) == GO_ZERO}
+        return Record.checked(msgspec.structs.replace(self, **zero) if zero else self)
 
 
 def topic_id(partition: int, offset: int, timestamp_ms: int) -> str:

@@ -1,25 +1,28 @@
 """How every record is written to and read from a topic: UTF-8 JSON objects with a version, decoded strictly.
 
 A record class is a frozen, keyword-only struct derived from `Record`. `decode` refuses data that is not UTF-8, not JSON (NaN,
-lone surrogates and deep nesting included) or does not fit, and names the field. It ignores unknown fields, so that a newer
-writer of the same version does not stop an older reader.
+lone surrogates and deep nesting included) or does not fit, and names the field; times and numbers beyond `notifier.bounds` do
+not fit. It ignores unknown fields, so that a newer writer of the same version does not stop an older reader.
 """
 
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Annotated, Any, ClassVar, Self, TypeAlias
 
 import msgspec
+from msgspec import inspect
 
+from notifier.bounds import OUT_OF_RANGE, Number, in_range
 from notifier.errors import InvalidRecord, UnsupportedVersion
 
-Time: TypeAlias = Annotated[datetime, msgspec.Meta(tz=True)]  # RFC 3339, always with a zone
+Time: TypeAlias = Annotated[datetime, msgspec.Meta(tz=True)]  # RFC 3339, always with a zone, `in_range`
 JsonObject: TypeAlias = dict[str, Any]
 
 _encoder = msgspec.json.Encoder()
 
 
 class _Version(msgspec.Struct):
-    v: int = 1
+    v: Number = 1
 
 
 _version = msgspec.json.Decoder(_Version)
@@ -30,7 +33,7 @@ class Record(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     VERSION: ClassVar[int] = 1
 
-    v: int = 1  # version of the record's schema; absent on the wire means 1
+    v: Number = 1  # version of the record's schema; absent on the wire means 1
 
     def encode(self) -> bytes:
         """The record as UTF-8 JSON; fields that hold their default are left out."""
@@ -52,7 +55,11 @@ class Record(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
             raise _explain(cls, data, error) from None
         if record.v != cls.VERSION:
             raise UnsupportedVersion(_version_text(cls, record.v), data)
-        return record
+        try:
+            return record.checked()
+        except InvalidRecord as error:
+            error.data = data
+            raise
 
     @classmethod
     def from_object(cls, value: object) -> Self:
@@ -68,7 +75,15 @@ class Record(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
             raise InvalidRecord("nested too deeply") from None
         if record.v != cls.VERSION:
             raise UnsupportedVersion(_version_text(cls, record.v))
-        return record
+        return record.checked()
+
+    def checked(self) -> Self:
+        """The record, if its times are `in_range`. Called by whoever reads one; raises InvalidRecord that names the field."""
+        for name in _times(type(self)):
+            time = getattr(self, name)
+            if time is not None and not in_range(time):
+                raise InvalidRecord(f"{OUT_OF_RANGE} - at `$.{name}`")
+        return self
 
 
 _decoders: dict[type, msgspec.json.Decoder[Any]] = {}
@@ -77,6 +92,20 @@ _decoders: dict[type, msgspec.json.Decoder[Any]] = {}
 def _decoder(cls: type) -> msgspec.json.Decoder[Any]:
     decoder = _decoders[cls] = msgspec.json.Decoder(cls)
     return decoder
+
+
+@lru_cache(maxsize=100)
+def _times(cls: type[Record]) -> tuple[str, ...]:
+    """The names of the fields that hold a time."""
+    found = inspect.type_info(cls)
+    assert isinstance(found, inspect.StructType)
+    return tuple(field.name for field in found.fields if _is_time(field.type))
+
+
+def _is_time(found: inspect.Type) -> bool:
+    if isinstance(found, inspect.UnionType):
+        return any(_is_time(one) for one in found.types)
+    return isinstance(found, inspect.DateTimeType)
 
 
 def _version_text(cls: type[Record], version: object) -> str:
@@ -106,13 +135,14 @@ def now() -> datetime:
 
 
 def kafka_time(timestamp_ms: int | None) -> datetime | None:
-    """The time of a Kafka record, which is in milliseconds since 1970; None where it has none or no calendar has it."""
+    """The time of a Kafka record, which is in milliseconds since 1970; None where it has none or one that is not `in_range`."""
     if timestamp_ms is None or timestamp_ms < 0:
         return None
     try:
-        return datetime.fromtimestamp(timestamp_ms / 1000, UTC)
+        time = datetime.fromtimestamp(timestamp_ms / 1000, UTC)
     except (ValueError, OverflowError, OSError):  # a client may write any 64-bit number
         return None
+    return time if in_range(time) else None
 
 
 def rfc3339(time: datetime) -> str:

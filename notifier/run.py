@@ -4,6 +4,7 @@ from typing import Literal
 
 import msgspec
 
+from notifier.bounds import Count, Word
 from notifier.outcome import Trigger
 from notifier.record import Record, Time
 
@@ -20,7 +21,7 @@ class ProducerRun(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
 
     producer: str  # its name
     state: State = "running"
-    messages: int = 0  # how many it produced, all acknowledged by Kafka
+    messages: Count = 0  # how many it produced, all acknowledged by Kafka
     error: str | None = None  # why it failed
     started_at: Time | None = None
     ended_at: Time | None = None
@@ -29,7 +30,7 @@ class ProducerRun(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
 class Run(Record, frozen=True, kw_only=True):
     """The state of a run, on `runs`, keyed by the tick's id. A runner that finds `lease_until` in the past takes the run over."""
 
-    configuration: str
+    configuration: Word
     scheduled_at: Time
     trigger: Trigger = "cron"
     state: State = "running"
@@ -37,6 +38,6 @@ class Run(Record, frozen=True, kw_only=True):
     lease_until: Time | None = None
     producers: tuple[ProducerRun, ...] = ()
     error: str | None = None  # why the run as a whole was refused
-    takeovers: int = 0  # how often it was taken over from a runner whose lease had run out
+    takeovers: Count = 0  # how often it was taken over from a runner whose lease had run out
     started_at: Time | None = None
     ended_at: Time | None = None

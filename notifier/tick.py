@@ -1,5 +1,6 @@
 """Tick: "this configuration is due at this time". The same tick twice is one run."""
 
+from notifier.bounds import Word
 from notifier.outcome import Trigger
 from notifier.record import Record, Time, rfc3339
 
@@ -10,12 +11,9 @@ class Tick(Record, frozen=True, kw_only=True):
     `{"configuration": "reviews-to-chat", "scheduled_at": "2026-11-23T09:00:00Z", "trigger": "cron"}`
     """
 
-    configuration: str  # name of the configuration that is due
+    configuration: Word  # name of the configuration that is due
     scheduled_at: Time  # when it was due, not when it was noticed
     trigger: Trigger = "cron"  # why it is due
-
-    def __post_init__(self) -> None:
-        rfc3339(self.scheduled_at)  # refuses a time that cannot be in an id; msgspec makes a decoding error of it
 
     @property
     def id(self) -> str:

@@ -14,6 +14,7 @@ from sqlalchemy.orm import InstrumentedAttribute
 
 from control_api.models import AttemptRow, DeadLetterRow, RunRow
 from control_api.models.history import ATTEMPT, DEAD_LETTER, RUN
+from notifier.bounds import in_range
 from notifier.errors import FieldError, InputError, UnknownName
 from notifier.record import JsonObject, rfc3339
 
@@ -56,7 +57,9 @@ async def runs(
 
 
 async def run(session: AsyncSession, configuration: str, scheduled_at: datetime) -> JsonObject:
-    """One run. Raises UnknownName, also for a tick that no runner has taken up yet."""
+    """One run. Raises UnknownName, also for a tick that no runner has taken up yet, and for a time that no tick can have."""
+    if not in_range(scheduled_at):
+        raise UnknownName("run", f"{configuration}/{scheduled_at.isoformat()}")
     query = select(RunRow).where(RunRow.configuration == configuration, RunRow.scheduled_at == scheduled_at)
     row = await session.scalar(query)
     if row is None:

@@ -3,7 +3,7 @@
 from datetime import datetime
 
 from fastapi import APIRouter, Request, Response
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from control_api.access import tokens
 from control_api.access.actor import Scope
@@ -14,6 +14,7 @@ from control_api.http.page import Page, json_response, page
 from control_api.http.problems import documented
 from control_api.intake.occasion import Occasion
 from control_api.parts import PartsDep
+from notifier.bounds import BoundedTime
 from notifier.record import JsonObject, rfc3339
 
 router = APIRouter(prefix="/tokens", tags=["tokens"])
@@ -26,7 +27,7 @@ class NewToken(BaseModel):
 
     name: str = Field(min_length=1, max_length=200, description="What people call it.", examples=["ci"])
     scopes: list[Scope] = Field(min_length=1, description="What it may do; only what the caller may do.")
-    expires_at: AwareDatetime | None = Field(None, description="Until when it is good; null: without end.")
+    expires_at: BoundedTime | None = Field(None, description="Until when it is good; null: without end.")
 
 
 class TokenAnswer(BaseModel):

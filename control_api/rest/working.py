@@ -3,13 +3,13 @@
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Response
-from pydantic import AwareDatetime
 
 from control_api.http.auth import ReadActor
 from control_api.http.body import JSON
 from control_api.http.page import json_response
 from control_api.http.problems import documented
 from control_api.parts import PartsDep
+from notifier.bounds import BoundedTime
 from notifier.catalog import user_of
 from notifier.definition import UserSpec
 from notifier.outcome import Reason
@@ -40,7 +40,7 @@ async def working(
     username: str,
     parts: PartsDep,
     actor: ReadActor,
-    at: Annotated[AwareDatetime | None, Query(description="The moment; by default this one.")] = None,
+    at: Annotated[BoundedTime | None, Query(description="The moment; by default this one.")] = None,
 ) -> Response:
     """`{"working": false, "reason": "on_leave"}`, as the filter `receiver_working` judges. It is no field of the user, which
     would then change without a change."""

@@ -1,5 +1,6 @@
 """Definition: a definition as it lies on the topic `definitions`. What its `spec` holds is `notifier.definition.specs`'s."""
 
+from notifier.bounds import Large
 from notifier.outcome import Kind
 from notifier.record import JsonObject, Record
 
@@ -12,7 +13,7 @@ class Definition(Record, frozen=True, kw_only=True):
 
     kind: Kind
     name: str
-    revision: int
+    revision: Large
     spec: JsonObject
 
 

@@ -6,6 +6,7 @@ from typing import Annotated
 import msgspec
 
 from notifier import JsonObject
+from notifier.bounds import in_range
 from notifier.record import rfc3339
 
 MAX_LOGIN = 400  # characters; GitHub's own limit is far below
@@ -65,7 +66,7 @@ def pull_message(pull: PullRequest, repository: str, receiver: str, id_: str) ->
     }
     if pull.user is not None:
         message["sender"] = pull.user.login
-    if pull.updated_at is not None and pull.updated_at.tzinfo is not None:
+    if pull.updated_at is not None and pull.updated_at.tzinfo is not None and in_range(pull.updated_at):
         message["occurred_at"] = rfc3339(pull.updated_at)
     return utf8_only(message)
 

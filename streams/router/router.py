@@ -127,6 +127,8 @@ class Router:
                 message = _read(value) if value.isascii() else Message.decode(value)
                 if message.v != Message.VERSION:
                     Message.decode(value)  # raises, with the words for it
+                if message.not_before is not None or message.occurred_at is not None:
+                    message = message.checked()
                 arrival.record, arrival.value, arrival.message = record, value, message
                 arrival.message_id = message.id or topic_id(batch.partition, record.offset, record.timestamp)
                 arrival.plan, arrival.path = plan, path = find(message)

@@ -75,7 +75,8 @@ class Leases:
             return None
         run = Run.decode(record.value)
         headers = dict(record.headers)
-        writer = headers[OWNER].decode(errors="replace") if OWNER in headers else run.owner
+        owner = headers.get(OWNER)  # any client may write a header without a value
+        writer = run.owner if owner is None else owner.decode(errors="replace")
         claim = headers.get(CLAIM)
         if claim is None:
             taken = self._may_continue(id_, writer)

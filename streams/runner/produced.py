@@ -132,4 +132,6 @@ def plain(error: str) -> str:
         return f"{subject}must be {', '.join(SEVERITIES[:-1])} or {SEVERITIES[-1]}"
     if text.startswith("Expected `datetime` with a timezone"):
         return f"{subject}must be a time with a zone, such as 2026-11-23T09:00:00Z"
+    if text.startswith("must "):
+        return f"{subject}{text}"
     return f"{subject}does not fit: {text}" if place else text

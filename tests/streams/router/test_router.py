@@ -11,6 +11,7 @@ import pytest
 from notifier.dead_letter import DeadLetter
 from notifier.settings import Settings
 from tests.rigs.kafka_tools import read_all, wait_for_records, wait_until
+from tests.rigs.odd_times import GO_ZERO, OUT_OF_RANGE
 from tests.rigs.router_rig import (
     publish,
     read_attempts,
@@ -72,6 +73,21 @@ class Case:
 
 
 CASES = [
+    *(
+        Case(
+            name=f"{field_} {time}",
+            record={"producer": "ci", "content": "done", field_: time},
+            dead="invalid",
+            error=f"must lie in the years 1970 to 9000 - at `$.{field_}`",
+        )
+        for time in OUT_OF_RANGE
+        for field_ in ("not_before", "occurred_at")
+    ),
+    Case(
+        name="a time that is absent, as Go writes it",
+        record={"producer": "ci", "content": "ü", "not_before": GO_ZERO, "occurred_at": GO_ZERO},
+        deliveries={("to-room", "room", "*")},
+    ),
     Case(
         name="one delivery in a fixed lane for everyone",
         record={"producer": "ci", "content": "done"},

@@ -103,3 +103,13 @@ def test_what_ended_long_ago_and_what_was_deleted_is_forgotten() -> None:
     log.add(a_run(owner="a"), "a", b"")
     log.add(None)
     assert log.leases.open(ID)
+
+
+def test_an_owner_without_a_value_is_the_one_that_the_run_names() -> None:
+    run = a_run(owner="a").encode()
+    record = ConsumerRecord(
+        "runs", 0, 0, 0, 0, ID.encode(), run, None, len(ID), len(run), ((OWNER, None), (CLAIM, b"")),
+    )  # fmt: skip
+    transition = Leases().apply(record)
+    assert transition is not None
+    assert transition.writer == "a"

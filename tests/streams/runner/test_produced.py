@@ -5,6 +5,8 @@ import pytest
 from streams.runner.produced import read_items, sum_up
 from tests.rigs.runner_rig import ID
 
+NEVER = "9999-12-31T23:59:59-05:00"
+
 
 @pytest.mark.parametrize(
     ("item", "reason", "error"),
@@ -16,6 +18,7 @@ from tests.rigs.runner_rig import ID
         ({"content": "x", "severity": "bad"}, "invalid", "`severity` must be debug, info, warning, error or critical"),
         ({"content": "x", "labels": {"a": 1}}, "invalid", "a value of `labels` must be text, not a number"),
         ({"content": "x", "not_before": "2026-01-01T00:00:00"}, "invalid", "`not_before` must be a time with a zone"),
+        ({"content": "x", "not_before": NEVER}, "invalid", "`not_before` must lie in the years 1970 to 9000"),
         ({"content": "x", "id": 4}, "invalid", "`id` must be text, not a number"),
         ({"content": "x", "id": ""}, "invalid", "`id` must not be empty"),
         ({"content": "x", "id": "x" * 500}, "invalid", "`id` is too long: with 'c/"),
