@@ -79,4 +79,4 @@ def _history(parts: Parts) -> dict[str, Any]:
     history = parts.history
     if history.failed is not None:
         return _state(False, "a record on a topic is newer than this program; update it")
-    return _state(history.lag is not None, "the history is not followed now", lag=history.lag)
+    return _state(history.lag is not None, "the history is not followed now", lag=history.lag, skipped=history.skipped)

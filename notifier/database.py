@@ -106,6 +106,10 @@ class Database:
         try:
             yield
         except (OperationalError, InterfaceError) as error:
+            if isinstance(
+                getattr(error.orig, "__cause__", None), ValueError
+            ):  # asyncpg's word for a value that does not fit
+                raise
             raise DatabaseError(self._unreachable(error.orig)) from error
         except DBAPIError as error:
             if not error.connection_invalidated:

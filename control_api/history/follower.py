@@ -36,7 +36,7 @@ class History:
     """The follower of one API process.
 
     `lag` is how many records of its partitions it has still to read, None while it follows none or the broker is away;
-    `failed` says why following ended for good.
+    `skipped` how many it could not store since its start; `failed` says why following ended for good.
     """
 
     def __init__(self, settings: Settings, database: Database) -> None:
@@ -44,6 +44,7 @@ class History:
         self._database = database
         self._task: asyncio.Task[None] | None = None
         self.lag: int | None = None
+        self.skipped = 0
         self.failed: UnsupportedVersion | None = None
 
     async def start(self) -> None:
@@ -111,8 +112,11 @@ class History:
             records = [record for record in records if positions.has(record)]
             if records:
                 generations = positions.generations()  # a copy: a rebalance may empty the positions while we store
-                async with self._database.write() as session:
-                    await store(session, records, generations, self._settings.topic_prefix)
+                skipped = await store(self._database, records, generations, self._settings.topic_prefix)
+                self.skipped += len(skipped)
+                for record, why in skipped:
+                    place = {"topic": record.topic, "partition": record.partition, "offset": record.offset}
+                    logger.error("A record is skipped: %s", why, extra={"action": "skip_record", **place})
                 for record in records:
                     positions.advance(record)
             self.lag = await lag_of(consumer)
