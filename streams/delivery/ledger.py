@@ -17,9 +17,10 @@ from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from aiokafka.errors import KafkaError
 
 from notifier.attempt import Origin
+from notifier.bounds import DeliveryId, Number
 from notifier.errors import InvalidRecord
 from notifier.kafka import kafka_consumer
-from notifier.record import Record, Time
+from notifier.record import Record, Time, now
 from notifier.settings import Settings
 from notifier.topics import ATTEMPTS
 
@@ -35,10 +36,10 @@ _RETRY_S = 1.0
 class _Line(Record, frozen=True, kw_only=True):
     """What the ledger needs of an Attempt. Counters have none of these fields and are skipped."""
 
-    delivery: str = ""
+    delivery: DeliveryId = ""
     outcome: str = ""
     reason: str = ""
-    number: int = 1
+    number: Number = 1
     origin: Origin | None = None
     not_before: Time | None = None
     ended_at: Time | None = None
@@ -130,7 +131,8 @@ async def _read(kafka: AIOKafkaConsumer, topic: str, wanted: Mapping[TopicPartit
     starts = dict(ends)
     since_ms = [since for ledger, since in wanted.values() if ledger.read_to is None]
     if since_ms:
-        since = max(0, min(since_ms) - BEFORE_MS)
+        # A client may write a record with a time that is yet to come.
+        since = max(0, min(*since_ms, int(now().timestamp() * 1000)) - BEFORE_MS)
         for partition, found in (await kafka.offsets_for_times(dict.fromkeys(partitions, since))).items():
             if found is not None:
                 starts[partition] = min(starts[partition], found.offset)

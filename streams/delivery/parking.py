@@ -30,6 +30,7 @@ logger = logging.getLogger(__name__)
 GROUP = "delivery-parked"
 RELEASED_AT_ONCE = 200  # deliveries of one transaction
 KEPT_BYTES = 64 * 1024 * 1024  # of parked deliveries held in memory; the others are read again when they are due
+KEY_ERRORS = "surrogateescape"  # keys that are not UTF-8 come back as they were
 _MIN_POLL_MS = 20
 _LOOK_AGAIN_S = 2.0  # until a delivery that is due and cannot go is looked at again
 _RETRY_S = 1.0
@@ -75,7 +76,7 @@ class Parking:
                 for partition, records in (await kafka.getmany(timeout_ms=self._pause_ms())).items():
                     shelf = self._shelves.get(partition)
                     if shelf is not None:
-                        await self._take_in(partition, shelf, records)
+                        self._take_in(shelf, records)
                 await self._catch_up(kafka)
                 async with self._lock:
                     for partition in [partition for partition, shelf in self._shelves.items() if _has_due(shelf)]:
@@ -117,26 +118,24 @@ class Parking:
 
     # --- reading ---
 
-    async def _take_in(self, partition: TopicPartition, shelf: Shelf, records: list[ConsumerRecord]) -> None:
+    def _take_in(self, shelf: Shelf, records: list[ConsumerRecord]) -> None:
         for record in records:
-            key = (record.key or b"").decode(errors="replace")
+            key = (record.key or b"").decode(errors=KEY_ERRORS)
             if record.value is None:
                 shelf.drop(key)
                 continue
             try:
-                delivery = Delivery.decode(record.value)
-            except InvalidRecord as error:
-                async with self._lock:
-                    await self._releasing.reject(partition, record, error)
-                continue
+                delivery: Delivery | None = Delivery.decode(record.value)
+            except InvalidRecord:
+                delivery = None  # due at once, to be given up; a tombstone that follows says that it was already
             keep = sum(other.kept for other in self._shelves.values()) + len(record.value) <= KEPT_BYTES
             shelf.put(
                 key,
                 Waiting(
                     offset=record.offset,
                     timestamp=record.timestamp,
-                    due=delivery.not_before.timestamp() if delivery.not_before else 0.0,
-                    consumer=delivery.consumer,
+                    due=delivery.not_before.timestamp() if delivery and delivery.not_before else 0.0,
+                    consumer=None if delivery is None else delivery.consumer,
                     size=len(record.value),
                     value=record.value if keep else None,
                 ),
@@ -172,8 +171,8 @@ class Parking:
         gone: list[str] = []
         for key in shelf.take_due(at, RELEASED_AT_ONCE):
             consumer = shelf.waiting[key].consumer
-            standing = self._standing(consumer)
-            if standing == "deleted":
+            standing = "deleted" if consumer is None else self._standing(consumer)
+            if consumer is None or standing == "deleted":
                 gone.append(key)
             elif standing == "usable" and await self._has_topic(consumer):
                 back.append(key)
@@ -190,18 +189,18 @@ class Parking:
                 partition.partition,
                 shelf.waiting[key].offset,
                 shelf.waiting[key].timestamp,
-                key.encode(),
-                values[key],
+                key.encode(errors=KEY_ERRORS),
+                value,
             )
-            for key in gone
-            if key in values
+            for key, value in values.items()
         }
-        released = {key: values[key] for key in back if key in values}
-        await self._releasing.release(partition, released, sources)
-        for key in [*released, *sources]:
+        released = [sources[key] for key in back if key in sources]
+        given_up = [sources[key] for key in gone if key in sources]
+        await self._releasing.release(partition, released, given_up)
+        for key in sources:
             shelf.drop(key)
         logger.info(
-            "Released %d parked deliveries, gave %d up.", len(released), len(sources), extra={"action": "release"}
+            "Released %d parked deliveries, gave %d up.", len(released), len(given_up), extra={"action": "release"}
         )
 
     async def _has_topic(self, consumer: str) -> bool:

@@ -77,7 +77,10 @@ class Partition:
             )
             lane = f"\0{record.offset}"  # of its own: what cannot be read delays nobody, what is delayed has no order
             if delivery is not None and not _is_delayed(delivery):
-                pending.attempt, pending.spared = delivery.attempt, delivery.spared
+                pending.attempt = delivery.attempt
+                pending.spared = min(
+                    delivery.spared, delivery.attempt - 1
+                )  # of more than were made, none would be the last
                 lane = delivery.lane
             self.lanes.add(pending, lane)
 

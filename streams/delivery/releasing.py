@@ -5,19 +5,22 @@ itself, was worse: the delivery fails at once, is parked again under the same id
 record. What is due is decided in `streams.delivery.parking`.
 """
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 
 import msgspec
-from aiokafka import AIOKafkaProducer, ConsumerRecord, TopicPartition
+from aiokafka import AIOKafkaProducer, TopicPartition
 
 from notifier.attempt import Origin
 from notifier.dead_letter import DeadLetter, Source
 from notifier.delivery import Delivery
 from notifier.errors import InvalidRecord
 from notifier.kafka import end_kafka_producer, kafka_producer
+from notifier.outcome import Reason
 from notifier.settings import Settings
-from notifier.topics import ATTEMPTS, DEAD_LETTERS, DELIVERIES, PARKED
+from notifier.topics import ATTEMPTS, DEAD_LETTERS, PARKED, deliveries
 from streams.delivery.recording import Try, attempt_of
+
+_ENVELOPE_BYTES = 1024  # of a record on Kafka, and of the batch around it
 
 
 class Releasing:
@@ -28,29 +31,19 @@ class Releasing:
         self._topic = settings.topic_prefix + PARKED.name
         self._producers: dict[TopicPartition, AIOKafkaProducer] = {}
 
-    async def release(
-        self, partition: TopicPartition, back: Mapping[str, bytes], given_up: Mapping[str, Source]
-    ) -> None:
-        """Puts deliveries back on their topics and gives others up, all by id, in one transaction.
+    async def release(self, partition: TopicPartition, back: Sequence[Source], given_up: Sequence[Source]) -> None:
+        """Puts parked records back on their topics and gives others up, in one transaction.
 
         Raises KafkaError or OSError; `close` then, before another call.
         """
         producer = await self._producer(partition)
         async with producer.transaction():
-            for value in back.values():
-                await self._send_back(producer, value)
-            for source in given_up.values():
+            for source in back:
+                await self._send_back(producer, source)
+            for source in given_up:
                 await self._give_up(producer, source)
-            for key in [*back, *given_up]:
-                await self._send_tombstone(producer, partition, key.encode())
-
-    async def reject(self, partition: TopicPartition, record: ConsumerRecord, error: InvalidRecord) -> None:
-        """Makes a parked record that cannot be read a dead letter. Raises as `release` does."""
-        letter = DeadLetter.of_record(record, stage="deliver", reason="invalid", error=str(error))
-        producer = await self._producer(partition)
-        async with producer.transaction():
-            await self._send_dead_letter(producer, letter)
-            await self._send_tombstone(producer, partition, record.key)
+            for source in (*back, *given_up):
+                await self._send_tombstone(producer, partition, source.key)
 
     async def close(self) -> None:
         """Closes the Kafka producers; later calls make new ones."""
@@ -58,35 +51,46 @@ class Releasing:
         for producer in producers:
             await end_kafka_producer(producer)
 
-    async def _send_back(self, producer: AIOKafkaProducer, value: bytes) -> None:
-        delivery = msgspec.structs.replace(Delivery.decode(value), why=None, not_before=None)
-        await producer.send(
-            f"{self._settings.topic_prefix}{DELIVERIES}{delivery.consumer}",
-            delivery.encode(),
-            key=delivery.lane.encode(),
-        )
+    async def _send_back(self, producer: AIOKafkaProducer, source: Source) -> None:
+        delivery = msgspec.structs.replace(Delivery.decode(source.value or b""), why=None, not_before=None)
+        topic = deliveries(delivery.consumer)
+        value, key = delivery.encode(), delivery.lane.encode()
+        if len(value) + len(key) > topic.max_message_bytes - _ENVELOPE_BYTES:
+            error = f"{len(value)} bytes, and {len(key)} of its lane, are too many for {topic.name}"
+            await self._bury(producer, source, "too_large", error, delivery)
+            return
+        await producer.send(self._settings.topic_prefix + topic.name, value, key=key)
 
     async def _give_up(self, producer: AIOKafkaProducer, source: Source) -> None:
-        delivery = Delivery.decode(source.value or b"")
+        try:
+            delivery = Delivery.decode(source.value or b"")
+        except InvalidRecord as problem:
+            await self._bury(producer, source, "invalid", str(problem), None)
+            return
         error = f"the consumer {delivery.consumer} was deleted while the delivery was parked"
+        await self._bury(producer, source, "consumer_deleted", error, delivery)
+
+    async def _bury(
+        self, producer: AIOKafkaProducer, source: Source, reason: Reason, error: str, delivery: Delivery | None
+    ) -> None:
+        """A dead letter, and an attempt of the delivery where the record holds one."""
         letter = DeadLetter.of_record(
             source,
             stage="deliver",
-            reason="consumer_deleted",
+            reason=reason,
             error=error,
-            delivery=delivery.id,
-            attempts=delivery.attempt - 1,
+            delivery=None if delivery is None else delivery.id,
+            attempts=0 if delivery is None else delivery.attempt - 1,
         )
+        await producer.send(self._settings.topic_prefix + DEAD_LETTERS.name, letter.encode(), key=letter.id.encode())
+        if delivery is None:
+            return
         attempt = attempt_of(
             delivery,
-            Try(outcome="refused", reason="consumer_deleted", number=delivery.attempt, detail=error),
+            Try(outcome="refused", reason=reason, number=delivery.attempt, detail=error),
             Origin(topic=source.topic, partition=source.partition, offset=source.offset),
         )
-        await self._send_dead_letter(producer, letter)
         await producer.send(self._settings.topic_prefix + ATTEMPTS.name, attempt.encode(), key=delivery.id.encode())
-
-    async def _send_dead_letter(self, producer: AIOKafkaProducer, letter: DeadLetter) -> None:
-        await producer.send(self._settings.topic_prefix + DEAD_LETTERS.name, letter.encode(), key=letter.id.encode())
 
     async def _send_tombstone(self, producer: AIOKafkaProducer, partition: TopicPartition, key: bytes | None) -> None:
         await producer.send(self._topic, None, key=key, partition=partition.partition)

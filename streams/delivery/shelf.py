@@ -15,7 +15,7 @@ class Waiting(msgspec.Struct):
     offset: int
     timestamp: int  # when it was parked, in milliseconds since 1970
     due: float  # seconds since 1970
-    consumer: str
+    consumer: str | None  # none: the record holds no delivery
     size: int  # bytes of its record
     value: bytes | None  # none: only the topic holds it
 

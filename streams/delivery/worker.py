@@ -68,7 +68,7 @@ class DeliveryWorker:
         self._standings = Standings(definitions.catalog)
         self._parking = Parking(settings, self._standings.of)
         self._partitions: dict[TopicPartition, Partition] = {}  # that are ours
-        self._unread: dict[TopicPartition, int] = {}  # ledger to be read → its first record's time, ms since 1970
+        self._unread: dict[TopicPartition, int] = {}  # ledger to be read → its oldest record's time, ms since 1970
         self._read_ledgers = asyncio.Event()
         self._generation = 0  # of the assignment
         self._stopping = False
@@ -174,7 +174,7 @@ class DeliveryWorker:
         if partition is None or partition.lanes.halted:
             return
         if not partition.lanes.opened and topic_partition not in self._unread:
-            self._unread[topic_partition] = records[0].timestamp
+            self._unread[topic_partition] = min(record.timestamp for record in records)
             self._read_ledgers.set()
         partition.take_in(records)
 

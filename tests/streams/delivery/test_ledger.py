@@ -1,9 +1,11 @@
 """The ledger on a real broker: what was done is known to the next worker and not done again."""
 
+import time
+
 import pytest
 from aiokafka import TopicPartition
 
-from notifier.kafka import kafka_consumer
+from notifier.kafka import kafka_consumer, kafka_producer
 from notifier.settings import Settings
 from tests.rigs.delivery_rig import (
     attempts,
@@ -63,3 +65,21 @@ async def test_retries_go_on_where_the_worker_before_stopped(settings: Settings)
         found = await wait_for_attempts(settings, 1, outcome="accepted")
     assert [a.number for a in found] == [1, 2, 3]
     assert [line["attempt"] for line in seen(path)] == [1, 2, 3]
+
+
+async def test_a_record_with_a_time_to_come_hides_no_attempts(settings: Settings) -> None:
+    path = await define_sink(settings)
+    topic = TopicPartition(f"{settings.topic_prefix}deliveries.sink", 0)
+    soon = int(time.time() * 1000) + 50 * 60 * 1000  # the broker takes an hour at most
+    async with kafka_producer(settings) as producer:
+        await producer.send_and_wait(topic.topic, make("0").encode(), key=b"a", timestamp_ms=soon)
+    await send(settings, [make("1", number=1)])
+    async with working(settings):
+        await wait_for_attempts(settings, 2, outcome="accepted")
+    async with kafka_consumer(settings, group_id=settings.topic_prefix + "delivery") as kafka:
+        kafka.assign([topic])
+        await kafka.commit({topic: 0})  # as if the worker had died before its commit
+    await send(settings, [make("2", number=2)])
+    async with working(settings):
+        await wait_for_attempts(settings, 3, outcome="accepted")
+    assert [line["content"] for line in seen(path)] == ["0", "1", "2"]
