@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from filters.chain import Chain
+from filters.chain import AnyFilter, Chain, FilterFailed, Unusable
 from notifier.catalog import Catalog, Configuration
 from notifier.identity import Ambiguous
 from notifier.message import Message
@@ -34,6 +34,7 @@ class Judgement:
     configuration: Configuration
     passed: Sequence[User | None]  # for whom the message goes on; None: everyone in a configuration without users
     dropped: Sequence[Drop] = ()
+    failure: FilterFailed | None = None  # the first filter that failed for a recipient; then it goes on for nobody
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -117,20 +118,32 @@ class Judge:
                     recipients.append(user)
         else:
             recipients = [None]
-        filters = self.catalog.filters
-        # A filter whose definition cannot be used is left out; the catalog's reader has logged it.
-        chain = Chain([(name, filters[name]) for name in configuration.spec.filters if name in filters])
+        filters = [(name, filter_of(self.catalog, name)) for name in configuration.spec.filters]
+        chain = Chain([(name, filter_) for name, filter_ in filters if filter_ is not None])
         passed: list[User | None] = []
+        failure: FilterFailed | None = None
         for recipient in recipients:
             verdict = chain.judge(
                 Candidate(message=message, users=configuration.users, at=at, sender=sender, receiver=recipient)
             )
             if verdict.passed:
                 passed.append(recipient)
+            elif verdict.failure is not None:
+                failure = failure or verdict.failure
             else:
                 username_ = None if recipient is None else recipient.username
                 dropped.append(Drop(recipient=username_, filter=verdict.filter, reason=verdict.reason))
-        return Judgement(configuration=configuration, passed=passed, dropped=dropped)
+        return Judgement(
+            configuration=configuration, passed=[] if failure else passed, dropped=dropped, failure=failure
+        )
+
+
+def filter_of(catalog: Catalog, name: str) -> AnyFilter | None:
+    """The filter of that name, or what stands for it where its definition cannot be used; None: it lets everything pass."""
+    known = catalog.filters.get(name)
+    if known is None and name not in catalog.pass_on_error:
+        return Unusable(name, missing(catalog, "filter", name))
+    return known
 
 
 def missing(catalog: Catalog, kind: str, name: str) -> str:

@@ -51,6 +51,7 @@ class Catalog:
     consumers: Mapping[str, Consumer[Any]] = field(default_factory=dict)
     configurations: Mapping[str, Configuration] = field(default_factory=dict)
     problems: Mapping[str, str] = field(default_factory=dict)  # "<kind>/<name>" → what is wrong with it
+    pass_on_error: frozenset[str] = frozenset()  # filters that cannot be used and have `on_error: pass`
 
     @cached_property
     def directory(self) -> Directory:
@@ -79,6 +80,7 @@ class Catalog:
         """The catalog after some changes. Unchanged parts are shared with this one, plugin instances included."""
         tables: dict[Kind, dict[str, Any]] = {}
         problems = dict(self.problems)
+        pass_on_error = set(self.pass_on_error)
         revision = self.revision
         for kind, name, definition in changes:
             table = tables.get(kind)
@@ -86,6 +88,8 @@ class Catalog:
                 table = tables[kind] = dict(getattr(self, f"{kind}s"))
             table.pop(name, None)
             problems.pop(f"{kind}/{name}", None)
+            if kind == "filter":
+                pass_on_error.discard(name)
             if definition is None:
                 continue
             revision = max(revision, definition.revision)
@@ -93,6 +97,8 @@ class Catalog:
                 table[name] = self._read(definition)
             except NotifierError as error:
                 problems[f"{kind}/{name}"] = str(error)
+                if kind == "filter" and _passes_on_error(definition):
+                    pass_on_error.add(name)
                 logger.error(
                     "The %s %s cannot be used: %s",
                     kind,
@@ -101,6 +107,7 @@ class Catalog:
                     extra={"action": "read_definition", "definition": f"{kind}/{name}"},
                 )
         changed: dict[str, Any] = {f"{kind}s": table for kind, table in tables.items()}
+        changed["pass_on_error"] = frozenset(pass_on_error)
         catalog = replace(self, revision=revision, problems=problems, **changed)
         if "user" not in tables and "directory" in self.__dict__:
             catalog.__dict__["directory"] = self.directory
@@ -121,6 +128,12 @@ class Catalog:
             definition.kind, definition.name, spec.type, spec.parameters, self.seal
         )
         return plugin
+
+
+def _passes_on_error(definition: Definition) -> bool:
+    """Whether a filter that cannot be used says `on_error: pass`, as far as its parameters can be read."""
+    parameters = definition.spec.get("parameters")
+    return isinstance(parameters, dict) and parameters.get("on_error") == "pass"
 
 
 def user_of(name: str, spec: UserSpec) -> User:

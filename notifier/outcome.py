@@ -42,6 +42,8 @@ Reason: TypeAlias = Literal[
     "unsupported_version",
     "unknown_producer",
     "unknown_configuration",
+    "filter_unusable",
+    "filter_failed",
     "too_large",
     "exhausted",
 ]

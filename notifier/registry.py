@@ -9,7 +9,17 @@ from importlib.metadata import entry_points
 from typing import Any
 
 from notifier.errors import FieldError, InputError, NotifierError
-from notifier.plugin import Consumer, Filter, Parameters, Plugin, PluginKind, Producer, nested_secrets, secret_fields
+from notifier.plugin import (
+    Consumer,
+    Filter,
+    FilterParameters,
+    Parameters,
+    Plugin,
+    PluginKind,
+    Producer,
+    nested_secrets,
+    secret_fields,
+)
 from notifier.seal import Seal, is_sealed
 from notifier.validation import validated
 
@@ -121,6 +131,8 @@ def _check_class(plugin: type[Plugin[Any]]) -> None:
         raise NotifierError(
             f"the plugin {where} has secrets inside of {', '.join(sorted(hidden))}; make them fields of its own"
         )
+    if plugin.kind == "filter" and not issubclass(model, FilterParameters):
+        raise NotifierError(f"the filter {where} needs `Parameters`, a class derived from notifier.FilterParameters")
 
 
 def close_secrets(

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
-from typing import ClassVar, TypeVar
+from typing import ClassVar, Literal, TypeVar
 
 from pydantic import Field
 
@@ -29,6 +29,10 @@ class FilterParameters(Parameters):
     """The base of every filter's parameters."""
 
     negate: bool = Field(False, description="Let pass what would be dropped, and drop what would pass.")
+    on_error: Literal["dead_letter", "pass"] = Field(
+        "dead_letter",
+        description="What becomes of a message that the filter cannot judge: a dead letter, or let it pass.",
+    )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -55,9 +59,10 @@ F = TypeVar("F", bound=FilterParameters)
 class Filter(Plugin[F]):
     """Lets a message pass or drops it; never edits it, keeps no state, does not wait for anything.
 
-    `accepts` is the rule, and all that a filter must have. It must be fast and must not raise: a filter that raises drops
-    nothing and is logged. The router asks it for every message that the filters before it let pass. A filter with a simpler
-    rule may say so, and then costs less, down to nothing for messages that the index does not find:
+    `accepts` is the rule, and all that a filter must have. It must be fast and must not raise: what it raises for becomes a
+    dead letter, or passes with `on_error: pass`, and is logged. The router asks it for every message that the filters before it
+    let pass. A filter with a simpler rule may say so, and then costs less, down to nothing for messages that the index does
+    not find:
 
     - `lookup`: the rule is a look at one field. The router puts it into its index and calls nothing.
     - `test`: the message alone decides. The router asks that function, once for each message and configuration.

@@ -16,7 +16,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from heapq import nsmallest
 from typing import Any
 
-from filters.decision import missing
+from filters.decision import filter_of, missing
 from notifier.catalog import Catalog, Configuration
 from notifier.identity import Ambiguous
 from notifier.message import Message
@@ -219,7 +219,9 @@ class Matcher:
     def change(self, catalog: Catalog) -> None:
         """Decides by another catalog from now on. Call `tally` before: counts that were not taken are lost."""
         before, self.catalog = self.catalog, catalog
-        filters = _changed(before.filters, catalog.filters)
+        filters = _changed(before.filters, catalog.filters) | (before.pass_on_error ^ catalog.pass_on_error)
+        unusable = _changed(before.problems, catalog.problems)
+        filters |= {key.removeprefix("filter/") for key in unusable if key.startswith("filter/")}
         for name in filters:
             self._steps.pop(name, None)
         configurations = _changed(before.configurations, catalog.configurations)
@@ -298,9 +300,8 @@ class Matcher:
         self._path_count = 0
 
     def _add(self, configuration: Configuration) -> None:
-        route = Route.of(
-            configuration, [self._step(name) for name in configuration.spec.filters if name in self.catalog.filters]
-        )
+        steps = [self._step(name) for name in configuration.spec.filters]
+        route = Route.of(configuration, [step for step in steps if step is not None])
         route.slot = self._index.add(dict.fromkeys(configuration.spec.producers), route.looked_up())
         self._routes[configuration.name] = self._slots[route.slot] = route
 
@@ -311,10 +312,13 @@ class Matcher:
             del self._slots[route.slot]
             self._incomplete &= ~(1 << route.slot)
 
-    def _step(self, name: str) -> Step:
+    def _step(self, name: str) -> Step | None:
         step = self._steps.get(name)
         if step is None:
-            step = self._steps[name] = Step(name, self.catalog.filters[name])
+            filter_ = filter_of(self.catalog, name)
+            if filter_ is None:  # it cannot be used and lets everything pass
+                return None
+            step = self._steps[name] = Step(name, filter_)
         return step
 
     def _note_missing_users(self, route: Route) -> None:

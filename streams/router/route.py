@@ -8,13 +8,14 @@ dropping filters is named may differ. Which routes a message takes is left to `s
 
 import logging
 from collections.abc import Callable, Collection, Sequence
+from contextlib import suppress
 from datetime import datetime
 from functools import partial
 from typing import Any
 
 import msgspec
 
-from filters.chain import ask, reason_of
+from filters.chain import FilterFailed, ask, reason_of
 from notifier.catalog import Configuration
 from notifier.message import Message
 from notifier.outcome import Reason
@@ -49,7 +50,7 @@ class Step:
     def drops(
         self, message: Message, users: frozenset[str], at: datetime, sender: User | None, receiver: User | None
     ) -> Reason | None:
-        """The reason why a message is dropped for one receiver; None where it passes. Does not raise."""
+        """The reason why a message is dropped for one receiver; None where it passes. Raises FilterFailed, and nothing else."""
         name = None if receiver is None else receiver.username
         state = None if self._states is None else self._states.get(name)
         if state is not None and state[0] is receiver and at < state[2]:
@@ -68,7 +69,10 @@ class Step:
 
     def _holds_until(self, candidate: Candidate) -> datetime | None:
         try:
-            return self.filter.holds_until(candidate)
+            until = self.filter.holds_until(candidate)
+            if until is not None and (not isinstance(until, datetime) or until.tzinfo is None):
+                raise TypeError(f"{until!r} is no time with a zone")
+            return until
         except Exception:  # a plugin's fault costs speed, and no message
             logger.exception(
                 "The filter %s does not say how long it holds and is asked every time.",
@@ -133,7 +137,10 @@ class Route(msgspec.Struct, gc=False, eq=False, kw_only=True):  # there may be m
         sender: User | None,
         receiver: User | None,
     ) -> tuple[Step, Reason] | None:
-        """The first of these steps that drops a message for a receiver, and why; None where all pass."""
+        """The first of these steps that drops a message for a receiver, and why; None where all pass.
+
+        Raises the first FilterFailed where none drops and some fail.
+        """
         for step in steps:
             if step.test is not None:
                 test, argument = step.test
@@ -142,9 +149,17 @@ class Route(msgspec.Struct, gc=False, eq=False, kw_only=True):  # there may be m
                         continue
                     if step.reason is not None:
                         return step, step.reason
-                except Exception:  # noqa: S110 - `drops`, below, asks the plain way, logs the fault and lets it pass
+                except Exception:  # noqa: S110 - `drops`, below, asks the plain way and logs the fault
                     pass
-            reason = step.drops(message, self.configuration.users, at, sender, receiver)
+            try:
+                reason = step.drops(message, self.configuration.users, at, sender, receiver)
+            except FilterFailed:
+                for later in steps[steps.index(step) + 1 :]:
+                    with suppress(FilterFailed):
+                        drop = self.first_drop((later,), message, at, sender, receiver)
+                        if drop is not None:
+                            return drop
+                raise
             if reason is not None:
                 return step, reason
         return None
@@ -174,6 +189,8 @@ def _lookups(configuration: Configuration, chain: Sequence[Step]) -> dict[Step, 
             break
         try:
             lookup = filter_.lookup(configuration.users)
+            if not isinstance(lookup, Lookup | None):
+                raise TypeError(f"{lookup!r} is no Lookup")
         except Exception:  # a plugin's fault costs speed, and no message
             logger.exception(
                 "The filter %s does not say what it looks up and is asked instead.",

@@ -1,6 +1,7 @@
 """Undelivered: what becomes of records and messages that nobody gets: dead letters and suppressed attempts.
 
     cannot be read, unknown producer, unknown `configuration`   dead letter, stage `route`, with its origin
+    a filter of a configuration fails                           dead letter with the id `<producer>/<message id>/<configuration>`
     delivery too large for a record                             dead letter with the delivery's id
     receiver unknown or ambiguous; `configuration` disabled     one attempt `suppressed`
     recipient without an address for a consumer                 an attempt `suppressed: no_address` with the delivery's id
@@ -16,6 +17,7 @@ from urllib.parse import quote
 
 import msgspec
 
+from filters.chain import FilterFailed
 from notifier.attempt import Attempt, Origin
 from notifier.catalog import Configuration
 from notifier.dead_letter import DeadLetter, Source
@@ -87,6 +89,14 @@ class Undelivered:
         """A dead letter of a delivery that is too large for a record."""
         letter = _letter(arrival.batch, arrival.record, "too_large", error)
         self._write_letter(msgspec.structs.replace(letter, id=delivery, delivery=delivery))
+
+    def bury_for(self, arrival: Arrival, configuration: Configuration, failure: FilterFailed) -> None:
+        """A dead letter of a message that a configuration cannot judge."""
+        error = f"the configuration {configuration.name} cannot judge it: {failure}"
+        letter = _letter(arrival.batch, arrival.record, failure.reason, error)
+        producer, name = arrival.message.producer, arrival.message_id
+        id_ = "/".join([quote(part, safe="") for part in (producer, name, configuration.name)])
+        self._write_letter(msgspec.structs.replace(letter, id=id_, producer=producer, message=name))
 
     def _bury_message(self, arrival: Arrival, reason: Reason, error: str) -> None:
         letter = _letter(arrival.batch, arrival.record, reason, error)

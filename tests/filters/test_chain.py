@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from filters import chain
-from filters.chain import AnyFilter, Chain, ChainVerdict
+from filters.chain import AnyFilter, Chain, ChainVerdict, Unusable
 from notifier.outcome import SEVERITIES, Reason
 from notifier.plugin import Candidate, Filter, FilterParameters
 from tests.rigs.candidates import ALICE, BOB, CAROL, DAVE, REGISTRY, about, make
@@ -159,22 +159,81 @@ def test_judging_stops_at_the_first_filter_that_drops() -> None:
 
 
 @pytest.mark.parametrize("negate", [False, True])
-def test_a_filter_that_raises_drops_nothing_and_is_logged_once_a_minute(
+def test_a_filter_that_raises_fails_and_is_logged_once_a_minute(
     negate: bool, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     name = f"broken-{negate}"
     broken = Chain([(name, Broken(FilterParameters(negate=negate)))])
+    text = f"the filter {name} failed: LookupError: no such thing"
     with caplog.at_level(logging.ERROR):
-        assert broken.judge(about()).passed
-        assert broken.judge(about()).passed
+        for _ in range(2):
+            judged = broken.judge(about())
+            assert (judged.passed, judged.filter, judged.reason) == (False, name, "filter_failed")
+            assert str(judged.failure) == text
         (verdict,) = broken.explain(about())
-        assert [record.getMessage() for record in caplog.records] == [
-            f"The filter {name} failed and therefore drops nothing: LookupError: no such thing"
-        ]
+        assert [record.getMessage() for record in caplog.records] == [f"T{text[1:]}"]
         monkeypatch.setitem(chain._logged, name, clock.monotonic() - 61)
-        assert broken.judge(about()).passed
+        broken.judge(about())
         assert len(caplog.records) == 2
-    assert verdict.says == "passes: the filter failed and therefore drops nothing (LookupError: no such thing)"
+    assert (verdict.passed, verdict.reason, verdict.says) == (False, "filter_failed", f"fails: {text}")
+
+
+@pytest.mark.parametrize("negate", [False, True])
+def test_a_filter_that_raises_lets_pass_where_it_says_so(negate: bool, caplog: pytest.LogCaptureFixture) -> None:
+    name = f"lenient-{negate}"
+    lenient = Chain([(name, Broken(FilterParameters(negate=negate, on_error="pass")))])
+    assert lenient.judge(about()) == ChainVerdict(passed=True)
+    (verdict,) = lenient.explain(about())
+    assert verdict.says == "passes: the filter failed and lets pass what it cannot judge (LookupError: no such thing)"
+    assert [record.getMessage() for record in caplog.records] == [
+        f"The filter {name} failed: LookupError: no such thing; it lets pass what it cannot judge"
+    ]
+
+
+@pytest.mark.parametrize("negate", [False, True])
+def test_what_another_filter_drops_is_dropped_whatever_failed_before(negate: bool) -> None:
+    broken, unusable = Broken(FilterParameters(negate=negate)), Unusable("odd", "there is no filter 'odd'")
+    skips = make("skip_keywords", skip_keywords=["wip"])
+    mixed = Chain([("broken", broken), ("odd", unusable), ("skips", skips)])
+    assert mixed.judge(about("wip")) == ChainVerdict(passed=False, filter="skips", reason="filtered")
+    judged = mixed.judge(about("done"))
+    assert (judged.filter, judged.reason) == ("broken", "filter_failed")  # the first that fails
+    assert [verdict.reached for verdict in mixed.explain(about("wip"))] == [True, True, True]
+    judged = Chain([("odd", unusable), ("broken", broken)]).judge(about())
+    assert (judged.filter, judged.reason, str(judged.failure)) == ("odd", "filter_unusable", "there is no filter 'odd'")
+
+
+class Unspeakable(Exception):
+    """Cannot even be shown."""
+
+    def __str__(self) -> str:
+        raise RuntimeError("no words")
+
+
+@pytest.mark.parametrize(
+    ("error", "says"),
+    [
+        (ValueError("two\nlines"), "ValueError: two lines"),
+        (ValueError("half a sign: \ud800"), "ValueError: half a sign: ?"),
+        (Unspeakable(), "Unspeakable"),
+        (RecursionError(), "RecursionError: RecursionError"),
+    ],
+)
+def test_whatever_a_filter_raises_can_be_recorded(error: Exception, says: str) -> None:
+    class Raising(Broken):
+        def accepts(self, candidate: Candidate) -> bool:
+            raise error
+
+    assert str(Chain([("f", Raising(FilterParameters()))]).judge(about()).failure) == f"the filter f failed: {says}"
+
+
+@pytest.mark.parametrize("reason", [None, "ok", "because", []])
+def test_a_reason_that_is_none_does_not_let_pass(reason: Any) -> None:
+    class Odd(Speechless):
+        def reason_for(self, candidate: Candidate) -> Reason:
+            return cast("Reason", reason)
+
+    assert Chain([("odd", Odd(FilterParameters()))]).judge(about()).reason == "filtered"
 
 
 def test_a_filter_that_cannot_say_why_it_drops_drops_all_the_same(caplog: pytest.LogCaptureFixture) -> None:

@@ -54,6 +54,12 @@ from tests.rigs.candidates import REGISTRY, about, make, table
         "/parameters/outside: holding a message back is not possible yet; write drop",
     ),
     ("another parameter", "receiver_exists", {"negat": True}, "/parameters/negat: is not a field here"),
+    (
+        "another way out",
+        "receiver_exists",
+        {"on_error": "drop"},
+        "/parameters/on_error: must be 'dead_letter' or 'pass'",
+    ),
     ("half a truth", "receiver_exists", {"negate": "perhaps"}, "/parameters/negate: must be true or false"),
     (
         "an open bracket",
@@ -119,7 +125,7 @@ def test_every_filter_is_described(plugin: type[Filter[Any]]) -> None:
     assert plugin.describe().endswith(".")
     schema = plugin.Parameters.model_json_schema()
     assert schema["additionalProperties"] is False
-    assert "negate" in schema["properties"]
+    assert {"negate", "on_error"} <= schema["properties"].keys()
     for name, field in schema["properties"].items():
         assert field.get("description"), name
     examples = {name: field["examples"][0] for name, field in schema["properties"].items() if "examples" in field}

@@ -95,6 +95,31 @@ def test_fields_of_a_newer_writer_are_passed_over_at_any_depth() -> None:
     assert catalog.configurations["c"].spec.schedule is not None
 
 
+@pytest.mark.parametrize(
+    ("parameters", "passes"),
+    [
+        ({"on_error": "pass"}, True),
+        ({"on_error": "pass", "negate": "perhaps"}, True),
+        ({"on_error": "dead_letter"}, False),
+        ({"on_error": "Pass"}, False),
+        ({"on_error": ["pass"]}, False),
+        ({}, False),
+        ("pass", False),
+        (None, False),
+    ],
+)
+@pytest.mark.parametrize("type_", ["gone", "clumsy", 7])
+def test_a_filter_that_cannot_be_used_passes_only_where_it_says_so(parameters: Any, passes: bool, type_: Any) -> None:
+    broken = _definition("filter", "f", 1, {"type": type_, "parameters": parameters})
+    catalog = Catalog(registry=REGISTRY).with_changes([broken])
+    assert catalog.problems.keys() == {"filter/f"}
+    assert catalog.pass_on_error == ({"f"} if passes else set())
+    assert catalog.with_changes([_definition("user", "alice", 2, {})]).pass_on_error == catalog.pass_on_error
+    assert not catalog.with_changes([("filter", "f", None)]).pass_on_error
+    mended = catalog.with_changes([_definition("filter", "f", 2, {"type": "nothing"})])
+    assert not mended.pass_on_error
+
+
 def test_a_definition_that_cannot_be_used_is_a_problem_and_nothing_else(caplog: pytest.LogCaptureFixture) -> None:
     seal = Seal(generate_key())
     elsewhere = Seal(generate_key()).close("t", "consumer/moved/token")

@@ -9,7 +9,9 @@ import pytest
 from notifier import registry as registry_module
 from notifier.errors import InputError, NotifierError, SecretError
 from notifier.plugin import (
+    Filter,
     FilterParameters,
+    Parameters,
     nested_secrets,
     secret_fields,
 )
@@ -42,6 +44,19 @@ def test_two_plugins_of_one_type_are_refused() -> None:
     with pytest.raises(NotifierError, match="two plugins are the filter type 'nothing'"):
         REGISTRY.with_plugins(Other)
     assert set(REGISTRY.with_plugins(Nothing)) == set(REGISTRY)
+
+
+def test_a_filter_whose_parameters_are_not_those_of_a_filter_is_refused() -> None:
+    class Bare(Filter[Any]):
+        """Has no `negate` and no `on_error`."""
+
+        type = "bare"
+        Parameters = Parameters
+
+    with pytest.raises(
+        NotifierError, match=r"Bare needs `Parameters`, a class derived from notifier\.FilterParameters"
+    ):
+        Registry([Bare])
 
 
 def test_secrets_are_found_wherever_they_can_be_sealed() -> None:

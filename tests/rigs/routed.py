@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from filters import BUILT_IN as FILTERS
 from notifier.attempt import Attempt
 from notifier.catalog import Catalog
+from notifier.dead_letter import DeadLetter
 from notifier.definition import Definition
 from notifier.delivery import Delivery
 from notifier.message import Message
@@ -40,6 +41,19 @@ class Boss(Filter[FilterParameters]):
         return Lookup(field="receiver", values=frozenset(["u0", "u1"]))
 
 
+class Moody(Filter[FilterParameters]):
+    """A plugin that raises for some messages and some people, and drops others."""
+
+    type = "moody"
+    Parameters = FilterParameters
+
+    def accepts(self, candidate: Candidate) -> bool:
+        """Drops what is short."""
+        if "prod" in candidate.message.content or (candidate.receiver and candidate.receiver.username == "u1"):
+            raise RuntimeError("not today")
+        return len(candidate.message.content) > 1
+
+
 class FaultyTest(Filter[FilterParameters]):
     """A plugin all of whose declarations raise."""
 
@@ -64,7 +78,7 @@ class FaultyTest(Filter[FilterParameters]):
 
 
 NOW = datetime(2026, 11, 26, 10, 7, tzinfo=UTC)  # a Thursday
-REGISTRY = Registry((Push, Github, *FILTERS, Faulty, Boss, FaultyTest, Room, File, Direct))
+REGISTRY = Registry((Push, Github, *FILTERS, Faulty, Boss, FaultyTest, Moody, Room, File, Direct))
 
 PRODUCERS = ["p0", "p1", "hub"]
 POOL: dict[str, dict[str, Any]] = {
@@ -86,6 +100,15 @@ POOL: dict[str, dict[str, Any]] = {
     "not-u1": {"type": "sender", "parameters": {"senders": ["u1"], "negate": True}},
     "digits": {"type": "regex", "parameters": {"pattern": "[0-9]+"}},
     "faulty": {"type": "faulty"},
+    "not-faulty": {"type": "faulty", "parameters": {"negate": True}},
+    "lenient": {"type": "faulty", "parameters": {"on_error": "pass"}},
+    "moody": {"type": "moody"},
+    "not-moody": {"type": "moody", "parameters": {"negate": True}},
+    "lenient-moody": {"type": "moody", "parameters": {"negate": True, "on_error": "pass"}},
+    "unknown": {"type": "from-elsewhere"},
+    "unknown-lenient": {"type": "from-elsewhere", "parameters": {"on_error": "pass"}},
+    "misfit": {"type": "severity", "parameters": {"at_least": "fatal", "negate": True}},
+    "misfit-lenient": {"type": "severity", "parameters": {"at_least": "fatal", "on_error": "pass"}},
     "faulty-test": {"type": "faulty_test"},
     "boss": {"type": "boss"},
     "not-boss": {"type": "boss", "parameters": {"negate": True}},
@@ -120,7 +143,7 @@ CONFIGURATIONS = st.fixed_dictionaries(
         "producers": st.lists(st.sampled_from(PRODUCERS), unique=True, min_size=1, max_size=3),
         # The filters of people more often than others: what they record depends on the order.
         "filters": st.lists(
-            st.sampled_from([*POOL, "undefined", *["exists", "at-work", "off-work", "infra"] * 4]),
+            st.sampled_from([*POOL, "undefined", *["exists", "at-work", "off-work", "infra"] * 5]),
             unique=True,
             max_size=4,
         ),
@@ -231,6 +254,18 @@ def deliveries_of(outputs: Mapping[str, list[bytes]]) -> Iterator[tuple[tuple[st
                 assert delivery.encode() == value
                 assert topic == f"deliveries.{delivery.consumer}"
                 yield (delivery.configuration, delivery.consumer, delivery.recipient), delivery
+
+
+def failures_of(outputs: Mapping[str, list[bytes]]) -> dict[str, DeadLetter]:
+    """Dead letters of configurations that could not judge a message, by configuration."""
+    found: dict[str, DeadLetter] = {}
+    for value in outputs.get("dead_letters", []):
+        letter = DeadLetter.decode(value)
+        if letter.reason in ("filter_failed", "filter_unusable"):
+            name = letter.id.rpartition("/")[2]
+            assert name not in found
+            found[name] = letter
+    return found
 
 
 def attempts_of(outputs: Mapping[str, list[bytes]]) -> list[Attempt]:

@@ -1,7 +1,7 @@
 """Routers as real processes, the definitions they judge by, and consumers of each kind that need no service.
 
-`python -m tests.rigs.router_rig [SECONDS]` is such a process, with the plugin types of `REGISTRY`; SECONDS is how long a topic
-may be missing.
+`python -m tests.rigs.router_rig [SECONDS [STALL [hang]]]` is such a process, with the plugin types of `REGISTRY`; SECONDS is how
+long a topic may be missing, STALL after how many seconds a worker counts as standing still; with `hang` no batch ends.
 """
 
 import asyncio
@@ -12,6 +12,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -32,7 +33,9 @@ from notifier.user import User
 from producers.push import Push
 from streams.app import run_roles
 from streams.definitions import LAST
+from streams.inputs import progress
 from streams.outputs import missing_topics
+from streams.router.router import Router
 from tests.rigs.kafka_tools import read_all, wait_until
 from tests.rigs.repository import ROOT
 
@@ -80,7 +83,7 @@ class Broken(Consumer[ConsumerParameters]):
 
 
 class Faulty(Filter[FilterParameters]):
-    """A filter that raises, and so drops nothing."""
+    """A filter that raises."""
 
     type = "faulty"
     Parameters = FilterParameters
@@ -88,6 +91,18 @@ class Faulty(Filter[FilterParameters]):
     def accepts(self, candidate: Candidate) -> bool:
         """Raises."""
         raise RuntimeError("out of order")
+
+
+class Slow(Filter[FilterParameters]):
+    """A filter that takes its time, and the whole process with it."""
+
+    type = "slow"
+    Parameters = FilterParameters
+
+    def accepts(self, candidate: Candidate) -> bool:
+        """After 10 ms."""
+        time.sleep(0.01)
+        return True
 
 
 class Github(Producer[Any]):
@@ -99,7 +114,7 @@ class Github(Producer[Any]):
     Parameters = Push.Parameters
 
 
-REGISTRY = Registry((Push, Github, *FILTERS, Faulty, Room, File, Direct, Broken))
+REGISTRY = Registry((Push, Github, *FILTERS, Faulty, Slow, Room, File, Direct, Broken))
 
 Specs = Mapping[str, Mapping[str, Any] | None]  # "<kind>/<name>" → spec; None deletes
 
@@ -304,10 +319,18 @@ async def delete_topic(settings: Settings, name: str) -> None:
         await wait_until(gone)
 
 
+async def _hang(self: Router, batch: Any, finished: Any) -> None:
+    await asyncio.Event().wait()
+
+
 def main() -> None:
     """The process."""
     if len(sys.argv) > 1:
         missing_topics.MISSING_WAIT_S = float(sys.argv[1])
+    if len(sys.argv) > 2:
+        progress.STALL_S = float(sys.argv[2])
+    if "hang" in sys.argv:
+        Router.accept = _hang  # type: ignore[method-assign]
     settings = load_settings(env_file=None)
 
     async def work(stop: asyncio.Event) -> None:

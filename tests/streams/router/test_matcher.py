@@ -15,7 +15,19 @@ from notifier.message import Message
 from notifier.plugin import Candidate
 from streams.router.route import Step
 from streams.router.undelivered import NAMED_DROPS
-from tests.rigs.routed import BEGINNING, CHANGES, MESSAGES, NOW, Routed, attempts_of, changed, deliveries_of
+from tests.rigs.routed import (
+    BEGINNING,
+    CHANGES,
+    MESSAGES,
+    NOW,
+    POOL,
+    Boss,
+    Routed,
+    attempts_of,
+    changed,
+    deliveries_of,
+    failures_of,
+)
 
 
 @settings(
@@ -52,15 +64,25 @@ def test_the_compiled_form_decides_as_the_plain_one(rounds: list[tuple[Any, list
             }
             assert set(deliveries) | refused == wanted, message
             assert not set(deliveries) & refused
-            assert not outputs.get("dead_letters") or decision.problem in ("unknown_producer", "unknown_configuration")
+            failures = failures_of(outputs)
+            assert {name: (letter.reason, letter.error.partition(": ")[2]) for name, letter in failures.items()} == {
+                judgement.configuration.name: (judgement.failure.reason, str(judgement.failure))
+                for judgement in decision.judgements
+                if judgement.failure is not None
+            }
+            assert len(outputs.get("dead_letters", [])) == len(failures) + (
+                decision.problem in ("unknown_producer", "unknown_configuration")
+            )
             for (name, _, recipient), delivery in deliveries.items():
                 judgement = next(each for each in decision.judgements if each.configuration.name == name)
                 assert delivery.configuration_version == judgement.configuration.version
                 if recipient is None:
                     assert delivery.recipients == tuple(user.username for user in judgement.passed if user is not None)
             attempts_of(outputs)
-            if not wanted and decision.problem is None:
+            if not wanted and not failures and decision.problem is None:
                 _check_told(catalog, message, decision, outputs)
+            elif failures:
+                assert all(attempt.consumer for attempt in attempts_of(outputs))  # none says that it was filtered
             if len(message) % 2:  # counts may be taken at any time
                 counts.update(routed.counts())
         assert counts + routed.counts() == expected_counts
@@ -126,6 +148,104 @@ def _check_told(
                 assert not Step(filter_, catalog.filters[filter_]).filter.passes(asked)
         else:
             assert said == "unknown_receiver"
+
+
+LETTERS = [
+    ("faulty", "filter_failed", "the filter faulty failed: RuntimeError: out of order"),
+    ("not-faulty", "filter_failed", "the filter not-faulty failed: RuntimeError: out of order"),
+    (
+        "unknown",
+        "filter_unusable",
+        "the filter 'unknown' cannot be used: /type: there is no filter type 'from-elsewhere'",
+    ),
+    ("misfit", "filter_unusable", "the filter 'misfit' cannot be used: /parameters/at_least: must be"),
+    ("undefined", "filter_unusable", "there is no filter 'undefined'"),
+]
+
+
+@pytest.mark.parametrize(("filter_", "reason", "error"), LETTERS)
+@pytest.mark.parametrize("receiver", [{"receiver": "u0"}, {}])
+def test_a_filter_that_fails_costs_one_dead_letter_of_its_configuration(
+    filter_: str, reason: str, error: str, receiver: dict[str, str]
+) -> None:
+    spec = {"users": ["u0", "u1"], "producers": ["p0"], "consumers": ["file", "direct", "room"]}
+    catalog = changed(
+        BEGINNING,
+        [
+            ("configuration", "c0", {**spec, "filters": ["exists", filter_, "any"]}),
+            ("configuration", "c1", {**spec, "filters": ["any"], "consumers": ["file"]}),
+            ("configuration", "c2", {**spec, "filters": ["only-prod", filter_]}),
+        ],
+        2,
+    )
+    routed = Routed(catalog)
+    for _ in range(2):  # the second time by what was kept of the first
+        message = {"producer": "p0", "id": "a/b", "content": "x", **receiver}
+        outputs = routed.route(message)
+        assert {name for (name, _, _), _ in deliveries_of(outputs)} == {"c1"}
+        assert attempts_of(outputs) == []
+        (letter,) = failures_of(outputs).values()  # c2 drops the message for a reason of its own
+        assert (letter.id, letter.stage, letter.reason) == ("p0/a%2Fb/c0", "route", reason)
+        assert letter.error.startswith(f"the configuration c0 cannot judge it: {error}")
+        assert (letter.producer, letter.message, letter.delivery) == ("p0", "a/b", None)
+        assert (letter.topic, letter.partition, letter.offset) == ("messages", 3, routed.offset - 1)
+        assert json.loads(letter.value or "") == message
+    assert routed.counts() == {("c2", "filtered"): 4 if not receiver else 2}
+
+
+@pytest.mark.parametrize("filter_", ["lenient", "lenient-moody", "unknown-lenient", "misfit-lenient"])
+def test_a_filter_that_fails_lets_pass_where_it_says_so(filter_: str) -> None:
+    spec = {"users": ["u1"], "producers": ["p0"], "filters": [filter_, "exists"], "consumers": ["file"]}
+    routed = Routed(changed(BEGINNING, [("configuration", "c0", spec)], 2))
+    outputs = routed.route({"producer": "p0", "receiver": "u1", "content": "prod"})
+    assert {name for (name, _, _), _ in deliveries_of(outputs)} == {"c0"}
+    assert outputs.keys() == {"deliveries.file"}
+
+
+def test_a_message_that_a_filter_cannot_judge_for_one_user_goes_to_none() -> None:
+    spec = {"users": ["u0", "u1", "u2"], "producers": ["p0"], "filters": ["moody"], "consumers": ["file", "direct"]}
+    routed = Routed(changed(BEGINNING, [("configuration", "c0", spec)], 2))
+    outputs = routed.route({"producer": "p0", "content": "a draft"})
+    assert outputs.keys() == {"dead_letters"}
+    assert failures_of(outputs).keys() == {"c0"}
+    assert failures_of(routed.route({"producer": "p0", "receiver": "u0", "content": "a draft"})) == {}
+
+
+def test_a_filter_that_becomes_usable_judges_again() -> None:
+    spec = {"users": ["u0"], "producers": ["p0"], "filters": ["f"], "consumers": ["file"]}
+    catalog = changed(BEGINNING, [("configuration", "c0", spec)], 2)
+    routed = Routed(catalog)
+    message = {"producer": "p0", "receiver": "u0", "content": "wip"}
+    for revision, (name, topic, cause) in enumerate(
+        [
+            (None, "dead_letters", "there is no filter"),
+            ("unknown", "dead_letters", "there is no filter type"),
+            ("misfit", "dead_letters", "at_least"),
+            ("unknown-lenient", "deliveries.file", ""),
+            ("unknown", "dead_letters", "there is no filter type"),
+            ("no-wip", "attempts", ""),
+            ("unknown", "dead_letters", "there is no filter type"),
+            ("only-prod", "attempts", ""),
+            (None, "dead_letters", "there is no filter"),
+        ],
+        start=3,
+    ):
+        catalog = changed(catalog, [("filter", "f", None if name is None else POOL[name])], revision)
+        routed.router._use(catalog)
+        outputs = routed.route(message)
+        assert outputs.keys() == {topic}, name
+        assert all(cause in letter.error for letter in failures_of(outputs).values())
+
+
+@pytest.mark.parametrize("answer", ["later", NOW.replace(tzinfo=None), 7, NOW])
+def test_a_time_that_is_none_costs_nothing_but_speed(answer: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Boss, "holds_until", lambda self, candidate: answer)
+    monkeypatch.setattr(Boss, "lookup", lambda self, users: ("receiver", users))
+    spec = {"users": ["u0"], "producers": ["p0"], "filters": ["boss"], "consumers": ["file"]}
+    routed = Routed(changed(BEGINNING, [("configuration", "c0", spec)], 2))
+    for _ in range(3):
+        assert routed.route({"producer": "p0", "receiver": "u0", "content": "x"}).keys() == {"deliveries.file"}
+        assert routed.route({"producer": "p0", "receiver": "u2", "content": "x"}).keys() == {"attempts"}
 
 
 def test_a_change_compiles_what_it_changed_and_nothing_else() -> None:
