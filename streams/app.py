@@ -53,6 +53,10 @@ class BatchWorker(Protocol):
     def failed(self) -> Exception | None:
         """Why it cannot go on for good; None while it can."""
 
+    @property
+    def worked(self) -> int:
+        """How far it has come: a number that grows whenever its work goes on, also within a batch."""
+
     async def start(self) -> None:
         """Makes it ready; called once, before any batch."""
 
@@ -77,6 +81,11 @@ class _Routing:
         self.accept = self._router.accept
         self.stop = self._router.stop
 
+    @property
+    def worked(self) -> int:
+        """The router's."""
+        return self._router.worked
+
 
 class _Running:
     """The agent `run`."""
@@ -91,6 +100,11 @@ class _Running:
     def failed(self) -> Exception | None:
         """The runner's."""
         return self._runner.failed
+
+    @property
+    def worked(self) -> int:
+        """The runner's."""
+        return self._runner.worked
 
     async def start(self) -> None:
         await self._definitions.load()
@@ -208,7 +222,9 @@ class StreamApp(faust.App):
             await self.sleep(HEALTH_EVERY_S)
             if failed := self.definitions.failed or self._worker.failed:
                 await self.crash(failed)
-            elif stalled := progress.stalled(self.consumer.progress(), monotonic()):
+                continue
+            worked = self._worker.worked + self.consumer.handed
+            if stalled := progress.stalled(self.consumer.progress(), monotonic(), worked):
                 names = ", ".join(f"{topic}/{partition}" for topic, partition in stalled)
                 logger.critical(
                     "%s stand still while they grow; this worker ends, to be started anew.",

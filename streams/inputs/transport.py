@@ -176,6 +176,7 @@ class BatchConsumer(driver.Consumer):
         self._in_flight: dict[TP, deque[Message]] = {}  # messages that were handed over, oldest first
         self._finished: dict[TP, int] = {}  # the offsets that may be committed
         self._open: dict[Message, int] = {}  # messages that may still be at work, with their bytes
+        self.handed = 0  # batches that were handed over, ever
 
     def _new_consumer_thread(self) -> BatchThread:
         return BatchThread(self, loop=self.loop, beacon=self.beacon)
@@ -238,6 +239,7 @@ class BatchConsumer(driver.Consumer):
         batches.append(message)
         handed = self.callback(message)
         if handed in (await self.wait_first(handed, self.suspend_flow.wait())).done:
+            self.handed += 1
             self._open[message] = sum([len(record.value) for record in records if record.value is not None])
             return True
         if message in batches:

@@ -78,6 +78,7 @@ class Outputs:
         self.touched = self._outlets.touched  # queues with records that are not sealed
         self._tasks: list[asyncio.Task[None]] = []
         self._stopped = False
+        self.landed = 0  # batches that were acknowledged, ever
 
     # --- for callers ---
 
@@ -180,6 +181,7 @@ class Outputs:
     def _landed(self, producer: BatchProducer, queue: Queue, error: BaseException | None) -> None:
         self._outlets.flights.discard(queue)
         if error is None:
+            self.landed += 1
             queue.landed()
             if queue.one_by_one and not queue.waits():
                 queue.one_by_one = False

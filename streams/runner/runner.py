@@ -65,6 +65,7 @@ class Runner:
     ) -> None:
         self.owner = f"{socket.gethostname()}-{secrets.token_hex(4)}"  # its name on `runs`; new with each start
         self.failed: Exception | None = None
+        self.worked = 0  # ticks that were taken on, ever
         self._settings = settings
         self._definitions = definitions
         self._sandbox = sandbox
@@ -150,6 +151,7 @@ class Runner:
                 writes.append(claim)
         for write in writes:
             await asyncio.shield(write)  # a claim goes on when the agent is cancelled; its record will come again
+            self.worked += 1
 
     async def stop(self, timeout_s: float = 20.0) -> None:
         """Ends in order: runs at work may end within `timeout_s` seconds; the others are handed over at once.

@@ -123,6 +123,27 @@ async def test_unreadable_records_stall_nobody(settings: Settings) -> None:
     assert sorted(letter.offset or 0 for letter in letters) == list(range(300))
 
 
+async def test_a_busy_router_is_not_replaced(settings: Settings) -> None:
+    """The slice of 500 takes longer than a router may stand still, and the other partitions grow meanwhile."""
+    slow = {**SIMPLE, "filter/slow": {"type": "slow"}, "configuration/c": through("room", filters=["slow"])}
+    await publish(settings, slow)
+    backlog = [json.dumps({"producer": "ci", "id": f"b{number}", "content": "x"}).encode() for number in range(700)]
+    await produce(settings, "messages", backlog, partition=0)
+    started = routers(settings, command=("tests.rigs.router_rig", "30", "2"))
+    async with audit(settings, deliveries("room")) as seen, feed(settings, 20) as sent, started as (router,):
+        await all_heard(seen, sent, 150)
+        await wait_until(lambda: {f"b{number}" for number in range(700)} <= set(seen.message_ids()), 60)
+        assert await router.end() == 0
+        assert "stand still" not in router.output()
+
+
+async def test_a_router_that_stands_still_ends(settings: Settings) -> None:
+    await publish(settings, SIMPLE)
+    async with feed(settings, 50), routers(settings, command=("tests.rigs.router_rig", "30", "2", "hang")) as (router,):
+        assert await router.ended() != 0
+        assert "stand still while they grow" in router.output()
+
+
 async def test_definitions_that_are_newer_end_the_router(settings: Settings) -> None:
     await publish(settings, SIMPLE)
     async with routers(settings) as (router,):
