@@ -124,15 +124,15 @@ async def test_unreadable_records_stall_nobody(settings: Settings) -> None:
 
 
 async def test_a_busy_router_is_not_replaced(settings: Settings) -> None:
-    """The slice of 500 takes longer than a router may stand still, and the other partitions grow meanwhile."""
+    """Each slice of 500 takes longer than a router may stand still, and the other partitions grow meanwhile."""
     slow = {**SIMPLE, "filter/slow": {"type": "slow"}, "configuration/c": through("room", filters=["slow"])}
     await publish(settings, slow)
-    backlog = [json.dumps({"producer": "ci", "id": f"b{number}", "content": "x"}).encode() for number in range(700)]
+    backlog = [json.dumps({"producer": "ci", "id": f"b{number}", "content": "x"}).encode() for number in range(1200)]
     await produce(settings, "messages", backlog, partition=0)
     started = routers(settings, command=("tests.rigs.router_rig", "30", "2"))
     async with audit(settings, deliveries("room")) as seen, feed(settings, 20) as sent, started as (router,):
         await all_heard(seen, sent, 150)
-        await wait_until(lambda: {f"b{number}" for number in range(700)} <= set(seen.message_ids()), 60)
+        await wait_until(lambda: {f"b{number}" for number in range(1200)} <= set(seen.message_ids()), 60)
         assert await router.end() == 0
         assert "stand still" not in router.output()
 
