@@ -123,8 +123,7 @@ class Router:
 
         What every message goes through is written out: with a method for one message the router took 6 % more processor time.
         """
-        arrival = Arrival(batch, now())
-        self._made = 0
+        arrival, self._made = Arrival(batch, now()), 0
         find = self._matcher.path
         for record in records:
             value = record.value
@@ -132,10 +131,8 @@ class Router:
                 if value is None or len(value) > MAX_BYTES:
                     raise _unfit(value)
                 message = _read(value) if value.isascii() else Message.decode(value)
-                if message.v != Message.VERSION:
-                    Message.decode(value)  # raises, with the words for it
-                if message.not_before is not None or message.occurred_at is not None:
-                    message = message.checked()
+                if message.v != Message.VERSION or message.not_before is not None or message.occurred_at is not None:
+                    message = Message.decode(value)  # raises with the words for it, and bounds the times
                 arrival.record, arrival.value, arrival.message = record, value, message
                 arrival.message_id = message.id or topic_id(batch.partition, record.offset, record.timestamp)
                 arrival.plan, arrival.path = plan, path = find(message)
