@@ -1,6 +1,5 @@
 """Tick: "this configuration is due at this time". The same tick twice is one run."""
 
-from notifier.bounds import Word
 from notifier.outcome import Trigger
 from notifier.record import Record, Time, rfc3339
 
@@ -11,7 +10,8 @@ class Tick(Record, frozen=True, kw_only=True):
     `{"configuration": "reviews-to-chat", "scheduled_at": "2026-11-23T09:00:00Z", "trigger": "cron"}`
     """
 
-    configuration: Word  # name of the configuration that is due
+    # Name of the configuration that is due. One that no configuration can have is unknown, however long it is.
+    configuration: str
     scheduled_at: Time  # when it was due, not when it was noticed
     trigger: Trigger = "cron"  # why it is due
 
