@@ -106,9 +106,8 @@ class Database:
         try:
             yield
         except (OperationalError, InterfaceError) as error:
-            if isinstance(
-                getattr(error.orig, "__cause__", None), ValueError
-            ):  # asyncpg's word for a value that does not fit
+            # asyncpg's own check of a value raises ValueError, and SQLAlchemy shows it as an InterfaceError.
+            if isinstance(getattr(error.orig, "__cause__", None), ValueError):
                 raise
             raise DatabaseError(self._unreachable(error.orig)) from error
         except DBAPIError as error:

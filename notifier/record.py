@@ -78,7 +78,7 @@ class Record(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         return record.checked()
 
     def checked(self) -> Self:
-        """The record, if its times are `in_range`. Called by whoever reads one; raises InvalidRecord that names the field."""
+        """The record, if its times are `in_range`; else raises InvalidRecord that names the field. Readers of records call it."""
         for name in _times(type(self)):
             time = getattr(self, name)
             if time is not None and not in_range(time):

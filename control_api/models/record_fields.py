@@ -56,7 +56,7 @@ _COLUMN_TYPES: dict[FieldType, TypeEngine[Any]] = {
 
 @dataclass(frozen=True, kw_only=True)
 class Differs:
-    """Where one field differs from its struct. What is not given follows the struct."""
+    """Where one field differs from its struct. A default means that the struct decides."""
 
     holds: FieldType | None = None
     column: str | None = None  # the column's name
