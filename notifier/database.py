@@ -9,9 +9,11 @@ its snapshot.
 """
 
 import os
+import sqlite3
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from pathlib import Path
+from time import monotonic, sleep
 from typing import Any
 
 from sqlalchemy import Connection, event
@@ -51,7 +53,10 @@ class Database:
     """An engine and its sessions. Belongs to the event loop it is first used in; `close` gives its connections back."""
 
     def __init__(self, settings: Settings) -> None:
-        """Connects to nothing yet. Raises SettingsError as `database_url` does."""
+        """Connects to nothing yet, but makes the file of SQLite.
+
+        Raises SettingsError as `database_url` does, and DatabaseError when the file cannot be made or is no database.
+        """
         self.url = database_url(settings)
         self.is_sqlite = self.url.get_backend_name() == "sqlite"
         self.engine = _engine(self.url)
@@ -126,14 +131,13 @@ class Database:
 def _engine(url: URL) -> AsyncEngine:
     if url.get_backend_name() != "sqlite":
         return create_async_engine(url, pool_pre_ping=True, pool_size=5, max_overflow=15)
-    _make_private(Path(url.database or ""))
+    _make_file(Path(url.database or ""))
     engine = create_async_engine(url, connect_args={"timeout": BUSY_TIMEOUT_S})
 
     @event.listens_for(engine.sync_engine, "connect")
     def set_up(connection: Any, _record: Any) -> None:
         connection.isolation_level = None  # the driver would begin late and commit before DDL; `begin` below does it
         cursor = connection.cursor()
-        cursor.execute("PRAGMA journal_mode = WAL")
         cursor.execute("PRAGMA synchronous = FULL")  # what was answered with 200 is on disk
         cursor.execute("PRAGMA foreign_keys = ON")
         cursor.close()
@@ -146,10 +150,30 @@ def _engine(url: URL) -> AsyncEngine:
     return engine
 
 
-def _make_private(path: Path) -> None:
-    """Creates the file with mode 0600 before SQLite does with 0644; its `-wal` and `-shm` files take the mode over."""
+def _make_file(path: Path) -> None:
+    """Creates the file with mode 0600 before SQLite does with 0644; its `-wal` and `-shm` files take the mode over.
+
+    The mode of the journal is kept in the file, so it is set here once. Its lock is the one that SQLite does not wait for,
+    whatever the busy time-out: processes that start together on a new file would end in "database is locked".
+    """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+        with closing(sqlite3.connect(path, timeout=BUSY_TIMEOUT_S, isolation_level=None)) as connection:
+            until = monotonic() + BUSY_TIMEOUT_S
+            while not _write_ahead(connection, last_try=monotonic() > until):
+                sleep(0.05)
     except OSError as error:
         raise DatabaseError(f"the database {path} cannot be made or opened: {error.strerror}") from None
+    except sqlite3.Error as error:
+        raise DatabaseError(f"the database {path} cannot be used: {error}") from error
+
+
+def _write_ahead(connection: sqlite3.Connection, *, last_try: bool) -> bool:
+    try:
+        connection.execute("PRAGMA journal_mode = WAL")
+    except sqlite3.OperationalError as error:
+        if last_try or error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY:
+            raise
+        return False
+    return True

@@ -1,6 +1,8 @@
 """The database: its file, its URL, and its absence."""
 
+import sqlite3
 import stat
+from threading import Timer
 
 import pytest
 from sqlalchemy import text
@@ -24,6 +26,24 @@ async def test_the_sqlite_file_is_private(alone: Settings) -> None:
         assert await session.scalar(text("PRAGMA journal_mode")) == "wal"
         assert await session.scalar(text("PRAGMA foreign_keys")) == 1
     await database.close()
+
+
+async def test_who_begins_while_another_makes_the_file_waits_for_it(alone: Settings) -> None:
+    other = sqlite3.connect(alone.data_dir / "notifier.sqlite3", isolation_level=None, check_same_thread=False)
+    other.execute("CREATE TABLE extra (x INTEGER)")
+    other.execute("BEGIN IMMEDIATE")  # the lock that SQLite does not wait for when the journal's mode is set
+    Timer(0.3, lambda: other.execute("COMMIT")).start()
+    database = Database(alone)
+    async with database.write() as session:
+        await session.execute(text("INSERT INTO extra VALUES (1)"))
+    await database.close()
+    other.close()
+
+
+def test_a_file_that_is_no_database_is_one_clear_line(alone: Settings) -> None:
+    (alone.data_dir / "notifier.sqlite3").write_bytes(b"no database" * 100)
+    with pytest.raises(DatabaseError, match=r"notifier\.sqlite3 cannot be used: file is not a database"):
+        Database(alone)
 
 
 @pytest.mark.parametrize(

@@ -19,9 +19,9 @@ from time import monotonic
 from typing import Any
 
 import orjson
-from aiokafka import ConsumerRecord
+from aiokafka import ConsumerRecord, TopicPartition
 
-from notifier.kafka import ensure_topics, kafka_consumer, kafka_producer
+from notifier.kafka import ensure_topics, kafka_admin, kafka_consumer, kafka_producer
 from notifier.settings import Settings
 from notifier.topics import DEAD_LETTERS, DELIVERIES, MESSAGES, PARKED, TOPICS, Topic, deliveries
 from streams.broker.broker import EmbeddedBroker
@@ -183,6 +183,10 @@ class Scene:
         self.notes: list[str] = []  # what was done, and when
         self.unreadable: list[str] = []  # records, `<partition>/<offset>`
         self.since = 0.0  # when the fault began; stalls are counted from there
+        self._committed: dict[
+            int, int
+        ] = {}  # partition of `messages` → what the routers had committed when the fault began
+        self._read: dict[int, int] = {}  # partition → the end that whoever the fault hit cannot have read beyond
         self._broker = broker
         self._missing_wait_s = missing_wait_s
         self._all: list[RouterProcess] = []
@@ -218,6 +222,28 @@ class Scene:
     def any_router(self) -> RouterProcess:
         """One of them, by chance."""
         return self.random.choice(self.routers)
+
+    async def begin(self) -> None:
+        """The fault begins now."""
+        async with kafka_admin(self.settings) as admin:
+            offsets = await admin.list_consumer_group_offsets(self.settings.topic_prefix + "router")
+        self._committed = {at.partition: committed.offset for at, committed in offsets.items()}
+        self.since = monotonic()
+
+    async def read_no_further(self) -> None:
+        """The router that the fault hit reads nothing that is written from now on; what it has read may be repeated."""
+        topic = self.settings.topic_prefix + MESSAGES.name
+        async with kafka_consumer(self.settings) as consumer:
+            partitions = [TopicPartition(topic, number) for number in range(MESSAGES.partitions)]
+            self._read = {at.partition: end for at, end in (await consumer.end_offsets(partitions)).items()}
+
+    def needless(self, report: Report) -> list[str]:
+        """Messages that came out twice though they were committed when the fault began, or written after it."""
+        sent = {message.id: message for message in self.feeder.sent}
+        return [id_ for id_ in report.repeated if id_ not in sent or not self._repeatable(sent[id_])]
+
+    def _repeatable(self, sent: Sent) -> bool:
+        return self._committed.get(sent.partition, 0) <= sent.offset < self._read.get(sent.partition, sent.offset + 1)
 
     async def flowing(self) -> None:
         """Returns when what is written by now has come out."""

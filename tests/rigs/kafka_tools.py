@@ -14,7 +14,7 @@ from notifier.kafka import ensure_topics, kafka_admin, kafka_consumer, kafka_pro
 from notifier.settings import Settings
 from notifier.topics import DELIVERIES, TOPICS, Topic, deliveries
 
-WAIT_S = 30.0  # generous: a busy machine is slow, and only a test that fails waits so long
+WAIT_S = 120.0  # generous: a busy machine is slow, and only a test that fails waits so long
 
 
 async def create_topic(settings: Settings, topic: str) -> None:

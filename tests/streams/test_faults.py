@@ -13,7 +13,6 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from time import monotonic
 
 import pytest
 
@@ -27,7 +26,8 @@ from tests.rigs.kafka_tools import wait_until
 LONG = os.environ.get("FAULTS") == "long"
 
 # After a crash what was done since the last commit is done again: commit interval (0.5 s) x rate, and what is in flight,
-# which is bounded in bytes and not in messages; so say two seconds of messages.
+# which is bounded in bytes and not in messages; so say two seconds of messages. A busy machine commits late, so the number
+# counts in the long version alone; which messages may be repeated does not depend on the machine (`Scene.needless`).
 CRASH = 2 * RATE
 
 
@@ -62,12 +62,14 @@ PACE = (
 async def killed(at: Scene) -> None:
     """SIGKILL."""
     at.signal(at.any_router(), signal.SIGKILL)
+    await at.read_no_further()
 
 
 async def stopped(at: Scene) -> None:
     """SIGSTOP, so long that others take over, and SIGCONT: it does not know that it was away."""
     router = at.any_router()
     at.signal(router, signal.SIGSTOP)
+    await at.read_no_further()
     await asyncio.sleep(PACE.stopped)
     at.signal(router, signal.SIGCONT)
 
@@ -146,7 +148,7 @@ class Fault:
     """A disturbance, and what may come of it."""
 
     do: Callable[[Scene], Awaitable[None]]
-    repeated: int = 0  # messages at most
+    repeated: int = 0  # messages at most, in the long version; none in both where it is 0
     own_broker: bool = False
     parks: bool = False
     missing_wait: float | None = None  # seconds; None: as by default
@@ -202,7 +204,9 @@ async def nothing_is_lost(at: Scene, repeated: int) -> Report:
     """Ends the load, and checks what holds after every fault; answers what was found."""
     report = await at.report()
     assert report.lost == []
-    assert len(report.repeated) <= repeated
+    assert at.needless(report) == []
+    assert not report.repeated or repeated
+    assert not LONG or len(report.repeated) <= repeated
     assert report.overtaken == []
     assert report.backward == []
     assert report.strange == []
@@ -220,7 +224,7 @@ async def disturb(at: Scene, fault: Fault) -> None:
     await at.flowing()
     await asyncio.sleep(PACE.before)
     await at.pause(0.5)  # so that it hits another moment of the commit interval each time
-    at.since = monotonic()
+    await at.begin()
     await fault.do(at)
     await at.flowing()  # whoever was killed is missed after 10 s only
     await asyncio.sleep(PACE.after)
