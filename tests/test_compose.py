@@ -96,7 +96,7 @@ def test_the_client_reads_the_file(tmp_path: Path) -> None:
     for command in (["docker", "compose"], ["docker-compose"]):
         if shutil.which(command[0]) is None:
             continue
-        if subprocess.run([*command, "version"], capture_output=True, timeout=60).returncode != 0:
+        if subprocess.run([*command, "version"], capture_output=True, timeout=120).returncode != 0:
             continue
         env = tmp_path / "env"
         env.write_text("NOTIFIER_SECRET_KEY=x\nNOTIFIER_ADMIN_PASSWORD=x\nPOSTGRES_PASSWORD=x\n")
@@ -104,7 +104,7 @@ def test_the_client_reads_the_file(tmp_path: Path) -> None:
             [*command, "--env-file", str(env), "-f", str(ROOT / "docker-compose.yml"), "config"],
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=120,
         )
         assert found.returncode == 0, found.stderr
         return

@@ -67,7 +67,7 @@ async def api_client(settings: Settings) -> AsyncIterator[httpx.AsyncClient]:
             except httpx.TransportError:
                 return False
 
-        await wait_until(up, 60)
+        await wait_until(up, 120)
         yield client
 
 

@@ -46,19 +46,19 @@ async def test_the_tour_of_the_readme_works_as_written(
     before, cat, after = tour.rpartition("cat /")
     up = await start_role(settings, "up", env=env)
     try:
-        await wait_until(lambda: "Notifier is up" in up.output(), 90, up.output)
+        await wait_until(lambda: "Notifier is up" in up.output(), 120, up.output)
         typed = await _type(f"set -eu\n{before}\n{request}", settings.data_dir, env)
         assert '"accepted":1' in typed, typed
         assert '"next_cursor"' in typed, typed
         assert '"users":[{"username":"alice"}]' in typed.replace(" ", ""), typed
         arrived = inbox / "messages.jsonl"
-        await wait_until(arrived.exists, 30, up.output)
+        await wait_until(arrived.exists, 120, up.output)
         shown = await _type(cat + after, settings.data_dir, env)
         (item,) = json.loads(shown)
         assert (item["receiver"], item["content"]) == ("alice", "build failed")
         write, read = kcat.splitlines()
         await _type(write, settings.data_dir, env)
-        await wait_until(lambda: "deployed" in arrived.read_text(), 30, up.output)
+        await wait_until(lambda: "deployed" in arrived.read_text(), 120, up.output)
 
         async def recorded() -> bool:
             lines = (await _type(read, settings.data_dir, env)).splitlines()

@@ -61,7 +61,7 @@ def url_of(api_process: subprocess.Popen[str]) -> str:
 
 def ended(api_process: subprocess.Popen[str]) -> tuple[int, str]:
     """Its status and what it said."""
-    _, said = api_process.communicate(timeout=60)
+    _, said = api_process.communicate(timeout=120)
     return api_process.returncode, said
 
 
@@ -86,7 +86,7 @@ async def test_the_process_drains_and_ends_with_status_0_on_sigterm(settings: Se
             await inside.wait()
             running_process.send_signal(signal.SIGTERM)
             assert (await sending).status_code == 202
-        assert await asyncio.to_thread(running_process.wait, 60) == 0
+        assert await asyncio.to_thread(running_process.wait, 120) == 0
     finally:
         running_process.kill()
         running_process.wait()

@@ -149,7 +149,7 @@ async def test_up_starts_everything_and_stops_it_in_order(settings: Settings) ->
     settings, env = _embedded(settings)
     up = await start_role(settings, "up", env=env)
     try:
-        await wait_until(lambda: "Notifier is up" in up.output(), 90, up.output)
+        await wait_until(lambda: "Notifier is up" in up.output(), 120, up.output)
         assert "The account `admin` was made" in up.output()
         second = await run(settings, "up", env=env)
         assert second[0] == 1
@@ -167,10 +167,10 @@ async def test_up_starts_a_broker_again_that_was_killed(settings: Settings) -> N
     settings, env = _embedded(settings)
     up = await start_role(settings, "up", env=env)
     try:
-        await wait_until(lambda: "Notifier is up" in up.output(), 90, up.output)
+        await wait_until(lambda: "Notifier is up" in up.output(), 120, up.output)
         assert broker_file(settings).is_file()
         os.kill(json.loads(broker_file(settings).read_text())["pid"], signal.SIGKILL)
-        await wait_until(lambda: up.output().count("the broker accepts clients") == 2, 90, up.output)
+        await wait_until(lambda: up.output().count("the broker accepts clients") == 2, 120, up.output)
         assert "the broker has ended and is started again" in up.output()
         status, text = 1, ""
         for _ in range(60):  # a role that ended for want of a broker is started again after a pause
@@ -192,9 +192,9 @@ async def test_up_that_is_killed_leaves_no_process(settings: Settings, moment: s
     if moment == "early":
         await asyncio.sleep(0.5)
     elif moment == "when the broker starts":
-        await wait_until(lambda: "starting the Kafka broker" in up.output(), 30, up.output)
+        await wait_until(lambda: "starting the Kafka broker" in up.output(), 120, up.output)
         await asyncio.sleep(1)
     else:
-        await wait_until(lambda: "Notifier is up" in up.output(), 90, up.output)
+        await wait_until(lambda: "Notifier is up" in up.output(), 120, up.output)
     await up.stop(signal.SIGKILL)
-    await wait_until(lambda: not _marked(settings.data_dir), 30, lambda: str(_marked(settings.data_dir)))
+    await wait_until(lambda: not _marked(settings.data_dir), 120, lambda: str(_marked(settings.data_dir)))

@@ -78,6 +78,6 @@ async def test_a_demo_whose_make_is_killed_leaves_no_process(tmp_path: Path, sec
     process.send_signal(signal.SIGKILL)
     await process.wait()
     # Standard output ends when the last process that holds it has ended.
-    said = (await asyncio.wait_for(process.stdout.read(), 60)).decode()
+    said = (await asyncio.wait_for(process.stdout.read(), 120)).decode()
     assert "What came in, and what became of it" not in said, "it went on to its end"
-    await wait_until(lambda: not _left(tmp_path), 30, lambda: "\n".join(_left(tmp_path)))
+    await wait_until(lambda: not _left(tmp_path), 120, lambda: "\n".join(_left(tmp_path)))

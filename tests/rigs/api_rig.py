@@ -86,7 +86,7 @@ async def running(settings: Settings, **options: Any) -> AsyncIterator[str]:
 def client(url: str, token: str | None = None) -> httpx.AsyncClient:
     """A client with a token."""
     headers = {} if token is None else {"Authorization": f"Bearer {token}"}
-    return httpx.AsyncClient(base_url=url, headers=headers, timeout=40)
+    return httpx.AsyncClient(base_url=url, headers=headers, timeout=120)
 
 
 @dataclass

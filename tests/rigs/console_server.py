@@ -52,7 +52,7 @@ class Console:
         transport = httpx.AsyncHTTPTransport(local_address=f"127.0.{1 + number // 250}.{1 + number % 250}")
         cookies = {} if ticket is None else {COOKIE: ticket}
         own = {"Origin": self.url, **(headers or {})}
-        return httpx.AsyncClient(base_url=self.url, transport=transport, cookies=cookies, headers=own, timeout=40)
+        return httpx.AsyncClient(base_url=self.url, transport=transport, cookies=cookies, headers=own, timeout=120)
 
 
 @asynccontextmanager

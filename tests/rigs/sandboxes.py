@@ -249,7 +249,7 @@ def stop(place: Place) -> None:
     assert place.process.stdin is not None
     assert place.process.stdout is not None
     place.process.stdin.close()
-    assert place.process.wait(timeout=30) == 0
+    assert place.process.wait(timeout=120) == 0
     place.process.stdout.close()
 
 
@@ -272,7 +272,7 @@ OLD_KINDS = [
 
 
 def wait_for(condition: Callable[[], object]) -> None:
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 120
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.05)

@@ -55,6 +55,9 @@ class Sink(Consumer[SinkParameters]):
         answer, _, argument = answers[min(delivery.attempt, len(answers)) - 1].partition(" ")
         if answer == "slow":
             await asyncio.sleep(float(argument))
+        elif answer == "gate":  # until the test makes the file
+            while not self.parameters.path.with_suffix(".open").exists():
+                await asyncio.sleep(0.05)
         self._write(delivery, content, answer)
         if answer == "hang":
             await asyncio.sleep(3600)

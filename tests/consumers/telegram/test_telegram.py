@@ -155,4 +155,4 @@ def test_aiogram_is_imported_with_the_first_text_and_not_before() -> None:
         f"Telegram(Telegram.Parameters.model_validate({{'bot_token': '{TOKEN}', 'chat_id': {GROUP}}}))\n"
         "assert 'aiogram' not in sys.modules\n"
     )
-    subprocess.run([sys.executable, "-c", program], cwd=ROOT, check=True, timeout=60)
+    subprocess.run([sys.executable, "-c", program], cwd=ROOT, check=True, timeout=120)

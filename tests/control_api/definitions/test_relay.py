@@ -156,7 +156,7 @@ async def test_a_broker_that_stops_and_starts_again_gets_what_it_missed(tmp_path
     await services.delete(EDITOR, "user", "alice")
     await wait_until(lambda: relay.problem is not None)
     await asyncio.to_thread(broker.start, die_with_parent=True)
-    records = await wait_for_records(settings, "definitions", 3, timeout_s=60)
+    records = await wait_for_records(settings, "definitions", 3)
     assert shape(records) == [("user/alice", place == 3, place, True) for place in (1, 2, 3)]
     await relay.stop()
     await database.close()

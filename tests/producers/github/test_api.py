@@ -115,7 +115,9 @@ async def test_the_pull_and_the_check_meet_the_same_failures(
     retry_after_s: float | None,
     work: str,
 ) -> None:
-    monkeypatch.setattr(github_api, "TIMEOUT", aiohttp.ClientTimeout(total=0.3))
+    enough = github_api.TIMEOUT
+    if answer is stay_silent:
+        monkeypatch.setattr(github_api, "TIMEOUT", aiohttp.ClientTimeout(total=0.3))
     stub.answer, asking = answer, producer()
     with pytest.raises(kind) as raised:
         await (asking.produce(context(stub)) if work == "pull" else asking.check(context(stub)))
@@ -125,6 +127,7 @@ async def test_the_pull_and_the_check_meet_the_same_failures(
     assert len(stub.asked) == 1
     assert TOKEN not in str(raised.value)
     if reason != "rate_limited":  # nothing of it is left behind
+        monkeypatch.setattr(github_api, "TIMEOUT", enough)
         stub.answer, stub.pages = None, [[pull(1)]]
         assert len(await asking.produce(context(stub))) == 1
 

@@ -61,7 +61,7 @@ async def api(settings: Settings) -> AsyncIterator[httpx.AsyncClient]:
     try:
         await wait_until(lambda: server.started or task.done())
         assert server.started, task
-        async with httpx.AsyncClient(base_url=url, timeout=40) as client:
+        async with httpx.AsyncClient(base_url=url, timeout=120) as client:
 
             async def ready() -> bool:
                 return (await client.get("/health/ready")).status_code == 200

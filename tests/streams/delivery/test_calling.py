@@ -10,6 +10,7 @@ from notifier.registry import Registry
 from notifier.settings import Settings
 from notifier.topics import deliveries
 from tests.rigs.delivery_rig import (
+    attempts,
     dead_letters,
     define,
     define_sink,
@@ -26,7 +27,7 @@ from tests.rigs.sink import Sink
 
 async def test_a_call_that_takes_too_long_is_unknown_and_tried_again(settings: Settings) -> None:
     settings = with_(settings, retry_schedule_s=(0.1,))
-    await define_sink(settings, plan={"0": ["hang", "accept"]}, timeout_s=0.3)
+    await define_sink(settings, plan={"0": ["hang", "accept"]}, timeout_s=2)
     await send(settings, [make("0")])
     async with working(settings):
         found = await wait_for_attempts(settings, 1, outcome="accepted")
@@ -74,7 +75,10 @@ async def test_a_script_is_run_and_a_changed_one_is_used_for_the_next_delivery(s
         ]
         spec = {"executor": "python", "content": "print()"}
         await define(settings, "work", spec, kind="script", revision=3)
-        await asyncio.sleep(1)
-        await send(settings, [make("3", consumer="to-script", lane="to-script", number=3)])
-        await wait_for_attempts(settings, 1, outcome="accepted")
-    assert [(letter.reason, letter.attempts) for letter in await dead_letters(settings)] == [("exhausted", 2)] * 3
+        number = 3
+        while not [one for one in await attempts(settings) if one.outcome == "accepted"]:  # until it is read
+            await send(settings, [make(str(number), consumer="to-script", lane="to-script", number=number)])
+            number += 1
+            await asyncio.sleep(0.5)
+    letters = [(letter.reason, letter.attempts) for letter in await dead_letters(settings)]
+    assert letters[:3] == [("exhausted", 2)] * 3

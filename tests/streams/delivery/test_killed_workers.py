@@ -49,7 +49,7 @@ class Workers:
     async def end(self, process: subprocess.Popen[bytes], number: signal.Signals = signal.SIGTERM) -> int:
         process.send_signal(number)
         self.running.remove(process)
-        return await asyncio.to_thread(process.wait, 60)
+        return await asyncio.to_thread(process.wait, 120)
 
 
 @asynccontextmanager
@@ -98,7 +98,7 @@ async def test_nothing_is_lost_when_a_worker_is_killed(settings: Settings) -> No
         await group.end(first, signal.SIGKILL)
         await send(settings, made[200:])
         group.start()
-        await wait_until(lambda: all_accepted(settings, made), timeout_s=60)
+        await wait_until(lambda: all_accepted(settings, made))
     await audit(settings, path, made, killed=8)
 
 
@@ -114,7 +114,7 @@ async def test_an_orderly_stop_repeats_nothing(settings: Settings) -> None:
         await saw(path, 60)
         assert await group.end(first) == 0
         await send(settings, made[150:])
-        await wait_until(lambda: all_accepted(settings, made), timeout_s=60)
+        await wait_until(lambda: all_accepted(settings, made))
         assert await group.end(second) == 0
     await audit(settings, path, made, killed=0)
     assert len(seen(path)) == len(made)
@@ -130,5 +130,5 @@ async def test_what_was_accepted_and_not_recorded_is_sent_again_under_the_same_i
         await group.end(worker, signal.SIGKILL)
         await define(settings, "sink", {"type": "sink", "parameters": {"path": str(path)}}, revision=2)
         group.start()
-        await wait_until(lambda: all_accepted(settings, [make("0")]), timeout_s=60)
+        await wait_until(lambda: all_accepted(settings, [make("0")]))
     assert [line["id"] for line in seen(path)] == [make("0").id] * 2

@@ -132,7 +132,7 @@ async def test_a_busy_router_is_not_replaced(settings: Settings) -> None:
     started = routers(settings, command=("tests.rigs.router_rig", "30", "2"))
     async with audit(settings, deliveries("room")) as seen, feed(settings, 20) as sent, started as (router,):
         await all_heard(seen, sent, 150)
-        await wait_until(lambda: {f"b{number}" for number in range(1200)} <= set(seen.message_ids()), 60)
+        await wait_until(lambda: {f"b{number}" for number in range(1200)} <= set(seen.message_ids()), 120)
         assert await router.end() == 0
         assert "stand still" not in router.output()
 

@@ -76,7 +76,7 @@ async def test_every_due_time_has_one_tick_while_tickers_are_killed_and_paused(
 
     async def more(count: int) -> None:
         seen = len(await due_times(settings, "every-second"))
-        await wait_for_records(settings, "ticks", seen + count, 60)
+        await wait_for_records(settings, "ticks", seen + count, 120)
 
     started: list[Role] = []
     try:
@@ -85,7 +85,7 @@ async def test_every_due_time_has_one_tick_while_tickers_are_killed_and_paused(
             started.append(role)
         killed, paused, left = started
         for role in started:
-            await wait_until(lambda role=role: "has started" in role.output(), 60)  # type: ignore[misc]  # a loop's lambda
+            await wait_until(lambda role=role: "has started" in role.output(), 120)  # type: ignore[misc]  # a loop's lambda
         await more(2)
         await killed.stop(signal.SIGKILL)
         await pause(paused, database)
@@ -130,7 +130,7 @@ async def test_every_due_time_has_one_tick_while_the_broker_is_away(tmp_path: Pa
         started += [await start_role(settings, "ticker"), await start_role(settings, "ticker")]
         for name in names:
             await define(settings, name, 1, {"cron": "* * * * * *", "missed": "none"})
-        await wait_for_records(settings, "ticks", 4, 60)
+        await wait_for_records(settings, "ticks", 4, 120)
         for how in ("killed", "stopped"):
             if how == "killed":
                 os.kill(json.loads(broker_file(settings).read_text())["pid"], signal.SIGKILL)
@@ -148,7 +148,7 @@ async def test_every_due_time_has_one_tick_while_the_broker_is_away(tmp_path: Pa
                     due[-1] > after + 2 * SECOND and len(due) == (due[-1] - due[0]) // SECOND + 1 for due in found
                 )
 
-            await wait_until(caught_up, 60, lambda: "\n".join(role.output()[-2000:] for role in started))
+            await wait_until(caught_up, 120, lambda: "\n".join(role.output()[-2000:] for role in started))
             for name in names:
                 while_away = [due for due in await due_times(settings, name) if away_from < due <= back_at]
                 assert len(set(while_away)) >= 5, (how, name)
@@ -309,7 +309,7 @@ async def test_a_scheduled_configuration_runs_by_itself_and_says_when(settings: 
     settings = settings.model_copy(update={"http_port": free_port()})
     await apply(settings, DEFINITIONS)
     async with roles(settings, "api", "ticker", "runner"), api_client(settings) as api:
-        records = await wait_for_records(settings, "messages", 2, 90)
+        records = await wait_for_records(settings, "messages", 2, 120)
         ids = [json.loads(record.value)["id"] for record in records]
         due = await due_times(settings, "every-second")
         assert set(ids) <= {f"every-second/{one:%Y-%m-%dT%H:%M:%SZ}/computer/1" for one in due}
