@@ -1,7 +1,6 @@
 """Schedule: when a configuration is due. Pure: no clock, no database.
 
-croniter gets wall-clock times without a zone, and this module maps them to UTC: with aware times croniter 5.0.1, the newest that
-mode-streaming allows, is wrong after clock changes (Berlin, `0 9 * * *` on 2027-03-28 came out twice).
+`notifier.cron` knows which wall-clock times an expression names; this module maps them to UTC.
 
 The rule when clocks change:
 
@@ -11,28 +10,16 @@ The rule when clocks change:
   both occurrences of a repeated hour, and never at times that do not exist.
 """
 
-import re  # for our own constant patterns; never for a person's
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
-from cron_descriptor import FormatError, Options, get_description  # type: ignore[import-untyped]  # it has no types
-from croniter import croniter
+from notifier.cron import read_cron
+from notifier.cron_words import in_words
 
-NICKNAMES = {
-    "@hourly": "0 * * * *",
-    "@daily": "0 0 * * *",
-    "@midnight": "0 0 * * *",
-    "@weekly": "0 0 * * 0",
-    "@monthly": "0 0 1 * *",
-    "@yearly": "0 0 1 1 *",
-    "@annually": "0 0 1 1 *",
-}
 _SECOND = timedelta(seconds=1)
 _STEP = timedelta(days=1)  # no zone has changed its offset twice within a day
 _FIRST_WINDOW = timedelta(minutes=1)
-_ALONE = re.compile(r"(?<![\w-])(\w+)-\1(?:/\d+)?(?![\w-])", re.IGNORECASE)
-_NTH = re.compile(r"#|l", re.IGNORECASE)
 
 
 class Schedule:
@@ -43,20 +30,8 @@ class Schedule:
         self.cron = cron
         self.timezone = timezone
         self._zone = ZoneInfo(timezone)
-        # croniter reads 5-5 as every value; cron reads it as 5.
-        fields = _ALONE.sub(r"\1", NICKNAMES.get(cron, cron)).split()
-        seconds = fields[:-5]
-        minute, hour, day, month, weekday = fields[-5:]
-        # Where both days are given, croniter applies "the first Monday" to the day of the month too. Each alone is right.
-        split = bool(_NTH.search(weekday)) and day not in ("*", "?")
-        either = ((day, "*"), ("*", weekday)) if split else ((day, weekday),)
-        start = datetime(2026, 1, 1)  # noqa: DTZ001 - a wall-clock time; each question sets its own
-        self._crons = [
-            croniter(" ".join([*seconds, minute, hour, one, month, other]), start, second_at_beginning=bool(seconds))
-            for one, other in either
-        ]
-        self._fields = [*seconds, minute, hour, day, month, weekday]
-        self.names_hours = not any(sign in hour for sign in "*/?")
+        self._cron = read_cron(cron)
+        self.names_hours = self._cron.names_hours
 
     def __repr__(self) -> str:
         return f"Schedule({self.cron!r}, {self.timezone!r})"
@@ -84,22 +59,15 @@ class Schedule:
             window *= 2
 
     def in_words(self) -> str:
-        """`At 09:00, Monday through Friday (Europe/Berlin)`; the expression itself where cron-descriptor has no words."""
-        options = Options()
-        options.use_24hour_time_format = True
-        options.locale_code = "en_US"
-        try:
-            text = str(get_description(" ".join(self._fields), options))
-        except FormatError:
-            text = self.cron
-        return f"{text} ({self.timezone})"
+        """`At 09:00, Monday through Friday (Europe/Berlin)`."""
+        return f"{in_words(self._cron)} ({self.timezone})"
 
     def _next_named(self, after: datetime) -> datetime:
         wall = after.astimezone(self._zone)
         # In the second of two equal hours every named time is past. Starting at its end saves asking each of them.
         cursor = self._end_of_repeat(wall) if wall.fold else wall.replace(tzinfo=None, microsecond=0)
         while True:
-            cursor = self._next_wall(cursor)
+            cursor = self._cron.next(cursor)
             due = self._moment(cursor)
             if due > after:
                 return due
@@ -108,23 +76,16 @@ class Schedule:
         cursor = after.replace(microsecond=0)
         while True:
             offset = self._offset(cursor)
-            due = (self._next_wall((cursor + offset).replace(tzinfo=None)) - offset).replace(tzinfo=UTC)
+            due = (self._cron.next((cursor + offset).replace(tzinfo=None)) - offset).replace(tzinfo=UTC)
             change = self._change(cursor, due)
             if change is None:
                 return due
             # The clock changes before `due`. The new wall-clock time begins at `change`, which may be due itself.
             new = self._offset(change)
-            due = (self._next_wall((change + new - _SECOND).replace(tzinfo=None)) - new).replace(tzinfo=UTC)
+            due = (self._cron.next((change + new - _SECOND).replace(tzinfo=None)) - new).replace(tzinfo=UTC)
             if self._change(change, due) is None:
                 return due
             cursor = change
-
-    def _next_wall(self, wall: datetime) -> datetime:
-        found: list[datetime] = []
-        for cron in self._crons:
-            cron.set_current(wall, force=True)
-            found.append(cron.get_next(datetime))
-        return min(found)
 
     def _moment(self, wall: datetime) -> datetime:
         """The moment of a wall-clock time: the first of two, and the end of the gap where there is none."""

@@ -1,50 +1,25 @@
 """ScheduleSpec: what people write about when a configuration runs. When that is, is `notifier.schedule`'s."""
 
-import re  # for our own constant patterns; never for a person's
 from collections.abc import Mapping
-from datetime import datetime
-from functools import lru_cache
 from typing import Annotated, Any, Literal
 
-from croniter import CroniterBadDateError, croniter
 from pydantic import AfterValidator, ConfigDict, Field, ValidationInfo, model_validator
 
+from notifier.cron import DAY, HOUR, MINUTE, MONTH, WEEKDAY, faults_of, read_cron
 from notifier.definition.names import Zone
 from notifier.definition.spec import Spec
 from notifier.record import JsonObject
-from notifier.schedule import NICKNAMES, Schedule
-
-MAX_CRON_CHARACTERS = 500
-_RANDOM = re.compile(r"(?:^|[\s,])[Rr](?:$|[\s,/(])")
-_ANY_TIME = datetime(2026, 1, 1)  # noqa: DTZ001 - croniter is given wall-clock times
+from notifier.schedule import Schedule
 
 
-@lru_cache(maxsize=1000)
 def _check_cron(text: str) -> str:
-    if len(text) > MAX_CRON_CHARACTERS:
-        raise ValueError(f"is longer than {MAX_CRON_CHARACTERS} characters; use ranges and steps")
-    if text.startswith("@"):
-        if text not in NICKNAMES:
-            raise ValueError(f"{text!r} is not a nickname; known are @hourly, @daily, @weekly, @monthly and @yearly")
-        return text
-    fields = len(text.split())
-    if fields not in (5, 6):
-        raise ValueError(f"a cron expression has five fields, or six with seconds first; this one has {fields}")
-    if not croniter.is_valid(text, second_at_beginning=fields == 6):
-        raise ValueError(f"{text!r} is not a cron expression")
-    if _RANDOM.search(text):
-        # croniter draws a new time at each question, and then no two programs agree when a run is due.
-        raise ValueError(f"{text!r} leaves a field to chance (R), which is not possible here; write the time")
-    try:
-        croniter(text, _ANY_TIME, second_at_beginning=fields == 6).get_next()
-    except CroniterBadDateError:
-        raise ValueError(f"{text!r} is a date that never comes") from None
+    read_cron(text)
     return text
 
 
 _EVERY_MINUTE = "* * * * *"
 # The predecessor's five fields and their places in a cron expression; its sixth is `timezone`.
-_FIELDS = ("minute", "hour", "day_of_month", "month_of_year", "day_of_week")
+_FIELDS = {field.name: field for field in (MINUTE, HOUR, DAY, MONTH, WEEKDAY)}
 
 
 def _cron_of(fields: Mapping[str, str]) -> str:
@@ -52,21 +27,16 @@ def _cron_of(fields: Mapping[str, str]) -> str:
 
 
 def _is_field(name: str, text: str) -> bool:
-    if len(text.split()) != 1:
-        return False
-    try:
-        _check_cron(_cron_of({name: text}))
-    except ValueError:
-        return False
-    return True
+    return len(text.split()) == 1 and not faults_of(_FIELDS[name], text)
 
 
 def _check_field(text: str, info: ValidationInfo) -> str:
     if len(text.split()) != 1:
         raise ValueError("must be one field of a cron expression, without spaces")
     assert info.field_name is not None
-    if not _is_field(info.field_name, text):
-        raise ValueError(f"{text[:200]!r} is not the {info.field_name} of a cron expression")
+    faults = faults_of(_FIELDS[info.field_name], text)
+    if faults:
+        raise ValueError(f"{text[:200]!r} is not the {info.field_name} of a cron expression: {'; '.join(faults)}")
     return text
 
 
