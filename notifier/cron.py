@@ -63,32 +63,41 @@ class Field:
 
     def values(self, text: str) -> frozenset[int]:
         """The values of one part of a list, such as `*/10`, `5` or `fri-mon`. Raises ValueError."""
+        first, last, step = self._span(text)
+        return frozenset((value - self.low) % self._size + self.low for value in range(first, last + 1, step))
+
+    def fault_of_step(self, text: str) -> str | None:
+        """What is wrong with the step of a part, where it is beyond its range. It means something, and not what it says."""
+        first, last, step = self._span(text)
+        if step == 1 or step <= last - first:
+            return None
+        return (
+            f"a step of {step} goes beyond {first} to {last}, which begin anew each time, so it would not be every {step}; "
+            "write the values one by one"
+        )
+
+    @property
+    def _size(self) -> int:
+        return self.high - self.low + 1
+
+    def _span(self, text: str) -> tuple[int, int, int]:
+        """The first and last value of a part, and its step. The last may be over the end: 22 to 26 of `22-2`."""
         span, slash, step = text.partition("/")
         if span == "*" or (span == "?" and not slash and self in (DAY, WEEKDAY)):
             first, last = self.low, self.high
         elif "-" in span:
             begin, _, end = span.partition("-")
-            first, last = self.number(begin), self.number(end)
+            first, last = self.number(begin), self.high if self is DAY and end == "l" else self.number(end)
         else:
             first = self.number(span)
             last = self.high if slash else first
-        size = self.high - self.low + 1
-        if last < first:  # such as `22-2`: over the end
-            last += size
-        many = _step(step, first, last) if slash else 1
-        return frozenset((value - self.low) % size + self.low for value in range(first, last + 1, many))
+        return first, last + self._size if last < first else last, _step(step) if slash else 1
 
 
-def _step(text: str, first: int, last: int) -> int:
+def _step(text: str) -> int:
     if not re.fullmatch("[0-9]{1,9}", text) or int(text) < 1:
         raise ValueError(f"{text[:50]!r} is not a step; write a number from 1, such as */5")
-    step = int(text)
-    if step > 1 and step > last - first:
-        raise ValueError(
-            f"a step of {step} goes beyond {first} to {last}, which begin anew each time, so it would not be every {step}; "
-            "write the values one by one"
-        )
-    return step
+    return int(text)
 
 
 SECOND = Field(name="second", low=0, high=59)
@@ -201,8 +210,19 @@ def _next_month(day: date) -> date:
 def read_cron(text: str) -> Cron:
     """The values of an expression of five fields, of six with seconds first, or of a nickname.
 
-    Raises ValueError that names each field that is wrong.
+    Raises ValueError that names each field that is wrong. A step beyond its range is what `check_cron` refuses.
     """
+    return _cron(_fields(text))
+
+
+def check_cron(text: str) -> None:
+    """What a person writes: as `read_cron`, and each step must lie within its range. Raises ValueError."""
+    _fields(text, written=True)
+    read_cron(text)
+
+
+def _fields(text: str, *, written: bool = False) -> list[str]:
+    """The fields, of which each can be read."""
     if len(text) > MAX_CRON_CHARACTERS:
         raise ValueError(f"is longer than {MAX_CRON_CHARACTERS} characters; use ranges and steps")
     if text.strip().startswith("@"):
@@ -218,30 +238,30 @@ def read_cron(text: str) -> Cron:
     if _RANDOM.search(text):
         # A new time would be drawn at each question, and then no two programs agree when a run is due.
         raise ValueError(f"{text!r} leaves a field to chance (R), which is not possible here; write the time")
-    faults = [*_faults(fields)]
+    names = (SECOND, MINUTE, HOUR, DAY, MONTH, WEEKDAY)[-len(fields) :]
+    faults = [
+        f"{field.name}: {fault}"
+        for field, part in zip(names, fields, strict=True)
+        for fault in faults_of(field, part, written=written)
+    ]
     if faults:
         raise ValueError(f"{text!r} is not a cron expression: {'; '.join(faults)}")
-    cron = _cron(fields)
-    if not cron.comes:
+    if not _cron(fields).comes:
         raise ValueError(f"{text!r} is a date that never comes")
-    return cron
+    return fields
 
 
-def _faults(fields: list[str]) -> list[str]:
-    names = (SECOND, MINUTE, HOUR, DAY, MONTH, WEEKDAY)[-len(fields) :]
-    return [
-        f"{field.name}: {fault}" for field, text in zip(names, fields, strict=True) for fault in faults_of(field, text)
-    ]
-
-
-def faults_of(field: Field, text: str) -> list[str]:
-    """What is wrong with the text of one field."""
+def faults_of(field: Field, text: str, *, written: bool) -> list[str]:
+    """What is wrong with the text of one field; `written`: by a person just now, whom a step beyond its range is told."""
     faults = []
     for part in text.lower().split(","):
         try:
             _read_part(field, part)
+            fault = field.fault_of_step(part) if written and "/" in part and "#" not in part else None
         except ValueError as error:
-            faults.append(str(error))
+            fault = str(error)
+        if fault is not None:
+            faults.append(fault)
     return faults
 
 
@@ -252,7 +272,6 @@ def _read_part(field: Field, part: str) -> tuple[frozenset[int], frozenset[tuple
             return frozenset({LAST}), frozenset()
         if part.endswith("w"):
             raise ValueError(f"{part[:50]!r} is not possible: W, the nearest working day; write the days of the week")
-        part = re.sub("-l(?=/|$)", f"-{DAY.high}", part)
     if field is WEEKDAY:
         if nth := _NTH.fullmatch(part):
             week = int(nth[2]) if len(nth[2]) == 1 else 0

@@ -24,6 +24,7 @@ _WORDS = {
     "tuple_type": "must be a list",
     "list_type": "must be a list",
     "string_type": "must be text",
+    "string_unquoted": "must be text; put it in quotes",
     "string_unicode": "must be text that can be written as UTF-8",
     "bool_type": "must be true or false",
     "bool_parsing": "must be true or false",
@@ -36,13 +37,15 @@ _WORDS = {
 }
 
 
-def validated(model: type[M], value: Any, below: str = "", *, extra: Literal["ignore"] | None = None) -> M:
+def validated(
+    model: type[M], value: Any, below: str = "", *, extra: Literal["ignore"] | None = None, context: object = None
+) -> M:
     """The value as an instance of the model. Raises InputError that names every field, as `field_errors` does.
 
-    `extra="ignore"` passes over fields that the model refuses to know: those of a newer writer.
+    `extra="ignore"` passes over fields that the model refuses to know: those of a newer writer. `context` is for its validators.
     """
     try:
-        return model.model_validate(value, extra=extra)
+        return model.model_validate(value, extra=extra, context=context)
     except ValidationError as error:
         raise InputError(field_errors(error, below)) from None
 
@@ -54,7 +57,13 @@ def field_errors(error: ValidationError, below: str = "") -> list[FieldError]:
 
 def findings(error: ValidationError) -> Iterator[ErrorDetails]:
     """What Pydantic found, without the values, which may be secret."""
-    yield from error.errors(include_url=False, include_input=False, include_context=False)
+    for found in error.errors(include_url=False, include_context=False):
+        written = found["input"]
+        found["input"] = None
+        # YAML reads 123, 1e5, true and Null so.
+        if found["type"] == "string_type" and isinstance(written, int | float | None):
+            found["type"] = "string_unquoted"
+        yield found
 
 
 def in_words(found: ErrorDetails) -> str:

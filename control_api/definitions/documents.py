@@ -7,6 +7,7 @@ file and the line. A script may say `file: disk_space.sh` in place of `content` 
 the fields fit is checked in `control_api.definitions.spec`.
 """
 
+import re  # for our own constant patterns; never for a person's
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -20,15 +21,18 @@ from control_api.definitions.includes import with_content
 from control_api.definitions.json_value import MAX_DEPTH
 from control_api.definitions.spec import name_field, split_name
 from control_api.definitions.yaml_core import SCALARS, TAG
+from notifier.definition import read_spec
 from notifier.errors import FieldError, InputError
 from notifier.one_line import one_line
 from notifier.outcome import KINDS, Kind
+from notifier.pointer import pointer
 from notifier.record import JsonObject
 
 SUFFIXES = (".yaml", ".yml")
 MAX_FILE_BYTES = 64 * 1024 * 1024
 MAX_VALUES = 1_000_000  # in one file, each alias counted as often as it stands for something
 MAX_FAULTS = 20  # told at once
+_LEADING_ZERO = re.compile("[-+]?0[0-9]")  # an older YAML reads an octal number
 _SECTIONS: Mapping[str, Kind] = {f"{kind}s": kind for kind in KINDS}
 
 
@@ -64,8 +68,23 @@ def load(path: Path) -> list[Document]:
                 FieldError(document.place, f"the {document.kind} {document.name!r} is there already, at {first.place}")
             )
     if wrong:
-        raise InputError(first_of(wrong))
+        # Plugins' parameters and what is named elsewhere are checked once all files can be read; the fields here and now.
+        raise InputError(first_of([*wrong, *_faults(documents)]))
     return documents
+
+
+def _faults(documents: Sequence[Document]) -> Iterator[FieldError]:
+    for document in documents:
+        try:
+            read_spec(document.kind, document.value)
+        except InputError as error:
+            yield from named(document, error)
+
+
+def named(document: Document, error: InputError) -> Iterator[FieldError]:
+    """The faults of a document, by its place and name."""
+    at = f"{document.place} {document.kind} {document.name}"
+    return (FieldError(f"{at} {fault.pointer}".rstrip(), fault.detail) for fault in error.errors)
 
 
 def first_of(wrong: Sequence[FieldError]) -> Sequence[FieldError]:
@@ -98,6 +117,7 @@ class _Reader:
         self._shown = shown
         self._wrong = wrong
         self._values = 0
+        self._faults: list[FieldError] = []  # in the definition being read
         self._above: set[int] = set()  # the nodes that hold the one being read
 
     def documents(self) -> Iterator[Document]:
@@ -140,6 +160,9 @@ class _Reader:
             place = f"{self._shown}:{node.start_mark.line + 1}"
             try:
                 written = self._read(node)
+                if self._faults:
+                    faults, self._faults = self._faults, []
+                    raise InputError(faults)
                 if kind == "script":
                     written = with_content(written, self._file.parent)
                 name, value = split_name(kind, written)
@@ -153,11 +176,15 @@ class _Reader:
                 continue
             yield Document(kind=kind, name=name, value=value, place=place, folder=self._file.parent)
 
-    def _read(self, node: yaml.Node) -> Any:
+    def _read(self, node: yaml.Node, at: str = "") -> Any:
+        """The value of a node; `at` is its place in the definition."""
         self._values += 1
         if self._values > MAX_VALUES:
             raise self._error(node, f"there are more than {MAX_VALUES} values in this file; split it")
         if isinstance(node, yaml.ScalarNode):
+            if node.tag == TAG + "int" and _LEADING_ZERO.match(node.value):
+                text = f"{node.value[:40]!r} would lose its zeros as a number; put it in quotes, or leave them out"
+                self._faults.append(FieldError(at, text))
             return self._scalar(node)
         if id(node) in self._above:
             raise self._error(node, "an alias must not hold itself")
@@ -167,10 +194,10 @@ class _Reader:
         try:
             if isinstance(node, yaml.SequenceNode):
                 self._check_tag(node, "seq")
-                return [self._read(part) for part in node.value]
+                return [self._read(part, f"{at}/{position}") for position, part in enumerate(node.value)]
             assert isinstance(node, yaml.MappingNode)
             self._check_tag(node, "map")
-            return {key: self._read(value) for key, value in self._pairs(node)}
+            return {key: self._read(value, pointer([key], at)) for key, value in self._pairs(node)}
         finally:
             self._above.remove(id(node))
 

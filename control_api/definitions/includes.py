@@ -27,7 +27,7 @@ def with_content(written: Any, folder: Path) -> Any:
         raise InputError(FieldError("/file", "and `content` are both there; keep one"))
     file = written["file"]
     if not isinstance(file, str) or not file:
-        raise InputError(FieldError("/file", "must be the name of a file"))
+        raise InputError(FieldError("/file", "must be the name of a file, as text"))
     content = _read_within(folder, file, _MAX_FILE_BYTES, "/file")
     return {key: value for key, value in written.items() if key != "file"} | {"content": content}
 

@@ -39,10 +39,10 @@ def _fault(value: object, depth: int) -> str | None:
             return "is not Unicode text (a lone surrogate)"
     elif isinstance(value, float):
         if not math.isfinite(value):
-            return "must be a number"
+            return "must be a number that JSON has; put a text in quotes"
     elif isinstance(value, int):
         if not -(2**63) <= value < 2**64:
-            return "is too large a number"
+            return "is too large a number; put a text in quotes"
     elif isinstance(value, list | dict):
         if depth >= MAX_DEPTH:
             return f"is nested more than {MAX_DEPTH} deep"

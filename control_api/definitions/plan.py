@@ -13,7 +13,7 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from control_api.definitions.changes import Edit, Key, as_kind
-from control_api.definitions.documents import Document, first_of
+from control_api.definitions.documents import Document, first_of, named
 from control_api.definitions.includes import with_secrets
 from control_api.definitions.secret_parameters import secrets_of
 from control_api.definitions.spec import read
@@ -115,8 +115,7 @@ class Planner:
             try:
                 changes.append(self._change(document, stored.get((document.kind, document.name))))
             except InputError as error:
-                at = f"{document.place} {document.kind} {document.name}"
-                wrong += [FieldError(f"{at} {fault.pointer}".rstrip(), fault.detail) for fault in error.errors]
+                wrong += named(document, error)
             except SecretError as error:
                 raise SecretError(f"{document.place}: {error}") from None
         if wrong:

@@ -70,5 +70,7 @@ def check_name(kind: Kind, name: object) -> str:
     if isinstance(name, str) and re.fullmatch(pattern.removeprefix("^").removesuffix("$"), name):
         return name
     field = "username" if kind == "user" else "name"
+    if not isinstance(name, str):
+        raise InputError(FieldError(f"/{field}", "must be text; put it in quotes"))
     rule = _USERNAME_RULE if kind == "user" else _NAME_RULE
-    raise InputError(FieldError(f"/{field}", f"must be {rule}; got {str(name)[:200]!r}"))
+    raise InputError(FieldError(f"/{field}", f"must be {rule}; got {name[:200]!r}"))

@@ -5,15 +5,15 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, ConfigDict, Field, ValidationInfo, model_validator
 
-from notifier.cron import DAY, HOUR, MINUTE, MONTH, WEEKDAY, faults_of, read_cron
+from notifier.cron import DAY, HOUR, MINUTE, MONTH, WEEKDAY, check_cron, faults_of, read_cron
 from notifier.definition.names import Zone
-from notifier.definition.spec import Spec
+from notifier.definition.spec import Spec, is_written
 from notifier.record import JsonObject
 from notifier.schedule import Schedule
 
 
-def _check_cron(text: str) -> str:
-    read_cron(text)
+def _check_cron(text: str, info: ValidationInfo) -> str:
+    (check_cron if is_written(info) else read_cron)(text)
     return text
 
 
@@ -26,15 +26,15 @@ def _cron_of(fields: Mapping[str, str]) -> str:
     return " ".join(fields.get(name, "*") for name in _FIELDS)
 
 
-def _is_field(name: str, text: str) -> bool:
-    return len(text.split()) == 1 and not faults_of(_FIELDS[name], text)
+def _is_field(name: str, text: str, written: bool) -> bool:
+    return len(text.split()) == 1 and not faults_of(_FIELDS[name], text, written=written)
 
 
 def _check_field(text: str, info: ValidationInfo) -> str:
     if len(text.split()) != 1:
         raise ValueError("must be one field of a cron expression, without spaces")
     assert info.field_name is not None
-    faults = faults_of(_FIELDS[info.field_name], text)
+    faults = faults_of(_FIELDS[info.field_name], text, written=is_written(info))
     if faults:
         raise ValueError(f"{text[:200]!r} is not the {info.field_name} of a cron expression: {'; '.join(faults)}")
     return text
@@ -70,7 +70,7 @@ class ScheduleSpec(Spec):
 
     @model_validator(mode="before")
     @classmethod
-    def _one_expression(cls, value: Any) -> Any:
+    def _one_expression(cls, value: Any, info: ValidationInfo) -> Any:
         """Writes the fields as `cron` and takes them out; one that is wrong stays, to be named by its own check."""
         if not isinstance(value, dict):
             return value
@@ -86,7 +86,7 @@ class ScheduleSpec(Spec):
             for name, one in given.items()
         }
         texts = {name: one.strip() if isinstance(one, str) else one for name, one in texts.items()}
-        if all(isinstance(one, str) and _is_field(name, one) for name, one in texts.items()):
+        if all(isinstance(one, str) and _is_field(name, one, is_written(info)) for name, one in texts.items()):
             return {**rest, "cron": _cron_of(texts)}
         return {**rest, **texts, "cron": _EVERY_MINUTE}
 

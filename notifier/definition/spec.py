@@ -4,7 +4,7 @@ import json
 from typing import Annotated
 
 import msgspec
-from pydantic import AfterValidator, BaseModel, ConfigDict
+from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationInfo
 
 from notifier.record import JsonObject
 
@@ -13,6 +13,14 @@ class Spec(BaseModel):
     """The base of every kind's model. Unknown fields are refused."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+WRITTEN = {"written": True}  # the context of a validation
+
+
+def is_written(info: ValidationInfo) -> bool:
+    """Whether the value was written just now. What is stored may be of an older program, which allowed more."""
+    return info.context is WRITTEN
 
 
 def _check_json(value: JsonObject) -> JsonObject:

@@ -10,8 +10,8 @@ from pydantic import AfterValidator, Field, StringConstraints
 
 from notifier.definition.names import Names, Title, Username, check_unique
 from notifier.definition.schedule_spec import ScheduleSpec
-from notifier.definition.spec import AnyObject, Spec
-from notifier.definition.user_spec import UserSpec
+from notifier.definition.spec import WRITTEN, AnyObject, Spec
+from notifier.definition.user_spec import UserSpec, faults_of_identities
 from notifier.errors import FieldError, InputError
 from notifier.outcome import KINDS, Kind
 from notifier.validation import validated
@@ -76,7 +76,13 @@ assert tuple(SPECS) == KINDS
 
 def read_spec(kind: Kind, value: Any) -> Spec:
     """Checks what a person wrote against the kind's model. Raises InputError that names every field."""
-    spec = validated(SPECS[kind], value)
+    wrong = faults_of_identities(value) if kind == "user" else []
+    try:
+        spec = validated(SPECS[kind], value, context=WRITTEN)
+    except InputError as error:
+        raise InputError([*error.errors, *wrong]) from None
+    if wrong:
+        raise InputError(wrong)
     # A spec too large for a record of `definitions` could be stored, and would then hold up every later revision.
     size = len(spec.model_dump_json(exclude_unset=True).encode())
     if size > MAX_SPEC_BYTES:

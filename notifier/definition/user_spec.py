@@ -8,6 +8,8 @@ from pydantic import AfterValidator, BeforeValidator, Field, field_serializer
 
 from notifier.definition.names import Zone
 from notifier.definition.spec import AnyObject, Spec
+from notifier.errors import FieldError
+from notifier.pointer import pointer
 from notifier.record import JsonObject
 from notifier.working_time import DAYS, Day, WorkingTime
 
@@ -61,6 +63,31 @@ def _check_worlds(info: JsonObject) -> JsonObject:
                 f'the world {world!r} must hold an object such as {{"username": "alice"}}, or a list of them'
             )
     return info
+
+
+def faults_of_identities(written: object) -> list[FieldError]:
+    """What is wrong with the names in the worlds of a user as it was written. YAML reads 1e5, 123 and true as no text."""
+    info = written.get("additional_info") if isinstance(written, dict) else None
+    faults = []
+    for world, value in info.items() if isinstance(info, dict) else ():
+        for position, identity in enumerate(value if isinstance(value, list) else [value]):
+            place = [world, position] if isinstance(value, list) else [world]
+            if not isinstance(identity, dict):
+                continue
+            for field, words in _IDENTITY.items():
+                if field in identity and not _is_name(identity[field], or_number=field == "id"):
+                    faults.append(FieldError(pointer(["additional_info", *place, field]), words))
+    return faults
+
+
+_IDENTITY = {
+    "username": "must be text; put it in quotes",
+    "id": "must be a whole number or text; put a text in quotes",
+}
+
+
+def _is_name(value: object, *, or_number: bool) -> bool:
+    return isinstance(value, str) or (or_number and isinstance(value, int) and not isinstance(value, bool))
 
 
 class UserSpec(Spec):

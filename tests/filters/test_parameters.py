@@ -38,7 +38,12 @@ from tests.rigs.candidates import REGISTRY, about, make, table
         {"keep_keywords": ["a", ""]},
         "/parameters/keep_keywords/1: must not be empty; an empty text is found in everything, so take it out",
     ),
-    ("a number", "skip_keywords", {"skip_keywords": [1]}, "/parameters/skip_keywords/0: must be text"),
+    (
+        "a number",
+        "skip_keywords",
+        {"skip_keywords": [1]},
+        "/parameters/skip_keywords/0: must be text; put it in quotes",
+    ),
     ("null", "sender", {"senders": None}, "/parameters/senders: must be a list"),
     ("no senders", "sender", {"senders": []}, "/parameters/senders: needs at least one text"),
     (

@@ -9,8 +9,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from notifier.cron import read_cron
+from notifier.cron import check_cron, read_cron
 from notifier.cron_words import in_words
+from notifier.definition import ConfigurationSpec, read_spec
+from notifier.errors import InputError
+from notifier.validation import validated
 
 START = datetime(2026, 1, 30, 10)  # noqa: DTZ001 - a clock without a zone
 UNITS = {"second": 1, "minute": 60, "hour": 3600}
@@ -118,7 +121,24 @@ REFUSED = {
 @pytest.mark.parametrize(("cron", "fault"), REFUSED.items(), ids=REFUSED.keys())
 def test_what_is_no_expression_is_refused_by_the_name_of_its_field(cron: str, fault: str) -> None:
     with pytest.raises(ValueError, match=re.escape(fault)):
-        read_cron(cron)
+        check_cron(cron)
+
+
+@pytest.mark.parametrize(
+    ("cron", "words"),
+    [
+        ("*/90 * * * *", "At minute 0 of every hour"),
+        ("0 */36 * * *", "At 00:00"),
+        ("0 9 */40 * *", "At 09:00, on day 1 of the month"),
+        ("0 9 * * 7-1/2", "At 09:00, only on Sunday"),
+    ],
+)
+def test_a_step_beyond_its_range_that_is_stored_goes_on_with_true_words(cron: str, words: str) -> None:
+    assert in_words(read_cron(cron)) == words
+    definition = {"schedule": {"cron": cron}}
+    assert validated(ConfigurationSpec, definition, extra="ignore").schedule is not None
+    with pytest.raises(InputError, match="goes beyond"):
+        read_spec("configuration", definition)
 
 
 def _part(low: int, high: int) -> st.SearchStrategy[str]:

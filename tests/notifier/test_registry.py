@@ -118,7 +118,7 @@ def test_parameters_are_checked_and_each_field_named() -> None:
     assert [str(error) for error in caught.value.errors] == [
         "/parameters/partitions: must be greater than or equal to 1",
         "/parameters/token: is required",
-        "/parameters/headers/a~1b: must be text",
+        "/parameters/headers/a~1b: must be text; put it in quotes",
         "/parameters/rooms: is not a field here",
     ]
 

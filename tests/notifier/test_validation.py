@@ -31,7 +31,7 @@ class Door(BaseModel):
 @table(
     ("a number", {"width": "wide"}, "/d/width: must be a whole number"),
     ("a choice", {"colour": "green"}, "/d/colour: must be 'red' or 'blue'"),
-    ("a place within", {"labels": {"a/b": 5}}, "/d/labels/a~1b: must be text"),
+    ("a place within", {"labels": {"a/b": 5}}, "/d/labels/a~1b: must be text; put it in quotes"),
     ("our own words", {"key": "secret"}, "/d/key: is too easy to guess"),
     ("an unknown field", {"height": 2}, "/d/height: is not a field here"),
     ("no object", [], "/d: must be an object"),

@@ -31,7 +31,7 @@ WRONG_FILES = [
     ("name twice", "users:\n- {username: a}\n- {username: a}\n", r"d\.yaml:3: the user 'a' is there already, at d\.yaml:2"),
     ("case only", "users:\n- {username: a}\n- {username: A}\n", r"d\.yaml:3: the user 'A' would differ from 'a'"),
     ("no name", "users:\n- {on_leave: true}\n", r"d\.yaml:2 user /username: is required"),
-    ("number as name", "users:\n- {username: 7}\n", r"/username: must be 1 to 150"),
+    ("number as name", "users:\n- {username: 7}\n", r"/username: must be text; put it in quotes"),
     ("no list", "users: {username: a}", "users must be a list"),
     ("no object", "- users", "must be an object with users"),
     ("text item", "users: [alice]", r"d\.yaml:1 user : must be an object|d\.yaml:1 user"),
@@ -40,6 +40,27 @@ WRONG_FILES = [
     ("key not text", "users: [{username: a, additional_info: {1: {}}}]", "a field's name must be text"),
     ("alias to itself", "users: [{username: a, additional_info: &x {y: *x}}]", "an alias must not hold itself"),
     ("not a number", "users: [{username: a, additional_info: {x: {y: .nan}}}]", r"/additional_info/x/y: must be a number"),
+    ("name a number", "users: [{username: 12345}]", r"d\.yaml:1 user /username: must be text; put it in quotes"),
+    ("name nothing", "scripts: [{name: Null, content: x}]", r"script /name: must be text; put it in quotes"),
+    ("name a power", "producers: [{name: 1e3, type: feed}]", r"producer /name: must be text; put it in quotes"),
+    ("world's name a power", "users: [{username: a, additional_info: {default: {username: 1e5}}}]",
+     r"user a /additional_info/default/username: must be text; put it in quotes"),
+    ("world's name with zeros", "users: [{username: a, additional_info: {default: {username: 00123}}}]",
+     r"user /additional_info/default/username: '00123' would lose its zeros as a number; put it in quotes"),
+    ("world's second name", "users: [{username: a, additional_info: {x: [{username: b}, {username: true}]}}]",
+     r"/additional_info/x/1/username: must be text; put it in quotes"),
+    ("world's name octal", "users: [{username: a, additional_info: {x: {username: 0o17}}}]", "/x/username: must be text; put"),
+    ("world's name nothing", "users: [{username: a, additional_info: {x: {username: ~}}}]", "/x/username: must be text; put"),
+    ("world's name long", "users: [{username: a, additional_info: {x: {username: 99999999999999999999}}}]",
+     "/x/username: is too large a number; put a text in quotes"),
+    ("id a power", "users: [{username: a, additional_info: {x: {id: 1e5}}}]", "/x/id: must be a whole number or text"),
+    ("id a truth", "users: [{username: a, additional_info: {x: {id: true}}}]", "/x/id: must be a whole number or text"),
+    ("a name in a list", "configurations: [{name: c, users: [a, 1e3]}]", "/users/1: must be text; put it in quotes"),
+    ("a truth for a zone", "users: [{username: a, working_time: {start: '9:00', end: '10:00', timezone: true}}]",
+     "/working_time/timezone: must be text; put it in quotes"),
+    ("a number for a template", "configurations: [{name: c, template: 0x1F}]", "/template: must be text; put it in quotes"),
+    ("a number for a secret", "producers: [{name: p, type: feed, parameters: {url: x, token: 123456}}]",
+     "/parameters/token: must be text; put it in quotes"),
     ("missing variable", "producers: [{name: p, type: feed, parameters: {url: x, token: '${NO_SUCH}'}}]",
      r"d\.yaml:1 producer p /parameters/token: the environment variable NO_SUCH is not set"),
     ("odd variable", "producers: [{name: p, type: feed, parameters: {url: x, token: '${a-b}'}}]",
@@ -97,6 +118,34 @@ def test_all_faults_of_all_files_are_told_at_once(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     with pytest.raises(InputError, match=r"has no file that ends in \.yaml"):
         load(tmp_path / "empty")
+
+
+def test_dates_sexagesimals_and_the_country_of_norway_are_text(tmp_path: Path) -> None:
+    (tmp_path / "d.yaml").write_text(
+        "users: [{username: 2026-11-23, additional_info: {x: {username: NO}, y: {username: 12:30:45}, z: {username: 1_000}}}]"
+    )
+    (document,) = load(tmp_path / "d.yaml")
+    assert document.name == "2026-11-23"
+    assert document.value["additional_info"] == {
+        "x": {"username": "NO"},
+        "y": {"username": "12:30:45"},
+        "z": {"username": "1_000"},
+    }
+
+
+def test_faults_of_names_and_of_fields_are_told_together(tmp_path: Path) -> None:
+    (tmp_path / "d.yaml").write_text(
+        "users:\n- {username: 5}\n- {username: a, additional_info: {x: {username: 1e5, id: 007}}}\n"
+        "- {username: b, on_leave: 1e5, additional_info: {x: {username: true}}}\n"
+    )
+    with pytest.raises(InputError) as caught:
+        load(tmp_path / "d.yaml")
+    assert [error.pointer for error in caught.value.errors] == [
+        "d.yaml:2 user /username",
+        "d.yaml:3 user /additional_info/x/id",
+        "d.yaml:4 user b /on_leave",
+        "d.yaml:4 user b /additional_info/x/username",
+    ]
 
 
 def test_aliases_cannot_grow_without_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
