@@ -38,7 +38,8 @@ def plugins_page() -> str:
         "# Plugins",
         "",
         "The types of producers, filters and consumers, and what their `parameters` may hold. Unknown parameters are refused.",
-        "*Secret* ones are sealed before they are stored, and never shown again.",
+        "*Secret* ones are sealed before they are stored, and never shown again. A byte order mark before a secret and line ends behind it",
+        "are left out; blanks and characters that cannot be seen at its ends are refused.",
     ]
     for heading, built_in in (
         ("Producers", producers.BUILT_IN),

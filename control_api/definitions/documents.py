@@ -20,6 +20,7 @@ from control_api.definitions import yaml_core
 from control_api.definitions.includes import with_content
 from control_api.definitions.json_value import MAX_DEPTH
 from control_api.definitions.spec import name_field, split_name
+from control_api.definitions.text_file import decode
 from control_api.definitions.yaml_core import SCALARS, TAG
 from notifier.definition import read_spec
 from notifier.errors import FieldError, InputError
@@ -141,11 +142,11 @@ class _Reader:
         try:
             if self._file.stat().st_size > MAX_FILE_BYTES:
                 raise InputError(FieldError(self._shown, f"is larger than {MAX_FILE_BYTES} bytes; split it"))
-            text = self._file.read_bytes().decode("utf-8-sig")
+            text = decode(self._file.read_bytes())
         except OSError as error:
             raise InputError(FieldError(self._shown, f"cannot be read: {error.strerror}")) from None
         except UnicodeDecodeError as error:
-            raise InputError(FieldError(self._shown, f"is not UTF-8 at byte {error.start}")) from None
+            raise InputError(FieldError(self._shown, f"is not UTF-8 at byte {error.start}; save it as UTF-8")) from None
         try:
             yield from yaml_core.compose(text)
         except yaml.MarkedYAMLError as error:

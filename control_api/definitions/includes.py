@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from control_api.definitions.text_file import decode
 from notifier.definition import MAX_SCRIPT_BYTES
 from notifier.errors import FieldError, InputError
 from notifier.pointer import pointer
@@ -36,8 +37,8 @@ def with_secrets(value: JsonObject, folder: Path, fields: frozenset[str], enviro
     """A document's value with `${NAME}` and `${file:PATH}` read, where they are the whole value of a secret parameter.
 
     `fields` are the secret parameters. A secret from outside the folder is named by its absolute path
-    (`${file:/run/secrets/token}`). Line ends at the end of a file are left out. Raises InputError that names the field and
-    what is missing.
+    (`${file:/run/secrets/token}`). Raises InputError that names the field and what is missing. Line ends at the end are
+    left out later, as of every secret (`control_api.definitions.secret_parameters`).
     """
     parameters = value.get("parameters")
     if not isinstance(parameters, dict) or not fields & parameters.keys():
@@ -102,8 +103,8 @@ def _read_text(path: Path, name: str, limit: int, at: str) -> str:
             raise InputError(FieldError(at, f"{name!r} is not a file"))
         if path.stat().st_size > limit:
             raise InputError(FieldError(at, f"{name!r} is larger than {limit} bytes"))
-        return path.read_bytes().decode()
+        return decode(path.read_bytes())
     except OSError as error:
         raise InputError(FieldError(at, f"{name!r} cannot be read: {error.strerror}")) from None
     except UnicodeDecodeError:
-        raise InputError(FieldError(at, f"{name!r} is not UTF-8")) from None
+        raise InputError(FieldError(at, f"{name!r} is not UTF-8; save it as UTF-8")) from None

@@ -1,12 +1,14 @@
 """Secret parameters of definitions: sealed where they are stored, `{"set": true}` where they are shown.
 
 A secret is write-only. Writing the field replaces it and `null` clears it. Leaving it out keeps it, and so does writing
-back the `{"set": true}` that was shown, as long as the plugin's type stays the same.
+back the `{"set": true}` that was shown, as long as the plugin's type stays the same. What files and editors put around a
+secret unseen is left out or refused.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import cast
+from unicodedata import category
 
 from notifier.errors import FieldError, InputError, SecretError
 from notifier.outcome import Kind
@@ -53,6 +55,11 @@ class SecretParameters:
             elif holds_sealed(value):
                 wrong.append(FieldError(f"/parameters/{field}", "must be the secret itself, not its sealed form"))
             else:
+                try:
+                    value = _clean(value)
+                except ValueError as error:
+                    wrong.append(FieldError(f"/parameters/{field}", str(error)))
+                    continue
                 opened[field] = value
                 # Sealing twice never gives the same text. An equal secret keeps its stored form, or every write is a change.
                 if field in self.kept and self._is_kept(field, value):
@@ -71,6 +78,23 @@ class SecretParameters:
             return bool(self._open(field) == value)
         except SecretError:  # sealed with a key that is gone; writing the secret again is how to mend it
             return False
+
+
+def _clean(value: object) -> object:
+    """Secrets without a byte order mark before them and line ends behind them. Raises ValueError."""
+    if isinstance(value, list):
+        return [_clean(part) for part in value]
+    if isinstance(value, dict):
+        return {key: _clean(part) for key, part in value.items()}
+    if not isinstance(value, str):
+        return value
+    text = value.removeprefix("\ufeff").rstrip("\r\n")
+    for end, word in ((text[:1], "begins"), (text[-1:], "ends")):
+        # Cc and Cf: control characters and invisible ones, such as the zero-width space; Z: blanks of every width.
+        if end and (category(end) in ("Cc", "Cf") or category(end).startswith("Z")):
+            what = "a blank" if end == " " else f"the character U+{ord(end):04X}, which cannot be seen"
+            raise ValueError(f"{word} with {what}; take it out")
+    return text
 
 
 def holds_sealed(value: object) -> bool:

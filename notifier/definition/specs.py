@@ -6,11 +6,12 @@ refers to exist is checked where all definitions are known (`control_api`).
 
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field, StringConstraints
+from pydantic import AfterValidator, Field, StringConstraints, ValidationInfo, model_validator
 
 from notifier.definition.names import Names, Title, Username, check_unique
 from notifier.definition.schedule_spec import ScheduleSpec
-from notifier.definition.spec import WRITTEN, AnyObject, Spec
+from notifier.definition.script_text import check_first_line, executor_of, with_plain_line_ends
+from notifier.definition.spec import WRITTEN, AnyObject, Spec, is_written
 from notifier.definition.user_spec import UserSpec, faults_of_identities
 from notifier.errors import FieldError, InputError
 from notifier.outcome import KINDS, Kind
@@ -20,11 +21,16 @@ MAX_SCRIPT_BYTES = 256 * 1024
 MAX_SPEC_BYTES = 700_000  # of a spec as JSON; sealing makes a third more of secrets, and a record may have 1 MiB
 
 
-def _check_content(text: str) -> str:
+def _check_content(text: str, info: ValidationInfo) -> str:
+    text = with_plain_line_ends(text)
+    if not text:
+        raise ValueError("is empty")
     if len(text.encode()) > MAX_SCRIPT_BYTES:
         raise ValueError(f"is larger than {MAX_SCRIPT_BYTES // 1024} KiB; a script may read what it needs from files")
     if "\0" in text:
         raise ValueError("holds a NUL character, which no script may; is it a program file?")
+    if is_written(info):
+        check_first_line(text, info.data.get("executor"))
     return text
 
 
@@ -32,10 +38,20 @@ class ScriptSpec(Spec):
     """A script that producers or consumers of type `script` run in the sandbox."""
 
     title: Title | None = Field(None, description="What people call it.")
-    executor: Literal["python", "bash"] = Field("bash", description="What runs it.")
+    executor: Literal["python", "bash"] = Field(
+        "bash", description="What runs it; absent: what the first line of the content names, else bash."
+    )
     content: Annotated[str, StringConstraints(min_length=1), AfterValidator(_check_content)] = Field(
         description=f"The text of the script, at most {MAX_SCRIPT_BYTES // 1024} KiB of UTF-8."
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _executor_of_first_line(cls, value: Any) -> Any:
+        if isinstance(value, dict) and "executor" not in value and isinstance(value.get("content"), str):
+            named = executor_of(with_plain_line_ends(value["content"]))
+            return value if named is None else {**value, "executor": named}
+        return value
 
 
 class PluginSpec(Spec):

@@ -9,6 +9,7 @@ from notifier.definition import (
     MAX_SPEC_BYTES,
     SPECS,
     ConfigurationSpec,
+    ScriptSpec,
     UserSpec,
     check_name,
     definition_key,
@@ -16,6 +17,7 @@ from notifier.definition import (
 )
 from notifier.errors import InputError
 from notifier.outcome import Kind
+from notifier.validation import validated
 from tests.rigs.examples import AT, OFFICE
 from tests.rigs.tables import table
 
@@ -110,6 +112,33 @@ def test_a_spec_is_written_as_it_was_read(kind: Kind, spec: dict[str, Any]) -> N
     ("an empty script", "script", {"content": ""}, "/content: must have at least 1 character"),
     ("a large script", "script", {"content": "ü" * (MAX_SCRIPT_BYTES // 2 + 1)}, "/content: is larger than 256 KiB"),
     ("a program file", "script", {"content": "a\0b"}, "/content: holds a NUL character"),
+    ("a script of a mark alone", "script", {"content": "\ufeff"}, "/content: is empty"),
+    (
+        "python for bash",
+        "script",
+        {"content": "#!/usr/bin/env python3\nprint()", "executor": "bash"},
+        "/content: begins with a line that names 'python3'; write `executor: python`",
+    ),
+    (
+        "bash for python",
+        "script",
+        {"content": "#!/bin/bash\necho", "executor": "python"},
+        "/content: begins with a line that names 'bash'; write `executor: bash`",
+    ),
+    (
+        "node",
+        "script",
+        {"content": "\ufeff#! /usr/bin/env -S A=1 node --trace\r\nx"},
+        "/content: begins with a line that names 'node', which runs no script here; python and bash do",
+    ),
+    ("python 2", "script", {"content": "#!/usr/bin/python2\nx", "executor": "python"}, "names 'python2'"),
+    ("zsh", "script", {"content": "#!/bin/zsh\nx", "executor": "bash"}, "names 'zsh'"),
+    (
+        "options of bash",
+        "script",
+        {"content": "#!/bin/bash -eu\nx"},
+        "/content: begins with a line that gives bash the options '-eu', which have no effect here",
+    ),
     ("another executor", "script", {"content": "x", "executor": "perl"}, "/executor: must be 'python' or 'bash'"),
     ("no type", "consumer", {}, "/type: is required"),
     (
@@ -151,6 +180,36 @@ def test_a_wrong_spec_is_refused_with_the_name_of_the_field(row: tuple[Kind, Any
     assert text in str(error)
     assert "\n" not in str(caught.value)
     assert "pydantic" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("written", "executor", "content"),
+    [
+        ({"content": "set -e\r\nif true; then\r\n  echo\r\nfi\r\n"}, "bash", "set -e\nif true; then\n  echo\nfi\n"),
+        ({"content": "set -e\recho"}, "bash", "set -e\necho"),
+        ({"content": "\ufeffecho\n"}, "bash", "echo\n"),
+        ({"content": "\ufeff#!/usr/bin/env python3\r\nprint()"}, "python", "#!/usr/bin/env python3\nprint()"),
+        ({"content": "#!/usr/bin/python3.12 -u\n"}, "python", "#!/usr/bin/python3.12 -u\n"),
+        ({"content": "#!/usr/bin/env -S python3 -u\n"}, "python", "#!/usr/bin/env -S python3 -u\n"),
+        ({"content": "#!/bin/sh -\n"}, "bash", "#!/bin/sh -\n"),
+        ({"content": "#!\n"}, "bash", "#!\n"),
+        ({"content": "# python3\n"}, "bash", "# python3\n"),
+        ({"content": "print('a\r\nb')\r\n", "executor": "python"}, "python", "print('a\nb')\n"),
+    ],
+)
+def test_a_script_has_the_line_ends_and_the_executor_that_its_text_means(
+    written: Any, executor: str, content: str
+) -> None:
+    spec = read_spec("script", written)
+    assert isinstance(spec, ScriptSpec)
+    assert (spec.executor, spec.content) == (executor, content)
+    # Another executor than the default is stored, so that a later program reads it alike.
+    assert spec.model_dump(exclude_defaults=True).get("executor", "bash") == executor
+
+
+def test_a_stored_script_with_a_first_line_of_another_program_is_read_as_it_is() -> None:
+    spec = validated(ScriptSpec, {"content": "#!/usr/bin/perl\r\nx"}, extra="ignore")
+    assert (spec.executor, spec.content) == ("bash", "#!/usr/bin/perl\nx")
 
 
 @pytest.mark.parametrize(

@@ -10,9 +10,11 @@ from hypothesis import strategies as st
 
 from control_api.definitions.apply import apply
 from control_api.definitions.documents import dump, load
+from control_api.definitions.includes import with_secrets
 from control_api.definitions.plan import Planner
 from control_api.models import DefinitionRow
 from notifier.database import Database
+from notifier.definition import ScriptSpec, read_spec
 from notifier.errors import InputError, NotifierError
 from notifier.record import JsonObject
 from notifier.seal import Seal, generate_key
@@ -118,6 +120,23 @@ def test_all_faults_of_all_files_are_told_at_once(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     with pytest.raises(InputError, match=r"has no file that ends in \.yaml"):
         load(tmp_path / "empty")
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+def test_files_of_windows_are_read(tmp_path: Path, encoding: str) -> None:
+    def write(name: str, text: str) -> None:
+        (tmp_path / name).write_bytes(text.replace("\n", "\r\n").encode(encoding))
+
+    write("s.py", "#!/usr/bin/env python3\nprint('é')\n")
+    write("secret.txt", "sécret\n")
+    write("d.yaml", "scripts:\n- name: s\n  file: s.py\nproducers:\n- name: p\n  type: feed\n  title: é\n")
+    script, producer = load(tmp_path / "d.yaml")
+    spec = read_spec("script", script.value)
+    assert isinstance(spec, ScriptSpec)
+    assert (spec.executor, spec.content) == ("python", "#!/usr/bin/env python3\nprint('é')\n")
+    assert producer.value["title"] == "é"
+    read = with_secrets({"parameters": {"token": "${file:secret.txt}"}}, tmp_path, frozenset({"token"}), {})
+    assert read["parameters"]["token"].rstrip("\r\n") == "sécret"
 
 
 def test_dates_sexagesimals_and_the_country_of_norway_are_text(tmp_path: Path) -> None:

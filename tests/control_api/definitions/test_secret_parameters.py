@@ -32,6 +32,41 @@ async def token_of(services: Services, seal: Seal, field: str = "token") -> Any:
     return None if value is None else seal.open(value, f"consumer/team/{field}")
 
 
+@pytest.mark.parametrize("written", ["s3cret\n", "s3cret\r\n\n", "\ufeffs3cret", "\ufeffs3cret\r\n"], ids=ascii)
+async def test_what_files_and_editors_put_around_a_secret_is_left_out(
+    services: Services, seal: Seal, written: str
+) -> None:
+    parameters = {"token": written, "chat_id": 1, "urls": [written, "b"], "headers": {"X": written}}
+    await services.create(EDITOR, "consumer", {"name": "team", "type": "chat", "parameters": parameters})
+    assert await token_of(services, seal) == "s3cret"
+    stored = (await services.get("consumer", "team")).spec["parameters"]
+    assert seal.open(stored["urls"][0], "consumer/team/urls") == "s3cret"
+    assert seal.open(stored["headers"]["X"], "consumer/team/headers") == "s3cret"
+    revision = (await services.get("consumer", "team")).revision
+    again = await services.patch(EDITOR, "consumer", "team", {"parameters": {"token": "s3cret"}})
+    assert again.revision == revision
+
+
+@pytest.mark.parametrize(
+    ("written", "detail"),
+    [
+        (" s3cret", "begins with a blank; take it out"),
+        ("s3cret \r\n", "ends with a blank; take it out"),
+        ("s3cret\u00a0", "ends with the character U+00A0, which cannot be seen; take it out"),
+        ("\u200bs3cret", "begins with the character U+200B, which cannot be seen; take it out"),
+        ("s3cret\t", "ends with the character U+0009, which cannot be seen; take it out"),
+        ("s3cret\ufeff", "ends with the character U+FEFF, which cannot be seen; take it out"),
+        ("\r\ns3cret", "begins with the character U+000D, which cannot be seen; take it out"),
+    ],
+    ids=ascii,
+)
+async def test_what_cannot_be_seen_around_a_secret_is_refused(services: Services, written: str, detail: str) -> None:
+    definition = {"name": "team", "type": "chat", "parameters": {"token": written, "chat_id": 1}}
+    with pytest.raises(InputError) as caught:
+        await services.create(EDITOR, "consumer", definition)
+    assert [(error.pointer, error.detail) for error in caught.value.errors] == [("/parameters/token", detail)]
+
+
 async def test_secrets_are_kept_replaced_and_cleared(services: Services, seal: Seal) -> None:
     created = await services.create(EDITOR, "consumer", CHAT)
     assert is_sealed(created.spec["parameters"]["token"])
