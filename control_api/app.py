@@ -19,6 +19,7 @@ from control_api import health, rest
 from control_api.access.sign_in_limit import SignInLimit
 from control_api.console import assets, home, sign_in
 from control_api.definitions.relay import Relay
+from control_api.definitions.repositories import Repositories
 from control_api.definitions.services import Services
 from control_api.definitions.verification import Verification
 from control_api.graphql import endpoint as graphql
@@ -103,6 +104,7 @@ def _lifespan(
                 relay=relay,
                 services=services,
                 verification=Verification(services, seal, settings.services),
+                repositories=Repositories(registry, seal, settings.services),
                 history=History(settings, database),
                 sign_in_limit=SignInLimit(),
             )

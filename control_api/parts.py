@@ -7,6 +7,7 @@ from fastapi import Depends, Request
 
 from control_api.access.sign_in_limit import SignInLimit
 from control_api.definitions.relay import Relay
+from control_api.definitions.repositories import Repositories
 from control_api.definitions.services import Services
 from control_api.definitions.verification import Verification
 from control_api.history.follower import History
@@ -29,6 +30,7 @@ class Parts:
     relay: Relay
     services: Services
     verification: Verification
+    repositories: Repositories
     history: History
     sign_in_limit: SignInLimit
 

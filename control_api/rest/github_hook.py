@@ -9,12 +9,14 @@ from fastapi import APIRouter, Request, Response
 
 from control_api.http import idempotency
 from control_api.http.body import JSON, parse_large_json, read_body
+from control_api.http.page import json_response
 from control_api.http.problems import Problem, documented
 from control_api.http.signature import HookActor
 from control_api.intake.occasion import Occasion
 from control_api.parts import Parts, PartsDep
 from control_api.rest.pushed import ACCEPTED, accepted, read, write
 from notifier.errors import FieldError, InputError
+from notifier.record import JsonObject
 from producers.github import GitHub, read_webhook
 from producers.push import Push
 
@@ -24,6 +26,8 @@ router = APIRouter(prefix="/hooks", tags=["hooks"])
 FORM = "application/x-www-form-urlencoded"
 _EVENT = "X-GitHub-Event"
 _DELIVERY = "X-GitHub-Delivery"
+# With `detail`, why there are none, where a webhook is passed over.
+_ACCEPTED = ACCEPTED | {"properties": {**ACCEPTED["properties"], "detail": {"type": "string"}}}
 _WORD = re.compile(r"[A-Za-z0-9_.-]{1,100}")
 
 
@@ -43,7 +47,7 @@ def _header(name: str, description: str) -> dict[str, Any]:
     summary="Take a webhook of GitHub",
     response_class=Response,
     responses={
-        202: {"description": "Kafka has acknowledged all of them.", "content": {JSON: {"schema": ACCEPTED}}},
+        202: {"description": "Kafka has acknowledged all of them.", "content": {JSON: {"schema": _ACCEPTED}}},
         **documented(400, 401, 403, 404, 408, 409, 413, 415, 422),
     },
     openapi_extra={
@@ -66,17 +70,21 @@ async def post_github(producer: str, request: Request, parts: PartsDep, actor: H
 
     Pull requests that were opened, reopened, marked as ready, closed, assigned or are to be reviewed become a message for
     each person concerned, any other event one short message for everyone, `ping` none. A producer of the type `github`
-    passes over other repositories than its own. The answer says how many messages it was.
+    passes over other repositories than its own, which it knows under a new name too. The answer says how many messages it
+    was, and in `detail` why it was passed over.
     """
     media_type, body = await read_body(request, JSON, FORM)
     event, delivery = _word(request, _EVENT), _word(request, _DELIVERY)
     payload = await parse_large_json(_payload(body) if media_type == FORM else body)
     if not isinstance(payload, dict):
         raise InputError(FieldError("", "must be a JSON object, as GitHub sends it"))
-    messages = read_webhook(event, delivery, payload, await _repository(parts, producer))
+    passed_over = await _passed_over(parts, producer, payload)
+    messages = [] if passed_over is not None else read_webhook(event, delivery, payload)
 
     async def act(occasion: Occasion) -> Response:
         checked = read(JSON, orjson.dumps([{"producer": producer, **message} for message in messages]), occasion)
+        if passed_over is not None:  # said in the answer too, which GitHub shows beside the delivery
+            return json_response({"accepted": 0, "messages": [], "detail": passed_over}, 202)
         return accepted(await write(parts.intake, checked))
 
     return await idempotency.once(parts, request, actor, body, act)
@@ -96,12 +104,14 @@ def _payload(body: bytes) -> bytes:
         raise Problem(400, f"the body is {FORM} and has no field `payload`") from None
 
 
-async def _repository(parts: Parts, producer: str) -> str | None:
-    """The repository that the producer is about; None: any. Raises UnknownName, and InputError for other types."""
+async def _passed_over(parts: Parts, producer: str, payload: JsonObject) -> str | None:
+    """Why a webhook is not about what the producer is about, in words; None: it is.
+
+    Raises UnknownName, and InputError for other types of producers.
+    """
     spec = (await parts.services.get("producer", producer)).spec
     if spec["type"] == GitHub.type:
-        repository: str = spec["parameters"]["repository"]
-        return repository
+        return await parts.repositories.refusal(producer, spec["parameters"], payload)
     if spec["type"] != Push.type:
         raise InputError(
             FieldError("", f"the producer {producer!r} has the type {spec['type']!r}; it must be `github` or `push`")

@@ -24,6 +24,7 @@ from notifier.database import Database
 from notifier.errors import FieldError, InputError, RecordError, RecordTooLarge, UnsupportedVersion
 from notifier.message import MAX_BYTES, Message
 from notifier.pointer import pointer
+from notifier.record import JsonObject
 from notifier.registry import Registry
 from notifier.topics import MESSAGES
 
@@ -56,7 +57,7 @@ class Checked:
     raw: bytes
 
 
-ACCEPTED = {
+ACCEPTED: JsonObject = {
     "type": "object",
     "required": ["accepted", "messages"],
     "properties": {

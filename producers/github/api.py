@@ -127,6 +127,7 @@ class GitHubClient(GitHubAPI):
         self._subject = subject
         self._timeout = timeout or TIMEOUT
         self._session: aiohttp.ClientSession | None = None
+        self.redirected = False  # whether a redirect was followed: the repository was renamed or moved
         self._status = 0  # of the latest answer
         self._headers: Mapping[str, str] = {}
 
@@ -177,7 +178,7 @@ class GitHubClient(GitHubAPI):
                             f"GitHub sends requests for {self._subject} on to another server, which is not followed;"
                             " write NOTIFIER_GITHUB_API as the address that answers itself",
                         )
-                    url = target
+                    url, self.redirected = target, True
                     continue
                 self._status, self._headers = response.status, response.headers
                 content = await self._read(response)

@@ -4,14 +4,20 @@ HTTP and rate limits are `producers.github.api`'s, the messages `producers.githu
 control API takes in, `producers.github.webhook`'s.
 """
 
-from typing import Annotated
+import logging
+from collections.abc import Iterable
+from typing import Annotated, Any
 
 import msgspec
 from pydantic import AfterValidator, Field, SecretStr
 
 from notifier import Context, JsonObject, Permanent, Producer, Retryable, WorldParameters
-from producers.github.api import BASE_URL, Answer, GitHubClient, RateLimits
-from producers.github.pull_request import PullRequest, pull_messages
+from notifier.errors import DeliveryError, InvalidRecord
+from producers.github.api import BASE_URL, GitHubClient, RateLimits
+from producers.github.pull_request import PullRequest, pull_messages, read_pulls
+from producers.github.repository import Repository, repository_of
+
+logger = logging.getLogger(__name__)
 
 PAGE = 100  # pull requests a page, GitHub's maximum: https://docs.github.com/en/rest/pulls/pulls#list-pull-requests
 MAX_PAGES = 100
@@ -69,30 +75,39 @@ class GitHub(Producer[GitHubParameters]):
         super().__init__(parameters)
         self._limits = RateLimits()
         self._pages: dict[int, _PullRequestPage] = {}  # number → as last read
+        self._told = False  # that the repository has a new name
 
     def timeout_s(self) -> float:
         """Seconds that reading all pages may take."""
         return TIMEOUT_S
 
-    async def produce(self, context: Context) -> list[JsonObject]:
-        """The messages about all open pull requests. Raises Permanent and Retryable as `producers.github.api` says."""
+    async def produce(self, context: Context) -> list[Any]:
+        """The messages about all open pull requests, and an InvalidRecord for each that cannot be read.
+
+        Raises Permanent and Retryable as `producers.github.api` says.
+        """
         pulls: dict[int, PullRequest] = {}  # by number: one that moves to the next page during the run counts once
+        odd: list[InvalidRecord] = []
         async with self._client(context) as github:
             for number in range(1, MAX_PAGES + 1):
                 page = await self._read(github, number)
-                pulls |= {pull.number: pull for pull in page.pulls if pull.number not in pulls}
+                odd += [pull for pull in page.pulls if isinstance(pull, InvalidRecord)]
+                for pull in page.pulls:
+                    if isinstance(pull, PullRequest):
+                        pulls.setdefault(pull.number, pull)
                 if not page.more:
                     for old in [known for known in self._pages if known > number]:
                         del self._pages[old]
-                    return [
-                        message
-                        for pull in pulls.values()
-                        for message in pull_messages(pull, self.parameters.repository)
-                    ]
+                    if github.redirected and not self._told:
+                        await self._tell_new_name(github, context.name)
+                    return [*self._messages(pulls.values()), *odd]
         raise Permanent(
             "invalid_content",
             f"{self.parameters.repository} has {MAX_PAGES * PAGE} open pull requests or more, and so many are not read",
         )
+
+    def _messages(self, pulls: Iterable[PullRequest]) -> list[JsonObject]:
+        return [message for pull in pulls for message in pull_messages(pull, self.parameters.repository)]
 
     async def check(self, context: Context) -> None:
         """Whether GitHub shows the repository and its pull requests to the token; raises as `produce` does."""
@@ -100,6 +115,29 @@ class GitHub(Producer[GitHubParameters]):
         async with self._client(context) as github:
             await github.get(path)  # first, because its errors are the plainest
             await github.get(f"{path}/pulls?per_page=1")
+
+    async def repository(self, context: Context) -> Repository | None:
+        """What GitHub says that the repository's name leads to now; None where it does not say.
+
+        Raises as `produce` does.
+        """
+        async with self._client(context) as github:
+            return repository_of((await github.get(f"/repos/{self.parameters.repository}")).data)
+
+    async def _tell_new_name(self, github: GitHubClient, producer: str) -> None:
+        name = self.parameters.repository
+        try:
+            found = repository_of((await github.get(f"/repos/{name}")).data)
+        except DeliveryError:
+            found = None  # the pull requests were read all the same
+        logger.warning(
+            "The repository %s of the producer %s is %s now; write that as its `repository`.",
+            name,
+            producer,
+            "known under another name" if found is None else found.name,
+            extra={"action": "produce", "producer": producer},
+        )
+        self._told = True
 
     def _client(self, context: Context) -> GitHubClient:
         token = self.parameters.token
@@ -118,7 +156,9 @@ class GitHub(Producer[GitHubParameters]):
             # A 304 need not repeat the link to the next page, and a page that did not change may have got a next one.
             pulls, more = known.pulls, answer.more or known.more
         else:
-            pulls, more = _read_pulls(answer), answer.more
+            if not isinstance(answer.data, list):
+                raise Retryable("server_error", "GitHub's answer is not a list of pull requests as its API says")
+            pulls, more = read_pulls(answer.data), answer.more
         page = _PullRequestPage(etag=answer.etag, pulls=pulls, more=more or len(pulls) >= PAGE)
         self._pages[number] = page
         return page
@@ -126,14 +166,5 @@ class GitHub(Producer[GitHubParameters]):
 
 class _PullRequestPage(msgspec.Struct, frozen=True, kw_only=True):
     etag: str | None
-    pulls: list[PullRequest]
+    pulls: list[PullRequest | InvalidRecord]
     more: bool
-
-
-def _read_pulls(answer: Answer) -> list[PullRequest]:
-    try:
-        return msgspec.convert(answer.data, list[PullRequest], strict=True)
-    except msgspec.ValidationError as error:
-        raise Retryable(
-            "server_error", f"GitHub's answer is not a list of pull requests as its API says: {error}"
-        ) from None

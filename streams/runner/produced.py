@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import msgspec
 
-from notifier.errors import RecordError
+from notifier.errors import InvalidRecord, RecordError
 from notifier.message import MAX_BYTES, Message
 from notifier.outcome import SEVERITIES, Reason
 
@@ -33,7 +33,8 @@ def read_items(produced: Iterable[object], run: str, producer: str, configuratio
     """Completes each item with `producer`, `configuration` and `id`, in place of its own.
 
     `run` is the tick's id. The position stands in for a missing id, followed by `~` where another item has that number as its
-    own id: two messages of one id would be one. Unknown fields are kept.
+    own id: two messages of one id would be one. Unknown fields are kept. An InvalidRecord is what the producer found and could
+    not make a message of.
     """
     items = list(produced)
     taken = {item["id"] for item in items if isinstance(item, dict) and isinstance(item.get("id"), str)}
@@ -53,6 +54,9 @@ def _read(item: object, position: int, taken: set[str], prefix: str, producer: s
     reason: Reason = "invalid"
     error: str | None = None
     try:
+        if isinstance(item, InvalidRecord):
+            value = item.data
+            raise item
         if not isinstance(item, dict):
             value = _encoder.encode(item)
             raise TypeError("must be an object")

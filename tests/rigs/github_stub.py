@@ -38,7 +38,7 @@ class GitHubStub:
         if self.answer is not None:
             return await self.answer(request)
         if request.path == f"/repos/{REPOSITORY}":
-            return web.json_response({"full_name": REPOSITORY})
+            return web.json_response({"id": 7, "full_name": REPOSITORY})
         if request.path != PULLS:
             return web.json_response({"message": "Not Found"}, status=404)
         number = int(request.query.get("page", "1"))
@@ -140,13 +140,15 @@ async def stay_silent(request: web.Request) -> web.StreamResponse:
     return web.Response()
 
 
-def told(action: str, *, of: JsonObject | None = None, repository: str = REPOSITORY, **more: Any) -> JsonObject:
+def told(
+    action: str, *, of: JsonObject | None = None, repository: str = REPOSITORY, id_: int = 8, **more: Any
+) -> JsonObject:
     """The payload of a `pull_request` event."""
     return {
         "action": action,
         "number": 1,
         "pull_request": pull(1, ["octocat", "hubot"]) if of is None else of,
-        "repository": {"full_name": repository, "html_url": f"https://github.com/{repository}"},
+        "repository": {"id": id_, "full_name": repository, "html_url": f"https://github.com/{repository}"},
         "sender": {"login": "actor"},
         **more,
     }

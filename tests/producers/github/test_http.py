@@ -93,11 +93,11 @@ async def hook(
     return await client.post(f"/hooks/github/{producer}", content=raw, headers={**sent, **(headers or {})})
 
 
-async def test_webhooks_over_http(settings: Settings) -> None:
+async def test_webhooks_over_http(settings: Settings, stub: GitHubStub) -> None:
     token = await tokens.create_token(settings, name="pushes", scopes=["push"])
     reader = await tokens.create_token(settings, name="reads", scopes=["read"])
     bearer = {"Authorization": f"Bearer {token}"}
-    async with api(settings) as client:
+    async with api(settings.model_copy(update={"github_api": stub.url})) as client:
         # what is taken
         answer = await hook(client, delivery="72d3162e-cc78-11e3-81ab-4c9367dc0958")
         assert answer.status_code == 202, answer.text
@@ -116,10 +116,13 @@ async def test_webhooks_over_http(settings: Settings) -> None:
                 headers={"Content-Type": "application/x-www-form-urlencoded"},
             ),
             await hook(client, payload={"action": "published"}, event="release", delivery="d5"),
+            await hook(client, payload=told("opened", of=pull(1), repository="octo-org/new", id_=7), delivery="d6"),
         ]
-        assert [answer.status_code for answer in answers] == [202] * 6, [answer.text for answer in answers]
+        assert [answer.status_code for answer in answers] == [202] * 7, [answer.text for answer in answers]
         counts = [(answer.json()["accepted"], [m["id"] for m in answer.json()["messages"]]) for answer in answers]
-        assert counts == [(0, []), (0, []), (1, ["d2"]), (1, ["d3"]), (1, ["d4"]), (1, ["d5"])]
+        assert counts == [(0, []), (0, []), (1, ["d2"]), (1, ["d3"]), (1, ["d4"]), (1, ["d5"]), (1, ["d6"])]
+        assert "octo-org/other" in answers[1].json()["detail"]
+        assert "detail" not in answers[6].json()
         # what is not
         big = {"Content-Type": "text/plain"}
         refused = {
@@ -161,6 +164,7 @@ async def test_webhooks_over_http(settings: Settings) -> None:
         ("open", "d3", b"hubot"),
         ("reviews", "d4", b"hubot"),
         ("reviews", "d5", None),
+        ("reviews", "d6", b"octocat"),
     }
 
 
