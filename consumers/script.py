@@ -8,37 +8,43 @@ Script protocol 1: the script gets a JSON array on standard input, one object fo
 `sender` and `receiver` are names in the consumer's world. A message to everyone in the configuration is one object without
 a receiver and with `recipients`, their usernames. `id` is the same on every try.
 
-Exit status 0 and no output: all of them are accepted. A script that knows better prints a JSON array; items that are not in
-it follow the exit status:
+Exit status 0: all of them are accepted, whatever the script printed, since its work is done. Another exit status or a limit is
+a failure. A script that knows better prints a JSON array; items that are not in it follow the exit status:
 
     [{"id": "ci/42/all/to-file/alice", "outcome": "deferred", "detail": "mailbox full"}]
 
-`outcome` is `accepted`, `deferred` or `unknown` (tried again), `refused` (given up) or `suppressed`. Another exit status,
-a limit, or other output is a failure; a batch that failed without an answer is tried again one by one.
+`outcome` is `accepted`, `deferred` or `unknown` (tried again), `refused` (given up) or `suppressed`. Output that is no answer
+is logged; a batch that failed without an answer is tried again one by one.
 """
 
+import codecs
+import json
 import logging
 from collections.abc import Mapping, Sequence
-from typing import Literal, TypeAlias
+from typing import Any, TypeAlias
 
 import msgspec
 from pydantic import Field
 
 from notifier import ACCEPTED, Consumer, ConsumerParameters, Context, Delivery, JsonObject, Permanent, Result, Retryable
 from notifier.errors import RecordError, SandboxUnavailable, ScriptFailed, ScriptTimeout, UnknownName
-from notifier.outcome import Reason
+from notifier.one_line import one_line
+from notifier.outcome import Outcome, Reason
 from notifier.script_parameters import ScriptRunParameters
 
 logger = logging.getLogger(__name__)
 
-_REASONS: Mapping[str, Reason] = {
+_REASONS: Mapping[Outcome, Reason] = {
     "accepted": "ok",
     "deferred": "script_failed",
     "unknown": "script_failed",
     "refused": "script_failed",
     "suppressed": "filtered",
 }
-_SHOWN_CHARACTERS = 200  # of output that is not an answer, in the error
+_OUTCOMES: Mapping[Any, Outcome] = {outcome: outcome for outcome in _REASONS}
+_SHOWN_CHARACTERS = 200  # of output that is not an answer, in the log
+_SHOWN_FAULTS = 3  # of an answer, in the log
+_FORM = '[{"id": "…", "outcome": "deferred", "detail": "mailbox full"}]'
 
 
 class ScriptParameters(ScriptRunParameters, ConsumerParameters):
@@ -46,14 +52,6 @@ class ScriptParameters(ScriptRunParameters, ConsumerParameters):
 
     batch: int = Field(1, ge=1, le=500, description="How many deliveries one run of the script gets at most.")
     partitions: int = Field(4, ge=1, le=100, description="Partitions of its topic when that is created.")
-
-
-class _Answer(msgspec.Struct):
-    """A script's answer about one delivery."""
-
-    id: str
-    outcome: Literal["accepted", "deferred", "unknown", "refused", "suppressed"]
-    detail: str | None = None
 
 
 Answers: TypeAlias = Mapping[str, Result]
@@ -111,12 +109,17 @@ class Script(Consumer[ScriptParameters]):
         except (SandboxUnavailable, UnknownName) as error:
             raise Retryable("script_failed", str(error)) from error
         ids = [str(item["id"]) for item in items]
-        try:
-            answers = read_answers(stdout, ids)
-        except ScriptFailed as error:
-            if failure is None:
-                raise Retryable("script_failed", _with_stderr(str(error), stderr)) from None
-            answers = {}  # a script that failed may have printed anything
+        answers, odd = read_answers(stdout, ids)
+        if odd:
+            # A script that failed may have printed anything; one that succeeded has done its work and is not run again.
+            logger.log(
+                logging.INFO if answers is None else logging.WARNING,
+                "The script %s of the consumer %s printed what is no answer, so its exit status decides: %s",
+                parameters.script,
+                context.name,
+                odd,
+                extra={"action": "run_script", "consumer": context.name},
+            )
         if failure is not None and not answers:
             raise Retryable("script_failed", _with_stderr(str(failure), stderr)) from failure
         if stderr.strip() and failure is None:
@@ -131,7 +134,7 @@ class Script(Consumer[ScriptParameters]):
         if failure is not None:
             detail = _with_stderr(str(failure), stderr)
             unnamed = Result(outcome="deferred", reason="script_failed", detail=detail)
-        return {id_: answers.get(id_, unnamed) for id_ in ids}
+        return {id_: (answers or {}).get(id_, unnamed) for id_ in ids}
 
 
 def item_of(delivery: Delivery) -> JsonObject:
@@ -154,28 +157,38 @@ def item_of(delivery: Delivery) -> JsonObject:
     return item
 
 
-def read_answers(stdout: bytes, ids: Sequence[str]) -> Answers:
-    """A script's answers by delivery id; empty output is no answer. Raises ScriptFailed for output outside the protocol."""
-    if not stdout.strip():
-        return {}
+def read_answers(stdout: bytes, ids: Sequence[str]) -> tuple[Answers | None, str]:
+    """A script's answers by delivery id, None where its output as a whole is no answer; and what is wrong with it, in words."""
+    output = stdout.removeprefix(codecs.BOM_UTF8).strip()
+    if not output:
+        return {}, ""
     try:
-        answers = msgspec.json.decode(stdout, type=list[_Answer])
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        shown = stdout.strip()[:_SHOWN_CHARACTERS].decode(errors="replace")
-        raise ScriptFailed(
-            f"the output is not an answer ({error}): {shown!r}; print nothing, or a JSON array such as"
-            ' [{"id": "…", "outcome": "deferred", "detail": "mailbox full"}]'
-        ) from None
+        items = msgspec.json.decode(output, type=list[Any])
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None, f"{one_line(output.decode(errors='replace'), _SHOWN_CHARACTERS)!r}; an answer is such as {_FORM}"
     found: dict[str, Result] = {}
-    for answer in answers:
-        if answer.id in ids:
-            reason = _REASONS[answer.outcome]
-            found[answer.id] = Result(outcome=answer.outcome, reason=reason, detail=answer.detail)
+    faults: list[str] = []
+    known = frozenset(ids)
+    for item in items:
+        fields = item if isinstance(item, dict) else {}
+        id_, detail = fields.get("id"), fields.get("detail")
+        outcome = _OUTCOMES.get(fields.get("outcome")) if isinstance(fields.get("outcome"), str) else None
+        if not isinstance(id_, str) or id_ not in known:
+            faults.append(f"{_shown(id_)} is not the id of a delivery that it was given")
+        elif outcome is None:
+            faults.append(f"the outcome of {id_} is {_shown(fields.get('outcome'))}, not one of {', '.join(_REASONS)}")
         else:
-            logger.warning(
-                "A script answered for a delivery that it was not given: %s", answer.id, extra={"action": "run_script"}
-            )
-    return found
+            if detail is not None and not isinstance(detail, str):
+                faults.append(f"the detail of {id_} is not a text")
+                detail = _shown(detail)
+            found[id_] = Result(outcome=outcome, reason=_REASONS[outcome], detail=detail)
+    more = [f"and {len(faults) - _SHOWN_FAULTS} more"] if len(faults) > _SHOWN_FAULTS else []
+    return found, "; ".join([*faults[:_SHOWN_FAULTS], *more])
+
+
+def _shown(value: Any) -> str:
+    """A value of a script's answer as JSON, on one line."""
+    return one_line(json.dumps(value, ensure_ascii=False), _SHOWN_CHARACTERS)
 
 
 def _with_stderr(text: str, stderr: str) -> str:

@@ -157,12 +157,6 @@ async def test_what_a_script_answers_for_one_delivery_holds_for_that(sandbox: Sa
     [
         pytest.param("import sys; sys.exit('disk full')", "script_failed", "disk full", id="status and standard error"),
         pytest.param("print('not json'); raise SystemExit(2)", "script_failed", "2", id="status, output is no answer"),
-        pytest.param("print('sent!')", "script_failed", "print nothing, or a JSON array", id="output is not JSON"),
-        pytest.param("print('[{\"id\": 1}]')", "script_failed", "is not an answer", id="output does not fit"),
-        pytest.param('print(\'[{"id": "x", "outcome": "maybe"}]\')', "script_failed", "outcome", id="unknown outcome"),
-        pytest.param(
-            "print('\\udcff'.encode('utf-8', 'surrogateescape'))", "script_failed", "not an answer", id="bytes"
-        ),
         pytest.param("import time; time.sleep(60)", "timeout", "1 s", id="too long"),
     ],
 )
@@ -174,12 +168,64 @@ async def test_a_failure_of_the_run_is_retryable_with_its_reason(
     assert raised.value.reason == reason
 
 
-async def test_an_answer_for_something_else_is_logged_and_changes_nothing(
+NO_ANSWER = "printed what is no answer, so its exit status decides"
+
+
+@pytest.mark.predecessor("S-50")
+@pytest.mark.parametrize(
+    ("printed", "logged"),
+    [
+        pytest.param("ok", "'ok'", id="a word"),
+        pytest.param('{"ok":true}', "ok", id="what curl prints"),
+        pytest.param("Already up to date.\n\x1b[1m 3%\r100%", "100%", id="progress"),
+        pytest.param('{"id": "%s", "outcome": "deferred"}\n' * 2, "outcome", id="JSON Lines"),
+        pytest.param("[" * 5000, "[[[", id="too deep"),
+        pytest.param("[1e999999999, 2", "1e9", id="cut off"),
+        pytest.param("\udcff", "\N{REPLACEMENT CHARACTER}", id="bytes"),
+        pytest.param('[1, null, "%s", [], {"ok": 9999999999999999999999999}]', "and 2 more", id="an array of others"),
+        pytest.param('[{"id": "other", "outcome": "refused"}]', '"other" is not the id', id="another id"),
+        pytest.param('[{"id": ["%s"], "outcome": "refused"}]', "is not the id", id="an id that is no text"),
+        pytest.param('[{"id": "%s", "attempt": 1}]', "the outcome of", id="its input"),
+        pytest.param('[{"id": "%s", "outcome": "DEFERRED"}]', '"DEFERRED", not one of accepted,', id="capitals"),
+        pytest.param(
+            '[{"id": "%s", "outcome": ["deferred"]}]', "not one of accepted,", id="an outcome that is no text"
+        ),
+        pytest.param('[{"id": "%s", "outcome": "accepted", "detail": {}}]', "is not a text", id="a detail of its own"),
+    ],
+)
+async def test_a_script_that_ended_with_status_0_is_done_whatever_it_printed(
+    sandbox: Sandbox, caplog: pytest.LogCaptureFixture, printed: str, logged: str
+) -> None:
+    made = [make(0), make(1)]
+    output = printed.replace("%s", made[0].id).encode(errors="surrogateescape")
+    content = f"import sys; sys.stdout.buffer.write({output!r})"
+    with caplog.at_level(logging.INFO, "consumers.script"):
+        results = await consumer(batch=2).deliver(made, context(sandbox, content))
+    assert [result.outcome for result in results] == ["accepted", "accepted"]
+    (line,) = caplog.messages
+    assert NO_ANSWER in line
+    assert logged in line
+    if made[0].id not in line:  # an answer may name an item; a failure that names none is the whole batch's
+        with pytest.raises(Retryable, match="exit status 3"):
+            await consumer(batch=2).deliver(made, context(sandbox, content + "\nsys.exit(3)"))
+
+
+async def test_wrong_fields_of_an_answer_are_a_warning_and_the_others_count(
     sandbox: Sandbox, caplog: pytest.LogCaptureFixture
 ) -> None:
-    content = 'print(\'[{"id": "other", "outcome": "refused"}]\')'
-    assert await consumer().deliver([make(0)], context(sandbox, content)) == [Result()]
-    assert "was not given: other" in caplog.text
+    content = ECHO + (
+        "answers = [{'outcome': 'deferred', 'detail': 5}, {'outcome': 'Done'}, {'outcome': 'refused', 'more': 1}]\n"
+        "text = json.dumps([{**answer, 'id': item['id']} for item, answer in zip(items, answers)])\n"
+        "sys.stdout.buffer.write(('\\ufeff' + text).encode())"
+    )
+    results = await consumer(batch=5).deliver([make(n) for n in range(4)], context(sandbox, content))
+    assert [(result.outcome, result.detail) for result in results] == [
+        ("deferred", "5"),
+        ("accepted", None),
+        ("refused", None),
+        ("accepted", None),
+    ]
+    assert [record.levelname for record in caplog.records] == ["WARNING"]
 
 
 async def test_a_message_that_cannot_be_read_is_refused_and_the_others_go(sandbox: Sandbox) -> None:
