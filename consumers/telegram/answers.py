@@ -3,7 +3,7 @@
 answer                                       reason             then
 200                                          ok
 200, but what follows cannot be read         server_error       unknown: it may have been sent; tried again
-429                                          rate_limited       tried again after exactly `retry_after`
+429                                          rate_limited       tried again after exactly `retry_after`, rounded up
 400 chat, user or topic not found            not_found          given up
 400 no right to write there, 403             forbidden          given up
 400, 413 of another kind                     invalid_content    given up
@@ -17,12 +17,14 @@ no answer within REQUEST_S                   timeout            unknown: it may 
 """
 
 import json
-import re  # for our own constant pattern
 from collections.abc import Mapping
+from typing import Any
 
 from notifier import Permanent, Retryable
 from notifier.errors import DeliveryError
 from notifier.outcome import Reason
+from notifier.record import now
+from notifier.retry_after import retry_after_s
 
 REQUEST_S = 15.0  # that an answer is waited for
 
@@ -67,17 +69,17 @@ def failure_text(status: int, said: str) -> str:
     return f"Telegram answered {status}{said}"
 
 
-def failure_of_status(status: int, retry_after: str | None, said: str) -> DeliveryError:
+def failure_of_status(status: int, wait_s: float | None, said: str) -> DeliveryError:
     """The error for an answer that need not be the Bot API's (a proxy's page): its status alone decides.
 
-    `retry_after` is the header; it counts with 429 and 503.
+    `wait_s` is what the answer asks for, see `asked_wait_s`; it counts with 429 and 503.
     """
     text = failure_text(status, said)
     if status == 429:
-        return Retryable("rate_limited", text, _seconds(retry_after))
+        return Retryable("rate_limited", text, wait_s)
     if status in _PERMANENT:
         return Permanent(_PERMANENT[status], text)
-    return Retryable("server_error", text, _seconds(retry_after) if status == 503 else None)
+    return Retryable("server_error", text, wait_s if status == 503 else None)
 
 
 def reason_of_400(said: str) -> Reason:
@@ -90,13 +92,26 @@ def reason_of_400(said: str) -> Reason:
 
 def description_in(content: str) -> str:
     """The `description` in an answer's JSON; empty where there is none."""
-    try:
-        answer = json.loads(content)
-    except (ValueError, RecursionError):
-        return ""
-    said = answer.get("description") if isinstance(answer, dict) else None
+    said = _fields(content).get("description")
     return said.strip() if isinstance(said, str) else ""
 
 
-def _seconds(retry_after: str | None) -> float | None:
-    return float(retry_after) if retry_after is not None and re.fullmatch("[0-9]{1,9}", retry_after.strip()) else None
+def asked_wait_s(content: str, header: str | None) -> float | None:
+    """The seconds that an answer asks to wait, in `parameters` of its JSON or in the header `Retry-After`: the longer of them.
+
+    None where it asks for nothing. aiogram reads whole seconds only, and takes an answer with others for unreadable.
+    """
+    at = now()
+    parameters = _fields(content).get("parameters")
+    told = parameters.get("retry_after") if isinstance(parameters, dict) else None
+    found = [wait for wait in (retry_after_s(told, at), retry_after_s(header, at)) if wait is not None]
+    return max(found, default=None)
+
+
+def _fields(content: str) -> dict[str, Any]:
+    """The JSON object that an answer is; empty where it is none."""
+    try:
+        answer = json.loads(content)
+    except (ValueError, RecursionError):
+        return {}
+    return answer if isinstance(answer, dict) else {}

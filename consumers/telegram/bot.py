@@ -28,6 +28,7 @@ from consumers.telegram.answers import (
     REQUEST_S,
     Moved,
     Unsure,
+    asked_wait_s,
     description_in,
     failure_of_status,
     failure_text,
@@ -114,18 +115,19 @@ class _Session(AiohttpSession):
             reason: Reason = "server_error" if status else "connection"
             text = f"Telegram's answer broke off; it may have been sent ({_words(error, bot)})"
             raise Unsure(reason, text) from None
-        if status >= 500:
-            # aiogram fails on one without a description.
-            _refuse(status, retry_after, _said(content, bot))
+        wait_s = asked_wait_s(content, retry_after) if status >= 400 else None
+        if status >= 500 or status == 429:
+            # aiogram fails on one without a description, and on a wait that is not whole seconds.
+            _refuse(status, wait_s, _said(content, bot))
         try:
             return cast("TelegramType", self.check_response(bot, method, status, content).result)
         except TelegramMigrateToChat as error:
             raise Moved(error.migrate_to_chat_id) from None
         except TelegramAPIError as error:
-            raise _failure_of(error, status, retry_after, _said(content, bot)) from None
+            raise _failure_of(error, status, wait_s, _said(content, bot)) from None
         except ClientDecodeError as error:
             if status >= 300:
-                _refuse(status, retry_after, "")
+                _refuse(status, wait_s, "")
             if isinstance(error.data, dict) and error.data.get("ok") is True:
                 # Telegram accepted it with fields that aiogram does not know; the result is not used.
                 return cast("TelegramType", None)
@@ -141,12 +143,12 @@ async def _read(answer: aiohttp.ClientResponse) -> str:
     return content.decode(errors="replace")
 
 
-def _failure_of(error: TelegramAPIError, status: int, retry_after: str | None, said: str) -> DeliveryError:
+def _failure_of(error: TelegramAPIError, status: int, wait_s: float | None, said: str) -> DeliveryError:
     """aiogram's error as one of ours, by its type."""
     text = failure_text(status, said)
     match error:
         case TelegramRetryAfter():
-            return Retryable("rate_limited", text, float(error.retry_after))
+            return Retryable("rate_limited", text, error.retry_after)
         case TelegramUnauthorizedError():
             return Permanent("unauthorized", f"{text}; is the bot_token right?")
         case TelegramForbiddenError():
@@ -157,11 +159,11 @@ def _failure_of(error: TelegramAPIError, status: int, retry_after: str | None, s
             return Permanent("invalid_content", text)
         case TelegramBadRequest():
             return Permanent(reason_of_400(said), text)
-    return failure_of_status(status, retry_after, said)
+    return failure_of_status(status, wait_s, said)
 
 
-def _refuse(status: int, retry_after: str | None, said: str) -> NoReturn:
-    raise failure_of_status(status, retry_after, said) from None
+def _refuse(status: int, wait_s: float | None, said: str) -> NoReturn:
+    raise failure_of_status(status, wait_s, said) from None
 
 
 def _said(content: str, bot: Bot) -> str:

@@ -30,6 +30,7 @@ REMEMBERED = 100_000  # accepted ids of one partition
 BEFORE_MS = 10 * 60 * 1000  # how far before the first uncommitted record `attempts` is read
 CLOCKS_DIFFER = timedelta(seconds=2)  # at most, between the machines that write deliveries and attempts
 SETTLED = "settled"  # header of the attempt that ended the delivery at its origin
+SPARED = "spared"  # header of an attempt whose try did not spend the retry schedule
 _RETRY_S = 1.0
 
 
@@ -90,8 +91,8 @@ class Ledger:
         """Forgets the offsets below a committed one."""
         self._tries = {tried: past for tried, past in self._tries.items() if tried >= offset}
 
-    def apply(self, line: _Line, origin: Origin, settled: bool) -> None:
-        """Adds one attempt. `settled`: it has the header."""
+    def apply(self, line: _Line, origin: Origin, headers: frozenset[str]) -> None:
+        """Adds one attempt, with the names of its headers."""
         if line.outcome == "accepted":
             self.accept(line.delivery)
         at = line.ended_at or datetime.fromtimestamp(0, UTC)
@@ -100,9 +101,9 @@ class Ledger:
             past = self._tries[origin.offset] = PastTries(line.delivery, at)
         past.at = max(past.at, at)
         past.number = max(past.number, line.number)
-        past.spared += line.reason == "rate_limited"
+        past.spared += SPARED in headers
         past.not_before = line.not_before
-        past.settled = past.settled or settled
+        past.settled = past.settled or SETTLED in headers
 
 
 async def read_back(settings: Settings, wanted: Mapping[TopicPartition, tuple[Ledger, int]]) -> None:
@@ -171,4 +172,4 @@ def _apply(record: ConsumerRecord, ledgers: Mapping[tuple[str, int], Ledger]) ->
         return
     ledger = ledgers.get((line.origin.topic, line.origin.partition))
     if ledger is not None:
-        ledger.apply(line, line.origin, any(name == SETTLED for name, _ in record.headers))
+        ledger.apply(line, line.origin, frozenset(name for name, _ in record.headers))

@@ -284,6 +284,7 @@ class Partition:
             detail=decision.detail,
             started_at=started_at,
             ended_at=ended_at,
+            spared=decision.spared > pending.spared,
         )
         if decision.wait_s is None:
             if decision.dead is not None:

@@ -17,7 +17,7 @@ from notifier.delivery import Delivery
 from notifier.outcome import Outcome, Reason
 from notifier.record import now
 from notifier.topics import ATTEMPTS, DEAD_LETTERS, PARKED
-from streams.delivery.ledger import SETTLED
+from streams.delivery.ledger import SETTLED, SPARED
 from streams.writer import Writer
 
 logger = logging.getLogger(__name__)
@@ -36,6 +36,7 @@ class Try:
     started_at: datetime | None = None  # none: this moment
     ended_at: datetime | None = None  # none: this moment
     not_before: datetime | None = None  # of the next try
+    spared: bool = False  # it did not spend the retry schedule
 
 
 def attempt_of(delivery: Delivery, tried: Try, origin: Origin) -> Attempt:
@@ -69,7 +70,7 @@ class Recording:
 
     async def attempt(self, delivery: Delivery, tried: Try, origin: Origin, *, settled: bool = False) -> None:
         """Writes an Attempt. `settled`: nothing is left to do for the record at `origin`, should it be read again."""
-        headers = [(SETTLED, b"1")] if settled else []
+        headers = [(SETTLED, b"1")] * settled + [(SPARED, b"1")] * tried.spared
         await self._writer.write(ATTEMPTS.name, delivery.id, attempt_of(delivery, tried, origin).encode(), headers)
 
     async def dead_letter(

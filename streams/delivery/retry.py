@@ -1,8 +1,12 @@
 """Retry: from the result of a try to what happens next. Pure functions; only `streams.delivery.partition` acts on a decision.
 
 The schedule is a list of seconds: the n-th is the time from the n-th failed try to the next. Jitter of a tenth either way
-keeps what failed together from coming back together. A wait that the service itself asks for is kept exactly, and a try that
-met its rate limit (`rate_limited`) does not spend the schedule.
+keeps what failed together from coming back together.
+
+A wait that the service itself asks for is kept exactly, a fraction rounded up, and a try that met its rate limit
+(`rate_limited`) does then not spend the schedule. A service that asks again and again for a second or two is obeyed a few
+times; then the waits double, so that it is no loop. One that asks for nothing, for no time or for a time in the past has said
+nothing. Then the schedule counts and is spent, as where the service asks for a wait without a rate limit: the longer counts.
 """
 
 import math
@@ -15,6 +19,8 @@ from notifier.plugin import Result
 
 JITTER = 0.1  # share of a wait
 MAX_WAIT_S = 30 * 24 * 3600.0  # a longer Retry-After is a service's mistake
+_OBEYED = 3  # waits below any length
+_MAX_DOUBLED_S = 64.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -37,19 +43,30 @@ def decide(result: Result, *, attempt: int, spared: int, schedule: Sequence[floa
     if result.outcome == "refused":
         return Decision(outcome="refused", reason=result.reason, detail=result.detail, dead=result.reason)
     spent = attempt - spared - 1  # steps of the schedule that earlier tries spent
-    if result.reason == "rate_limited":
-        spared += 1
-    elif spent >= len(schedule):
+    told_s = _told_s(result.retry_after_s, spared)
+    if result.reason == "rate_limited" and told_s is not None:
+        spared, wait_s = spared + 1, told_s
+    elif spent < len(schedule):
+        wait_s = max(told_s or 0.0, schedule[max(spent, 0)] * (1 - JITTER + 2 * JITTER * chance))
+    else:
         outcome: Outcome = "unknown" if result.outcome == "unknown" else "refused"
         return Decision(outcome=outcome, reason=result.reason, detail=result.detail, dead="exhausted")
-    told = result.retry_after_s is not None and math.isfinite(result.retry_after_s)
-    if result.retry_after_s is not None and told:
-        wait_s = min(max(result.retry_after_s, 0.0), MAX_WAIT_S)
-    else:
-        wait_s = schedule[min(max(spent, 0), len(schedule) - 1)] * (1 - JITTER + 2 * JITTER * chance)
     return Decision(
-        outcome=result.outcome, reason=result.reason, detail=result.detail, wait_s=wait_s, told=told, spared=spared
+        outcome=result.outcome,
+        reason=result.reason,
+        detail=result.detail,
+        wait_s=wait_s,
+        told=wait_s == told_s,
+        spared=spared,
     )
+
+
+def _told_s(retry_after_s: object, spared: int) -> float | None:
+    """The whole seconds to wait, as the service asks; None where it asks for no time. A plugin may give anything."""
+    if not isinstance(retry_after_s, int | float) or not retry_after_s > 0:  # nor is "not a number"
+        return None
+    least_s = min(2.0 ** max(0, min(spared, 10) - _OBEYED + 1), _MAX_DOUBLED_S)
+    return max(least_s, float(math.ceil(min(retry_after_s, MAX_WAIT_S))))
 
 
 def result_of(error: Exception) -> Result:

@@ -1,6 +1,7 @@
 """What each answer of the Bot API means for a delivery and for a check, through the real aiogram."""
 
 import logging
+import time
 
 import pytest
 
@@ -35,6 +36,23 @@ from tests.rigs.bot_api import (
         ),
         pytest.param(raw(429, b"slow", {"Retry-After": "9"}), "deferred", "rate_limited", 9.0, id="429 of a proxy"),
         pytest.param(says(429), "deferred", "rate_limited", None, id="429 that says nothing"),
+        pytest.param(
+            raw(429, b'{"ok": false, "parameters": {"retry_after": 20.5}}'), "deferred", "rate_limited", 20.5,
+            id="429 with a fraction",
+        ),
+        pytest.param(
+            raw(429, b'{"ok": false, "parameters": {"retry_after": -5}}'), "deferred", "rate_limited", -5.0,
+            id="429 with a time in the past",
+        ),
+        pytest.param(
+            raw(429, b'{"ok": false, "parameters": {"retry_after": 3}}', {"Retry-After": "9"}),
+            "deferred", "rate_limited", 9.0, id="429 that says two things",
+        ),
+        pytest.param(raw(429, b"[1]", {"Retry-After": "0"}), "deferred", "rate_limited", 0.0, id="429 with zero"),
+        pytest.param(
+            raw(503, b"", {"Retry-After": "Thu, 01 Jan 1970 00:00:00 GMT"}), "deferred", "server_error",
+            pytest.approx(-time.time(), abs=3600), id="503 with a date",
+        ),
         pytest.param(says(400, "Bad Request: chat not found"), "refused", "not_found", None, id="chat not found"),
         pytest.param(says(400, "Bad Request: message thread not found"), "refused", "not_found", None, id="topic"),
         pytest.param(

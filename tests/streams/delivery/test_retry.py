@@ -1,10 +1,12 @@
 """The retry decision as a table, and what errors stand for."""
 
+from typing import Any
+
 import pytest
 
 from notifier.errors import Permanent, Retryable
 from notifier.plugin import Result
-from streams.delivery.retry import Decision, decide, result_of
+from streams.delivery.retry import MAX_WAIT_S, Decision, decide, result_of
 
 SCHEDULE = (5.0, 30.0)
 
@@ -59,8 +61,22 @@ SCHEDULE = (5.0, 30.0)
             Result(outcome="deferred", reason="rate_limited", retry_after_s=7.5),
             3,
             0,
-            Decision(outcome="deferred", reason="rate_limited", wait_s=7.5, told=True, spared=1),
-            id="a limit is obeyed exactly and spends nothing",
+            Decision(outcome="deferred", reason="rate_limited", wait_s=8.0, told=True, spared=1),
+            id="a limit is obeyed, a fraction rounded up, and spends nothing",
+        ),
+        pytest.param(
+            Result(outcome="deferred", reason="server_error", retry_after_s=4),
+            1,
+            0,
+            Decision(outcome="deferred", reason="server_error", wait_s=5.0),
+            id="a wait without a limit does not spend the schedule sooner",
+        ),
+        pytest.param(
+            Result(outcome="deferred", reason="server_error", retry_after_s=40),
+            2,
+            0,
+            Decision(outcome="deferred", reason="server_error", wait_s=40.0, told=True),
+            id="a wait without a limit is obeyed",
         ),
         pytest.param(
             Result(outcome="deferred", reason="server_error"),
@@ -76,19 +92,53 @@ SCHEDULE = (5.0, 30.0)
             Decision(outcome="deferred", reason="server_error", wait_s=5.0),
             id="a time that is none is passed over",
         ),
-        pytest.param(
-            Result(outcome="deferred", reason="server_error", retry_after_s=-3),
-            1,
-            0,
-            Decision(outcome="deferred", reason="server_error", wait_s=0.0, told=True),
-            id="a time in the past is now",
-        ),
     ],
 )
 def test_a_decision_follows_from_result_and_attempt(
     result: Result, attempt: int, spared: int, expected: Decision
 ) -> None:
     assert decide(result, attempt=attempt, spared=spared, schedule=SCHEDULE, chance=0.5) == expected
+
+
+@pytest.mark.parametrize(
+    ("retry_after_s", "wait_s"),
+    [
+        pytest.param(20.5, 21.0, id="a fraction"),
+        pytest.param(0.001, 1.0, id="a small fraction"),
+        pytest.param(1, 1.0, id="a whole number"),
+        pytest.param(12_966, 12_966.0, id="hours"),
+        pytest.param(1e300, MAX_WAIT_S, id="huge"),
+        pytest.param(10**400, MAX_WAIT_S, id="more than a float holds"),
+        pytest.param(float("inf"), MAX_WAIT_S, id="infinite"),
+        pytest.param(0, None, id="zero"),
+        pytest.param(-0.0, None, id="negative zero"),
+        pytest.param(-5, None, id="negative"),
+        pytest.param(float("-inf"), None, id="infinite and negative"),
+        pytest.param(float("nan"), None, id="not a number"),
+        pytest.param("7", None, id="a plugin's text"),
+        pytest.param(None, None, id="nothing"),
+    ],
+)
+def test_a_limit_that_names_no_wait_spends_the_schedule(retry_after_s: Any, wait_s: float | None) -> None:
+    limited = Result(outcome="deferred", reason="rate_limited", retry_after_s=retry_after_s)
+    first, second, third = [decide(limited, attempt=n, spared=0, schedule=SCHEDULE, chance=0.5) for n in (1, 2, 3)]
+    if wait_s is None:
+        assert [(d.wait_s, d.told, d.spared, d.dead) for d in (first, second, third)] == [
+            (5.0, False, 0, None),
+            (30.0, False, 0, None),
+            (None, False, 0, "exhausted"),
+        ]
+    else:
+        assert first == second == third
+        assert (first.wait_s, first.told, first.spared, first.dead) == (wait_s, True, 1, None)
+
+
+def test_a_service_that_asks_for_a_moment_again_and_again_is_called_less_and_less() -> None:
+    limited = Result(outcome="deferred", reason="rate_limited", retry_after_s=0.01)
+    waits = [decide(limited, attempt=n + 1, spared=n, schedule=SCHEDULE, chance=0.5).wait_s for n in range(11)]
+    assert waits == [1, 1, 1, 2, 4, 8, 16, 32, 64, 64, 64]
+    longer = Result(outcome="deferred", reason="rate_limited", retry_after_s=600)
+    assert decide(longer, attempt=2**30, spared=2**30 - 1, schedule=SCHEDULE, chance=0.5).wait_s == 600
 
 
 def test_waits_are_moved_by_a_tenth_at_most() -> None:
