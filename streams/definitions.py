@@ -15,7 +15,7 @@ from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from aiokafka.errors import KafkaError
 
 from notifier.catalog import Catalog, Change
-from notifier.definition import Definition
+from notifier.definition import Definition, definition_key
 from notifier.errors import InvalidRecord, RecordError, UnsupportedVersion
 from notifier.kafka import ensure_topics, kafka_consumer
 from notifier.outcome import KINDS, Kind
@@ -36,7 +36,8 @@ class Definitions:
         self._settings = settings
         self._partition = TopicPartition(settings.topic_prefix + DEFINITIONS.name, 0)
         self.catalog = empty
-        # By configuration: when its present version was published. Its schedule counts from there.
+        # By key of configurations and consumers: when the present version was published. A schedule counts from there, and a
+        # wait from before it is over.
         self.written_at: dict[str, datetime] = {}
         self.failed: Exception | None = None  # why following ended for good; the role is then not ready
         self._listeners: list[Callable[[Catalog], None]] = []
@@ -122,13 +123,13 @@ class Definitions:
                 self._loaded.set()
 
     def _remember_time(self, record: ConsumerRecord, kind: Kind, name: str, definition: Definition | None) -> None:
-        if kind != "configuration":
+        if kind not in ("configuration", "consumer"):
             return
-        written_at = None if definition is None else kafka_time(record.timestamp)
+        key, written_at = definition_key(kind, name), None if definition is None else kafka_time(record.timestamp)
         if written_at is None:
-            self.written_at.pop(name, None)
+            self.written_at.pop(key, None)
         else:
-            self.written_at[name] = written_at
+            self.written_at[key] = written_at
 
     def _swap(self, changes: list[Change]) -> None:
         self.catalog = self.catalog.with_changes(changes)

@@ -63,6 +63,10 @@ class Calling:
         instance = self._instances.get(consumer)
         return instance is not None and not instance.fixed_address()
 
+    def is_current(self, consumer: str, instance: Consumer[Any]) -> bool:
+        """Whether a consumer is still this instance, and was not changed or deleted."""
+        return self._instances.get(consumer) is instance
+
     @asynccontextmanager
     async def turn(self, consumer: str) -> AsyncIterator[Consumer[Any] | None]:
         """Waits until fewer than `CALLS` calls of a consumer are under way and lends its instance; None where it has none."""

@@ -41,6 +41,11 @@ class Pending:
     fresh: bool = True  # not compared with the ledger yet
 
     @property
+    def address(self) -> str:
+        """Whom a call of its consumer reaches; empty where the record cannot be read."""
+        return "" if self.delivery is None else self.delivery.address or self.delivery.lane
+
+    @property
     def size(self) -> int:
         """Bytes of the record's value."""
         return len(self.value or b"")
@@ -54,6 +59,7 @@ class Lane:
     pending: deque[Pending] = field(default_factory=deque)
     calling: int = 0  # how many of the first are being worked on
     task: asyncio.Task[None] | None = None
+    woken: asyncio.Event = field(default_factory=asyncio.Event)  # it is to look at its head, though that is not due
     moved: float = field(default_factory=time.monotonic)  # when a tried delivery last left the lane
 
 
@@ -71,7 +77,7 @@ class Lanes:
         self._next: int | None = None  # offset after the last record read since the assignment
         self._floor = 0  # last committed offset
         self._opened = False
-        self._halted = asyncio.Event()
+        self._halted = False
         self._tasks: set[asyncio.Task[None]] = set()
 
     @property
@@ -82,7 +88,7 @@ class Lanes:
     @property
     def halted(self) -> bool:
         """Whether nothing new may begin."""
-        return self._halted.is_set()
+        return self._halted
 
     @property
     def unfinished(self) -> int:
@@ -132,6 +138,18 @@ class Lanes:
         self._opened = True
         for lane in self._lanes.values():
             self._wake(lane)
+
+    def wake(self) -> None:
+        """Has each lane look at its head once, due or not: something has changed."""
+        for lane in self._lanes.values():
+            lane.woken.set()
+
+    def forget_waits(self) -> None:
+        """Makes all deliveries due, and wakes their lanes."""
+        for lane in self._lanes.values():
+            for pending in lane.pending:
+                pending.due = 0.0
+        self.wake()
 
     def begin(self, deliveries: Iterable[Pending]) -> None:
         """Marks deliveries as being worked on; `wait_idle` waits for them."""
@@ -185,7 +203,8 @@ class Lanes:
 
     def halt(self) -> None:
         """Begins nothing new from now on: drops what waits, unfinished, and lets go on what is being worked on."""
-        self._halted.set()
+        self._halted = True
+        self.wake()
         for lane in self._lanes.values():
             while len(lane.pending) > lane.calling:
                 lane.pending.pop()
@@ -201,7 +220,7 @@ class Lanes:
 
         Work that is going on since before the halt goes on; `add` skips its records.
         """
-        self._halted = asyncio.Event()
+        self._halted = False
         self._opened = False
         self._next = None
         self._unfinished = {offset: size for offset, size in self._unfinished.items() if offset in self._busy}
@@ -241,10 +260,10 @@ class Lanes:
         try:
             while lane.pending and self._opened and not self.halted:
                 wait_s = lane.pending[0].due - time.monotonic()
-                if wait_s <= 0:
+                begins = wait_s <= 0 or await _happens(lane.woken, wait_s)
+                lane.woken.clear()
+                if begins and lane.pending and self._opened and not self.halted:
                     await self._step(lane)
-                else:
-                    await _happens(self._halted, wait_s)
         finally:
             lane.task = None
             if self.halted:

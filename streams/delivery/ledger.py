@@ -55,6 +55,7 @@ class PastTries:
     number: int = 0  # of the last try
     spared: int = 0  # tries that did not spend the retry schedule
     not_before: datetime | None = None  # of the next try
+    told: bool = False  # the service itself asked for that wait, at its limit
     settled: bool = False  # nothing is left to do
 
 
@@ -101,7 +102,8 @@ class Ledger:
             past = self._tries[origin.offset] = PastTries(line.delivery, at)
         past.at = max(past.at, at)
         past.number = max(past.number, line.number)
-        past.spared += SPARED in headers
+        past.told = SPARED in headers
+        past.spared += past.told
         past.not_before = line.not_before
         past.settled = past.settled or SETTLED in headers
 

@@ -8,7 +8,7 @@ what is due (`streams.delivery.releasing`).
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from contextlib import AsyncExitStack
 
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
@@ -18,12 +18,13 @@ from notifier.dead_letter import Source
 from notifier.delivery import Delivery
 from notifier.errors import InvalidRecord
 from notifier.kafka import kafka_consumer
+from notifier.record import kafka_time
 from notifier.settings import Settings
 from notifier.topics import DELIVERIES, PARKED
+from streams.delivery.consumers import Consumers
 from streams.delivery.group import POLL_MS, OnRebalance, group_consumer
 from streams.delivery.releasing import Releasing
 from streams.delivery.shelf import Shelf, Waiting
-from streams.delivery.standing import Standing
 
 logger = logging.getLogger(__name__)
 
@@ -37,11 +38,11 @@ _RETRY_S = 1.0
 
 
 class Parking:
-    """Releases the parked deliveries of the partitions that this process owns. `standing` answers for a consumer by name."""
+    """Releases the parked deliveries of the partitions that this process owns."""
 
-    def __init__(self, settings: Settings, standing: Callable[[str], Standing]) -> None:
+    def __init__(self, settings: Settings, consumers: Consumers) -> None:
         self._settings = settings
-        self._standing = standing
+        self._consumers = consumers
         self._topic = settings.topic_prefix + PARKED.name
         self._shelves: dict[TopicPartition, Shelf] = {}
         self._releasing = Releasing(settings)
@@ -63,6 +64,11 @@ class Parking:
                     extra={"action": "release"},
                 )
                 await asyncio.sleep(_RETRY_S)
+
+    def follow(self, changed: frozenset[str]) -> None:
+        """Makes due what waits for its next try with a consumer that was changed."""
+        for shelf in self._shelves.values() if changed else ():
+            shelf.look_again(shelf.retries(changed), time.time())
 
     async def _follow(self) -> None:
         async with AsyncExitStack() as stack:
@@ -134,12 +140,22 @@ class Parking:
                 Waiting(
                     offset=record.offset,
                     timestamp=record.timestamp,
-                    due=delivery.not_before.timestamp() if delivery and delivery.not_before else 0.0,
+                    due=0.0 if delivery is None else self._due(delivery, record.timestamp),
                     consumer=None if delivery is None else delivery.consumer,
+                    retry=delivery is not None and delivery.why == "retry",
                     size=len(record.value),
                     value=record.value if keep else None,
                 ),
             )
+
+    def _due(self, delivery: Delivery, parked_at_ms: int) -> float:
+        """When a delivery may go, in seconds since 1970."""
+        parked_at = kafka_time(parked_at_ms)
+        if delivery.not_before is None:
+            return 0.0
+        if delivery.why == "retry" and parked_at and self._consumers.changes.since(delivery.consumer, parked_at):
+            return 0.0
+        return delivery.not_before.timestamp()
 
     async def _values(self, partition: TopicPartition, shelf: Shelf, keys: Iterable[str]) -> dict[str, bytes]:
         """The records of these ids; those not in memory are read from the topic, without those that compaction removed."""
@@ -171,7 +187,7 @@ class Parking:
         gone: list[str] = []
         for key in shelf.take_due(at, RELEASED_AT_ONCE):
             consumer = shelf.waiting[key].consumer
-            standing = "deleted" if consumer is None else self._standing(consumer)
+            standing = "deleted" if consumer is None else self._consumers.standings.of(consumer)
             if consumer is None or standing == "deleted":
                 gone.append(key)
             elif standing == "usable" and await self._has_topic(consumer):

@@ -1,8 +1,8 @@
 """Partition: the work of one partition of a deliveries topic, from a record read to its recorded end.
 
 A step takes the head of a lane: it ends it (read before, accepted before, consumer deleted), parks it (not due, consumer
-broken) or has it tried. After a try `streams.delivery.retry` decides, and only this module acts on the decision: the delivery
-is finished, waits in its lane, is parked, or becomes a dead letter.
+broken), lets it wait or has it tried. After a try `streams.delivery.retry` decides, and only this module acts on the decision:
+the delivery is finished, waits in its lane, is parked, or becomes a dead letter.
 
 At least once: a delivery is finished here, and so committable, only when its last Attempt, and where there is one its dead
 letter or its parked record, is acknowledged. The call itself is left to `streams.delivery.calling`, reading, the group and the
@@ -30,13 +30,15 @@ from notifier.record import kafka_time, now
 from notifier.settings import Settings
 from notifier.topics import DELIVERIES
 from streams.delivery.calling import Calling
+from streams.delivery.consumers import Consumers
 from streams.delivery.lanes import Lane, Lanes, Pending
 from streams.delivery.ledger import Ledger, PastTries
 from streams.delivery.recording import Recording, Try
 from streams.delivery.retry import decide
-from streams.delivery.standing import Standing, Standings
+from streams.delivery.standing import Standing
 
 BROKEN_WAIT_S = 5.0  # until a delivery of a broken consumer is looked at again
+LONG_WAIT_S = 24 * 3600.0  # a longer wait is parked: a topic of deliveries keeps nothing for more than a week
 _UNKNOWN_WAIT_S = 0.2  # the same, of a consumer whose definition may be on its way
 _ENDED_AT_ONCE = 200  # deliveries that need no call
 
@@ -50,7 +52,7 @@ class Partition:
         settings: Settings,
         recording: Recording,
         calling: Calling,
-        standings: Standings,
+        consumers: Consumers,
         failed: Callable[[BaseException], None],
     ) -> None:
         self.topic_partition = topic_partition
@@ -61,7 +63,9 @@ class Partition:
         self._settings = settings
         self._recording = recording
         self._calling = calling
-        self._standings = standings
+        self._standings = consumers.standings
+        self._changes = consumers.changes
+        self._waits = consumers.waits
 
     def take_in(self, records: Iterable[ConsumerRecord]) -> None:
         """Puts records into their lanes. Raises UnsupportedVersion."""
@@ -88,6 +92,13 @@ class Partition:
         """Begins again, closed, after a rebalance that brought the partition back."""
         self.committed = -1
         self.lanes.revive()
+
+    def follow(self, changed: frozenset[str]) -> None:
+        """Has the lanes look at what a new catalog means for them. Who waits for a consumer that it changes waits no longer."""
+        if self.consumer in changed:
+            self.lanes.forget_waits()
+        else:
+            self.lanes.wake()
 
     def to_commit(self) -> int | None:
         """The offset to commit; None where that is committed already."""
@@ -143,15 +154,26 @@ class Partition:
         standing = self._standings.of(self.consumer)
         if standing == "unknown":
             head.due = time.monotonic() + _UNKNOWN_WAIT_S
-        elif standing == "usable":
+        elif standing == "usable" and not await self._waits_on(lane, head):
             async with self._calling.turn(self.consumer) as instance:
                 # Since the wait for the turn the consumer, the partition or the head may be gone.
                 if instance is not None and not self.lanes.halted and lane.pending and lane.pending[0] is head:
                     await self._try(lane, instance)
-        else:
+        elif standing != "usable":
             front = self._front(lane, _ENDED_AT_ONCE)
             with self.lanes.working(lane, front):
                 await asyncio.gather(*(self._end_without_consumer(pending, standing) for pending in front))
+
+    async def _waits_on(self, lane: Lane, head: Pending) -> bool:
+        """Whether a head is not due yet: it was told to wait, or is to be tried again later. Parks one that waits for days."""
+        head.due = max(head.due, self._waits.until(self.consumer, head.address))
+        wait_s = head.due - time.monotonic()
+        if wait_s > LONG_WAIT_S:
+            detail = "not tried: the service asked not to be called earlier"
+            not_before = now() + timedelta(seconds=wait_s)
+            with self.lanes.working(lane, [head]):
+                await self._park(head, _deferred(head, reason="rate_limited", detail=detail, not_before=not_before))
+        return wait_s > 0
 
     def _is_settled(self, pending: Pending) -> bool:
         """Compares a record with the ledger, once: True where nothing is left to do, else its retries go on from there."""
@@ -165,8 +187,10 @@ class Partition:
             return True
         pending.attempt = max(pending.attempt, past.number + 1)
         pending.spared += past.spared
-        if past.not_before is not None:
+        if past.not_before is not None and not self._changes.since(self.consumer, past.at):
             pending.due = time.monotonic() + max(0.0, (past.not_before - now()).total_seconds())
+            if past.told:
+                self._waits.tell(self.consumer, pending.address, pending.due)
         return False
 
     def _past_tries(self, pending: Pending) -> PastTries | None:
@@ -253,7 +277,7 @@ class Partition:
                     pending.alone = len(front) > 1
             await asyncio.gather(
                 *(
-                    self._conclude(lane, pending, result, started_at, ended_at)
+                    self._conclude(lane, pending, instance, result, started_at, ended_at)
                     for pending, result in zip(front, answer.results, strict=True)
                 )
             )
@@ -267,7 +291,13 @@ class Partition:
             await self._record(pending, tried)
 
     async def _conclude(
-        self, lane: Lane, pending: Pending, result: Result, started_at: datetime, ended_at: datetime
+        self,
+        lane: Lane,
+        pending: Pending,
+        instance: Consumer[Any],
+        result: Result,
+        started_at: datetime,
+        ended_at: datetime,
     ) -> None:
         """Records one try and does what follows from it."""
         decision = decide(
@@ -295,10 +325,14 @@ class Partition:
             return
         assert pending.began is not None
         waited_s = time.monotonic() - pending.began
-        tried = replace(tried, not_before=ended_at + timedelta(seconds=decision.wait_s))
+        # Who answered may have been replaced meanwhile; its wait is not the new one's.
+        wait_s = decision.wait_s if self._calling.is_current(self.consumer, instance) else 0.0
+        tried = replace(tried, not_before=ended_at + timedelta(seconds=wait_s))
         pending.attempt, pending.spared = pending.attempt + 1, decision.spared
-        if decision.told or waited_s + decision.wait_s <= self._settings.lane_wait_s:
-            pending.due = time.monotonic() + decision.wait_s
+        if decision.told and wait_s:
+            self._waits.tell(self.consumer, pending.address, time.monotonic() + wait_s)
+        if (decision.told and wait_s <= LONG_WAIT_S) or waited_s + wait_s <= self._settings.lane_wait_s:
+            pending.due = time.monotonic() + wait_s
             await self._record(pending, tried)
         else:
             await self._park(pending, tried, why="held" if decision.outcome == "held" else "retry")

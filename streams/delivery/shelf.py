@@ -4,7 +4,7 @@
 """
 
 import heapq
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 import msgspec
 
@@ -16,6 +16,7 @@ class Waiting(msgspec.Struct):
     timestamp: int  # when it was parked, in milliseconds since 1970
     due: float  # seconds since 1970
     consumer: str | None  # none: the record holds no delivery
+    retry: bool  # it waits for its next try, which a change of its consumer brings forward
     size: int  # bytes of its record
     value: bytes | None  # none: only the topic holds it
 
@@ -50,13 +51,17 @@ class Shelf:
 
     def take_due(self, at: float, limit: int) -> list[str]:
         """At most `limit` ids that are due at `at`. They stay on the shelf, and come up again only after `look_again`."""
-        found: list[str] = []
+        found: dict[str, None] = {}  # one that was brought forward stands in the heap twice
         while self._order and self._order[0][0] <= at and len(found) < limit:
             _, offset, key = heapq.heappop(self._order)
             waiting = self.waiting.get(key)
             if waiting is not None and waiting.offset == offset:
-                found.append(key)
-        return found
+                found[key] = None
+        return list(found)
+
+    def retries(self, consumers: Collection[str]) -> list[str]:
+        """The ids of what waits for its next try with one of these consumers."""
+        return [key for key, waiting in self.waiting.items() if waiting.retry and waiting.consumer in consumers]
 
     def look_again(self, keys: Iterable[str], at: float) -> None:
         """Makes ids that could not go due again at `at`."""

@@ -34,13 +34,13 @@ from notifier.settings import Settings
 from notifier.topics import ATTEMPTS, DEAD_LETTERS, DELIVERIES, PARKED
 from streams.definitions import Definitions
 from streams.delivery.calling import Calling
+from streams.delivery.consumers import Consumers
 from streams.delivery.deleted_topics import drop_drained_topics
 from streams.delivery.group import POLL_MS, OnRebalance, group_consumer
 from streams.delivery.ledger import read_back
 from streams.delivery.parking import Parking
 from streams.delivery.partition import Partition
 from streams.delivery.recording import Recording
-from streams.delivery.standing import Standings
 from streams.registry import load_registry
 from streams.writer import Writer
 
@@ -65,8 +65,8 @@ class DeliveryWorker:
         self._writer = Writer(settings)
         self._recording = Recording(self._writer)
         self._calling = Calling(sandbox, definitions.catalog, settings.services)
-        self._standings = Standings(definitions.catalog)
-        self._parking = Parking(settings, self._standings.of)
+        self._consumers = Consumers(definitions.catalog, definitions.written_at)
+        self._parking = Parking(settings, self._consumers)
         self._partitions: dict[TopicPartition, Partition] = {}  # that are ours
         self._unread: dict[TopicPartition, int] = {}  # ledger to be read → its oldest record's time, ms since 1970
         self._read_ledgers = asyncio.Event()
@@ -79,8 +79,7 @@ class DeliveryWorker:
         """Works until `stop` is set, then ends in order. Raises what makes going on impossible."""
         await ensure_topics(self._settings, [ATTEMPTS, PARKED, DEAD_LETTERS])
         await self._definitions.load()
-        self._definitions.on_change(self._standings.follow)
-        self._definitions.on_change(self._calling.change)
+        self._definitions.on_change(self._change)
         async with AsyncExitStack() as stack:
             stack.push_async_callback(self._calling.close)
             stack.push_async_callback(self._writer.close)
@@ -113,6 +112,14 @@ class DeliveryWorker:
         while self._definitions.failed is None:  # noqa: ASYNC110 - the follower has no event for it
             await asyncio.sleep(1.0)
         raise self._definitions.failed
+
+    def _change(self, catalog: Catalog) -> None:
+        """Takes a new catalog, and wakes what waits for something that it changes."""
+        changed = self._consumers.follow(catalog)
+        self._calling.change(catalog)
+        self._parking.follow(changed)
+        for partition in self._partitions.values():
+            partition.follow(changed)
 
     def _fail(self, error: BaseException) -> None:
         if not self._failed.done():
@@ -166,7 +173,7 @@ class DeliveryWorker:
                 await self._commit(kafka)
                 commit_at = time.monotonic() + COMMIT_INTERVAL_S
             if time.monotonic() >= maintain_at:
-                await drop_drained_topics(self._settings, self._standings, kafka, self._partitions.values())
+                await drop_drained_topics(self._settings, self._consumers.standings, kafka, self._partitions.values())
                 maintain_at = time.monotonic() + 1.0
 
     def _take_in(self, topic_partition: TopicPartition, records: Sequence[ConsumerRecord]) -> None:
@@ -217,7 +224,7 @@ class DeliveryWorker:
             partition = before.get(topic_partition)
             if partition is None:
                 partition = Partition(
-                    topic_partition, self._settings, self._recording, self._calling, self._standings, self._fail
+                    topic_partition, self._settings, self._recording, self._calling, self._consumers, self._fail
                 )
             else:
                 partition.resume()

@@ -27,6 +27,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from notifier.catalog import Catalog, Configuration
 from notifier.database import Database
+from notifier.definition import definition_key
 from notifier.errors import DatabaseError
 from notifier.kafka import ensure_topics
 from notifier.one_line import one_line
@@ -209,7 +210,7 @@ class Ticker:
 
     def _defined_at(self, configuration: Configuration) -> datetime:
         at = now()
-        return min(self._definitions.written_at.get(configuration.name, at), at)
+        return min(self._definitions.written_at.get(definition_key("configuration", configuration.name), at), at)
 
     # --- publishing ---
 

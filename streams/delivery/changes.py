@@ -1,0 +1,47 @@
+"""Changes: when a consumer was changed last. What waits for a consumer that was changed since need not wait any longer.
+
+A wait is earned by what was called: an address with a credential. What follows from a change is done by
+`streams.delivery.partition` and `streams.delivery.parking`.
+"""
+
+from collections.abc import Mapping
+from datetime import datetime
+
+from notifier.catalog import Catalog
+from notifier.definition import definition_key
+from notifier.record import now
+
+
+class Changes:
+    """The changes of all consumers by name. `written_at` maps the key of a definition to when it was published."""
+
+    def __init__(self, written_at: Mapping[str, datetime]) -> None:
+        self._catalog: Catalog | None = None
+        self._written_at = written_at
+        self._seen: dict[str, datetime] = {}  # consumer → when this process saw it change last
+
+    def follow(self, catalog: Catalog) -> frozenset[str]:
+        """Takes a new catalog. Returns the consumers that it changes: their definition, or the script that they run.
+
+        The first one changes nothing.
+        """
+        before, self._catalog = self._catalog, catalog
+        if before is None or (before.consumers is catalog.consumers and before.scripts is catalog.scripts):
+            return frozenset()
+        names = before.consumers.keys() | catalog.consumers.keys()
+        changed = frozenset([name for name in names if not _is_same(name, before, catalog)])
+        self._seen.update(dict.fromkeys(changed, now()))
+        return changed
+
+    def since(self, consumer: str, at: datetime) -> bool:
+        """Whether a consumer was changed after a moment, as far as this process can know."""
+        changed_at = self._seen.get(consumer) or self._written_at.get(definition_key("consumer", consumer))
+        return changed_at is not None and changed_at > at
+
+
+def _is_same(name: str, before: Catalog, after: Catalog) -> bool:
+    old, new = before.consumers.get(name), after.consumers.get(name)
+    if old is not new or new is None:
+        return old is new
+    script = getattr(new.parameters, "script", None)
+    return not isinstance(script, str) or before.scripts.get(script) is after.scripts.get(script)
