@@ -14,10 +14,12 @@ from notifier.plugin import Consumer, Filter, Plugin, Producer
 from notifier.registry import Registry
 from notifier.script import Script
 from notifier.seal import Seal
+from notifier.seldom import Seldom
 from notifier.user import User
 from notifier.validation import validated
 
 logger = logging.getLogger(__name__)
+_seldom = Seldom(logger)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,15 +97,18 @@ class Catalog:
             revision = max(revision, definition.revision)
             try:
                 table[name] = self._read(definition)
-            except NotifierError as error:
-                problems[f"{kind}/{name}"] = str(error)
+            except Exception as error:  # a plugin's own fault, too, must cost this definition alone
+                # The text of such a fault may hold a secret that was opened for the plugin.
+                words = str(error) if isinstance(error, NotifierError) else f"its plugin raised {type(error).__name__}"
+                problems[f"{kind}/{name}"] = words
                 if kind == "filter" and _passes_on_error(definition):
                     pass_on_error.add(name)
-                logger.error(
+                _seldom.log(
+                    logging.ERROR,
                     "The %s %s cannot be used: %s",
                     kind,
                     name,
-                    error,
+                    words,
                     extra={"action": "read_definition", "definition": f"{kind}/{name}"},
                 )
         changed: dict[str, Any] = {f"{kind}s": table for kind, table in tables.items()}

@@ -3,6 +3,9 @@
 The control API publishes each database transaction as one Kafka transaction whose last record has the header `last`. The
 follower reads only committed records and swaps the catalog whole at the end of a transaction, so no message is judged by half
 a change. After `load()` the catalog holds everything that was committed before the call.
+
+A record that is no definition is passed over, and changes nothing. Only a version that this program does not know ends the
+following.
 """
 
 import asyncio
@@ -15,18 +18,22 @@ from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from aiokafka.errors import KafkaError
 
 from notifier.catalog import Catalog, Change
-from notifier.definition import Definition, definition_key
-from notifier.errors import InvalidRecord, RecordError, UnsupportedVersion
+from notifier.definition import Definition, check_name, definition_key
+from notifier.errors import InputError, InvalidRecord, UnsupportedVersion
 from notifier.kafka import ensure_topics, kafka_consumer
 from notifier.outcome import KINDS, Kind
 from notifier.record import kafka_time
+from notifier.seldom import Seldom
 from notifier.settings import Settings
 from notifier.topics import DEFINITIONS
 
 logger = logging.getLogger(__name__)
+_seldom = Seldom(logger)
 
 LAST = "last"  # header of the last record of a transaction
 _RETRY_S = 1.0
+_MAX_REVISION = 2**63 - 1  # what the database can hold
+_ERROR_CHARACTERS = 500  # of a log line, which may quote the record
 
 
 class Definitions:
@@ -39,6 +46,7 @@ class Definitions:
         # By key of configurations and consumers: when the present version was published. A schedule counts from there, and a
         # wait from before it is over.
         self.written_at: dict[str, datetime] = {}
+        self.passed_over = 0  # records that are no definitions
         self.failed: Exception | None = None  # why following ended for good; the role is then not ready
         self._listeners: list[Callable[[Catalog], None]] = []
         self._loaded = asyncio.Event()
@@ -89,7 +97,7 @@ class Definitions:
                     extra={"action": "load_definitions"},
                 )
                 return
-            except (KafkaError, OSError, RecordError) as error:
+            except (KafkaError, OSError) as error:
                 logger.warning(
                     "The definitions cannot be read now and will be tried again: %s",
                     error,
@@ -109,8 +117,10 @@ class Definitions:
         while True:
             records = (await consumer.getmany(self._partition, timeout_ms=200)).get(self._partition, [])
             for record in records:
-                pending.append(_change(record))
-                self._remember_time(record, *pending[-1])
+                change = self._change(record)
+                if change is not None:
+                    pending.append(change)
+                    self._remember_time(record, *change)
                 if any(name == LAST for name, _ in record.headers):
                     self._swap(pending)
                     pending = []
@@ -134,11 +144,41 @@ class Definitions:
     def _swap(self, changes: list[Change]) -> None:
         self.catalog = self.catalog.with_changes(changes)
         for listener in self._listeners:
-            listener(self.catalog)
+            try:
+                listener(self.catalog)
+            except Exception:  # what one part makes of a definition must not keep the next change from all
+                logger.exception("A change of definitions was not taken over.", extra={"action": "load_definitions"})
+
+    def _change(self, record: ConsumerRecord) -> Change | None:
+        """What a record changes; None where it is no definition. Raises UnsupportedVersion."""
+        try:
+            return _read_change(record)
+        except (InvalidRecord, InputError) as error:
+            self.passed_over += 1
+            _seldom.log(
+                logging.ERROR,
+                "Record %d of %s is no definition and is passed over: %s",
+                record.offset,
+                record.topic,
+                str(error)[:_ERROR_CHARACTERS],
+                extra={"action": "load_definitions"},
+            )
+            return None
 
 
-def _change(record: ConsumerRecord) -> Change:
+def _read_change(record: ConsumerRecord) -> Change:
     kind, _, name = (record.key or b"").decode(errors="replace").partition("/")
+    # First of all, since a newer program may know more kinds: raises UnsupportedVersion.
+    definition = None if record.value is None else Definition.decode(record.value)
     if kind not in KINDS:
-        raise InvalidRecord(f"offset {record.offset} of {record.topic}: there is no kind {kind!r}", record.value)
-    return cast("Kind", kind), name, None if record.value is None else Definition.decode(record.value)
+        raise InvalidRecord(f"there is no kind {kind[:100]!r}", record.value)
+    known = cast("Kind", kind)
+    if definition is None:
+        return known, name, None
+    if (definition.kind, definition.name) != (kind, name):
+        said = f"{definition.kind}/{definition.name}"
+        raise InvalidRecord(f"its key is {kind}/{name[:200]} and it defines {said[:200]}", record.value)
+    check_name(known, name)
+    if not 0 <= definition.revision <= _MAX_REVISION:
+        raise InvalidRecord("its revision is out of range", record.value)
+    return known, name, definition

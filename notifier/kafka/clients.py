@@ -15,6 +15,7 @@ from aiokafka.helpers import create_ssl_context
 
 from notifier.errors import BrokerError
 from notifier.kafka.address import bootstrap_servers
+from notifier.kafka.lenient import read_leniently
 from notifier.settings import Settings, variable
 from notifier.topics import LARGE_BYTES
 
@@ -138,6 +139,8 @@ def _look_at(future: "asyncio.Future[Any] | None") -> None:
 
 
 # --- Kafka consumers ---
+
+read_leniently()
 
 
 class _KafkaConsumer(AIOKafkaConsumer):  # type: ignore[misc]  # aiokafka has no types

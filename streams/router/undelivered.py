@@ -25,6 +25,7 @@ from notifier.delivery import delivery_id
 from notifier.errors import RecordError
 from notifier.message import Message
 from notifier.outcome import Reason
+from notifier.seldom import Seldom
 from notifier.topics import ATTEMPTS, DEAD_LETTERS
 from streams.inputs.batch import Batch, Record
 from streams.outputs.outputs import Outputs
@@ -34,6 +35,7 @@ from streams.router.matcher import Matcher
 from streams.router.route import Route
 
 logger = logging.getLogger(__name__)
+_seldom = Seldom(logger)
 
 NAMED_DROPS = 5  # in the detail of an attempt
 MAX_PREPARED = 1_000  # attempts that are kept prepared, for each producer
@@ -67,7 +69,7 @@ class Undelivered:
 
     def bury(self, batch: Batch, record: Record, error: Exception) -> None:
         """A dead letter of a record that could not be routed because of this error."""
-        if isinstance(error, msgspec.DecodeError):
+        if isinstance(error, msgspec.DecodeError | RecursionError):
             try:
                 Message.decode(record.value or b"")  # raises, with the words for it
             except RecordError as said:
@@ -75,12 +77,13 @@ class Undelivered:
         if isinstance(error, RecordError):
             self._write_letter(_letter(batch, record, error.reason, str(error)))
             return
-        logger.error(
+        _seldom.log(
+            logging.ERROR,
             "The record %s/%s/%s cannot be routed.",
             batch.topic,
             batch.partition,
             record.offset,
-            exc_info=error,
+            error=error,
             extra={"action": "route"},
         )
         self._write_letter(_letter(batch, record, "invalid", f"cannot be routed: {type(error).__name__}: {error}"))

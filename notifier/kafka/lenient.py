@@ -1,0 +1,230 @@
+"""Lenient: reads each record of a fetched batch, also where aiokafka's parser refuses one and with it the whole batch.
+
+Any Kafka client may write what that parser refuses: header names are bytes to librdkafka, and a compressed batch is hardly
+looked at by the broker. A consumer would then meet the same batch for ever. Here the fast parser is asked first, and only where
+it raises are the batch's bytes read again:
+
+    header names that are not UTF-8       read with replacement
+    a record that cannot be read          a stand-in, whose value is the record's bytes: no reader takes them for one of its own
+    a batch that cannot be unpacked       one stand-in for all its records, whose value is the packed bytes
+
+So what is lost becomes a dead letter with its origin where the topic's reader writes any, and the position moves on.
+"""
+
+import logging
+from collections.abc import Iterator
+from struct import Struct
+from typing import Any, NamedTuple
+
+from aiokafka.codec import gzip_decode, lz4_decode, snappy_decode, zstd_decode
+from aiokafka.consumer import fetcher
+from aiokafka.record.memory_records import MemoryRecords
+
+from notifier.seldom import Seldom
+
+logger = logging.getLogger(__name__)
+_seldom = Seldom(logger)
+
+# Base offset, length, leader's epoch, format, checksum, attributes, last offset, first and last time, the producer's id, epoch
+# and sequence number, count of records.
+_HEADER = Struct(">qiibIhiqqqhii")
+_FRAME = Struct(">qi")  # base offset and the length of what follows
+_UNPACK = {1: gzip_decode, 2: snappy_decode, 3: lz4_decode, 4: zstd_decode}
+_CODEC, _APPEND_TIME = 0x07, 0x08  # bits of the attributes
+_VARINT_BITS = 63
+
+
+class Salvaged(NamedTuple):
+    """A record as aiokafka's parser would have made it."""
+
+    offset: int
+    timestamp: int
+    timestamp_type: int
+    key: bytes | None
+    value: bytes | None
+    headers: list[tuple[str, bytes | None]]
+    checksum: None = None
+
+
+class LenientRecords:
+    """The batches of one fetch of a partition, in the place of aiokafka's `MemoryRecords`."""
+
+    __slots__ = ("_data", "has_next", "place", "plain", "size_in_bytes")
+
+    def __init__(self, data: bytes) -> None:
+        self.plain = MemoryRecords(data)  # aiokafka's own; give `read` its batches
+        self.place = "a fetch"  # for people
+        self._data = data
+        self.has_next = self.plain.has_next
+        self.size_in_bytes = self.plain.size_in_bytes
+
+    def next_batch(self) -> "LenientBatch":
+        """The next batch; there is one where `has_next` says so."""
+        return LenientBatch(self, self.plain.next_batch())
+
+    def read(self, batch: Any) -> list[Any]:
+        """The records of one of `plain`'s batches."""
+        try:
+            return list(batch)
+        except Exception as error:  # of the parser or of a codec
+            return self._salvage(batch, error)
+
+    def _salvage(self, batch: Any, error: Exception) -> list[Salvaged]:
+        data = _frame(self._data, batch.base_offset)
+        records, unreadable = ([], None) if data is None else _read_batch(data)
+        if data is None or unreadable is not None:
+            _seldom.log(
+                logging.ERROR,
+                "Records of %s cannot be read, from offset %d on: %s",
+                self.place,
+                batch.base_offset if unreadable is None else unreadable,
+                error,
+                extra={"action": "read_record"},
+            )
+        return records
+
+
+class LenientBatch:
+    """A batch with what aiokafka's consumer asks of one."""
+
+    __slots__ = (
+        "_batch",
+        "_records",
+        "base_offset",
+        "is_control_batch",
+        "is_transactional",
+        "next_offset",
+        "producer_id",
+        "validate_crc",
+    )
+
+    def __init__(self, records: LenientRecords, batch: Any) -> None:
+        self._records = records
+        self._batch = batch
+        self.base_offset: int = batch.base_offset
+        self.next_offset: int = batch.next_offset
+        self.producer_id: int | None = batch.producer_id
+        self.is_control_batch: bool = batch.is_control_batch
+        self.is_transactional: bool = batch.is_transactional
+        self.validate_crc = batch.validate_crc
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self._records.read(self._batch))
+
+    def __next__(self) -> Any:
+        return next(self._batch)  # of a control batch, which only the broker writes
+
+
+class _PartitionRecords(fetcher.PartitionRecords):  # type: ignore[misc]  # aiokafka has no types
+    def __init__(self, tp: Any, records: LenientRecords, *args: Any) -> None:
+        super().__init__(tp, records, *args)
+        records.place = f"{tp.topic}/{tp.partition}"
+
+
+def read_leniently() -> None:
+    """Has every Kafka consumer of this process read its records by this module.
+
+    aiokafka (0.14) has no other place for a parser than these two names, which its fetcher looks up for each fetch.
+    """
+    fetcher.MemoryRecords = LenientRecords
+    fetcher.PartitionRecords = _PartitionRecords
+
+
+# --- bytes ---
+
+
+def _frame(data: bytes, base_offset: int) -> bytes | None:
+    """The bytes of the batch that begins at this offset."""
+    at = 0
+    while at + _HEADER.size <= len(data):
+        offset, length = _FRAME.unpack_from(data, at)
+        end = at + _FRAME.size + length
+        if length <= 0 or end > len(data):
+            return None
+        if offset == base_offset:
+            return data[at:end]
+        at = end
+    return None
+
+
+def _read_batch(data: bytes) -> tuple[list[Salvaged], int | None]:
+    """The records of a batch, stand-ins included, and the offset of the first stand-in."""
+    base, _, _, _, _, attributes, last, first_ms, max_ms, _, _, _, count = _HEADER.unpack_from(data)
+    body = data[_HEADER.size :]
+    times = (max_ms, True) if attributes & _APPEND_TIME else (first_ms, False)
+    last += base
+    codec = attributes & _CODEC
+    if codec:
+        try:
+            body = bytes(_UNPACK[codec](body))
+        except Exception:  # of a library for each codec
+            return [_stand_in(base, times, body)], base
+    found: list[Salvaged] = []
+    unreadable: int | None = None
+    at, offset = 0, base
+    while len(found) < count and offset <= last:
+        end = len(body)
+        try:
+            size, start = _varint(body, at)
+            if not 0 <= size <= end - start:
+                raise ValueError("the record's length is wrong")
+            end = start + size
+            record = _read_record(body[start:end], base, times)
+            if not offset <= record.offset <= last:
+                raise ValueError("the record's offset is wrong")
+        except (ValueError, IndexError):
+            record = _stand_in(offset, times, body[at:end])
+            unreadable = offset if unreadable is None else unreadable
+        found.append(record)
+        at, offset = end, record.offset + 1
+        if at == len(body):
+            break
+    return found, unreadable
+
+
+def _stand_in(offset: int, times: tuple[int, bool], data: bytes) -> Salvaged:
+    return Salvaged(offset, times[0], int(times[1]), None, data, [])
+
+
+def _read_record(data: bytes, base: int, times: tuple[int, bool]) -> Salvaged:
+    """A record without its length. Raises ValueError or IndexError where even key and value cannot be read."""
+    moment, appended = times
+    later, at = _varint(data, 1)  # behind the attributes, of which none is in use
+    place, at = _varint(data, at)
+    key, at = _bytes(data, at)
+    value, at = _bytes(data, at)
+    headers: list[tuple[str, bytes | None]] = []
+    try:
+        count, at = _varint(data, at)
+        while len(headers) < count:
+            name, at = _bytes(data, at)
+            content, at = _bytes(data, at)
+            headers.append(((name or b"").decode(errors="replace"), content))
+    except (ValueError, IndexError):
+        pass  # a record is worth more than its headers
+    return Salvaged(base + place, moment if appended else _int64(moment + later), int(appended), key, value, headers)
+
+
+def _bytes(data: bytes, at: int) -> tuple[bytes | None, int]:
+    size, at = _varint(data, at)
+    if size < 0:
+        return None, at
+    if size > len(data) - at:
+        raise ValueError("a length is wrong")
+    return data[at : at + size], at + size
+
+
+def _varint(data: bytes, at: int) -> tuple[int, int]:
+    """A number in zigzag, seven bits in a byte, the lowest first, and the place behind it."""
+    found = 0
+    for shift in range(0, _VARINT_BITS + 1, 7):
+        byte = data[at]
+        at += 1
+        found |= (byte & 0x7F) << shift
+        if byte < 0x80:
+            return _int64((found >> 1) ^ -(found & 1)), at
+    raise ValueError("a number is too long")
+
+
+def _int64(number: int) -> int:
+    return (number + (1 << 63)) % (1 << 64) - (1 << 63)
