@@ -160,7 +160,7 @@ class Relay:
             logger.warning(
                 "%s definitions on the topic are not in the database, for instance %s: is %s the right database?",
                 len(unknown),
-                unknown[0],
+                unknown[0][:200],
                 self._database.url.render_as_string(hide_password=True),
                 extra={"action": "repair"},
             )
@@ -278,7 +278,7 @@ def _same(published: bytes | None, stored: bytes | None) -> bool:
         return published == stored
     try:
         return bool(msgspec.json.decode(published) == msgspec.json.decode(stored))
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, RecursionError):
         return False
 
 

@@ -21,10 +21,12 @@ from notifier.bounds import DeliveryId, Number
 from notifier.errors import InvalidRecord
 from notifier.kafka import kafka_consumer
 from notifier.record import Record, Time, now
+from notifier.seldom import Seldom
 from notifier.settings import Settings
 from notifier.topics import ATTEMPTS
 
 logger = logging.getLogger(__name__)
+_seldom = Seldom(logger)
 
 REMEMBERED = 100_000  # accepted ids of one partition
 BEFORE_MS = 10 * 60 * 1000  # how far before the first uncommitted record `attempts` is read
@@ -162,7 +164,8 @@ def _apply(record: ConsumerRecord, ledgers: Mapping[tuple[str, int], Ledger]) ->
     try:
         line = _Line.decode(record.value or b"{}")
     except InvalidRecord as error:
-        logger.warning(
+        _seldom.log(
+            logging.WARNING,
             "Offset %s of %s is not an attempt and is skipped: %s",
             record.offset,
             record.topic,

@@ -16,11 +16,13 @@ from notifier.dead_letter import DeadLetter, Source
 from notifier.delivery import Delivery
 from notifier.outcome import Outcome, Reason
 from notifier.record import now
+from notifier.seldom import Seldom
 from notifier.topics import ATTEMPTS, DEAD_LETTERS, PARKED
 from streams.delivery.ledger import SETTLED, SPARED
 from streams.writer import Writer
 
 logger = logging.getLogger(__name__)
+_seldom = Seldom(logger)
 
 MAX_DETAIL = 2000  # characters of an attempt's detail
 
@@ -86,7 +88,8 @@ class Recording:
             attempts=attempts,
         )
         await self._writer.write(DEAD_LETTERS.name, letter.id, letter.encode())
-        logger.warning(
+        _seldom.log(
+            logging.WARNING,
             "The delivery %s is a dead letter: %s: %s",
             letter.id,
             reason,

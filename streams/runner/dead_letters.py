@@ -9,6 +9,7 @@ from notifier.dead_letter import DeadLetter
 from notifier.errors import RecordError, UnknownName
 from notifier.record import kafka_time, now
 from notifier.run import Run
+from notifier.seldom import Seldom
 from notifier.settings import Settings
 from notifier.tick import Tick
 from notifier.topics import DEAD_LETTERS, MESSAGES, TICKS
@@ -16,6 +17,7 @@ from streams.runner.produced import Produced
 from streams.writer import Writer
 
 logger = logging.getLogger(__name__)
+_seldom = Seldom(logger)
 
 _ERROR_CHARACTERS = 1000
 
@@ -79,4 +81,10 @@ class DeadLetters:
     async def _bury(self, *letters: DeadLetter) -> None:
         await self._writer.write_all(DEAD_LETTERS.name, [(letter.id, letter.encode()) for letter in letters])
         for letter in letters:
-            logger.warning("%s is a dead letter: %s", letter.id, letter.error, extra={"action": "dead_letter"})
+            _seldom.log(
+                logging.WARNING,
+                "%s is a dead letter: %s",
+                letter.id,
+                letter.error,
+                extra={"action": "dead_letter"},
+            )

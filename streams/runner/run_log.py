@@ -12,12 +12,14 @@ from notifier.errors import NotifierError, RecordError, UnsupportedVersion
 from notifier.kafka import kafka_consumer
 from notifier.record import now
 from notifier.run import Run
+from notifier.seldom import Seldom
 from notifier.settings import Settings
 from notifier.topics import RUNS
 from streams.runner.leases import OWNER
 from streams.writer import Writer
 
 logger = logging.getLogger(__name__)
+_seldom = Seldom(logger)
 
 _RETRY_S = 1.0
 
@@ -43,7 +45,7 @@ class RunLog:
     async def follow(self, apply: Callable[[ConsumerRecord], None]) -> None:
         """Calls `apply` once with each record, in order within a partition; goes on where it was after an outage.
 
-        A record for which `apply` raises RecordError is skipped. Ends only when cancelled, or by UnsupportedVersion.
+        A record for which `apply` raises is passed over. Ends only when cancelled, or by UnsupportedVersion.
         """
         positions: dict[TopicPartition, int] = {}
         while True:
@@ -94,12 +96,14 @@ def _apply(record: ConsumerRecord, apply: Callable[[ConsumerRecord], None]) -> N
         apply(record)
     except UnsupportedVersion:
         raise
-    except RecordError as error:
-        logger.error(
+    except Exception as error:  # what one record does must not end the following of all
+        _seldom.log(
+            logging.ERROR,
             "Record %d of partition %d of %s is no run and is passed over: %s",
             record.offset,
             record.partition,
             record.topic,
             error,
+            error=None if isinstance(error, RecordError) else error,
             extra={"action": "follow_runs"},
         )
