@@ -7,6 +7,7 @@ it raises are the batch's bytes read again:
     header names that are not UTF-8       read with replacement
     a record that cannot be read          a stand-in, whose value is the record's bytes: no reader takes them for one of its own
     a batch that cannot be unpacked       one stand-in for all its records, whose value is the packed bytes
+    one that unpacks to too much          the same; see `notifier.kafka.unpacking`
 
 So what is lost becomes a dead letter with its origin where the topic's reader writes any, and the position moves on.
 """
@@ -16,10 +17,10 @@ from collections.abc import Iterator
 from struct import Struct
 from typing import Any, NamedTuple
 
-from aiokafka.codec import gzip_decode, lz4_decode, snappy_decode, zstd_decode
 from aiokafka.consumer import fetcher
 from aiokafka.record.memory_records import MemoryRecords
 
+from notifier.kafka.unpacking import unpack
 from notifier.seldom import Seldom
 
 logger = logging.getLogger(__name__)
@@ -29,8 +30,10 @@ _seldom = Seldom(logger)
 # and sequence number, count of records.
 _HEADER = Struct(">qiibIhiqqqhii")
 _FRAME = Struct(">qi")  # base offset and the length of what follows
-_UNPACK = {1: gzip_decode, 2: snappy_decode, 3: lz4_decode, 4: zstd_decode}
+_FORMAT_AT, _FORMAT = 16, 2  # the byte of a header that says its format, and the only one that Kafka takes since 4.0
+_ATTRIBUTES_AT = 22  # of the low byte of a header's attributes
 _CODEC, _APPEND_TIME = 0x07, 0x08  # bits of the attributes
+_FETCH_BYTES = 8 * 1024 * 1024  # unpacked, after which a fetch ends; what is left of it is fetched again
 _VARINT_BITS = 63
 
 
@@ -49,14 +52,19 @@ class Salvaged(NamedTuple):
 class LenientRecords:
     """The batches of one fetch of a partition, in the place of aiokafka's `MemoryRecords`."""
 
-    __slots__ = ("_data", "has_next", "place", "plain", "size_in_bytes")
+    __slots__ = ("_at", "_data", "_unpacked", "place", "plain", "size_in_bytes")
 
     def __init__(self, data: bytes) -> None:
         self.plain = MemoryRecords(data)  # aiokafka's own; give `read` its batches
         self.place = "a fetch"  # for people
         self._data = data
-        self.has_next = self.plain.has_next
+        self._at = 0  # of the batch that was looked for last
+        self._unpacked = 0  # bytes, so far
         self.size_in_bytes = self.plain.size_in_bytes
+
+    def has_next(self) -> bool:
+        """Whether there is another batch; none once much was unpacked, since the records of a fetch may be in memory at once."""
+        return self._unpacked < _FETCH_BYTES and self.plain.has_next()
 
     def next_batch(self) -> "LenientBatch":
         """The next batch; there is one where `has_next` says so."""
@@ -65,12 +73,38 @@ class LenientRecords:
     def read(self, batch: Any) -> list[Any]:
         """The records of one of `plain`'s batches."""
         try:
-            return list(batch)
+            return list(self._unpack(batch) if batch.compression_type else batch)
         except Exception as error:  # of the parser or of a codec
             return self._salvage(batch, error)
 
+    def _unpack(self, batch: Any) -> Any:
+        """The batch as a client that does not compress would have written it; aiokafka would unpack without a limit."""
+        data = self._frame(batch.base_offset)
+        if data is None:  # of a format before Kafka 0.11
+            return batch
+        body = unpack(batch.compression_type, data[_HEADER.size :])
+        self._unpacked += len(body)
+        header = bytearray(data[: _HEADER.size])
+        header[_ATTRIBUTES_AT] &= ~_CODEC
+        _FRAME.pack_into(header, 0, batch.base_offset, len(header) - _FRAME.size + len(body))
+        return MemoryRecords(bytes(header) + body).next_batch()
+
+    def _frame(self, base_offset: int) -> bytes | None:
+        """The bytes of the batch that begins at this offset, at or behind the one that was looked for last."""
+        data, at = self._data, self._at
+        while at + _HEADER.size <= len(data):
+            offset, length = _FRAME.unpack_from(data, at)
+            end = at + _FRAME.size + length
+            if length <= 0 or end > len(data):
+                return None
+            if offset == base_offset:
+                self._at = at
+                return data[at:end] if data[at + _FORMAT_AT] >= _FORMAT else None
+            at = end
+        return None
+
     def _salvage(self, batch: Any, error: Exception) -> list[Salvaged]:
-        data = _frame(self._data, batch.base_offset)
+        data = self._frame(batch.base_offset)
         records, unreadable = ([], None) if data is None else _read_batch(data)
         if data is None or unreadable is not None:
             _seldom.log(
@@ -133,20 +167,6 @@ def read_leniently() -> None:
 # --- bytes ---
 
 
-def _frame(data: bytes, base_offset: int) -> bytes | None:
-    """The bytes of the batch that begins at this offset."""
-    at = 0
-    while at + _HEADER.size <= len(data):
-        offset, length = _FRAME.unpack_from(data, at)
-        end = at + _FRAME.size + length
-        if length <= 0 or end > len(data):
-            return None
-        if offset == base_offset:
-            return data[at:end]
-        at = end
-    return None
-
-
 def _read_batch(data: bytes) -> tuple[list[Salvaged], int | None]:
     """The records of a batch, stand-ins included, and the offset of the first stand-in."""
     base, _, _, _, _, attributes, last, first_ms, max_ms, _, _, _, count = _HEADER.unpack_from(data)
@@ -156,8 +176,8 @@ def _read_batch(data: bytes) -> tuple[list[Salvaged], int | None]:
     codec = attributes & _CODEC
     if codec:
         try:
-            body = bytes(_UNPACK[codec](body))
-        except Exception:  # of a library for each codec
+            body = unpack(codec, body)
+        except ValueError:
             return [_stand_in(base, times, body)], base
     found: list[Salvaged] = []
     unreadable: int | None = None

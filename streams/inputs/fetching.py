@@ -71,10 +71,9 @@ def _open(partition: TopicPartition, fetched: Any, most: int) -> list[Record]:
         return []
     source = fetched._partition_records
     lenient = source._records  # see `notifier.kafka.lenient`
-    batches = lenient.plain
     found: list[Record] = []
-    while len(found) < most and batches.has_next():
-        batch = batches.next_batch()
+    while len(found) < most and lenient.has_next():
+        batch = lenient.plain.next_batch()
         if source._check_crcs and not batch.validate_crc():
             # The position stays where it was, so all of this is fetched again.
             raise CorruptRecordException(f"the checksum of a batch of {partition.topic}/{partition.partition} is wrong")
@@ -93,6 +92,6 @@ def _open(partition: TopicPartition, fetched: Any, most: int) -> list[Record]:
             found += records
         source.next_fetch_offset = batch.next_offset
     fetched._update_position()
-    if not batches.has_next():
+    if not lenient.has_next():
         fetched._partition_records = None
     return found

@@ -2,12 +2,15 @@
 
 import gzip
 import logging
+from collections.abc import Callable
 from typing import Any
 
 import pytest
+from aiokafka.codec import zstd_encode
 
 from notifier.kafka import kafka_consumer
 from notifier.kafka.lenient import LenientRecords
+from notifier.kafka.unpacking import MOST_BYTES
 from notifier.settings import Settings
 from streams.outputs.record_batch import RecordBatch
 from tests.rigs.kafka_tools import produce, read_all
@@ -85,9 +88,18 @@ def test_a_packed_batch_is_read_record_by_record_too() -> None:
     assert [one.value for one in read(batch(gzip.compress(body), 2, 1))] == [b"first", b"second"]
 
 
-def test_a_healthy_batch_is_read_by_the_fast_parser() -> None:
-    (found,) = read(batch(record(b"x"), 1))
-    assert type(found).__module__.startswith("aiokafka")
+@pytest.mark.parametrize(("compression", "pack"), [(0, bytes), (1, gzip.compress), (4, zstd_encode)])
+def test_a_healthy_batch_is_read_by_the_fast_parser(compression: int, pack: Callable[[bytes], bytes]) -> None:
+    first, last = read(batch(pack(record(b"x", b"k") + record(b"y", place=1)), 2, compression))
+    assert type(first).__module__.startswith("aiokafka")
+    assert (first.offset, first.key, first.value) == (0, b"k", b"x")
+    assert (last.offset, last.value) == (1, b"y")
+
+
+def test_a_batch_that_unpacks_to_too_much_is_one_record() -> None:
+    packed = zstd_encode(record(bytes(2 * MOST_BYTES)))
+    (found,) = read(batch(packed, 1, 4))
+    assert found.value == packed
 
 
 async def test_every_kafka_consumer_reads_on(settings: Settings) -> None:
@@ -101,3 +113,14 @@ async def test_every_kafka_consumer_reads_on(settings: Settings) -> None:
         await kafka.commit()
         (partition,) = kafka.assignment()
         assert await kafka.committed(partition) == 3
+
+
+async def test_what_unpacks_to_much_is_read_fetch_by_fetch(settings: Settings) -> None:
+    large = bytes(3 * 1024 * 1024)  # six of them are more than a fetch may unpack to
+    for _ in range(6):
+        assert await write_batch(settings, "packed", batch(zstd_encode(record(large)), 1, 4)) == 0
+        assert await write_batch(settings, "packed", batch(zstd_encode(record(bytes(2 * MOST_BYTES))), 1, 4)) == 0
+    await produce(settings, "packed", [b"after"])
+    values = [len(one.value) for one in await read_all(settings, "packed")]
+    assert (len(values), values[0:12:2], values[-1]) == (13, [len(large)] * 6, len(b"after"))
+    assert max(values[1:12:2]) < 10_000
