@@ -35,6 +35,7 @@ from control_api.parts import Parts
 from control_api.registry import load_registry
 from control_api.rest.definition_schemas import SCHEMAS
 from control_api.retention import keep_pruning
+from control_api.statuses import Statuses
 from notifier.database import Database
 from notifier.registry import Registry
 from notifier.seal import Seal, load_seal
@@ -106,9 +107,10 @@ def _lifespan(
                 verification=Verification(services, seal, settings.services),
                 repositories=Repositories(registry, seal, settings.services),
                 history=History(settings, database),
+                statuses=Statuses(settings),
                 sign_in_limit=SignInLimit(),
             )
-            for part in (parts.relay, parts.history, parts.intake):  # stopped in the opposite order
+            for part in (parts.relay, parts.history, parts.statuses, parts.intake):  # stopped in the opposite order
                 await part.start()
                 stack.push_async_callback(part.stop)
             pruning = asyncio.create_task(keep_pruning(database), name="retention")

@@ -1,7 +1,7 @@
 """`/health/live` and `/health/ready`: open to anyone, so they name no host and no user.
 
 Live means that the event loop turns. Ready means that the database and the broker answer, definitions can be published, and
-the history is followed.
+the history is followed, and no role has said that it cannot go on.
 """
 
 import asyncio
@@ -55,6 +55,7 @@ async def ready(parts: PartsDep) -> Response:
         "broker": _state(parts.intake.connected, "the Kafka broker does not answer"),
         "relay": _state(parts.relay.problem is None, "definitions cannot be published now; they wait in the outbox"),
         "history": _history(parts),
+        "roles": _roles(parts),
     }
     good = all(state["ready"] for state in states.values())
     return json_response({"ready": good, "parts": states}, 200 if good else 503, None if good else {"Retry-After": "5"})
@@ -80,3 +81,8 @@ def _history(parts: Parts) -> dict[str, Any]:
     if history.failed is not None:
         return _state(False, "a record on a topic is newer than this program; update it")
     return _state(history.lag is not None, "the history is not followed now", lag=history.lag, skipped=history.skipped)
+
+
+def _roles(parts: Parts) -> dict[str, Any]:
+    stopped = ", ".join(parts.statuses.stopped())
+    return _state(not stopped, f"cannot go on: {stopped}; `notifier status` and GET /api/v1/status say why")

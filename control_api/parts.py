@@ -12,6 +12,7 @@ from control_api.definitions.services import Services
 from control_api.definitions.verification import Verification
 from control_api.history.follower import History
 from control_api.intake.intake import Intake
+from control_api.statuses import Statuses
 from notifier.database import Database
 from notifier.registry import Registry
 from notifier.seal import Seal
@@ -32,6 +33,7 @@ class Parts:
     verification: Verification
     repositories: Repositories
     history: History
+    statuses: Statuses
     sign_in_limit: SignInLimit
 
 

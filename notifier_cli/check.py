@@ -13,11 +13,12 @@ from notifier.seal import load_seal
 from notifier.settings import Settings
 from notifier.topics import TOPICS
 from notifier_cli.environment import read_settings
+from notifier_cli.status import read_statuses
 
 LIMIT_S = 10.0  # for each part
 
 
-PARTS = ("broker", "topics", "database", "secrets", "scripts", "api")
+PARTS = ("broker", "topics", "database", "secrets", "scripts", "roles", "api")
 
 
 @click.command()
@@ -25,8 +26,8 @@ PARTS = ("broker", "topics", "database", "secrets", "scripts", "api")
 def check(parts: tuple[str, ...]) -> int:
     """Ask every part whether it is there, and say what mends it where it is not. Exit 1 when something is missing.
 
-    Parts are broker, topics, database, secrets, scripts and api; by default all. Changes nothing, but for the database, which
-    is brought up to date.
+    Parts are broker, topics, database, secrets, scripts, roles and api; by default all. Changes nothing, but for the database,
+    which is brought up to date.
     """
     return asyncio.run(_check(read_settings(), parts or PARTS))
 
@@ -38,6 +39,7 @@ async def _check(settings: Settings, parts: Sequence[str]) -> int:
         "database": _database,
         "secrets": _secrets,
         "scripts": _scripts,
+        "roles": _roles,
         "api": _api,
     }
     failed = 0
@@ -85,6 +87,16 @@ async def _scripts(settings: Settings) -> str:
     if sandbox.level is Level.none:
         raise NotifierError(sandbox.explanation)
     return sandbox.explanation
+
+
+async def _roles(settings: Settings) -> str:
+    found = await read_statuses(settings)
+    stopped = [f"the {one.role} cannot go on: {one.detail}" for one in found if one.state == "stopped"]
+    if stopped:
+        raise NotifierError("; ".join(stopped))
+    unusable = {name for one in found for name in one.problems}
+    names = ", ".join(dict.fromkeys(one.role for one in found)) or "none has reported within the last minute"
+    return names + (f"; they cannot use {', '.join(sorted(unusable))} (`notifier status`)" if unusable else "")
 
 
 async def _api(settings: Settings) -> str:

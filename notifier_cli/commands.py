@@ -28,6 +28,7 @@ COMMANDS: dict[str, str] = {
     "account": "notifier_cli.access",
     "key": "notifier_cli.access",
     "check": "notifier_cli.check",
+    "status": "notifier_cli.status",
     "migrate": "notifier_cli.migrate",
 }
 

@@ -32,6 +32,7 @@ from streams.inputs.monitor import RecordMonitor
 from streams.inputs.progress import Progress
 from streams.inputs.transport import OPEN_BATCHES, SERVICES, BatchTransport, broker_urls
 from streams.registry import load_registry
+from streams.reporting import reported
 from streams.router.router import Router
 
 logger = logging.getLogger(__name__)
@@ -261,13 +262,14 @@ async def run_roles(
 ) -> None:
     """Runs the agents until `stop` is set; then finishes and commits what is at work. Raises what ended them before."""
     app = create_app(settings, roles, registry)
-    try:
-        await app.start()
-        await app.wait(stop)
-    finally:
-        await app.stop()
-    if app.crash_reason is not None:
-        raise app.crash_reason
+    async with reported(settings, roles, app.definitions):
+        try:
+            await app.start()
+            await app.wait(stop)
+        finally:
+            await app.stop()
+        if app.crash_reason is not None:
+            raise app.crash_reason
 
 
 def run_process(settings: Settings, roles: Sequence[Role], registry: Registry | None = None) -> int:

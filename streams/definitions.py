@@ -5,7 +5,8 @@ follower reads only committed records and swaps the catalog whole at the end of 
 a change. After `load()` the catalog holds everything that was committed before the call.
 
 A record that is no definition is passed over, and changes nothing. Only a version that this program does not know ends the
-following.
+following, unless a newer record of its key has taken its place: whatever it said, to go on without it could tell people what
+they must not hear.
 """
 
 import asyncio
@@ -25,6 +26,7 @@ from notifier.outcome import KINDS, Kind
 from notifier.record import kafka_time
 from notifier.seldom import Seldom
 from notifier.settings import Settings
+from notifier.status import PassedOver
 from notifier.topics import DEFINITIONS
 
 logger = logging.getLogger(__name__)
@@ -46,11 +48,18 @@ class Definitions:
         # By key of configurations and consumers: when the present version was published. A schedule counts from there, and a
         # wait from before it is over.
         self.written_at: dict[str, datetime] = {}
-        self.passed_over = 0  # records that are no definitions
+        self.passed_over = PassedOver(topic=self._partition.topic)  # records that are no definitions
         self.failed: Exception | None = None  # why following ended for good; the role is then not ready
+        self._newer: dict[bytes | None, UnsupportedVersion] = {}  # by key, where that is the newest record of it
+        self._looked_to = 0  # the offset behind the last record that was looked at
         self._listeners: list[Callable[[Catalog], None]] = []
         self._loaded = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
+
+    @property
+    def loaded(self) -> bool:
+        """Whether the catalog holds what was committed when the following began."""
+        return self._loaded.is_set()
 
     def on_change(self, listener: Callable[[Catalog], None]) -> None:
         """Calls `listener` with every new catalog, and with this one at once if there is one already."""
@@ -104,6 +113,9 @@ class Definitions:
                     extra={"action": "load_definitions"},
                 )
                 await asyncio.sleep(_RETRY_S)
+            except Exception:  # the supervisor of this loop: without it no change would be seen any more, in silence
+                logger.exception("The definitions are read anew.", extra={"action": "load_definitions"})
+                await asyncio.sleep(_RETRY_S)
             finally:
                 if consumer is not None:
                     await consumer.stop()
@@ -114,6 +126,7 @@ class Definitions:
         await consumer.seek_to_beginning(self._partition)
         end = (await consumer.end_offsets([self._partition]))[self._partition]
         pending: list[Change] = []
+        self._newer = {}
         while True:
             records = (await consumer.getmany(self._partition, timeout_ms=200)).get(self._partition, [])
             for record in records:
@@ -129,8 +142,11 @@ class Definitions:
             if pending and not records and position >= (consumer.last_stable_offset(self._partition) or 0):
                 self._swap(pending)
                 pending = []
-            if not pending and position >= end:
-                self._loaded.set()
+            if position >= end:
+                for error in self._newer.values():
+                    raise error
+                if not pending:
+                    self._loaded.set()
 
     def _remember_time(self, record: ConsumerRecord, kind: Kind, name: str, definition: Definition | None) -> None:
         if kind not in ("configuration", "consumer"):
@@ -150,20 +166,27 @@ class Definitions:
                 logger.exception("A change of definitions was not taken over.", extra={"action": "load_definitions"})
 
     def _change(self, record: ConsumerRecord) -> Change | None:
-        """What a record changes; None where it is no definition. Raises UnsupportedVersion."""
+        """What a record changes; None where it is no definition."""
+        first_time = record.offset >= self._looked_to
+        self._looked_to = max(self._looked_to, record.offset + 1)
+        self._newer.pop(record.key, None)
+        place = f"{record.topic}/{record.partition}/{record.offset}"
         try:
             return _read_change(record)
+        except UnsupportedVersion as error:
+            self._newer[record.key] = UnsupportedVersion(f"{place}: {error}", error.data)
         except (InvalidRecord, InputError) as error:
-            self.passed_over += 1
-            _seldom.log(
-                logging.ERROR,
-                "Record %d of %s is no definition and is passed over: %s",
-                record.offset,
-                record.topic,
-                str(error)[:_ERROR_CHARACTERS],
-                extra={"action": "load_definitions"},
-            )
-            return None
+            if first_time:  # after an outage the topic is read from its start again
+                text = str(error)[:_ERROR_CHARACTERS]
+                self.passed_over = self.passed_over.and_one(place, text)
+                _seldom.log(
+                    logging.ERROR,
+                    "The record %s is no definition and is passed over: %s",
+                    place,
+                    text,
+                    extra={"action": "load_definitions"},
+                )
+        return None
 
 
 def _read_change(record: ConsumerRecord) -> Change:

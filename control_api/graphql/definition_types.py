@@ -53,6 +53,10 @@ def kind_types() -> dict[Kind, KindTypes]:
             name: graphene.String(required=True, description="Its name."),
             **_fields(spec, nested, as_input=False),
             **{field: type_(required=True, description=text) for field, (type_, text) in _KNOWN.items()},
+            "problem": graphene.String(
+                resolver=guarded("read", _problem_of(kind)),
+                description="Why a running role cannot use it; null where all can.",
+            ),
             **_relations(kind, made),
         }
         shown = object_type(word, getdoc(spec) or word, fields)
@@ -136,6 +140,13 @@ def _relations(kind: Kind, made: dict[Kind, KindTypes]) -> dict[str, Any]:
             lambda: made["script"].shown, resolver=guarded("read", _script), description="The script that it runs."
         )
     return relations
+
+
+def _problem_of(kind: Kind) -> Resolver:
+    async def resolve(root: JsonObject, context: GraphQLContext) -> str | None:
+        return context.parts.statuses.problem(kind, root["_name"])
+
+    return resolve
 
 
 def _named(other: Kind, field: str) -> Resolver:

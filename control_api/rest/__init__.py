@@ -14,6 +14,7 @@ from control_api.rest import (
     runs,
     schedule,
     schemas,
+    status,
     tokens,
     working,
 )
@@ -29,6 +30,7 @@ ROUTERS: tuple[APIRouter, ...] = (
     runs.router,
     plugins.router,
     schemas.router,
+    status.router,
     tokens.router,
 )
 

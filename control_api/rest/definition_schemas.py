@@ -9,6 +9,8 @@ from control_api.definitions.spec import name_field
 from notifier.definition import SPECS, Name, Username
 from notifier.record import JsonObject
 
+PROBLEM = "problem"  # what running roles find wrong with a definition
+
 
 def _schemas() -> dict[str, Any]:
     """`User` and the like, and `UserReplacement` and the like, in which the name is not required."""
@@ -23,6 +25,11 @@ def _schemas() -> dict[str, Any]:
     found: dict[str, Any] = schema["$defs"]
     for kind in SPECS:
         whole = found[kind.capitalize()]
+        whole["properties"][PROBLEM] = {
+            "type": "string",
+            "readOnly": True,
+            "description": "Why a running role cannot use it; absent where all can. Ignored when written.",
+        }
         required = [field for field in whole["required"] if field != name_field(kind)]
         found[f"{kind.capitalize()}Replacement"] = {**whole, "required": required}
     return found

@@ -24,9 +24,9 @@ from control_api.http.body import JSON, MERGE_PATCH, parse_large_json, read_body
 from control_api.http.page import json_response, page
 from control_api.intake.occasion import Occasion
 from control_api.page_query import PageQuery
-from control_api.parts import PartsDep
+from control_api.parts import Parts, PartsDep
 from control_api.rest.definition_operation import CHECKED, Operation
-from control_api.rest.definition_schemas import ref
+from control_api.rest.definition_schemas import PROBLEM, ref
 from notifier.outcome import KINDS, Kind
 from notifier.record import JsonObject
 
@@ -97,7 +97,7 @@ class DefinitionRoutes:
         self, query: Annotated[DefinitionQuery, Query()], parts: PartsDep, actor: Actor
     ) -> Response:
         found = await parts.services.list(self._kind, query.limit, query.cursor, query.q)
-        return page([stored.document for stored in found.items], found.next_cursor)
+        return page([self._marked(parts, stored) for stored in found.items], found.next_cursor)
 
     async def post_definition(self, request: Request, parts: PartsDep, actor: Actor, verify: bool) -> Response:
         _, body = await read_body(request, JSON)
@@ -110,12 +110,15 @@ class DefinitionRoutes:
         return await idempotency.once(parts, request, actor, body, act)
 
     async def get_definition(self, name: str, parts: PartsDep, actor: Actor) -> Response:
-        return _answer(await parts.services.get(self._kind, name))
+        stored = await parts.services.get(self._kind, name)
+        return json_response(self._marked(parts, stored), headers={"ETag": stored.etag})
 
     async def put_definition(
         self, name: str, request: Request, parts: PartsDep, actor: Actor, verify: bool
     ) -> Response:
         document = await _read_document(request, JSON)
+        if isinstance(document, dict):
+            document.pop(PROBLEM, None)  # a document may be written as it was shown
         expected = await if_match.expected_revision(request, parts.services, self._kind, name)
         write = Write(action="replace", kind=self._kind, name=name, document=document, expected=expected)
         return _answer(await parts.verification.save(actor, write, verify=verify))
@@ -132,6 +135,11 @@ class DefinitionRoutes:
         expected = await if_match.expected_revision(request, parts.services, self._kind, name)
         await parts.services.delete(actor, self._kind, name, expected)
         return Response(status_code=204)
+
+    def _marked(self, parts: Parts, stored: Stored) -> JsonObject:
+        """The document, with what running roles find wrong with it where they do."""
+        problem = parts.statuses.problem(self._kind, stored.name)
+        return stored.document if problem is None else {**stored.document, PROBLEM: problem}
 
     def _endpoint(self, operation: Operation) -> Callable[..., Any]:
         """The operation's method, with the kind's own dependencies in the signature that FastAPI reads."""
@@ -204,7 +212,7 @@ OPERATIONS: tuple[Operation, ...] = (
         endpoint=DefinitionRoutes.get_definition,
         scope="read",
         summary="Get a {kind}",
-        description="The document as it would be written, every field in it.",
+        description="The document as it would be written, every field in it; `problem` where a running role cannot use it.",
         secrets=_MASKED,
         answers=_SHOWN,
         problems=(401, 403, 404),

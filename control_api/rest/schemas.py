@@ -18,11 +18,12 @@ from notifier.errors import UnknownName
 from notifier.message import Message
 from notifier.record import Record
 from notifier.run import Run
+from notifier.status import Status
 from notifier.tick import Tick
 
 router = APIRouter(prefix="/schemas", tags=["schemas"])
 
-RECORDS: tuple[type[Record], ...] = (Message, Tick, Run, Definition, Delivery, Attempt, Counters, DeadLetter)
+RECORDS: tuple[type[Record], ...] = (Message, Tick, Run, Definition, Delivery, Attempt, Counters, DeadLetter, Status)
 
 
 @cache

@@ -42,6 +42,7 @@ from streams.delivery.parking import Parking
 from streams.delivery.partition import Partition
 from streams.delivery.recording import Recording
 from streams.registry import load_registry
+from streams.reporting import reported
 from streams.writer import Writer
 
 logger = logging.getLogger(__name__)
@@ -292,7 +293,8 @@ async def run_delivery(
         sandbox = await asyncio.to_thread(detect_sandbox, settings)
     worker = DeliveryWorker(settings, definitions, sandbox)
     try:
-        await worker.run(stop)
+        async with reported(settings, ["delivery"], definitions):
+            await worker.run(stop)
     finally:
         await definitions.stop()
 

@@ -38,6 +38,7 @@ from notifier.settings import Settings
 from notifier.topics import TICKS
 from streams.definitions import Definitions
 from streams.registry import load_registry
+from streams.reporting import reported
 from streams.ticker.claims import Claim, Claims
 from streams.ticker.due import MISSED_LIMIT, Cursor, Move, advance, reconcile
 from streams.writer import Writer
@@ -304,7 +305,8 @@ async def run_ticker(settings: Settings, *, stop: asyncio.Event, registry: Regis
     definitions = Definitions(settings, Catalog(registry=registry or load_registry()))
     database = Database(settings)
     try:
-        await Ticker(settings, definitions, database).run(stop)
+        async with reported(settings, ["ticker"], definitions):
+            await Ticker(settings, definitions, database).run(stop)
     finally:
         await definitions.stop()
         await database.close()

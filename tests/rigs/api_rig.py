@@ -16,6 +16,7 @@ from control_api.definitions.services import Services
 from control_api.definitions.spec import name_field
 from control_api.migrate import upgrade
 from control_api.serve import listen, serve
+from filters.keywords import SkipKeywords
 from notifier.database import Database
 from notifier.outcome import KINDS
 from notifier.plugin import Consumer, ConsumerParameters, Parameters, Producer
@@ -47,7 +48,7 @@ class Nowhere(Consumer[ConsumerParameters]):
     Parameters = ConsumerParameters
 
 
-REGISTRY = Registry([Pushed, Pulled, Nowhere])
+REGISTRY = Registry([Pushed, Pulled, Nowhere, SkipKeywords])
 
 
 async def define(settings: Settings) -> None:
@@ -130,6 +131,7 @@ SCOPE_OF = {
     "GET /api/v1/runs": "read",
     "GET /api/v1/runs/{configuration}/{scheduled_at}": "read",
     "GET /api/v1/plugins": "read",
+    "GET /api/v1/status": "read",
     "GET /api/v1/schemas": "read",
     "GET /api/v1/schemas/{name}": "read",
     "GET /api/v1/tokens": "admin",

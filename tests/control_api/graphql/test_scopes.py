@@ -48,6 +48,7 @@ async def test_every_field_is_open_to_its_scope_and_to_no_other(api: Api) -> Non
     relations = {f"{kind.capitalize()}.configurations" for kind in ("user", "producer", "filter", "consumer")}
     relations |= {"Script.producers", "Script.consumers", "Producer.script", "Consumer.script"}
     relations |= {f"Configuration.{kind}s" for kind in ("user", "producer", "filter", "consumer")}
+    relations |= {f"{kind.capitalize()}.problem" for kind in KINDS}
     reads = {f"Query.{kind}{end}" for kind in KINDS for end in ("", "s")}
     reads |= {f"Query.{name}" for name in ("attempts", "deadLetters", "deadLetter", "runs", "run", "plugins")}
     writes = {f"Mutation.{do}{kind.capitalize()}": kind for do in ("create", "update", "delete") for kind in KINDS}

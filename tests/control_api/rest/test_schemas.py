@@ -9,6 +9,7 @@ async def test_plugins_and_schemas_are_listed(api: Api) -> None:
         assert plugins["next_cursor"] is None
         assert [(one["kind"], one["type"]) for one in plugins["items"]] == [
             ("consumer", "nowhere"),
+            ("filter", "skip_keywords"),
             ("producer", "pulled"),
             ("producer", "pushed"),
         ]

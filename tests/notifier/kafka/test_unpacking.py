@@ -34,7 +34,7 @@ def test_a_batch_that_unpacks_to_too_much_is_refused(codec: int, pack: Callable[
 def test_a_damaged_batch_is_refused(codec: int, pack: Callable[[bytes], bytes]) -> None:
     whole = bytes(pack(bytes(range(256)) * 50))
     for damaged in (whole[:-9], whole[:20], whole[:3], b"no such thing", b"\x82SNAPPY\x00" + bytes(30)):
-        with pytest.raises(ValueError, match="unpack|length|end is missing"):
+        with pytest.raises(ValueError, match=r"unpack|length|end is missing"):
             unpack(codec, damaged)
 
 

@@ -1,0 +1,33 @@
+"""`GET /status`: what the processes of the data plane say about themselves."""
+
+from fastapi import APIRouter, Response
+
+from control_api.http.auth import ReadActor
+from control_api.http.page import Page, page
+from control_api.http.problems import documented
+from control_api.parts import PartsDep
+from notifier.record import JsonObject, rfc3339
+from notifier.status import Status
+
+router = APIRouter(prefix="/status", tags=["status"])
+
+
+@router.get("", summary="List what the roles report", response_model=Page, responses=documented(401, 403))
+async def list_statuses(parts: PartsDep, actor: ReadActor) -> Response:
+    """Each process that works, or stopped and was not replaced: its state, the definitions it cannot use, what it passed over."""
+    return page([shown(status) for status in parts.statuses.present()])
+
+
+def shown(status: Status) -> JsonObject:
+    """A status as JSON, every field in it."""
+    return {
+        "kind": status.kind,
+        "name": status.name,
+        "state": status.state,
+        "detail": status.detail,
+        "at": rfc3339(status.at),
+        "problems": status.problems,
+        "passed_over": [
+            {"topic": one.topic, "count": one.count, "last": one.last, "error": one.error} for one in status.passed_over
+        ],
+    }

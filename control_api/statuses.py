@@ -1,0 +1,122 @@
+"""Statuses: what the processes of the data plane say about themselves, read from the topic `status` and kept in memory.
+
+`streams.reporting` writes them. A process that was silent for a minute is gone, unless its last word was why it stopped and no
+other of its role has said since that it works.
+"""
+
+import asyncio
+import logging
+from collections.abc import Iterable
+from contextlib import suppress
+from datetime import timedelta
+
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.errors import KafkaError
+
+from notifier.errors import NotifierError, RecordError
+from notifier.kafka import ensure_topics, kafka_consumer
+from notifier.outcome import Kind
+from notifier.record import now
+from notifier.settings import Settings
+from notifier.status import ROLE, ROLES, Status
+from notifier.topics import STATUS
+
+logger = logging.getLogger(__name__)
+
+SILENT = timedelta(seconds=60)
+_RETRY_S = 1.0
+_MOST = 1000  # keys; any client may write more, which are passed over
+
+
+class Statuses:
+    """Follows `status`. While the broker is away, what was read stays."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._partition = TopicPartition(settings.topic_prefix + STATUS.name, 0)
+        self._known: dict[str, Status] = {}  # by key
+        self._task: asyncio.Task[None] | None = None
+        self.loaded = asyncio.Event()  # set once what was there at the start is read
+
+    async def start(self) -> None:
+        """Begins to follow; returns at once, whether the broker is there or not."""
+        if self._task is None:
+            self._task = asyncio.create_task(self._follow(), name="statuses")
+
+    async def stop(self) -> None:
+        """Ends the following."""
+        task, self._task = self._task, None
+        if task is not None:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
+    # --- what they say ---
+
+    def present(self) -> list[Status]:
+        """Of the processes that work, and of those that stopped and were not replaced; by role and host."""
+        # A time that is yet to come would hold for ever; clocks differ by less.
+        known = [one for one in self._known.values() if one.role in ROLES and one.at < now() + SILENT]
+        working = [one for one in known if one.state == "ready" and now() - one.at < SILENT]
+        heard = {one.role: one.at for one in sorted(working, key=lambda one: one.at)}  # the last time, by role
+        stopped = [one for one in known if one.state == "stopped" and heard.get(one.role, one.at) <= one.at]
+        return sorted([*working, *stopped], key=lambda one: one.name)
+
+    def stopped(self) -> dict[str, Status]:
+        """The roles that cannot go on, by name."""
+        return {one.role: one for one in self.present() if one.state == "stopped"}
+
+    def problem(self, kind: Kind, name: str) -> str | None:
+        """Why processes that work cannot use a definition; None where all can, or none has said otherwise."""
+        return "; ".join(_said(f"{kind}/{name}", self.present())) or None
+
+    # --- following ---
+
+    async def _follow(self) -> None:
+        while True:
+            consumer: AIOKafkaConsumer | None = None
+            try:
+                await ensure_topics(self._settings, [STATUS])
+                consumer = kafka_consumer(self._settings)
+                await consumer.start()
+                await self._read(consumer)
+            except (KafkaError, NotifierError, OSError) as error:
+                logger.debug("The statuses cannot be read now: %s", error)
+            except Exception:  # the supervisor of this loop
+                logger.exception("The statuses are read anew.", extra={"action": "follow_statuses"})
+            finally:
+                if consumer is not None:
+                    with suppress(KafkaError, OSError):
+                        await consumer.stop()
+            await asyncio.sleep(_RETRY_S)
+
+    async def _read(self, consumer: AIOKafkaConsumer) -> None:
+        consumer.assign([self._partition])
+        await consumer.seek_to_beginning(self._partition)
+        end = (await consumer.end_offsets([self._partition]))[self._partition]
+        while True:
+            if await consumer.position(self._partition) >= end:
+                self.loaded.set()
+            for record in (await consumer.getmany(self._partition, timeout_ms=500)).get(self._partition, []):
+                self._take((record.key or b"").decode(errors="replace"), record.value)
+
+    def _take(self, key: str, value: bytes | None) -> None:
+        self._known.pop(key, None)
+        if value is None or len(self._known) >= _MOST:
+            return
+        try:
+            status = Status.decode(value)
+        except RecordError as error:  # a newer version, too: what it says would only be shown
+            logger.debug("A record of the key %s is no status: %s", key[:200], error)
+            return
+        if key == f"{ROLE}/{status.name}" and status.kind == ROLE:
+            self._known[key] = status
+
+
+def _said(definition: str, statuses: Iterable[Status]) -> list[str]:
+    """What the roles say about a definition, each text once, with the roles that say it."""
+    roles: dict[str, list[str]] = {}
+    for one in statuses:
+        text = one.problems.get(definition)
+        if text is not None and one.role not in roles.setdefault(text, []):
+            roles[text].append(one.role)
+    return [f"{text} ({', '.join(names)})" for text, names in roles.items()]

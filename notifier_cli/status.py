@@ -1,0 +1,54 @@
+"""`notifier status`: which roles work, which definitions they cannot use, and which records they passed over."""
+
+import asyncio
+
+import click
+
+from notifier.errors import BrokerError
+from notifier.record import now
+from notifier.settings import Settings
+from notifier.status import Status
+from notifier_cli.environment import read_settings
+
+LIMIT_S = 10.0
+
+
+@click.command()
+def status() -> int:
+    """Show what the roles report: who works, who cannot go on and why, what they cannot use. Exit 1 when one cannot go on.
+
+    A role that was killed is not listed once it was silent for a minute.
+    """
+    found = asyncio.run(read_statuses(read_settings()))
+    for one in found:
+        _show(one)
+    if not found:
+        click.echo("No role has reported within the last minute.")
+    return 1 if any(one.state == "stopped" for one in found) else 0
+
+
+async def read_statuses(settings: Settings) -> list[Status]:
+    """What the roles report now. Raises BrokerError."""
+    from control_api.statuses import Statuses
+
+    statuses = Statuses(settings)
+    await statuses.start()
+    try:
+        await asyncio.wait_for(statuses.loaded.wait(), LIMIT_S)
+    except TimeoutError:
+        raise BrokerError("the topic `status` cannot be read: is the broker there? (`notifier check broker`)") from None
+    finally:
+        await statuses.stop()
+    return statuses.present()
+
+
+def _show(one: Status) -> None:
+    role, _, host = one.name.partition("@")
+    works = one.state == "ready"
+    ago = max(0, int((now() - one.at).total_seconds()))
+    word = click.style("ok  ", fg="green") if works else click.style("FAIL", fg="red")
+    click.echo(f"{word}  {role:<9} on {host}, {ago} s ago" + (f": {one.detail}" if one.detail else ""))
+    for name, text in one.problems.items():
+        click.echo(f"      cannot use the {name.replace('/', ' ', 1)}: {text}")
+    for over in one.passed_over:
+        click.echo(f"      passed over {over.count} records of {over.topic}, the last at {over.last}: {over.error}")

@@ -1,0 +1,98 @@
+"""What roles report, as the API and the command line show it."""
+
+from collections.abc import AsyncIterator
+from datetime import timedelta
+from functools import partial
+from typing import Any
+
+import httpx
+import pytest_asyncio
+
+from notifier.record import now
+from notifier.settings import Settings
+from notifier.status import PassedOver, Status
+from tests.rigs.api_rig import Api, client
+from tests.rigs.kafka_tools import produce, wait_until
+from tests.rigs.roles import run
+
+
+@pytest_asyncio.fixture
+async def admin(api: Api) -> AsyncIterator[httpx.AsyncClient]:
+    async with api.client() as asking:
+        yield asking
+
+
+async def say(settings: Settings, name: str, **fields: Any) -> None:
+    """Reports as a role does."""
+    status = Status(**{"kind": "role", "name": name, "state": "ready", "at": now(), **fields})
+    await produce(settings, "status", [status.encode()], key=f"role/{name}")
+
+
+async def names(admin: httpx.AsyncClient) -> list[str]:
+    return [f"{one['name']} {one['state']}" for one in (await admin.get("/api/v1/status")).json()["items"]]
+
+
+async def is_(admin: httpx.AsyncClient, *wanted: str) -> bool:
+    return await names(admin) == list(wanted)
+
+
+async def test_what_a_role_cannot_use_is_marked_on_the_definition(api: Api, admin: httpx.AsyncClient) -> None:
+    made = {"name": "odd", "type": "skip_keywords", "parameters": {"skip_keywords": ["x"]}}
+    answer = await admin.post("/api/v1/filters", json=made)
+    assert answer.status_code == 201
+    plain = (await admin.get("/api/v1/filters/odd")).json()
+    assert "problem" not in plain
+    text = "there is no filter type 'skip_keywords'"
+    for host in ("a", "b"):
+        await say(api.settings, f"router@{host}", problems={"filter/odd": text, "filter/other": "no"})
+    await wait_until(partial(is_, admin, "router@a ready", "router@b ready"))
+    shown = (await admin.get("/api/v1/filters/odd")).json()
+    assert shown == {**plain, "problem": f"{text} (router)"}
+    listed = (await admin.get("/api/v1/filters")).json()["items"]
+    assert [one["problem"] for one in listed] == [f"{text} (router)"]
+    query = '{filter(name: "odd") {name problem} filters {items {problem}}}'
+    data = (await admin.post("/graphql", json={"query": query})).json()["data"]
+    assert data["filter"] == {"name": "odd", "problem": f"{text} (router)"}
+    assert data["filters"]["items"] == [{"problem": f"{text} (router)"}]
+    again = await admin.put("/api/v1/filters/odd", json=shown)  # what was shown may be written
+    assert again.status_code == 200
+    assert "problem" not in again.json()
+    for host in ("a", "b"):
+        await say(api.settings, f"router@{host}")
+    await wait_until(lambda: _same(admin, plain))
+
+
+async def _same(admin: httpx.AsyncClient, wanted: Any) -> bool:
+    return bool((await admin.get("/api/v1/filters/odd")).json() == wanted)
+
+
+async def test_a_role_that_stopped_is_named_until_another_works(api: Api, admin: httpx.AsyncClient) -> None:
+    settings = api.settings
+    for host in ("a", "b"):
+        await produce(settings, "status", [None], key=f"role/router@{host}")
+    over = PassedOver(topic="t", count=3, last="t/0/7", error="it is no definition")
+    await say(settings, "ticker@a", passed_over=(over,))
+    await say(settings, "delivery@a", at=now() - timedelta(minutes=2))  # gone
+    await say(settings, "runner@a", state="stopped", detail="version 2 of Run is not known here")
+    await produce(settings, "status", [b"junk", b"[]", b"{}", b'{"v":2}'], key="role/junk")
+    await say(settings, "other@a", state="stopped")
+    await say(settings, "router@b", state="stopped", at=now() + timedelta(days=1))
+    await say(settings, "delivery@b")
+    await produce(settings, "status", [Status(kind="role", name="x", state="ready", at=now()).encode()], key="role/y")
+    await wait_until(partial(is_, admin, "delivery@b ready", "runner@a stopped", "ticker@a ready"))
+    async with client(api.url) as nobody:
+        ready = await nobody.get("/health/ready")
+    assert ready.status_code == 503
+    assert "runner" in ready.json()["parts"]["roles"]["detail"]
+    status, out, _ = await run(settings, "check", "roles")
+    assert status == 1
+    assert "the runner cannot go on: version 2 of Run is not known here" in out
+    status, out, _ = await run(settings, "status")
+    assert status == 1
+    assert "passed over 3 records of t, the last at t/0/7: it is no definition" in out
+    await say(settings, "runner@b")
+    await wait_until(partial(is_, admin, "delivery@b ready", "runner@b ready", "ticker@a ready"))
+    async with client(api.url) as nobody:
+        assert (await nobody.get("/health/ready")).status_code == 200
+    status, out, _ = await run(settings, "check", "roles")
+    assert (status, "delivery, runner, ticker" in out) == (0, True)
