@@ -12,18 +12,21 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from traceback import format_exception
-from typing import Any
+from typing import Any, get_args
 
 from consumers.text.template import Renderer
 from notifier.catalog import Catalog
 from notifier.delivery import Delivery
 from notifier.errors import NotifierError, Permanent, TemplateFailed
+from notifier.outcome import Outcome, Reason
 from notifier.plugin import Consumer, Context, Result
 from notifier.sandbox import Sandbox
 from streams.delivery.retry import result_of
 from streams.instances import Instances
 
 logger = logging.getLogger(__name__)
+
+_OUTCOMES, _REASONS = frozenset(get_args(Outcome)), frozenset(get_args(Reason))
 
 CALLS = 32  # of one consumer at the same time, in one process
 
@@ -61,7 +64,10 @@ class Calling:
     def has_lanes(self, consumer: str) -> bool:
         """Whether its deliveries are in more than one lane: it exists, and its parameters do not fix the address."""
         instance = self._instances.get(consumer)
-        return instance is not None and not instance.fixed_address()
+        try:
+            return instance is not None and not instance.fixed_address()
+        except Exception:  # a plugin's fault; the call itself says more
+            return False
 
     def is_current(self, consumer: str, instance: Consumer[Any]) -> bool:
         """Whether a consumer is still this instance, and was not changed or deleted."""
@@ -78,19 +84,27 @@ class Calling:
         """Hands deliveries of one consumer over. Raises CancelledError only."""
         failed_templates: dict[str, str] = {}
         context = self._context(deliveries[0].consumer, failed_templates)
-        timeout_s = instance.timeout_s()
-        limit = asyncio.timeout(timeout_s)
+        limit: asyncio.Timeout | None = None
         together = True
         try:
+            timeout_s = instance.timeout_s()
+            limit = asyncio.timeout(timeout_s)
             async with limit:
                 results = list(await instance.deliver(deliveries, context))
-            if len(results) == len(deliveries):
+            if len(results) == len(deliveries) and all(map(is_result, results)):
                 details = [failed_templates.get(delivery.id) for delivery in deliveries]
                 return Answer(results=list(map(_with_detail, results, details)))
             text = f"the consumer answered {len(results)} results for {len(deliveries)} deliveries"
+            if len(results) == len(deliveries):
+                text = "the consumer answered what is no Result, or one with words that nobody knows; it may have been delivered"
             result = Result(outcome="unknown", reason="server_error", detail=text)
-        except Exception as error:  # a plugin may raise anything
-            if limit.expired() and isinstance(error, TimeoutError):
+        except (Exception, asyncio.CancelledError) as error:  # a plugin may raise anything
+            if isinstance(error, asyncio.CancelledError):
+                task = asyncio.current_task()
+                if task is not None and task.cancelling():  # by us, not by the plugin
+                    raise
+                error = RuntimeError("it cancelled itself")
+            if limit is not None and limit.expired() and isinstance(error, TimeoutError):
                 text = f"no answer within {timeout_s:g} s; it may have been delivered"
                 result = Result(outcome="unknown", reason="timeout", detail=text)
             else:
@@ -134,8 +148,32 @@ def _fault(error: Exception, instance: Consumer[Any], consumer: str) -> Result:
             extra={"action": "deliver", "consumer": consumer},
         )
     # A service or a library may quote the address or the header that held a secret.
-    return replace(result, detail=None if result.detail is None else instance.mask(result.detail))
+    return _with_detail(replace(result, detail=None if result.detail is None else instance.mask(result.detail)), None)
+
+
+def batch_of(instance: Consumer[Any]) -> int:
+    """How many deliveries a consumer takes at once; 1 where it does not say."""
+    try:
+        return max(1, int(instance.batch()))
+    except Exception:  # a plugin's fault must not end the worker; the call itself says more
+        return 1
+
+
+def is_result(answer: object) -> bool:
+    """Whether what a plugin answered for a delivery can be recorded: nobody else checks its types."""
+    return (
+        isinstance(answer, Result)
+        and isinstance(answer.outcome, str)
+        and answer.outcome in _OUTCOMES
+        and isinstance(answer.reason, str)
+        and answer.reason in _REASONS
+        and isinstance(answer.detail, str | None)
+        and isinstance(answer.retry_after_s, int | float | None)
+    )
 
 
 def _with_detail(result: Result, more: str | None) -> Result:
+    if result.detail is not None and not result.detail.isascii():
+        # No record can hold a lone surrogate, as a file name or a program's output may have one.
+        result = replace(result, detail=result.detail.encode(errors="replace").decode())
     return result if more is None else replace(result, detail="; ".join(filter(None, (result.detail, more))))

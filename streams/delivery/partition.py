@@ -29,7 +29,7 @@ from notifier.plugin import Consumer, Result
 from notifier.record import kafka_time, now
 from notifier.settings import Settings
 from notifier.topics import DELIVERIES
-from streams.delivery.calling import Calling
+from streams.delivery.calling import Calling, batch_of
 from streams.delivery.consumers import Consumers
 from streams.delivery.lanes import Lane, Lanes, Pending
 from streams.delivery.ledger import Ledger, PastTries
@@ -256,7 +256,7 @@ class Partition:
     # --- a try and what follows ---
 
     async def _try(self, lane: Lane, instance: Consumer[Any]) -> None:
-        front = self._front(lane, max(1, instance.batch()))
+        front = self._front(lane, batch_of(instance))
         deliveries = [
             msgspec.structs.replace(pending.delivery, attempt=pending.attempt)
             for pending in front

@@ -1,14 +1,21 @@
 """Calls of consumers on a real broker: time limits, batches, scripts, and definitions that change."""
 
 import asyncio
+from collections.abc import Sequence
+from typing import Any
 
 import pytest
 
 from consumers import BUILT_IN
+from notifier.catalog import Catalog
+from notifier.delivery import Delivery
 from notifier.kafka import ensure_topics
+from notifier.plugin import Consumer, ConsumerParameters, Context, Result
 from notifier.registry import Registry
+from notifier.sandbox import Level, Sandbox
 from notifier.settings import Settings
 from notifier.topics import deliveries
+from streams.delivery.calling import Calling, batch_of
 from tests.rigs.delivery_rig import (
     attempts,
     dead_letters,
@@ -82,3 +89,70 @@ async def test_a_script_is_run_and_a_changed_one_is_used_for_the_next_delivery(s
             await asyncio.sleep(0.5)
     letters = [(letter.reason, letter.attempts) for letter in await dead_letters(settings)]
     assert letters[:3] == [("exhausted", 2)] * 3
+
+
+class OddParameters(ConsumerParameters):
+    """Parameters of Odd."""
+
+
+class Odd(Consumer[OddParameters]):
+    """A plugin that nobody has checked."""
+
+    type = "odd"
+    Parameters = OddParameters
+    answer: Any = None
+
+    def batch(self) -> int:
+        raise RuntimeError("no size")
+
+    def fixed_address(self) -> bool:
+        raise RuntimeError("no address")
+
+    async def deliver(self, deliveries: Sequence[Delivery], context: Context) -> Any:
+        if isinstance(self.answer, BaseException):
+            raise self.answer
+        return self.answer
+
+
+ANSWERS: list[tuple[Any, str]] = [
+    (None, "deferred"),
+    (7, "deferred"),
+    ("x", "unknown"),
+    ([None], "unknown"),
+    ([{"outcome": "accepted"}], "unknown"),
+    ([Result(), Result()], "unknown"),
+    ([Result(outcome="done")], "unknown"),  # type: ignore[arg-type]
+    ([Result(outcome=[])], "unknown"),  # type: ignore[arg-type]
+    ([Result(reason="because")], "unknown"),  # type: ignore[arg-type]
+    ([Result(detail=b"x")], "unknown"),  # type: ignore[arg-type]
+    ([Result(retry_after_s="soon")], "unknown"),  # type: ignore[arg-type]
+    (asyncio.CancelledError(), "deferred"),
+    (RuntimeError("\ud83d"), "deferred"),
+    ([Result(detail="a lone \ud83d")], "accepted"),
+]
+
+
+@pytest.mark.parametrize(("answer", "outcome"), ANSWERS, ids=lambda value: repr(value)[:60])
+async def test_whatever_a_plugin_answers_is_a_result_that_can_be_recorded(answer: Any, outcome: str) -> None:
+    sandbox = Sandbox(level=Level.none, explanation="none")
+    calling = Calling(sandbox, Catalog(registry=Registry((Odd,))), {})
+    instance = Odd(OddParameters())
+    instance.answer = answer
+    (result,) = (await calling.call(instance, [make("0")])).results
+    assert result.outcome == outcome
+    (result.detail or "").encode()
+    assert batch_of(instance) == 1
+
+
+async def test_a_faulty_plugin_delays_only_itself(settings: Settings) -> None:
+    settings = with_(settings, retry_schedule_s=(0.1,), lane_wait_s=60.0)
+    path = await define_sink(settings)
+    await ensure_topics(settings, [deliveries("odd")])
+    await define(settings, "odd", {"type": "odd"})
+    await send(settings, [make("0", consumer="odd")])
+    async with working(settings, Registry((Odd, Sink))):
+        await wait_for_attempts(settings, 1, outcome="refused")
+        await send(settings, [make("1")])
+        await wait_until(lambda: len(seen(path)) == 1)
+    (letter,) = await dead_letters(settings)
+    assert (letter.reason, letter.delivery) == ("exhausted", make("0", consumer="odd").id)
