@@ -126,7 +126,9 @@ class Parking:
 
     def _take_in(self, shelf: Shelf, records: list[ConsumerRecord]) -> None:
         for record in records:
-            key = (record.key or b"").decode(errors=KEY_ERRORS)
+            # Kafka takes no record without a key here; one that came without could not be read, and stands alone.
+            raw_key = b"unreadable-%d" % record.offset if record.key is None else record.key
+            key = raw_key.decode(errors=KEY_ERRORS)
             if record.value is None:
                 shelf.drop(key)
                 continue

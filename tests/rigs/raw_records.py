@@ -3,10 +3,14 @@
 import asyncio
 import re
 import time
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from functools import cache
 from random import Random
-from typing import Any
+from struct import pack_into
+from typing import Any, Protocol
 
+import google_crc32c
 from aiokafka import TopicPartition
 from aiokafka.codec import gzip_encode, lz4_encode, snappy_encode, zstd_encode
 
@@ -21,6 +25,13 @@ _TOPIC_IS_NEW = (3, 6)  # the broker's errors until a partition has its leader
 Header = tuple[bytes, bytes | None]
 
 LATIN = (("schlüssel".encode("latin-1"), b"x"),)  # a header whose name is not UTF-8
+
+
+class Made(Protocol):
+    """A batch that can be written."""
+
+    def encode(self) -> tuple[bytes, bytes]:
+        """Its bytes in two parts."""
 
 
 def number(value: int) -> bytes:
@@ -45,9 +56,10 @@ def record(
     *,
     place: int = 0,
     attributes: int = 0,
+    later_ms: int = 0,
 ) -> bytes:
-    """A record with its length in front; `place` is its place in the batch."""
-    parts = [bytes([attributes]), number(0), number(place), text(key), text(value), number(len(headers))]
+    """A record with its length in front; `place` is its place in the batch, `later_ms` its time behind the batch's."""
+    parts = [bytes([attributes]), number(later_ms), number(place), text(key), text(value), number(len(headers))]
     parts += [text(name) + text(content) for name, content in headers]
     return text(b"".join(parts))
 
@@ -57,26 +69,43 @@ def batch(body: bytes, count: int, compression: int = 0) -> RecordBatch:
     return RecordBatch(body, count, int(time.time() * 1000), compression)
 
 
-async def write_batch(settings: Settings, topic: str, made: RecordBatch, partition: int = 0) -> int:
-    """Writes a batch to a topic, named without the prefix; answers the broker's error number, 0 for none."""
-    await create_topic(settings, topic)
-    place = (settings.topic_prefix + topic, partition)
+Write = Callable[[str, Made], Awaitable[int]]
+
+
+@asynccontextmanager
+async def raw_writer(settings: Settings) -> AsyncIterator[Write]:
+    """Writes batches to partition 0 of a topic, named without the prefix; answers the broker's error number, 0 for none."""
+    known: set[str] = set()
     async with kafka_producer(settings) as producer:
         client = producer.client
-        await client.set_topics([place[0]])
-        leader = client.cluster.leader_for_partition(TopicPartition(*place))
-        request: Any = ProduceRequest([(place, made.encode())])
-        while True:
-            answers: dict[tuple[str, int], int] = await client.send(leader, request)
-            if answers[place] not in _TOPIC_IS_NEW:
-                return answers[place]
-            await asyncio.sleep(0.05)
+
+        async def write(topic: str, made: Made) -> int:
+            place = (settings.topic_prefix + topic, 0)
+            if topic not in known:
+                await create_topic(settings, topic)
+                known.add(topic)
+                await client.set_topics([settings.topic_prefix + one for one in known])
+            request: Any = ProduceRequest([(place, made.encode())])
+            while True:
+                leader = client.cluster.leader_for_partition(TopicPartition(*place))
+                answers: dict[tuple[str, int], int] = await client.send(leader, request)
+                if answers[place] not in _TOPIC_IS_NEW:
+                    return answers[place]
+                await asyncio.sleep(0.05)
+
+        yield write
+
+
+async def write_batch(settings: Settings, topic: str, made: Made) -> int:
+    """Writes one batch, as `raw_writer` does."""
+    async with raw_writer(settings) as write:
+        return await write(topic, made)
 
 
 # --- what nobody should write ---
 
 
-def odd_values(chance: Random, good: bytes) -> bytes:
+def odd_value(chance: Random, good: bytes) -> bytes:
     """A value that is no record of the topic, or hardly one."""
     cut = chance.randrange(len(good))
     return chance.choice(
@@ -93,35 +122,91 @@ def odd_values(chance: Random, good: bytes) -> bytes:
             good[:cut] + chance.randbytes(1) + good[cut + 1 :],
             good[:-1] + b',"x":' + b"[" * 1100 + b"]" * 1100 + b"}",
             good[:-1] + b',"x":"' + b"\\u0000" * 5 + b'"}',
+            good[:-1] + b',"v":%d}' % chance.choice([0, -1, 2**31, 2**63, 2**70]),
             re.sub(rb'":"[^"]*"', lambda found: chance.choice([b'":null', b'":[]', b'":{}', found.group()]), good),
+            re.sub(rb"\d{4}-", lambda found: chance.choice([b"0000-", b"0001-", b"9999-", b"99999-"]), good),
         ]
     )
 
 
-def odd_batch(chance: Random, good: bytes) -> RecordBatch:
-    """A batch of records of which any may be odd in its value, its headers or its bytes; Kafka may refuse it."""
+_KEYS = (b"odd", b"\xff/\x00", b"user/odd", b"consumer/../odd", b"", None)
+_PACKERS: tuple[tuple[int, Callable[[bytes], Any]], ...] = (
+    (1, gzip_encode), (2, snappy_encode), (3, lz4_encode), (4, zstd_encode),
+)  # fmt: skip
+_TIMES = (-(2**63), -1, 0, 1, 2**31, 253402300800000, 2**63 - 1)  # milliseconds
+
+
+def _records(chance: Random, good: bytes, *, times: Sequence[int] = (0,)) -> tuple[bytes, int]:
     count = chance.randrange(1, 4)
     parts = []
     for place in range(count):
-        headers: list[Header] = [chance.choice([(b"owner", None), (b"last", b"1"), *LATIN, (chance.randbytes(5), b"")])]
-        value = chance.choice([None, good]) if chance.random() < 0.2 else odd_values(chance, good)
-        key = chance.choice([b"odd", b"\xff/\x00", b"user/odd", b"consumer/../odd"])
-        attributes = chance.choice([0, 0, 0x7F, 0xFF])
-        parts.append(record(value, key, headers, place=place, attributes=attributes))
-    body = b"".join(parts)
-    pack = chance.choice([None, None, (1, gzip_encode), (2, snappy_encode), (3, lz4_encode), (4, zstd_encode)])
-    if chance.random() < 0.4:
-        at = chance.randrange(len(body))
-        body = body[:at] + chance.randbytes(1) + body[at + 1 :]
-    if pack is None:
-        return batch(body, count)
-    return batch(bytes(pack[1](body)), count, pack[0])
+        headers: list[Header] = [
+            chance.choice([(b"owner", None), (b"claim", b"-1"), (b"last", b"1"), *LATIN, (chance.randbytes(5), b"")])
+        ]
+        value = chance.choice([None, good]) if chance.random() < 0.2 else odd_value(chance, good)
+        key, attributes, later = chance.choice(_KEYS), chance.choice([0, 0x7F, 0xFF]), chance.choice(times)
+        parts.append(record(value, key, headers, place=place, attributes=attributes, later_ms=later))
+    return b"".join(parts), count
 
 
-async def write_odd_batches(settings: Settings, topic: str, good: bytes, seed: int, count: int) -> int:
-    """Writes that many odd batches to partition 0 of a topic; answers how many of them Kafka took."""
-    chance = Random(f"{seed} {topic}")
-    taken = 0
-    for _ in range(count):
-        taken += await write_batch(settings, topic, odd_batch(chance, good)) == 0
-    return taken
+def _one_byte_wrong(chance: Random, data: bytes) -> bytes:
+    at = chance.randrange(len(data))
+    return data[:at] + chance.randbytes(1) + data[at + 1 :]
+
+
+@cache
+def _bomb(codec: int) -> bytes:
+    packed: bytes = bytes(dict(_PACKERS)[codec](record(bytes(32 * 1024 * 1024), b"bomb")))
+    return packed
+
+
+class OddBatch:
+    """A batch whose header is not what its records are; its checksum is right."""
+
+    _PLACES = {"format": (16, "b"), "attributes": (21, "h"), "last": (23, "i"), "time": (27, "q"), "count": (57, "i")}  # noqa: RUF012
+
+    def __init__(self, made: RecordBatch, field: str, value: int) -> None:
+        self._made, self._field, self._value = made, field, value
+
+    def encode(self) -> tuple[bytes, bytes]:
+        """Its bytes in two parts."""
+        front, body = self._made.encode()
+        header = bytearray(front)
+        place, form = self._PLACES[self._field]
+        pack_into(f">{form}", header, place, self._value)
+        pack_into(">I", header, 17, google_crc32c.extend(google_crc32c.value(bytes(header[21:])), body))
+        return bytes(header), body
+
+
+ODD_KINDS = ("odd values", "one byte wrong", "packed", "packed, one byte wrong", "odd times", "odd header of the batch",
+             "another format", "unpacks to gigabytes")  # fmt: skip
+
+
+def odd_batch(chance: Random, kind: str, good: bytes) -> Made:
+    """A batch of records of which any may be odd in its value, its headers or its bytes; Kafka may refuse it."""
+    body, count = _records(chance, good, times=_TIMES if kind == "odd times" else (0,))
+    codec, pack = chance.choice(_PACKERS)
+    if kind == "unpacks to gigabytes":  # to megabytes, so that the tests take no longer
+        return batch(_bomb(codec), 1, codec)
+    if kind == "one byte wrong":
+        return batch(_one_byte_wrong(chance, body), count)
+    if kind.startswith("packed"):
+        damaged = chance.random() < 0.5 and kind != "packed"
+        packed = bytes(pack(_one_byte_wrong(chance, body) if damaged else body))
+        whole = kind == "packed" or damaged
+        return batch(packed if whole else _one_byte_wrong(chance, packed), count, codec)
+    made = batch(body, count)
+    if kind == "another format":
+        return OddBatch(made, "format", chance.choice([-1, 0, 1, 3, 127]))
+    if kind == "odd header of the batch":
+        field, values = chance.choice(
+            [
+                ("attributes", [1, 4, 5, 7, 8, 0x10, 0x20, 0x30, 0x40, 0x7FF8]),
+                ("last", [-1, 0, 1, 2**31 - 1]),
+                ("count", [-1, 0, 1, 2, 5, 2**31 - 1]),
+            ]
+        )
+        return OddBatch(made, field, chance.choice(values))
+    if kind == "odd times":
+        return OddBatch(made, "time", chance.choice([*_TIMES, int(time.time() * 1000)]))
+    return made
