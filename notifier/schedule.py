@@ -16,6 +16,7 @@ from zoneinfo import ZoneInfo
 
 from notifier.cron import read_cron
 from notifier.cron_words import in_words
+from notifier.wall_clock import moment_of
 
 _SECOND = timedelta(seconds=1)
 _STEP = timedelta(days=1)  # no zone has changed its offset twice within a day
@@ -89,16 +90,7 @@ class Schedule:
 
     def _moment(self, wall: datetime) -> datetime:
         """The moment of a wall-clock time: the first of two, and the end of the gap where there is none."""
-        moment = wall.replace(tzinfo=self._zone).astimezone(UTC)
-        if moment.astimezone(self._zone).replace(tzinfo=None) == wall:
-            return moment
-        # In a gap, fold=0 means the offset before the change, so `moment` lies after it by the length of the gap at most.
-        before = wall.replace(tzinfo=self._zone, fold=0).utcoffset()
-        after = wall.replace(tzinfo=self._zone, fold=1).utcoffset()
-        assert before is not None
-        assert after is not None
-        change = self._change(moment - (after - before) - _SECOND, moment)
-        return moment if change is None else change
+        return moment_of(wall, self._zone)
 
     def _end_of_repeat(self, wall: datetime) -> datetime:
         """The last second of the repeated hour that `wall` lies in."""

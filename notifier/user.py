@@ -50,6 +50,13 @@ class User:
         names = self.names_in(world)
         return names[0] if names else None
 
+    def username_in(self, world: str) -> str | None:
+        """The name by which people of the world know the person: the first `username` there, or None. An `id` is none."""
+        names = [str(identity["username"]) for identity in self.identities(world) if _is_name(identity.get("username"))]
+        if not names and world == DEFAULT_WORLD:
+            return self.username
+        return names[0] if names else None
+
 
 def _is_name(value: object) -> bool:
     # True is an int to Python; a list or an object is nobody's name.

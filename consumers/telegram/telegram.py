@@ -72,6 +72,7 @@ class Telegram(Consumer[TelegramParameters]):
 
     type = "telegram"
     world = "telegram"
+    shows_ids = False  # which are numbers that nobody knows
     Parameters = TelegramParameters
 
     def __init__(self, parameters: TelegramParameters) -> None:

@@ -46,6 +46,7 @@ class Consumer(Plugin[C]):
 
     kind = "consumer"
     world: ClassVar[str] = DEFAULT_WORLD  # that it writes to
+    shows_ids: ClassVar[bool] = True  # whether it may call a person by an id of its world; if not, by a `username` only
 
     def world_of(self) -> str:
         """The world of its names: the parameter `world`, else the type's own."""
@@ -64,8 +65,12 @@ class Consumer(Plugin[C]):
         return True
 
     def address(self, user: User) -> str | None:
-        """How it reaches a user; None where it cannot. A consumer with a fixed address needs the name only."""
+        """How it reaches a user; None where it cannot. A consumer with a fixed address is not asked."""
         return user.name_in(self.world_of())
+
+    def name_of(self, user: User) -> str | None:
+        """What it calls a user: the first name in its world; None where the user has none."""
+        return user.name_in(self.world_of()) if self.shows_ids else user.username_in(self.world_of())
 
     async def deliver(self, deliveries: Sequence[Delivery], context: Context) -> Sequence[Result]:
         """Delivers, in order; returns a Result for each."""

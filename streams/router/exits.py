@@ -61,13 +61,11 @@ class Contact(msgspec.Struct, gc=False, eq=False):  # there may be many, and non
     key: bytes = b""  # the record's key: the lane
 
 
-def _contact(user: User, *, address: str | None, receiver: str | None) -> Contact:
+def _contact(user: User, *, address: str | None, receiver: str) -> Contact:
     recipient = quote(user.username, safe="").encode()
     name = _same(_json(user.username)[1:-1], recipient)
-    contact = Contact(recipient=recipient, opening=_RECIPIENT, name=name)
-    if receiver is not None:
-        contact.receives, contact.closing = _RECEIVER, _RECEIVED
-        contact.receiver = _same(_json(receiver)[1:-1], name)
+    contact = Contact(recipient=recipient, opening=_RECIPIENT, name=name, receives=_RECEIVER, closing=_RECEIVED)
+    contact.receiver = _same(_json(receiver)[1:-1], name)
     if address is not None:
         contact.address = b'","address":' + _json(address)
         contact.lane = _json(address) + _MESSAGE
@@ -104,7 +102,7 @@ class Exit:
     """A consumer's parts of a delivery, its outlet and its contacts."""
 
     __slots__ = (
-        "_everyone", "_plugin", "_senders", "_world", "before", "between", "consumer", "contacts", "key", "outlet",
+        "_everyone", "_plugin", "_senders", "before", "between", "consumer", "contacts", "key", "outlet",
     )  # fmt: skip
 
     def __init__(
@@ -113,7 +111,6 @@ class Exit:
         self.consumer = consumer
         self.outlet = outlet
         self._plugin = plugin
-        self._world = plugin.world_of()
         # The record's key where the consumer itself is the lane, since its parameters fix the address; else None.
         self.key = consumer.encode() if plugin.fixed_address() else None
         self.before = f"{quote(consumer, safe='')}/".encode()
@@ -122,13 +119,13 @@ class Exit:
             self.between += _json(consumer) + _MESSAGE
         self.contacts = contacts  # shared with the exits that have the same addresses
         self._everyone: dict[tuple[str, ...], Contact] = {}  # by usernames; only where the address is fixed
-        self._senders = senders  # by username; shared with the exits to the same world
+        self._senders = senders  # by username; shared with the exits that use the same names
 
     def sender(self, user: User) -> bytes:
         """A sender's part of a delivery, by the name in the consumer's world; empty where there is no such name."""
         text = self._senders.get(user.username)
         if text is None:
-            name = user.name_in(self._world)
+            name = self._plugin.name_of(user)
             text = self._senders[user.username] = b"" if name is None else sender_text(name)
         return text
 
@@ -140,15 +137,14 @@ class Exit:
         return found
 
     def _find(self, user: User) -> Contact | str:
-        name = user.name_in(self._world)
-        if self.key is not None:
-            if name is None:
-                return f"{user.username} has no name in the world {self._world!r}"
-            return _contact(user, address=None, receiver=name)
-        address = self._plugin.address(user)
-        if address is None:
-            return f"{user.username} has no address for the consumer {self.consumer} (world {self._world!r})"
-        return _contact(user, address=address, receiver=name)
+        address = None
+        if self.key is None:
+            address = self._plugin.address(user)
+            if address is None:
+                world = self._plugin.world_of()
+                return f"{user.username} has no address for the consumer {self.consumer} (world {world!r})"
+        # Who has no name in the consumer's world is called by the one that is known: the address is what matters.
+        return _contact(user, address=address, receiver=self._plugin.name_of(user) or user.username)
 
     def to_everyone(self, usernames: tuple[str, ...]) -> Contact | str:
         """How to write to all of these users together, or for a configuration without users; or why that is not possible."""
@@ -172,8 +168,9 @@ class Exits:
         self._outlet = outlet
         self._exits: dict[str, Exit] = {}  # by consumer
         self._together: dict[tuple[str, ...], tuple[Exit, ...]] = {}  # by consumers
-        self._senders: dict[str, dict[str, bytes]] = {}  # by world and username
-        self._contacts: dict[tuple[str, str], Contacts] = {}  # by world, and consumer where they have addresses there
+        self._senders: dict[tuple[str, bool], dict[str, bytes]] = {}  # by names, as below, and username
+        # By names (the world, and whether ids are names), and by consumer where they have addresses.
+        self._contacts: dict[tuple[tuple[str, bool], str], Contacts] = {}
 
     def change(self, catalog: Catalog) -> None:
         """Takes another catalog from now on."""
@@ -193,9 +190,9 @@ class Exits:
         found = self._exits.get(consumer)
         if found is None:
             plugin = self._catalog.consumers[consumer]
-            world = plugin.world_of()
-            contacts = self._contacts.setdefault((world, "" if plugin.fixed_address() else consumer), {})
-            senders = self._senders.setdefault(world, {})
+            names = plugin.world_of(), plugin.shows_ids
+            contacts = self._contacts.setdefault((names, "" if plugin.fixed_address() else consumer), {})
+            senders = self._senders.setdefault(names, {})
             found = self._exits[consumer] = Exit(
                 consumer, plugin, self._outlet(DELIVERIES + consumer), contacts, senders
             )

@@ -73,6 +73,9 @@ def test_a_consumer_takes_the_first_name_of_its_world() -> None:
     assert user.name_in("x") == "7"
     assert user.name_in("y") is None
     assert user.name_in("default") == "alice"
+    assert user.username_in("x") == "second"  # an id says nothing to people
+    assert user.username_in("y") is None
+    assert user.username_in("default") == "alice"
     assert Chat(ChatParameters(token=SecretStr("t"), world="x")).address(user) == "7"
     assert Push(WorldParameters(world="x")).world_of() == "x"
     assert Push(WorldParameters()).world_of() == "default"

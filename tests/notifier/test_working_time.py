@@ -1,7 +1,8 @@
 """When people work."""
 
 from datetime import UTC, datetime, time, timedelta
-from typing import Any
+from itertools import accumulate, product
+from zoneinfo import ZoneInfo, available_timezones
 
 import pytest
 from hypothesis import given
@@ -55,9 +56,21 @@ FRIDAY_NIGHT = WorkingTime(start=time(22), end=time(6), days=frozenset({"fri"}),
     ("in the half that is left of it", BERLIN_NIGHT, "2026-03-29T01:00:00Z", True),
     ("at its end after the clock went forward", BERLIN_NIGHT, "2026-03-29T01:30:00Z", False),
     ("the first half hour before the clock goes back", BERLIN_NIGHT, "2026-10-25T00:30:00Z", True),
-    ("2:00 once more", BERLIN_NIGHT, "2026-10-25T01:00:00Z", False),
+    ("2:00 once more", BERLIN_NIGHT, "2026-10-25T01:00:00Z", True),
     ("2:30 once more", BERLIN_NIGHT, "2026-10-25T01:30:00Z", True),
     ("at its end after the clock went back", BERLIN_NIGHT, "2026-10-25T02:30:00Z", False),
+    (
+        "an end that comes twice",
+        WorkingTime(start=time(22), end=time(2, 30), timezone="Europe/Berlin"),
+        "2026-10-25T00:30:00Z",
+        False,
+    ),
+    (
+        "and not once more",
+        WorkingTime(start=time(22), end=time(2, 30), timezone="Europe/Berlin"),
+        "2026-10-25T01:15:00Z",
+        False,
+    ),
 )
 def test_working_time(row: tuple[WorkingTime, str, bool]) -> None:
     working_time, at, inside = row
@@ -80,23 +93,55 @@ def test_the_night_is_what_the_day_leaves(start: time, end: time, zone: str, at:
         assert day.contains(at) is not night.contains(at)
 
 
+def _changes() -> list[tuple[str, datetime, timedelta, timedelta]]:
+    """The clock changes of all zones since 2005, one of each kind: zone, first moment of the new offset, offsets."""
+    step = timedelta(days=5)
+    found: dict[object, tuple[str, datetime, timedelta, timedelta]] = {}
+    for name in sorted(available_timezones()):
+        zone = ZoneInfo(name)
+        low, before = datetime(2005, 1, 1, tzinfo=UTC), timedelta.max
+        for at in (low + step * number for number in range(23 * 73)):
+            offset = at.astimezone(zone).utcoffset()
+            assert offset is not None
+            if before not in (offset, timedelta.max):
+                left, right = at - step, at
+                while right - left > timedelta(minutes=1):
+                    middle = (left + (right - left) / 2).replace(second=0)
+                    left, right = (middle, right) if middle.astimezone(zone).utcoffset() == before else (left, middle)
+                wall = right.astimezone(zone)
+                found.setdefault((offset - before, wall.time()), (name, right, before, offset))
+            before = offset
+    return list(found.values())
+
+
 @pytest.mark.predecessor("S-21")
-@given(clocks, clocks, st.frozensets(st.sampled_from(DAYS), min_size=1), zones, moments)
-def test_a_window_belongs_to_the_day_it_starts_on(start: time, end: time, days: Any, zone: str, at: datetime) -> None:
-    working_time = WorkingTime(start=start, end=end, days=days, timezone=zone)
-    local = working_time.local(at).replace(tzinfo=None)
-    expected = False
-    for days_ago in (0, 1):
-        date = local.date() - timedelta(days=days_ago)
-        if DAYS[date.weekday()] not in days:
-            continue
-        if start == end:
-            expected |= days_ago == 0
-        else:
-            first = datetime.combine(date, start)
-            last = datetime.combine(date + timedelta(days=start > end), end)
-            expected |= first <= local < last
-    assert working_time.contains(at) is expected
+def test_a_window_is_one_stretch_whatever_clock_changes_in_it() -> None:
+    """Held against a clock that stands still while the real one shows again what it has shown already."""
+    changes = _changes()
+    assert {after > before for _, _, before, after in changes} == {True, False}
+    assert len(changes) > 20
+    minutes = range(-36 * 60, 36 * 60)
+    looked_at = sorted({*range(0, len(minutes), 200), *range(33 * 60, 39 * 60, 10)})
+    for name, change, before, after in changes:
+        zone = ZoneInfo(name)
+        at = [change + timedelta(minutes=minute) for minute in minutes]
+        shown = list(accumulate((moment.astimezone(zone).replace(tzinfo=None) for moment in at), max))
+        skipped_or_repeated = sorted([(change + offset).replace(tzinfo=None) for offset in (before, after)])
+        middle = skipped_or_repeated[0] + (skipped_or_repeated[1] - skipped_or_repeated[0]) / 2
+        edges = [skipped_or_repeated[0] - timedelta(minutes=25), *skipped_or_repeated, middle.replace(second=0)]
+        clocks = [edge.time() for edge in (*edges, skipped_or_repeated[1] + timedelta(minutes=25))]
+        for start, end in product(clocks, clocks):
+            days = frozenset({DAYS[change.astimezone(zone).weekday()], DAYS[middle.weekday()]})
+            working_time = WorkingTime(start=start, end=end, days=days, timezone=name)
+            windows = []
+            for day in ((change + before).date() + timedelta(days=days) for days in range(-4, 5)):
+                if DAYS[day.weekday()] in days:
+                    first = datetime.combine(day, time() if start == end else start)
+                    last = datetime.combine(day + timedelta(days=start >= end), time() if start == end else end)
+                    windows.append((first, last))
+            for place in looked_at:
+                inside = any(first <= shown[place] < last for first, last in windows)
+                assert working_time.contains(at[place]) is inside, f"{at[place]} ({name}): {working_time}"
 
 
 def test_a_moment_without_zone_is_not_guessed_at() -> None:

@@ -61,6 +61,8 @@ async def test_from_a_message_to_groups_and_people(settings: Settings, api: BotA
     users = {
         "alice": {"telegram": {"username": "al", "id": 123}, "github": {"username": "octocat"}},
         "bob": {"telegram": {"username": "bobby"}, "github": {"username": "bob-gh"}},
+        "carol": {"telegram": [{"id": 777}], "github": {"username": "carol-gh"}},
+        "dave": {"github": {"username": "dave-gh"}},
     }
     await ensure_topics(settings, [deliveries("chat", 1), deliveries("direct", 1)])
     for name, info in users.items():
@@ -69,21 +71,27 @@ async def test_from_a_message_to_groups_and_people(settings: Settings, api: BotA
         sealed = close_secrets(seal, "consumer", name, {"bot_token": TOKEN}, frozenset({"bot_token"}))
         await define(settings, name, {"type": "telegram", "parameters": {"chat_id": chat_id, **sealed}})
     await define(settings, "gh", {"type": "push", "parameters": {"world": "github"}}, kind="producer")
-    spec = {"users": list(users), "producers": ["gh"], "consumers": ["chat", "direct"]}
+    spec = {"users": ["alice", "bob"], "producers": ["gh"], "consumers": ["chat", "direct"]}
     await define(settings, "all", spec, kind="configuration")
     async with roles(settings, "router", "delivery"):
         messages: list[dict[str, Any]] = [
             {"producer": "gh", "sender": "Bob-GH", "receiver": "octocat", "content": "review me"},
             {"producer": "gh", "sender": "stranger", "content": "to everyone"},
+            {"producer": "gh", "sender": "carol-gh", "receiver": "dave-gh", "content": "no name there"},
+            {"producer": "gh", "receiver": "carol-gh", "content": "a number there"},
         ]
         await produce(settings, "messages", messages)
-        found = await wait_for_attempts(settings, 4, outcome="accepted")
-        found = await wait_for_attempts(settings, 1, outcome="suppressed")
+        found = await wait_for_attempts(settings, 7, outcome="accepted")
+        found = await wait_for_attempts(settings, 2, outcome="suppressed")
     sent = sorted((form["chat_id"], form["text"]) for _, form in api.calls)
     assert sent == [
         (str(GROUP), "From bobby to al: review me"),
+        (str(GROUP), "From carol-gh to dave: no name there"),
         (str(GROUP), "From stranger: to everyone"),
+        (str(GROUP), "To carol: a number there"),
         ("123", "From bobby to al: review me"),
         ("123", "From stranger to al: to everyone"),
+        ("777", "To carol: a number there"),
     ]
-    assert [(a.recipient, a.reason) for a in found if a.outcome == "suppressed"] == [("bob", "no_address")]
+    suppressed = sorted((a.recipient, a.reason) for a in found if a.outcome == "suppressed")
+    assert suppressed == [("bob", "no_address"), ("dave", "no_address")]
