@@ -2,13 +2,15 @@
 
 from collections.abc import Sequence
 
+from notifier.grapheme import shortened
+
 _SHOWN_CHARACTERS = 80
 _SHOWN_TEXTS = 5
 
 
 def quoted(text: str) -> str:
     """The text in quotation marks, on one line, at most 80 characters of it."""
-    return repr(text if len(text) <= _SHOWN_CHARACTERS else text[: _SHOWN_CHARACTERS - 1] + "…")
+    return repr(shortened(text, _SHOWN_CHARACTERS))
 
 
 def listed(texts: Sequence[str], word: str = "or") -> str:

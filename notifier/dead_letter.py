@@ -6,6 +6,7 @@ from typing import Literal, NamedTuple, Protocol, Self
 import msgspec
 
 from notifier.bounds import Count, Large
+from notifier.grapheme import shortened
 from notifier.outcome import Reason
 from notifier.record import Record, Time, kafka_time, now
 from notifier.topics import LARGE_BYTES
@@ -97,7 +98,7 @@ class DeadLetter(Record, frozen=True, kw_only=True):
             id=delivery or f"{record.topic}/{record.partition}/{record.offset}",
             stage=stage,
             reason=reason,
-            error=error if len(error) <= _ERROR_CHARACTERS else error[: _ERROR_CHARACTERS - 1] + "…",
+            error=shortened(error, _ERROR_CHARACTERS),
             topic=record.topic,
             at=now(),
             partition=record.partition,

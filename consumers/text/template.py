@@ -9,9 +9,9 @@ The names that a template may use:
     recipients     usernames of those a message to everyone is for
     configuration  name of the configuration
 
-A field that is not set renders as nothing; an unknown name is an error. A field or label named like a method of a mapping
-(`items`, `keys`, `values`, …) is written `message.labels["items"]`. Templates come from people, so they are rendered in a
-process of their own (`consumers.text.template_process`) with 200 ms of processor time, 256 MiB and 64 KiB of text.
+What is absent is nothing: a field that is not set, a null, a label that the message does not have. An unknown name, or a field
+that no message has, is an error. Fields and labels go before methods of Python. Templates come from people, so they are
+rendered in a process of their own (`consumers.text.template_process`) with 200 ms of processor time, 256 MiB and 64 KiB of text.
 """
 
 import asyncio
@@ -26,10 +26,11 @@ from typing import Any
 import msgspec
 from jinja2 import TemplateSyntaxError, nodes
 
-from consumers.text.template_process import make_environment
+from consumers.text.template_process import TemplateEnvironment
 from notifier import Delivery, JsonObject
 from notifier.errors import FieldError, InputError, TemplateFailed
 from notifier.one_line import one_line
+from notifier.plain_text import is_blank, plain_text
 
 VARIABLES = ("message", "sender", "receiver", "recipients", "configuration")
 DEADLINE_S = 10.0  # by the clock: on a busy machine the limit of processor time alone may be reached much later
@@ -39,7 +40,7 @@ _OWN_NAMES = frozenset({"loop", "self", "caller", "varargs", "kwargs"})
 _ALONE = (nodes.Include, nodes.Import, nodes.FromImport, nodes.Extends)
 _MAX_ERROR = 300  # characters of an error
 _PROGRAM = Path(__file__).with_name("template_process.py")
-_ENVIRONMENT = make_environment()
+_ENVIRONMENT = TemplateEnvironment()
 _FIELDS = ("id", "sender", "receiver", "title", "url", "severity", "occurred_at", "not_before", "configuration")
 
 
@@ -102,7 +103,7 @@ class Renderer:
         self._free = asyncio.Semaphore(PROCESSES)
 
     async def render(self, template: str, delivery: Delivery) -> str:
-        """The text. Raises TemplateFailed."""
+        """The text, in which there is something to see. Raises TemplateFailed."""
         try:
             request = json.dumps({"template": template, "variables": variables_of(delivery)}).encode()
         except (msgspec.DecodeError, ValueError, RecursionError) as error:
@@ -118,7 +119,10 @@ class Renderer:
             self._idle.append(process)
         if "error" in answer:
             raise TemplateFailed(one_line(answer["error"], _MAX_ERROR))
-        return str(answer["text"])
+        text = str(answer["text"])
+        if is_blank(plain_text(text)):
+            raise TemplateFailed("the text is empty")
+        return text
 
     async def close(self) -> None:
         """Ends the processes. No call of `render` may be running."""

@@ -13,9 +13,11 @@ import json
 import signal
 import sys
 from collections import OrderedDict
+from collections.abc import Callable, ItemsView, Iterator, KeysView, ValuesView
+from functools import wraps
 from typing import Any, BinaryIO
 
-from jinja2 import StrictUndefined, Template, TemplateError
+from jinja2 import StrictUndefined, Template, TemplateError, Undefined, nodes, pass_environment
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 COMPILE_S = 1.0  # of processor time
@@ -23,30 +25,209 @@ RENDER_S = 0.2  # of processor time
 MEMORY_BYTES = 256 * 1024 * 1024  # of address space, the interpreter included
 MAX_TEXT_BYTES = 64 * 1024
 _KEPT = 100  # templates that stay compiled
-# Jinja's globals that lead to Python functions, or make filler text.
+# Globals of Jinja that lead to Python functions, or make filler text.
 _REMOVED = ("lipsum", "cycler", "joiner", "namespace")
 
 
+# Filters that say something of nothing: its length is 0, and in JSON it is null. All others make nothing of it.
+_TELL_OF_NOTHING = ("count", "d", "default", "float", "int", "length", "sum", "tojson", "wordcount")
+_OF_EMPTY = (
+    "first",
+    "last",
+    "max",
+    "min",
+    "random",
+)  # filters that answer nothing where there is nothing to choose from
+_DATA = (str, int, float, list, tuple, dict)  # what messages are made of, and what can be shown
+_CALLED = "()"  # in front of an attribute that is called; no name in a template begins so
+
+
+class Nothing(str):
+    """What is absent, or null: an empty text that stays nothing whatever is done with it, and comes first in an order.
+
+    The filters and tests of Jinja take it for undefined: `default` replaces it, and it is not `defined`.
+    """
+
+    __slots__ = ()
+
+    @property  # type: ignore[misc]  # of what may be written to
+    def __class__(self) -> Any:
+        """What `isinstance` asks beside the type itself, which is a text."""
+        return Undefined
+
+    def __add__(self, other: Any) -> Any:
+        return other
+
+    __radd__ = __add__
+
+    def _same(self, *arguments: Any, **named: Any) -> "Nothing":
+        return self
+
+    __call__ = __sub__ = __rsub__ = __mul__ = __rmul__ = __truediv__ = __rtruediv__ = __floordiv__ = __rfloordiv__ = (
+        _same
+    )
+    __mod__ = __pow__ = __rpow__ = __neg__ = __pos__ = lower = casefold = _same
+
+    def __eq__(self, other: object) -> bool:
+        return other is None or other == ""
+
+    def __ne__(self, other: object) -> bool:
+        return not self == other
+
+    __hash__ = str.__hash__
+
+    def __lt__(self, other: object) -> bool:
+        return self != other
+
+    def __le__(self, other: object) -> bool:
+        return True
+
+    def __gt__(self, other: object) -> bool:
+        return False
+
+    def __ge__(self, other: object) -> bool:
+        return self == other
+
+
+NOTHING = Nothing()
+
+
+class Labels(dict[str, Any]):
+    """Labels, which producers make up: one that a message does not have is nothing, and no error."""
+
+
+class TemplateEnvironment(ImmutableSandboxedEnvironment):
+    """Jinja's sandbox, in which what is absent is nothing, and a field goes before a method of the same name.
+
+    `labels.items` is the label. Only a call, `labels.items()`, is the method, whatever the labels are. Of Python's own
+    objects nothing is shown.
+    """
+
+    nothing = NOTHING
+
+    def __init__(self) -> None:
+        super().__init__(undefined=StrictUndefined, autoescape=False, finalize=_shown)
+        for name in _REMOVED:
+            self.globals.pop(name)
+        self.filters["attr"] = _attribute
+        self.filters = {name: _knowing_nothing(name, filter_) for name, filter_ in self.filters.items()}
+        self.tests["none"] = _is_nothing
+        self.policies["json.dumps_function"] = _dumps
+
+    def getattr(self, obj: Any, attribute: str) -> Any:
+        """The value of `obj.attribute`, or of `obj.attribute(…)`, where it begins with `_CALLED`."""
+        if type(obj) is Nothing:
+            return obj
+        name = attribute.removeprefix(_CALLED)
+        called = name != attribute
+        if isinstance(obj, dict) and not (called and hasattr(obj, name)):
+            return self._entry(obj, name)
+        value = super().getattr(obj, name)
+        return value if called else self._no_method(obj, name, value)
+
+    def getitem(self, obj: Any, argument: Any) -> Any:
+        """The value of `obj[argument]`."""
+        if type(obj) is Nothing:
+            return obj
+        if isinstance(obj, dict):
+            return self._entry(obj, argument)
+        return self._no_method(obj, argument, super().getitem(obj, argument))
+
+    def call(__self, __context: Any, __obj: Any, *args: Any, **kwargs: Any) -> Any:
+        """What a function of a template answers."""
+        value = super().call(__context, __obj, *args, **kwargs)
+        if isinstance(value, KeysView | ValuesView | ItemsView):
+            return list(value)
+        return NOTHING if value is None else value
+
+    def _entry(self, obj: dict[Any, Any], key: Any) -> Any:
+        try:
+            return obj[key]
+        except (LookupError, TypeError):
+            return NOTHING if isinstance(obj, Labels) else self.undefined(obj=obj, name=key)
+
+    def _no_method(self, obj: Any, name: Any, value: Any) -> Any:
+        if isinstance(obj, _DATA) and callable(value) and not isinstance(value, Undefined):
+            return self.undefined(f"{name} is a method, which only a call can use: {name}()")
+        return value
+
+    def _parse(self, source: str, name: str | None, filename: str | None) -> nodes.Template:
+        tree = super()._parse(source, name, filename)
+        for call in tree.find_all(nodes.Call):
+            if isinstance(call.node, nodes.Getattr):
+                call.node.attr = _CALLED + call.node.attr
+        return tree
+
+
+def present(value: Any) -> Any:
+    """A value of JSON with nothing in place of each null."""
+    if value is None:
+        return NOTHING
+    if isinstance(value, list):
+        return [present(item) for item in value]
+    if isinstance(value, dict):
+        return {key: present(item) for key, item in value.items()}
+    return value
+
+
+def _dumps(value: Any, **options: Any) -> str:
+    return json.dumps(_with_null(value), **options)
+
+
+def _with_null(value: Any) -> Any:
+    if type(value) is Nothing:
+        return None
+    if isinstance(value, list | tuple):
+        return [_with_null(item) for item in value]
+    if isinstance(value, dict):
+        return {key: _with_null(item) for key, item in value.items()}
+    return value
+
+
 def _shown(value: object) -> object:
-    return "" if value is None else value  # a field that is not set renders as nothing, not as the word None
+    if value is None:
+        return ""
+    if isinstance(value, (*_DATA, Undefined)):
+        return value
+    raise TemplateError(f"a {type(value).__name__} is no text; write what is in it")
 
 
-def make_environment() -> ImmutableSandboxedEnvironment:
-    """The Jinja environment of templates: sandboxed, without a loader, strict about names; None renders as nothing."""
-    environment = ImmutableSandboxedEnvironment(undefined=StrictUndefined, autoescape=False, finalize=_shown)
-    for name in _REMOVED:
-        environment.globals.pop(name)
-    return environment
+def _is_nothing(value: object) -> bool:
+    return value is None or type(value) is Nothing
+
+
+@pass_environment
+def _attribute(environment: TemplateEnvironment, obj: Any, name: str) -> Any:
+    return environment.getattr(obj, str(name).removeprefix(_CALLED))
+
+
+def _knowing_nothing(name: str, filter_: Callable[..., Any]) -> Callable[..., Any]:
+    """The filter, which makes nothing of nothing, and a list where Jinja's makes an iterator."""
+    place = 1 if hasattr(filter_, "jinja_pass_arg") else 0
+
+    @wraps(filter_)
+    def filtered(*arguments: Any, **options: Any) -> Any:
+        given = arguments[place] if len(arguments) > place else None
+        if type(given) is Nothing and name not in _TELL_OF_NOTHING:
+            return given
+        value = filter_(*arguments, **options)
+        if value is None or (name in _OF_EMPTY and isinstance(value, Undefined)):
+            return NOTHING
+        return list(value) if isinstance(value, Iterator) else value
+
+    return filtered
 
 
 class _Rendering:
     def __init__(self) -> None:
-        self._environment = make_environment()
+        self._environment = TemplateEnvironment()
         self._templates: OrderedDict[str, Template] = OrderedDict()
 
     def answer(self, request: dict[str, Any]) -> dict[str, str]:
         try:
-            return {"text": self._render(request["template"], request["variables"])}
+            variables = present(request["variables"])
+            variables["message"]["labels"] = Labels(variables["message"]["labels"])
+            return {"text": self._render(request["template"], variables)}
         except MemoryError:
             return {"error": "it takes more memory than a text needs"}
         except RecursionError:
@@ -78,7 +259,7 @@ class _Rendering:
 
 
 def _limit() -> None:
-    import resource  # not on every system, where `make_environment` must be importable all the same
+    import resource  # not on every system, where `TemplateEnvironment` must be importable all the same
 
     for limit, value in (
         (resource.RLIMIT_AS, MEMORY_BYTES),

@@ -4,26 +4,28 @@ Pure functions, for every consumer whose service takes plain text. A configurati
 """
 
 import re  # for our own constant patterns
-import unicodedata
 from collections.abc import Sequence
 
 from notifier import Delivery, Message
+from notifier.grapheme import boundary, stands_alone
+from notifier.plain_text import is_blank, plain_text
 
 MAX_PARTS = 5
 _SEPARATORS = ("\n\n", "\n", " ")  # preferred places of a cut: between paragraphs, lines, words
-_JOINERS = "\u200d\ufe0e\ufe0f"  # zero-width joiner and variation selectors: they belong to the character before them
-_BACK = 32  # characters that a hard cut may go back to reach the start of a grapheme cluster
-
-# NUL, and bidirectional controls, which make a link or a name read as another one.
-_CONTROLS = re.compile("[\0\u202a-\u202e\u2066-\u2069]")
-_APP_LINK = re.compile("tg://", re.IGNORECASE)
+_APP_LINK = re.compile(r"(?<![a-z0-9+.-])tg://", re.IGNORECASE)  # not the end of another scheme
+_ROUNDS = 10  # nobody means more links within another
+_APP_COLON = re.compile("(?<=tg):+", re.IGNORECASE)
+# What a title or a link stands between where a text has it as a whole. Punctuation ends it only where nothing follows.
+_BEFORE = r"(?<![^\s()\[\]{}<>\"'`«»„“”‚‘’「」『』【】（）《》。，、；：！？])"
+_AFTER = r"(?=[.,;:!?…]*(?:$|[\s()\[\]{}<>\"'`«»„“”‚‘’「」『』【】（）《》。，、；：！？]))"
 
 
 def default_text(delivery: Delivery, message: Message) -> str:
     """`From {sender} to {receiver}: {content}`, with the names of the consumer's world.
 
     An unknown sender or receiver is left out: `From {sender}: …`, `To {receiver}: …`, or the content alone. A title stands
-    above the content and a web link below it, each on a line of its own, unless the content has it already.
+    above the content and a web link below it, each on a line of its own, unless the content has it already, as a whole:
+    between blanks, line ends, brackets or quotation marks.
     """
     receiver = delivery.receiver or delivery.recipient
     if delivery.sender and receiver:
@@ -33,19 +35,29 @@ def default_text(delivery: Delivery, message: Message) -> str:
     else:
         head = f"To {receiver}: " if receiver else ""
     lines = [message.content]
-    if message.title and message.title not in message.content:
+    if message.title and not _has(message.content, message.title):
         lines.insert(0, message.title)
-    if message.url and message.url not in message.content:
+    if message.url and not _has(message.content, message.url):
         lines.append(message.url)
     return head + "\n".join(lines)
 
 
+def _has(content: str, text: str) -> bool:
+    """Whether the content has a text as a whole, not only within a longer word or link. It always has a blank one."""
+    text = text.strip()
+    if not text or text not in content:
+        return not text
+    return re.search(_BEFORE + re.escape(text) + _AFTER, content) is not None
+
+
 def clean_text(text: str) -> str:
-    """The text without bidirectional controls, NUL, lone surrogates, and `tg://`, whose links act inside the app."""
-    text = _CONTROLS.sub("", text).encode(errors="replace").decode()
-    while _APP_LINK.search(text):  # removing one may form another
-        text = _APP_LINK.sub("", text)
-    return text
+    """The text, plain, and without `tg://`, whose links act inside the app."""
+    text = plain_text(text)
+    for _ in range(_ROUNDS):
+        if not _APP_LINK.search(text):
+            return text
+        text = _APP_LINK.sub("", text)  # which may form another
+    return _APP_COLON.sub("", text)
 
 
 def utf16_units(text: str) -> int:
@@ -59,8 +71,10 @@ def split_text(text: str, limit: int, parts: int = MAX_PARTS) -> Sequence[str]:
     Cuts between paragraphs, else lines, else words, else grapheme clusters. What does not fit into the parts is left out,
     and the last part ends with a note of how many characters that is. No part is blank, and a blank text has no parts.
     """
+    if is_blank(text):
+        return []
     if utf16_units(text) <= limit:
-        return [text] if text.strip() else []
+        return [text]
     room = limit - len(f"{parts}/{parts}\n")
     pieces: list[str] = []
     rest = text
@@ -89,9 +103,11 @@ def _cut(text: str, limit: int) -> tuple[str, str]:
     for separator in _SEPARATORS:
         # Not in the first half: many small parts are worse to read than a paragraph that is cut.
         at = text.rfind(separator, end // 2, end + len(separator))
+        while at > 0 and not stands_alone(text, at + len(separator) - 1):  # a blank with an accent on it
+            at = text.rfind(separator, end // 2, at)
         if at > 0:
             return text[:at], text[at + len(separator) :]
-    at = next((at for at in range(end, max(0, end - _BACK), -1) if not _within_cluster(text, at)), end)
+    at = boundary(text, end)
     return text[:at], text[at:]
 
 
@@ -103,13 +119,3 @@ def _fitting(text: str, limit: int) -> int:
         end -= 1
         units -= utf16_units(text[end])
     return end
-
-
-def _within_cluster(text: str, at: int) -> bool:
-    after = text[at]
-    return (
-        bool(unicodedata.combining(after))
-        or after in _JOINERS
-        or text[at - 1] == "\u200d"
-        or "\U0001f3fb" <= after <= "\U0001f3ff"  # a skin tone
-    )

@@ -19,6 +19,7 @@ from control_api.definitions.secret_parameters import secrets_of
 from control_api.definitions.spec import read
 from control_api.models import DefinitionRow
 from notifier.errors import FieldError, InputError, SecretError
+from notifier.grapheme import shortened
 from notifier.plugin import secret_fields
 from notifier.record import JsonObject
 from notifier.registry import Registry
@@ -188,4 +189,4 @@ def _show(value: Any, hidden: bool, changed: bool = False) -> str:
     if isinstance(value, str) and "\n" in value:
         return f"({value.count(chr(10)) + 1} lines)"
     text = json.dumps(value, ensure_ascii=False)
-    return text if len(text) <= _SHOWN else text[: _SHOWN - 1] + "…"
+    return shortened(text, _SHOWN)

@@ -14,6 +14,7 @@ from urllib.parse import unquote
 from notifier.attempt import Attempt, Origin
 from notifier.dead_letter import DeadLetter, Source
 from notifier.delivery import Delivery
+from notifier.grapheme import shortened
 from notifier.outcome import Outcome, Reason
 from notifier.record import now
 from notifier.seldom import Seldom
@@ -57,7 +58,7 @@ def attempt_of(delivery: Delivery, tried: Try, origin: Origin) -> Attempt:
         configuration_version=delivery.configuration_version,
         consumer=delivery.consumer,
         recipient=delivery.recipient,
-        detail=None if tried.detail is None else tried.detail[:MAX_DETAIL],
+        detail=None if tried.detail is None else shortened(tried.detail, MAX_DETAIL),
         origin=origin,
         not_before=tried.not_before,
     )

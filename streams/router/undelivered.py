@@ -23,6 +23,7 @@ from notifier.catalog import Configuration
 from notifier.dead_letter import DeadLetter, Source
 from notifier.delivery import delivery_id
 from notifier.errors import RecordError
+from notifier.grapheme import shortened
 from notifier.message import Message
 from notifier.outcome import Reason
 from notifier.seldom import Seldom
@@ -218,7 +219,7 @@ def _letter(batch: Batch, record: Record, reason: Reason, error: str) -> DeadLet
         Source(batch.topic, batch.partition, record.offset, record.timestamp, record.key, record.value),
         stage="route",
         reason=reason,
-        error=error[:_ERROR_CHARACTERS],
+        error=shortened(error, _ERROR_CHARACTERS),
     )
 
 

@@ -1,13 +1,17 @@
 """The default text, cleaning and splitting."""
 
+import unicodedata
 from typing import Any
 
 import pytest
+import regex  # type: ignore[import-untyped]  # it has no types
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from consumers.text.text import clean_text, default_text, split_text, utf16_units
 from notifier import Message
+from notifier.one_line import one_line
+from notifier.plain_text import is_blank
 from tests.rigs.plugin_world import make_delivery
 
 FAMILY = "\U0001f468\u200d\U0001f469\u200d\U0001f467"
@@ -29,6 +33,32 @@ FAMILY = "\U0001f468\u200d\U0001f469\u200d\U0001f467"
             id="title and link",
         ),
         pytest.param({}, {"title": "build", "url": ""}, "From octocat to al: build failed", id="said already"),
+        *[
+            pytest.param({"sender": None, "receiver": None, "recipient": None}, message, expected, id=name)
+            for name, message, expected in [
+                ("title within a word", {"title": "prod", "content": "crash reproduced"}, "prod\ncrash reproduced"),
+                ("short title", {"title": "CI", "content": "CIRCLE-CI pre-CI"}, "CI\nCIRCLE-CI pre-CI"),
+                ("title with more", {"title": "db", "content": "db-2 up, db:5432"}, "db\ndb-2 up, db:5432"),
+                ("title in brackets", {"title": "db", "content": "up [db]: well"}, "up [db]: well"),
+                ("title and a full stop", {"title": " db ", "content": "down: db."}, "down: db."),
+                ("title without blanks", {"title": "部署", "content": "“部署”，好"}, "“部署”，好"),
+                ("title that is blank", {"title": " \n", "content": "x"}, "x"),
+                ("title with signs", {"title": "a.*(b", "content": "axx(b"}, "a.*(b\naxx(b"),
+                ("longer link", {"url": "https://c/12", "content": "https://c/123"}, "https://c/123\nhttps://c/12"),
+                ("host of a link", {"url": "https://c", "content": "https://c/1"}, "https://c/1\nhttps://c"),
+                (
+                    "link with a tab",
+                    {"url": "https://c/1", "content": "https://c/1?t=x"},
+                    "https://c/1?t=x\nhttps://c/1",
+                ),
+                ("link in brackets", {"url": "https://c/1", "content": "see (https://c/1)."}, "see (https://c/1)."),
+                (
+                    "link that ends a line",
+                    {"url": "https://c/1", "content": "see https://c/1!\nx"},
+                    "see https://c/1!\nx",
+                ),
+            ]
+        ],
     ],
 )
 def test_the_default_text(fields: dict[str, Any], message: dict[str, Any], expected: str) -> None:
@@ -48,7 +78,18 @@ def test_a_pull_request_keeps_the_text_that_its_producer_made() -> None:
     [
         pytest.param("a\u202egpj.exe\u2066b\u2069", "agpj.exeb", id="direction"),
         pytest.param("see TG://resolve?domain=x", "see resolve?domain=x", id="link into the app"),
-        pytest.param("tgtg://://x", "x", id="one within another"),
+        pytest.param("tg:tg:////x", "x", id="one within another"),
+        pytest.param("stg://b/f x+tg://y (tg://z)", "stg://b/f x+tg://y (z)", id="another scheme that ends so"),
+        pytest.param("\x1b[31mFAILED\x1b[0m a\x1b[1;38;5;1m!\x1b[m\x1b[2K\x1b(B", "FAILED a!", id="colours"),
+        pytest.param("\x9b31mred\x9b0m \x9bx", "red x", id="colours of 8 bits"),
+        pytest.param("\x1b]8;;https://x/\x1b\\log\x1b]8;;\x07, \x1b]0;title\x07b", "log, b", id="links of a terminal"),
+        pytest.param("\x1bPq#0;2\x1b\\a\x1b_apc\x9cb", "ab", id="other strings"),
+        pytest.param("a\x1b]0;never ended\nb\x1b[31", "a0;never ended\nb31", id="a sequence that does not end"),
+        pytest.param("\x1b\x1b[31m[31mx\x1b", "[31mx", id="an escape within another"),
+        pytest.param("bell\x07 unit\x1f del\x7f c1\x81", "bell unit del c1", id="control characters"),
+        pytest.param(
+            "N\bNA\bAME 10%\r20%\r\n\r\nend\u2028x", "NAME 10%\n20%\n\nend\nx", id="line ends, and bold of man"
+        ),
         pytest.param("a\0b\ud800c", "ab?c", id="what is no text"),
         pytest.param("שלום, <b>&amp; \U0001f600\n\t", "שלום, <b>&amp; \U0001f600\n\t", id="all else stays"),
     ],
@@ -69,6 +110,9 @@ def unmarked(parts: list[str]) -> list[str]:
 @settings(max_examples=300, deadline=None)
 def test_parts_fit_are_not_blank_and_lose_nothing(text: str, limit: int) -> None:
     parts = list(split_text(text, limit, parts=9))
+    if is_blank(text):
+        assert not parts
+        return
     assert all(utf16_units(part) <= limit for part in parts)
     assert all(part.strip() for part in unmarked(parts))
     assert all(part.encode("utf-16") for part in parts)  # raises for half a surrogate pair
@@ -91,6 +135,7 @@ def test_there_are_never_more_parts_than_asked_for(text: str, limit: int, parts:
         pytest.param("a" * 64, ["a" * 64], id="just fits"),
         pytest.param(" \n", [], id="blank"),
         pytest.param("", [], id="empty"),
+        pytest.param("\u2060\u3164\u200b\u2800\ufe0f", [], id="nothing to see"),
         pytest.param("a" * 40 + "\n\n" + "b c\n" * 8, ["1/2\n" + "a" * 40, "2/2\n" + "b c\n" * 8], id="paragraph"),
         pytest.param("a" * 40 + "\n" + "b c " * 8, ["1/2\n" + "a" * 40, "2/2\n" + "b c " * 8], id="line"),
         pytest.param("a" * 40 + " " + "b" * 40, ["1/2\n" + "a" * 40, "2/2\n" + "b" * 40], id="word"),
@@ -103,6 +148,45 @@ def test_there_are_never_more_parts_than_asked_for(text: str, limit: int, parts:
 )
 def test_splitting(text: str, expected: list[str]) -> None:
     assert list(split_text(text, 64)) == expected
+
+
+CLUSTERS = {
+    "flags": "🇩🇪🇫🇷🇺🇦",
+    "Hindi": "किसीसर्वरमेंत्रुटि",
+    "Thai": "ระบบล้มเหลวที่นี่",
+    "Khmer": "ខ្មែរប្រព័ន្ធ",
+    "keycaps": "1️⃣2️⃣",
+    "tags": "🏴\U000e0067\U000e0062\U000e0065\U000e006e\U000e0067\U000e007f",
+    "decomposed Korean": unicodedata.normalize("NFD", "한국어"),
+    "decomposed Latin": unicodedata.normalize("NFD", "ệẫő"),
+    "families": FAMILY + "👍🏽",
+    "accents on blanks": " \u0301",
+}
+
+
+@pytest.mark.parametrize("name", CLUSTERS)
+@pytest.mark.parametrize("before", range(4))
+def test_nothing_is_cut_within_what_people_see_as_a_character(name: str, before: int) -> None:
+    text = "x" * before + CLUSTERS[name] * 60
+    whole = regex.findall(r"\X", text)
+    cut = [
+        cluster for part in unmarked(list(split_text(text, 64, parts=200))) for cluster in regex.findall(r"\X", part)
+    ]
+    assert cut == whole
+    for limit in (10, 11, 12, 13):
+        line = regex.findall(r"\X", one_line(text, limit))
+        assert line[-1] == "…"
+        assert line[:-1] == regex.findall(r"\X", " ".join(text.split()))[: len(line) - 1]
+
+
+def test_a_character_longer_than_a_part_is_cut_all_the_same() -> None:
+    text = "a" + "\u0301" * 300
+    assert "".join(unmarked(list(split_text(text, 64, parts=9)))) == text
+
+
+@pytest.mark.parametrize("piece", ["\x1b]", "\x9d", "\x1b[0", "\b", "a\b", "\x1b", "tg:", "tg:/", "🇩🇪", "\u0301", "\r"])
+def test_cleaning_and_splitting_a_large_hostile_text_is_quick(piece: str) -> None:
+    split_text(clean_text("x" + piece * 100_000 + "//" * 100_000), 4096)  # what is quadratic takes hours
 
 
 def test_what_does_not_fit_is_left_out_and_said() -> None:
