@@ -41,7 +41,7 @@ class Account:
     @property
     def actor(self) -> Actor:
         """The account as an actor, with the scopes of its role."""
-        return Actor(f"account {self.name}", ROLES[self.role], signed_in=True)
+        return Actor(f"account {self.name}", ROLES[self.role])
 
 
 async def add(session: AsyncSession, actor: Actor, name: str, password: str, role: str) -> Account:

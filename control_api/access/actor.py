@@ -28,7 +28,6 @@ class Actor:
 
     name: str  # for the audit log, for instance `token deploy`
     scopes: frozenset[Scope]
-    signed_in: bool = False  # a person in a browser, rather than a program
 
     def may(self, scope: Scope) -> bool:
         """Whether the scope is the actor's."""

@@ -11,7 +11,6 @@ from graphql import (
     FragmentDefinitionNode,
     FragmentSpreadNode,
     GraphQLError,
-    NoSchemaIntrospectionCustomRule,
     OperationDefinitionNode,
     SelectionSetNode,
     parse,
@@ -44,10 +43,9 @@ def read_document(text: str) -> DocumentNode:
     return document
 
 
-def check_document(schema: GraphQLSchema, document: DocumentNode, *, introspection: bool) -> list[GraphQLError]:
-    """The violations of GraphQL's rules. Names are not suggested: suggestions disclose the schema bit by bit."""
-    rules = [*specified_rules, *([] if introspection else [NoSchemaIntrospectionCustomRule])]
-    return validate(schema, document, rules, max_errors=_MAX_ERRORS, hide_suggestions=True)
+def check_document(schema: GraphQLSchema, document: DocumentNode) -> list[GraphQLError]:
+    """The violations of GraphQL's rules. Names are not suggested; whoever has a token may ask for the schema itself."""
+    return validate(schema, document, specified_rules, max_errors=_MAX_ERRORS, hide_suggestions=True)
 
 
 @dataclass(frozen=True)
@@ -81,7 +79,7 @@ class _Measure:
         for node in selections.selections if selections is not None else ():
             if isinstance(node, FieldNode):
                 below = self._selections(node.selection_set)
-                # Introspection is deep by nature; it has its own permission, and graphql-core has a rule for its depth.
+                # Introspection is deep by nature; graphql-core has a rule for its depth.
                 level = 1 if node.name.value in ("__schema", "__type") else below.depth + 1
                 size = _Size(level, below.aliases + (node.alias is not None), below.fields + 1)
             elif isinstance(node, FragmentSpreadNode):
