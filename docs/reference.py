@@ -73,6 +73,8 @@ def topics_page() -> str:
         "# Topics",
         "",
         "Names begin with `NOTIFIER_TOPIC_PREFIX` (`notifier.`). Values are UTF-8 JSON objects; `v` is the version of the record, absent = 1.",
+        "A field that a record does not have is null; numbers and words such as `trigger`, `attempt` and `number` are written even where they are",
+        "the usual ones.",
         "Keys are partitioned as by Kafka's Java client (murmur2). The first process that needs a topic creates it from this table.",
         "",
         "| topic | key | value | partitions | kept |",

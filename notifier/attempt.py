@@ -4,7 +4,7 @@ import msgspec
 
 from notifier.bounds import Count, DeliveryId, Large, Number, Word
 from notifier.outcome import Outcome, Reason
-from notifier.record import Record, Time
+from notifier.record import Record, Time, always
 
 
 class Origin(msgspec.Struct, frozen=True, kw_only=True):
@@ -29,8 +29,7 @@ class Attempt(Record, frozen=True, kw_only=True):
     reason: Reason
     started_at: Time
     ended_at: Time
-    # 1 for the first try. A default from a factory is always written, so other readers of the topic find the field.
-    number: Number = msgspec.field(default_factory=lambda: 1)
+    number: Number = always(1)  # 1 for the first try
     configuration: Word | None = None
     configuration_version: Large | None = None
     consumer: Word | None = None

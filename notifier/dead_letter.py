@@ -8,7 +8,7 @@ import msgspec
 from notifier.bounds import Count, Large
 from notifier.grapheme import shortened
 from notifier.outcome import Reason
-from notifier.record import Record, Time, kafka_time, now
+from notifier.record import Record, Time, always, kafka_time, now
 from notifier.topics import LARGE_BYTES
 
 Stage = Literal["route", "run", "deliver"]
@@ -75,9 +75,7 @@ class DeadLetter(Record, frozen=True, kw_only=True):
     delivery: str | None = None  # the delivery's id
     producer: str | None = None  # of the message, where that could be read
     message: str | None = None  # the message's id, where it could be read and is not in `delivery`
-    attempts: Count = msgspec.field(
-        default_factory=int
-    )  # how many were made; a default from a factory is always written
+    attempts: Count = always(0)  # how many were made
     redriven_at: Time | None = None
 
     @classmethod

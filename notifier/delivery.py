@@ -7,7 +7,7 @@ import msgspec
 
 from notifier.bounds import Count, DeliveryId, Large, Number, Word
 from notifier.message import Message
-from notifier.record import Record, Time
+from notifier.record import Record, Time, always
 
 Why = Literal["retry", "held", "delayed", "digest"]  # why a delivery is parked
 
@@ -27,11 +27,11 @@ class Delivery(Record, frozen=True, kw_only=True):
     message: msgspec.Raw  # JSON object
     message_id: Word  # also where the message itself came without an id
     recipient: Word | None = None  # username; none: everyone in `recipients`
-    recipients: tuple[str, ...] = ()  # usernames, for a message without receiver
+    recipients: tuple[str, ...] = always(())  # usernames, for a message without receiver
     address: str | None = None  # how the consumer reaches the recipient; none where its parameters say it
     sender: str | None = None  # name in the consumer's world, or the plain text that the producer gave
     receiver: str | None = None  # name in the consumer's world
-    attempt: Number = msgspec.field(default_factory=lambda: 1)  # number of the next try; written always
+    attempt: Number = always(1)  # number of the next try
     spared: Count = 0  # tries so far that did not spend the retry schedule (the service was at its limit)
     not_before: Time | None = None
     why: Why | None = None  # only on `parked`: why it cannot go now

@@ -28,6 +28,11 @@ class _Version(msgspec.Struct):
 _version = msgspec.json.Decoder(_Version)
 
 
+def always(value: Any) -> Any:
+    """The default of a field that is written even where it holds that default, so that every reader of the topic finds it."""
+    return msgspec.field(default_factory=lambda: value)  # msgspec leaves out no default that a function makes
+
+
 class Record(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The base of all records. `VERSION` is the newest version of the class that this program reads and the one it writes."""
 
@@ -36,7 +41,7 @@ class Record(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     v: Number = 1  # version of the record's schema; absent on the wire means 1
 
     def encode(self) -> bytes:
-        """The record as UTF-8 JSON; fields that hold their default are left out."""
+        """The record as UTF-8 JSON; fields that hold their default are left out, but for those of `always`."""
         return _encoder.encode(self)
 
     @classmethod

@@ -6,7 +6,7 @@ import msgspec
 
 from notifier.bounds import Count, Word
 from notifier.outcome import Trigger
-from notifier.record import Record, Time
+from notifier.record import Record, Time, always
 
 State = Literal[
     "running",  # a runner holds the lease
@@ -20,8 +20,8 @@ class ProducerRun(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     """What one producer did within a run."""
 
     producer: str  # its name
-    state: State = "running"
-    messages: Count = 0  # how many it produced, all acknowledged by Kafka
+    state: State = always("running")
+    messages: Count = always(0)  # how many it produced, all acknowledged by Kafka
     error: str | None = None  # why it failed
     started_at: Time | None = None
     ended_at: Time | None = None
@@ -32,12 +32,12 @@ class Run(Record, frozen=True, kw_only=True):
 
     configuration: Word
     scheduled_at: Time
-    trigger: Trigger = "cron"
-    state: State = "running"
+    trigger: Trigger = always("cron")
+    state: State = always("running")
     owner: str | None = None  # the runner that holds the lease
     lease_until: Time | None = None
-    producers: tuple[ProducerRun, ...] = ()
+    producers: tuple[ProducerRun, ...] = always(())
     error: str | None = None  # why the run as a whole was refused
-    takeovers: Count = 0  # how often it was taken over from a runner whose lease had run out
+    takeovers: Count = always(0)  # how often it was taken over from a runner whose lease had run out
     started_at: Time | None = None
     ended_at: Time | None = None

@@ -1,7 +1,7 @@
 """Tick: "this configuration is due at this time". The same tick twice is one run."""
 
 from notifier.outcome import Trigger
-from notifier.record import Record, Time, rfc3339
+from notifier.record import Record, Time, always, rfc3339
 
 
 class Tick(Record, frozen=True, kw_only=True):
@@ -13,7 +13,7 @@ class Tick(Record, frozen=True, kw_only=True):
     # Name of the configuration that is due. One that no configuration can have is unknown, however long it is.
     configuration: str
     scheduled_at: Time  # when it was due, not when it was noticed
-    trigger: Trigger = "cron"  # why it is due
+    trigger: Trigger = always("cron")  # why it is due
 
     @property
     def id(self) -> str:

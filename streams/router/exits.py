@@ -155,8 +155,7 @@ class Exit:
             if len(self._everyone) > 100:  # who is at work changes, and many users have many combinations
                 self._everyone.clear()
             contact = self._everyone[usernames] = Contact(recipient=b"*")
-            if usernames:
-                contact.address = b'","recipients":' + _json(list(usernames))
+            contact.address = b'","recipients":' + _json(list(usernames))
         return contact
 
 

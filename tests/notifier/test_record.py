@@ -1,5 +1,6 @@
 """Records: what is written is read, what does not fit is refused with its place, times have one form."""
 
+import json
 from datetime import UTC, datetime, timedelta, timezone
 
 import msgspec
@@ -15,7 +16,7 @@ from notifier.definition import (
 from notifier.delivery import Delivery
 from notifier.errors import InvalidRecord, UnsupportedVersion
 from notifier.message import Message
-from notifier.record import Record, kafka_time, now, rfc3339
+from notifier.record import JsonObject, Record, kafka_time, now, rfc3339
 from notifier.run import ProducerRun, Run
 from notifier.tick import Tick
 from tests.rigs.examples import AT
@@ -76,6 +77,48 @@ RECORDS: tuple[Record, ...] = (
 )
 
 
+@pytest.mark.parametrize(
+    ("record", "written"),
+    [
+        (Tick(configuration="c", scheduled_at=AT), {"trigger": "cron"}),
+        (
+            Run(configuration="c", scheduled_at=AT, producers=(ProducerRun(producer="p"),)),
+            {
+                "trigger": "cron",
+                "state": "running",
+                "takeovers": 0,
+                "producers": [{"producer": "p", "state": "running", "messages": 0}],
+            },
+        ),
+        (Run(configuration="c", scheduled_at=AT), {"producers": []}),
+        (
+            Delivery(
+                id="i",
+                configuration="c",
+                configuration_version=1,
+                consumer="k",
+                lane="l",
+                message=msgspec.Raw(b"{}"),
+                message_id="1",
+            ),
+            {"attempt": 1, "recipients": []},
+        ),
+        (
+            Attempt(
+                delivery="d", producer="p", message="1", outcome="accepted", reason="ok", started_at=AT, ended_at=AT
+            ),
+            {"number": 1},
+        ),
+        (DeadLetter(id="i", stage="run", reason="invalid", error="x", topic="ticks", at=AT), {"attempts": 0}),
+    ],
+    ids=lambda value: type(value).__name__ if isinstance(value, Record) else "",
+)
+def test_what_the_contract_lists_is_written_where_it_is_the_default_too(record: Record, written: JsonObject) -> None:
+    value = json.loads(record.encode())
+    assert {name: value.get(name) for name in written} == written
+    assert type(record).decode(record.encode()).encode() == record.encode()
+
+
 @pytest.mark.parametrize("record", RECORDS, ids=lambda record: type(record).__name__)
 def test_a_record_reads_what_it_writes(record: Record) -> None:
     data = record.encode()
@@ -88,7 +131,7 @@ def test_a_record_reads_what_it_writes(record: Record) -> None:
 def test_a_record_leaves_out_what_is_as_always() -> None:
     assert Message(producer="ci", content="x").encode() == b'{"producer":"ci","content":"x"}'
     assert Tick(configuration="c", scheduled_at=AT).encode() == (
-        b'{"configuration":"c","scheduled_at":"2026-11-23T09:00:00Z"}'
+        b'{"configuration":"c","scheduled_at":"2026-11-23T09:00:00Z","trigger":"cron"}'
     )
 
 

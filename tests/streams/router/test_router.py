@@ -313,6 +313,16 @@ async def test_an_unknown_sender_stays_plain_text_and_everyone_is_named(settings
     assert (said["sender"], said["recipients"], said.get("recipient")) == ("a robot", ["alice", "carol"], None)
 
 
+async def test_a_delivery_of_a_configuration_without_users_names_nobody(settings: Settings) -> None:
+    await publish(settings, {"producer/ci": {"type": "push"}, "consumer/room": {"type": "room"},
+                             "configuration/c": through("room", users=[])})  # fmt: skip
+    await write_messages(settings, [{"producer": "ci", "content": "x"}])
+    async with routers(settings):
+        (record,) = await wait_for_records(settings, "deliveries.room", 1)
+    said = json.loads(record.value)
+    assert (said["recipients"], said["attempt"], said.get("recipient")) == ([], 1, None)
+
+
 async def test_what_is_dropped_is_counted(settings: Settings) -> None:
     await publish(settings, DEFINED)
     await write_messages(
