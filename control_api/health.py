@@ -11,7 +11,7 @@ from typing import Any
 from fastapi import APIRouter, Response
 from sqlalchemy import text
 
-from control_api.http.body import JSON
+from control_api.http.media_type import JSON
 from control_api.http.page import json_response
 from control_api.parts import Parts, PartsDep
 from notifier.errors import DatabaseError

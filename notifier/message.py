@@ -5,7 +5,7 @@ from typing import Annotated, Self
 import msgspec
 
 from notifier.bounds import GO_ZERO
-from notifier.errors import InvalidRecord
+from notifier.errors import InvalidRecord, RecordError
 from notifier.outcome import Severity
 from notifier.record import JsonObject, Record, Time
 
@@ -20,7 +20,8 @@ class Message(Record, frozen=True, kw_only=True, gc=False):  # the garbage colle
 
     `{"producer": "ci", "receiver": "alice", "content": "build failed", "severity": "error", "labels": {"team": "infra"}}`
 
-    Identity is (producer, id). Fields not listed here are kept on the topic and passed on to consumers.
+    Identity is (producer, id). A field that need not be there may be null, and an empty text where it cannot be one: see
+    `without_absent`. Fields not listed here are kept on the topic and passed on to consumers.
     """
 
     producer: _Name  # name of the producer that made it
@@ -34,12 +35,54 @@ class Message(Record, frozen=True, kw_only=True, gc=False):  # the garbage colle
     labels: dict[str, str] = msgspec.field(default_factory=dict)  # for filters, for instance {"team": "infra"}
     occurred_at: Time | None = None  # when it happened, if not when it was written
     not_before: Time | None = None  # do not deliver earlier
-    configuration: str | None = None  # only this configuration considers it
+    configuration: Annotated[str, msgspec.Meta(min_length=1)] | None = None  # only this configuration considers it
 
     def checked(self) -> Self:
         """As of every record; a time that is Go's zero is absent, since Go writes an absent time so."""
         zero = {name: None for name in ("occurred_at", "not_before") if getattr(self, name) == GO_ZERO}
         return Record.checked(msgspec.structs.replace(self, **zero) if zero else self)
+
+
+# Of these an empty text is no value. Go writes an absent field so, unless it is told otherwise.
+_NOT_EMPTY = frozenset({"id", "sender", "receiver", "severity", "occurred_at", "not_before", "configuration"})
+_OPTIONAL = _NOT_EMPTY | {"v", "title", "url", "labels"}
+_raw_fields = msgspec.json.Decoder(dict[str, msgspec.Raw])
+
+
+def without_absent(data: bytes) -> bytes | None:
+    """The JSON of a message without the fields that are written as absent, all others as they are.
+
+    None where there are no such fields, and for what is no JSON object. Readers ask for it when the JSON is refused as it is,
+    so that an ordinary message costs nothing more.
+    """
+    try:
+        fields = _raw_fields.decode(data)
+        present = {name: raw for name, raw in fields.items() if not _is_absent(name, raw)}
+        labels = _raw_fields.decode(present.get("labels", b"{}"))
+        kept = {name: raw for name, raw in labels.items() if bytes(raw).strip() != b"null"}
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
+    if len(kept) < len(labels):
+        present["labels"] = msgspec.Raw(msgspec.json.encode(kept))
+    elif len(present) == len(fields):
+        return None
+    return msgspec.json.encode(present)
+
+
+def _is_absent(name: str, raw: msgspec.Raw) -> bool:
+    text = bytes(raw).strip() if name in _OPTIONAL else b""
+    return text == b"null" or (text == b'""' and name in _NOT_EMPTY)
+
+
+def read_message(data: bytes) -> tuple[Message, bytes]:
+    """A message and its JSON, both without the fields that are written as absent. Raises as `Message.decode` does."""
+    try:
+        return Message.decode(data), data
+    except RecordError:
+        present = without_absent(data)
+        if present is None:
+            raise
+    return Message.decode(present), present
 
 
 def topic_id(partition: int, offset: int, timestamp_ms: int) -> str:

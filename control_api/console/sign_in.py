@@ -5,18 +5,20 @@ from urllib.parse import parse_qsl, urlsplit
 
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import RedirectResponse
-from pydantic import BaseModel, ConfigDict, SecretStr, ValidationError
+from pydantic import ConfigDict, SecretStr, ValidationError
 
 from control_api.access.accounts import Account, verify
 from control_api.access.sessions import COOKIE, close_session, find_account, open_session
 from control_api.access.sign_in_limit import address_key
 from control_api.console.pages import page
 from control_api.http.auth import SIGN_IN, Ticket
-from control_api.http.body import JSON, parse_json, read_body
+from control_api.http.body import parse_json, read_body
+from control_api.http.media_type import JSON
 from control_api.http.origin import check_origin, is_https
 from control_api.http.page import json_response
 from control_api.http.problems import Problem, unauthorized
 from control_api.parts import PartsDep
+from notifier.absent import Written
 from notifier.errors import FieldError, InputError
 from notifier.validation import field_errors
 
@@ -28,7 +30,7 @@ _FORM = "application/x-www-form-urlencoded"
 router = APIRouter(include_in_schema=False)
 
 
-class Credentials(BaseModel):
+class Credentials(Written):
     """The fields of the form, or of the JSON body."""
 
     model_config = ConfigDict(extra="forbid")

@@ -14,6 +14,7 @@ from pydantic import ValidationError
 from consumers.text.template import check_template
 from control_api.definitions.json_value import check_json
 from control_api.definitions.secret_parameters import SecretParameters, mask
+from notifier.absent import without_nulls
 from notifier.definition import SPECS, ConfigurationSpec, PluginSpec, check_name, read_spec
 from notifier.errors import FieldError, InputError
 from notifier.outcome import Kind
@@ -95,6 +96,7 @@ def _references(model: ConfigurationSpec) -> Iterator[Reference]:
 def _read_plugin(model: PluginSpec, value: JsonObject, secrets: SecretParameters, registry: Registry) -> Spec:
     stored, opened = secrets.merge(model.parameters)
     parameters = registry.check(secrets.kind, model.type, opened)
+    stored = without_nulls(type(parameters), stored)
     value.pop("parameters", None)
     if stored:
         value["parameters"] = stored

@@ -22,7 +22,8 @@ from control_api.graphql.schema import build_schema
 from control_api.http import idempotency
 from control_api.http.accept import HTML, preferred
 from control_api.http.auth import AnyActor, PageActor
-from control_api.http.body import JSON, parse_json, read_body
+from control_api.http.body import parse_json, read_body
+from control_api.http.media_type import JSON
 from control_api.http.problems import Problem
 from control_api.intake.occasion import Occasion
 from control_api.parts import PartsDep

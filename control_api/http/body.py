@@ -1,6 +1,7 @@
 """Bodies of requests: JSON, read strictly - UTF-8 only, no NaN, no lone surrogates, nested 64 deep at most."""
 
 import asyncio
+import codecs
 from typing import Any, TypeVar
 
 import orjson
@@ -8,34 +9,38 @@ from fastapi import Request
 from pydantic import BaseModel, ValidationError
 
 from control_api.definitions.json_value import MAX_DEPTH
+from control_api.http.encoding import coding_of, unpack
+from control_api.http.limits import body_limit
+from control_api.http.media_type import ANY, ANY_JSON, JSON, is_json, media_type_of
 from control_api.http.problems import Problem
 from notifier.errors import FieldError, InputError
 from notifier.validation import field_errors
 
-JSON = "application/json"
-NDJSON = "application/x-ndjson"
-MERGE_PATCH = "application/merge-patch+json"
 _IN_THREAD_BYTES = 256 * 1024  # parsing a larger body would hold up the other requests
 
 M = TypeVar("M", bound=BaseModel)
 
 
 async def read_body(request: Request, *media_types: str) -> tuple[str, bytes]:
-    """The media type, one of those given, and the body. Raises Problem 415 for another type and 400 for no body."""
-    header = request.headers.get("content-type", "")
-    media_type, _, rest = header.partition(";")
-    media_type = media_type.strip().lower()
-    charset = next(
-        (part.partition("=")[2].strip(' "') for part in rest.split(";") if part.strip().lower().startswith("charset")),
-        "utf-8",
-    )
+    """The media type, one of those given, and the body in UTF-8, unpacked, without a byte order mark.
+
+    Raises Problem 415 for another type or encoding, 400 for no body or a damaged one, and 413.
+    """
+    media_type = media_type_of(request)
     body = await request.body()
+    coding = coding_of(request)
+    if coding is not None:
+        body = await unpack(body, coding, body_limit(request.url.path))
+    body = body.removeprefix(codecs.BOM_UTF8)
     if not body.strip():
         raise Problem(400, "the body is empty")
-    if media_type not in media_types or charset.lower() not in ("utf-8", "utf8"):
-        given = f"not {header!r}" if header else "and there is no Content-Type"
+    if ANY in media_types:
+        return media_type.name, media_type.utf8(body)
+    name = JSON if ANY_JSON in media_types and is_json(media_type.name) else media_type.name
+    if name not in media_types or not media_type.is_utf8:
+        given = f"not {media_type.header!r}" if media_type.header else "and there is no Content-Type"
         raise Problem(415, f"the body must be {' or '.join(media_types)} in UTF-8, {given}")
-    return media_type, body
+    return name, body
 
 
 def parse_json(data: bytes, place: str = "the body") -> Any:

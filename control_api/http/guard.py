@@ -14,13 +14,11 @@ from uuid import uuid4
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from control_api.http.limits import body_limit
 from control_api.http.problems import Problem, problem_of, unavailable
 
 logger = logging.getLogger(__name__)
 
-MAX_BODY_BYTES = 1024 * 1024
-MAX_MESSAGES_BYTES = 16 * 1024 * 1024
-_LARGE = ("/api/v1/messages", "/hooks/")  # addresses that take messages
 REQUEST_LIMIT_S = 30.0
 MAX_REQUESTS = 500  # at work at the same time; each may hold a body in memory
 # A caller that is still sending does not read our answer, and closing the connection would throw it away. So the rest of a
@@ -46,11 +44,6 @@ async def _too_many(scope: Scope, receive: Receive, send: Send) -> None:
 
 class _TooLarge(Exception):
     pass
-
-
-def body_limit(path: str) -> int:
-    """How many bytes a request to that address may bring."""
-    return MAX_MESSAGES_BYTES if path.startswith(_LARGE) else MAX_BODY_BYTES
 
 
 class Guard:

@@ -6,7 +6,7 @@ import orjson
 from fastapi import Response
 from pydantic import BaseModel, Field
 
-from control_api.http.body import JSON
+from control_api.http.media_type import JSON
 from notifier.record import JsonObject
 
 

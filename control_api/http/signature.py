@@ -15,6 +15,8 @@ from fastapi.security import APIKeyHeader, SecurityScopes
 
 from control_api.access.actor import Actor
 from control_api.http.auth import Credentials, authorize, identify_token
+from control_api.http.encoding import coding_of, unpack
+from control_api.http.limits import body_limit
 from control_api.http.problems import Problem, unauthorized
 from control_api.parts import Parts, PartsDep
 from notifier.errors import InputError, SecretError, UnknownName
@@ -70,6 +72,17 @@ async def webhook_secret_of(parts: Parts, producer: str) -> str | None:
     return secret if isinstance(secret, str) and secret else None
 
 
+async def _check_body(secret: str, request: Request, signature: str) -> None:
+    """Checks the signature of the body as it came or, where it came compressed, as it was before. Raises Problem 401."""
+    body = await request.body()
+    coding = coding_of(request)
+    if coding is not None and not hmac.compare_digest(sign(secret, body).encode(), signature.strip().lower().encode()):
+        body = await unpack(
+            body, coding, body_limit(request.url.path)
+        )  # something between it and us may have packed it
+    check_signature(secret, body, signature)
+
+
 async def authorize_hook(
     scopes: SecurityScopes,
     producer: str,
@@ -87,7 +100,7 @@ async def authorize_hook(
         return await authorize(scopes, await identify_token(parts, credentials))
     secret = await webhook_secret_of(parts, producer)
     if secret is not None:
-        check_signature(secret, await request.body(), signature)
+        await _check_body(secret, request, signature)
         return Actor(f"hook {producer}", frozenset({"push"}))
     if credentials is None:
         raise _wrong()

@@ -6,7 +6,7 @@ from fastapi import APIRouter, Request, Response
 
 from control_api.http import idempotency
 from control_api.http.auth import RunActor
-from control_api.http.body import JSON
+from control_api.http.media_type import JSON
 from control_api.http.page import json_response
 from control_api.http.problems import documented
 from control_api.intake.occasion import Occasion

@@ -7,7 +7,7 @@ from fastapi import APIRouter, Query, Response
 from control_api.history import records
 from control_api.history.queries import DeadLetterQuery
 from control_api.http.auth import ReadActor
-from control_api.http.body import JSON
+from control_api.http.media_type import JSON
 from control_api.http.page import Page, json_response, page
 from control_api.http.problems import documented
 from control_api.parts import PartsDep

@@ -20,7 +20,8 @@ from control_api.definitions.spec import name_field
 from control_api.definitions.writes import Write
 from control_api.http import idempotency, if_match
 from control_api.http.auth import authorize
-from control_api.http.body import JSON, MERGE_PATCH, parse_large_json, read_body
+from control_api.http.body import parse_large_json, read_body
+from control_api.http.media_type import JSON, MERGE_PATCH
 from control_api.http.page import json_response, page
 from control_api.intake.occasion import Occasion
 from control_api.page_query import PageQuery

@@ -8,7 +8,8 @@ import orjson
 from fastapi import APIRouter, Request, Response
 
 from control_api.http import idempotency
-from control_api.http.body import JSON, parse_large_json, read_body
+from control_api.http.body import parse_large_json, read_body
+from control_api.http.media_type import JSON
 from control_api.http.page import json_response
 from control_api.http.problems import Problem, documented
 from control_api.http.signature import HookActor

@@ -1,18 +1,18 @@
 """`POST /hooks/json/{producer}`: any JSON that a service sends becomes one message. Signatures are `http.signature`'s.
 
-An object with a `content` is a message as `POST /messages` takes it, and is refused where it does not fit. Any other JSON,
-arrays included, becomes the content itself, without its white space. Many messages at once go to `POST /messages`.
+An object with a text as `content`, and of whose other fields those that a message has are of a message's types too, is a message
+as `POST /messages` takes it, and is refused where it does not fit. Any other JSON, arrays included, becomes the content itself,
+without its white space. Services call JSON by many media types, so any is taken. Many messages at once go to `POST /messages`.
 """
-
-from typing import Any
 
 import msgspec
 import orjson
 from fastapi import APIRouter, Request, Response
 
 from control_api.http import idempotency
-from control_api.http.body import JSON, parse_large_json, read_body
-from control_api.http.problems import documented
+from control_api.http.body import parse_large_json, read_body
+from control_api.http.media_type import ANY, JSON, is_json
+from control_api.http.problems import Problem, documented
 from control_api.http.signature import HookActor
 from control_api.intake.occasion import Occasion
 from control_api.parts import PartsDep
@@ -39,13 +39,21 @@ router = APIRouter(prefix="/hooks/json", tags=["hooks"])
 async def post_json(producer: str, request: Request, parts: PartsDep, actor: HookActor) -> Response:
     """One message for the producer in the address, whose type takes pushes (`push`).
 
-    An object with `content` is a message; any other JSON becomes the `content` of one. 202 says that Kafka has it for
+    An object with a text as `content` is a message, if its other fields have the types of a message's; any other JSON becomes
+    the `content` of one. The media type does not matter. 202 says that Kafka has it for
     good. A hook that is sent again is another message, unless it has an `id` or the same Idempotency-Key.
     """
-    _, body = await read_body(request, JSON)
-    value = await parse_large_json(body)
+    media_type, body = await read_body(request, ANY)
+    try:
+        await parse_large_json(body)
+    except Problem as refused:
+        if is_json(media_type):
+            raise
+        raise Problem(
+            415, f"the body must be JSON, and as {media_type or 'it came'} it is not: {refused.detail}"
+        ) from None
     await parts.services.get("producer", producer)  # 404, since it is the address that is wrong
-    message = as_message(producer, body, value)
+    message = as_message(producer, body)
 
     async def act(occasion: Occasion) -> Response:
         ids = await accept(parts.database, parts.registry, parts.intake, JSON, message, occasion)
@@ -54,13 +62,36 @@ async def post_json(producer: str, request: Request, parts: PartsDep, actor: Hoo
     return await idempotency.once(parts, request, actor, body, act)
 
 
-def as_message(producer: str, body: bytes, value: Any) -> bytes:
-    """The JSON of the message that a hook is, not yet checked; `value` is the body parsed. Raises InputError."""
-    if not isinstance(value, dict) or "content" not in value:
+class _Shape(msgspec.Struct):
+    """The types of a message's fields. What they must say is `Message`'s."""
+
+    content: str
+    producer: str | None = None
+    v: int | None = None
+    id: str | None = None
+    sender: str | None = None
+    receiver: str | None = None
+    title: str | None = None
+    url: str | None = None
+    severity: str | None = None
+    labels: dict[str, str | None] | None = None
+    occurred_at: str | None = None
+    not_before: str | None = None
+    configuration: str | None = None
+
+
+_shape = msgspec.json.Decoder(_Shape)
+_fields = msgspec.json.Decoder(dict[str, msgspec.Raw])
+
+
+def as_message(producer: str, body: bytes) -> bytes:
+    """The JSON of the message that a hook is, not yet checked. Raises InputError."""
+    try:
+        named = _shape.decode(body).producer
+    except msgspec.ValidationError:
         # Formatted and not encoded again: numbers stay as they were written, however long they are.
         return orjson.dumps({"producer": producer, "content": msgspec.json.format(body, indent=-1).decode()})
-    if value.get("producer", producer) != producer:
+    if named not in (None, producer):
         raise InputError(FieldError("/producer", f"is {producer!r} by the address; leave it out"))
-    if "producer" in value:
-        return body
-    return body.strip()[:-1] + b',"producer":' + orjson.dumps(producer) + b"}"
+    fields = _fields.decode(body)
+    return msgspec.json.encode({**fields, "producer": producer})

@@ -7,11 +7,12 @@ from fastapi import APIRouter, Request, Response
 
 from control_api.http import idempotency
 from control_api.http.auth import PushActor
-from control_api.http.body import JSON, NDJSON, read_body
+from control_api.http.body import read_body
+from control_api.http.media_type import ANY_JSON, JSON, NDJSON
 from control_api.http.problems import documented
 from control_api.intake.occasion import Occasion
 from control_api.parts import PartsDep
-from control_api.rest.pushed import ACCEPTED, MEDIA_TYPES, accept, accepted
+from control_api.rest.pushed import ACCEPTED, accept, accepted
 from notifier.message import Message
 
 router = APIRouter(tags=["messages"])
@@ -48,12 +49,13 @@ _SCHEMA = _message_schema()
 async def post_messages(request: Request, parts: PartsDep, actor: PushActor) -> Response:
     """One message, an array of messages, or NDJSON with one a line; at most 900 KB each and 16 MiB together.
 
-    All are accepted or none. 202 says that Kafka has them for good: each will be delivered, or be found among the dead
-    letters, or its attempt says why it was not sent. A message without `id` is given one, which the answer tells. 503
-    says that nothing was written (its `detail` says so where that cannot be known); repeat it, best under the same
-    Idempotency-Key.
+    All are accepted or none. The body may be compressed (`Content-Encoding: gzip` or `deflate`); the limits are of it
+    unpacked. A field that need not be there may be null. 202 says that Kafka has them for good: each will be delivered,
+    or be found among the dead letters, or its attempt says why it was not sent. A message without `id` is given one,
+    which the answer tells. 503 says that nothing was written (its `detail` says so where that cannot be known); repeat
+    it, best under the same Idempotency-Key.
     """
-    media_type, body = await read_body(request, *MEDIA_TYPES)
+    media_type, body = await read_body(request, JSON, ANY_JSON, NDJSON)
 
     async def act(occasion: Occasion) -> Response:
         ids = await accept(parts.database, parts.registry, parts.intake, media_type, body, occasion)

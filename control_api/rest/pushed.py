@@ -11,24 +11,23 @@ from dataclasses import dataclass
 from typing import Any
 
 import msgspec
-import orjson
 from fastapi import Response
 from sqlalchemy import select
 
-from control_api.http.body import JSON, NDJSON, parse_json
+from control_api.http.body import parse_json
+from control_api.http.media_type import NDJSON
 from control_api.http.page import json_response
 from control_api.intake.intake import Intake, Outgoing
 from control_api.intake.occasion import Occasion
 from control_api.models import DefinitionRow
 from notifier.database import Database
 from notifier.errors import FieldError, InputError, RecordError, RecordTooLarge, UnsupportedVersion
-from notifier.message import MAX_BYTES, Message
+from notifier.message import MAX_BYTES, Message, read_message, without_absent
 from notifier.pointer import pointer
 from notifier.record import JsonObject
 from notifier.registry import Registry
 from notifier.topics import MESSAGES
 
-MEDIA_TYPES = (JSON, NDJSON)
 _MAX_ERRORS = 100  # named in one answer
 _IN_THREAD_BYTES = 256 * 1024
 _SQL_NAMES = 500  # in one query
@@ -145,7 +144,7 @@ def _check(pushed: Pushed, position: int, occasion: Occasion) -> Checked | list[
     if not isinstance(pushed.value, dict):
         return [FieldError(pushed.pointer, "must be a message, which is a JSON object")]
     try:
-        message = Message.decode(pushed.raw)
+        message, raw = read_message(pushed.raw)
     except UnsupportedVersion as error:
         return [FieldError(f"{pushed.pointer}/v", str(error))]
     except RecordError as error:
@@ -153,21 +152,17 @@ def _check(pushed: Pushed, position: int, occasion: Occasion) -> Checked | list[
     nul = [name for name in _NAMES if "\0" in (getattr(message, name) or "")]
     if nul:
         return [FieldError(f"{pushed.pointer}/{name}", "must not hold NUL") for name in nul]
-    id_, raw = message.id, pushed.raw
+    id_ = message.id
     if id_ is None:
         id_ = occasion.id_of(position)
-        raw = _with_id(pushed, id_)
+        if "id" in pushed.value:  # as null
+            raw = without_absent(raw) or raw
+        raw = raw[:-1] + b',"id":"' + id_.encode() + b'"}'
     if len(raw) > MAX_BYTES:
         raise RecordTooLarge(
             f"{pushed.pointer or 'the message'}: {len(raw)} bytes, and a message may have {MAX_BYTES} at most"
         )
     return Checked(pushed.pointer, id_, message, raw)
-
-
-def _with_id(pushed: Pushed, id_: str) -> bytes:
-    if "id" in pushed.value:  # as null
-        return orjson.dumps({**pushed.value, "id": id_})
-    return pushed.raw[:-1] + b',"id":"' + id_.encode() + b'"}'
 
 
 def _field_error(at: str, text: str) -> FieldError:

@@ -8,7 +8,7 @@ from pydantic import AwareDatetime
 from control_api.history import records
 from control_api.history.queries import RunQuery
 from control_api.http.auth import ReadActor
-from control_api.http.body import JSON
+from control_api.http.media_type import JSON
 from control_api.http.page import Page, json_response, page
 from control_api.http.problems import documented
 from control_api.parts import PartsDep

@@ -6,7 +6,7 @@ from fastapi import APIRouter, Query, Response
 
 from control_api.definitions.upcoming import MAX_COUNT, upcoming
 from control_api.http.auth import ReadActor
-from control_api.http.body import JSON
+from control_api.http.media_type import JSON
 from control_api.http.page import json_response
 from control_api.http.problems import documented
 from control_api.parts import PartsDep

@@ -7,7 +7,7 @@ import msgspec
 from fastapi import APIRouter, Response
 
 from control_api.http.auth import ReadActor
-from control_api.http.body import JSON
+from control_api.http.media_type import JSON
 from control_api.http.page import Page, json_response, page
 from control_api.http.problems import documented
 from notifier.attempt import Attempt, Counters

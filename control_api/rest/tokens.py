@@ -9,7 +9,8 @@ from control_api.access import tokens
 from control_api.access.actor import Scope
 from control_api.http import idempotency
 from control_api.http.auth import AdminActor
-from control_api.http.body import JSON, documented_body, read_model
+from control_api.http.body import documented_body, read_model
+from control_api.http.media_type import JSON
 from control_api.http.page import Page, json_response, page
 from control_api.http.problems import documented
 from control_api.intake.occasion import Occasion

@@ -4,12 +4,13 @@ import json
 from typing import Annotated
 
 import msgspec
-from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationInfo
+from pydantic import AfterValidator, ConfigDict, ValidationInfo
 
+from notifier.absent import Written
 from notifier.record import JsonObject
 
 
-class Spec(BaseModel):
+class Spec(Written):
     """The base of every kind's model. Unknown fields are refused."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)

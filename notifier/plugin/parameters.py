@@ -6,8 +6,10 @@ from typing import Annotated, Any, TypeAlias, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, StringConstraints
 
+from notifier.absent import Written
 
-class Parameters(BaseModel):
+
+class Parameters(Written):
     """The base of every plugin's parameters. Unknown fields are refused; descriptions and examples become docs and forms."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)

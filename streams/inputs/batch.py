@@ -31,6 +31,17 @@ class Record(Protocol):
         """Names and values."""
 
 
+@dataclass(frozen=True, slots=True)
+class PlainRecord:
+    """A record of our own making: one that was read, with another value."""
+
+    offset: int
+    timestamp: int
+    key: bytes | None
+    value: bytes | None
+    headers: Sequence[tuple[str, bytes | None]]
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Batch:
     """Records of one partition, in order."""

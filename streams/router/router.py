@@ -23,12 +23,12 @@ import msgspec
 from filters.chain import FilterFailed
 from notifier.catalog import Catalog
 from notifier.errors import RecordError, RecordTooLarge
-from notifier.message import MAX_BYTES, Message, topic_id
+from notifier.message import MAX_BYTES, Message, topic_id, without_absent
 from notifier.record import now
 from notifier.settings import Settings
 from notifier.user import User
 from streams.definitions import Definitions
-from streams.inputs.batch import Batch, Record
+from streams.inputs.batch import Batch, PlainRecord, Record
 from streams.outputs.outputs import MAX_RECORD_BYTES, Outputs
 from streams.outputs.queue import Receipt
 from streams.router.arrival import Arrival
@@ -176,8 +176,19 @@ class Router:
                 if nothing:
                     self._undelivered.tell_nothing(arrival, dropped or ())
             except Exception as error:  # a fault of ours or of a plugin must cost this record, not its partition
-                self._undelivered.bury(batch, record, error)
+                self._judge_again_or_bury(batch, record, error)
         return self._made
+
+    def _judge_again_or_bury(self, batch: Batch, record: Record, error: Exception) -> None:
+        """Judges a message that does not fit once more without the fields written as absent. Any other is a dead letter."""
+        misfit = isinstance(error, msgspec.ValidationError | RecordError) and record.value is not None
+        value = without_absent(record.value or b"") if misfit else None
+        if value is None or not _fits(value):
+            self._undelivered.bury(batch, record, error)
+            return
+        made = self._made
+        again = PlainRecord(record.offset, record.timestamp, record.key, value, ())
+        self._made = made + self.judge(batch, [again])
 
     # --- a message ---
 
@@ -293,6 +304,14 @@ class Router:
                 self._senders.clear()
             text = self._senders[name] = sender_text(name)
         return text
+
+
+def _fits(value: bytes) -> bool:
+    try:
+        Message.decode(value)
+    except RecordError:
+        return False
+    return True
 
 
 def _unfit(value: bytes | None) -> RecordError:

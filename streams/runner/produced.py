@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import msgspec
 
 from notifier.errors import InvalidRecord, RecordError
-from notifier.message import MAX_BYTES, Message
+from notifier.message import MAX_BYTES, read_message
 from notifier.outcome import SEVERITIES, Reason
 
 _ID_CHARACTERS = 512  # of a name or an id in a Message
@@ -63,7 +63,7 @@ def _read(item: object, position: int, taken: set[str], prefix: str, producer: s
         given = own is not None and not usable  # an id that cannot be one stays, to be seen in the dead letter
         completed = {**item, "producer": producer, "configuration": configuration, "id": own if given else id_}
         value = _encoder.encode(completed)
-        message = Message.decode(value)
+        message, value = read_message(value)
         key = message.receiver
         if too_long:
             error = f"`id` is too long: with {prefix!r} before it, it may have {_ID_CHARACTERS} characters"

@@ -87,6 +87,11 @@ CASES: tuple[Case, ...] = (
         shows={"on_leave": False, "working_time": None, "additional_info": {}},
     ),
     Case(
+        id="null is no field", rows=("S-15",), do="create", kind="user",
+        written={"username": "erin", "on_leave": None, "working_time": None, "additional_info": None},
+        shows={"on_leave": False, "working_time": None, "additional_info": {}},
+    ),
+    Case(
         id="a script is created", rows=("S-7", "S-69",),
         do="create",
         kind="script",
@@ -172,8 +177,8 @@ CASES: tuple[Case, ...] = (
         expect="invalid", pointers=["/status"], in_graphql="malformed",
     ),
     Case(
-        id="no information about a user", rows=("S-15",), do="create", kind="user",
-        written={"username": "x", "additional_info": None}, expect="invalid", pointers=["/additional_info"],
+        id="information about a user that is none", rows=("S-15",), do="create", kind="user",
+        written={"username": "x", "additional_info": "nothing"}, expect="invalid", pointers=["/additional_info"],
     ),
     Case(
         id="a user without name", do="create", kind="user", written={}, expect="invalid", pointers=["/username"]

@@ -9,7 +9,8 @@ import pytest
 from fastapi import FastAPI, Request, Response
 
 from control_api.app import create_app
-from control_api.http.guard import MAX_BODY_BYTES, MAX_MESSAGES_BYTES, MAX_REQUESTS
+from control_api.http.guard import MAX_REQUESTS
+from control_api.http.limits import MAX_BODY_BYTES, MAX_MESSAGES_BYTES
 from notifier.settings import Settings
 from tests.rigs.api_rig import REGISTRY, Api
 from tests.rigs.kafka_tools import wait_until

@@ -1,15 +1,20 @@
 """`POST /messages`: what is refused, and what lies on the topic afterwards."""
 
 import asyncio
+import gzip
 import json
 import re
 import secrets
+import zlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import msgspec
 import orjson
 import pytest
 
+from notifier.message import Message
 from tests.rigs.api_rig import GOOD, Api
 from tests.rigs.kafka_tools import read_all
 from tests.rigs.problems import pointers, problem
@@ -34,7 +39,8 @@ BAD = [
     Case("not JSON", b"{", 400),
     Case("two values", b"{}{}", 400),
     Case("not UTF-8", b'{"producer":"ci","content":"\xff"}', 400),
-    Case("a byte order mark", b"\xef\xbb\xbf{}", 400),
+    Case("a byte order mark in the middle", b"[\xef\xbb\xbf{}]", 400),
+    Case("nothing but a byte order mark", b"\xef\xbb\xbf", 400),
     Case("NaN", b'{"producer":"ci","content":"x","labels":{},"n":NaN}', 400),
     Case("a lone surrogate", rb'{"producer":"ci","content":"\ud800"}', 400),
     Case("nested too deeply", DEEP, 400),
@@ -48,7 +54,6 @@ BAD = [
     Case("an object with nothing in it", {}, 422, ("/producer",)),
     Case("no content", {"producer": "ci"}, 422, ("/content",)),
     Case("content of another type", {"producer": "ci", "content": 1}, 422, ("/content",)),
-    Case("an empty id", {**GOOD, "id": ""}, 422, ("/id",)),
     Case("an id that is too long", {**GOOD, "id": "x" * 513}, 422, ("/id",)),
     Case("a NUL in the receiver", {**GOOD, "receiver": "a\0b"}, 422, ("/receiver",)),
     Case("a severity nobody knows", {**GOOD, "severity": "bad"}, 422, ("/severity",)),
@@ -84,6 +89,50 @@ async def test_what_cannot_be_accepted_is_refused_whole(api: Api, case: Case) ->
         assert len(await read_all(api.settings, "messages")) == before
 
 
+ENCODED = {
+    "gzip": (gzip.compress, 202),
+    "x-gzip": (gzip.compress, 202),
+    "GZIP": (gzip.compress, 202),
+    "deflate": (zlib.compress, 202),
+    "identity": (bytes, 202),
+    ",gzip": (lambda body: gzip.compress(body)[:-9], 400),
+    "gzip, identity": (lambda body: b"not gzip" + body, 400),
+    "identity,deflate": (lambda body: gzip.compress(body), 400),
+    "br": (bytes, 415),
+    "zstd": (bytes, 415),
+    "compress": (bytes, 415),
+    "gzip, gzip": (bytes, 415),
+    "gzip, br": (bytes, 415),
+}
+
+
+@pytest.mark.parametrize(("coding", "pack", "status"), [(name, *row) for name, row in ENCODED.items()], ids=ENCODED)
+async def test_a_compressed_body_is_unpacked_or_refused_by_name(
+    api: Api, coding: str, pack: Callable[[bytes], bytes], status: int
+) -> None:
+    headers = {"Content-Type": "application/json", "Content-Encoding": coding}
+    async with api.client("admin") as admin:
+        answer = await admin.post("/api/v1/messages", content=pack(json.dumps(GOOD).encode()), headers=headers)
+        if status == 202:
+            assert answer.status_code == 202, answer.text
+        else:
+            text = problem(answer, status)["detail"]
+            assert "Content-Encoding" in text
+        if status == 415:
+            assert coding.rpartition(", ")[2] in text
+            assert answer.headers["accept-encoding"] == "gzip, deflate"
+        other = await admin.post("/api/v1/users", content=pack(b'{"username": ""}'), headers=headers)
+        problem(other, 422 if status == 202 else status)  # the same on every address
+
+
+@pytest.mark.parametrize("path", ["/api/v1/messages", "/api/v1/users", "/hooks/json/ci", "/graphql"])
+async def test_a_small_body_that_unpacks_to_too_much_is_refused(api: Api, path: str) -> None:
+    headers = {"Content-Type": "application/json", "Content-Encoding": "gzip"}
+    async with api.client("admin") as admin:
+        bomb = gzip.compress(b" " * 17 * 1024 * 1024)
+        assert "unpacked" in problem(await admin.post(path, content=bomb, headers=headers), 413)["detail"]
+
+
 async def pushed(api: Api, content: Any, type_: str = "application/json") -> tuple[list[str], list[Any]]:
     """The ids that the answer gives, and the records with those ids on the topic."""
     body = content if isinstance(content, bytes) else orjson.dumps(content)
@@ -105,6 +154,39 @@ async def test_an_accepted_message_is_on_the_topic_byte_for_byte(api: Api) -> No
     assert ids == ["build-1"]
     assert record.value == raw
     assert record.key == b"alice"
+
+
+NAMES_OF_JSON = ["application/cloudevents+json; charset=UTF-8", "text/json", "application/json;charset=us-ascii"]
+NAMES_OF_NDJSON = ["application/ndjson", "application/jsonl", "Application/X-NDJSON"]
+
+
+@pytest.mark.parametrize("name", [*NAMES_OF_JSON, *NAMES_OF_NDJSON])
+async def test_json_and_lines_are_taken_by_every_name_that_they_have(api: Api, name: str) -> None:
+    ids, _ = await pushed(api, json.dumps(GOOD).encode() + (b"\n" + json.dumps(GOOD).encode()) * ("nd" in name), name)
+    assert ids
+    assert await pushed(api, b"\xef\xbb\xbf" + json.dumps({**GOOD, "id": "7"}).encode(), name)  # some begin with a mark
+
+
+async def test_what_is_written_as_absent_is_not_on_the_topic(api: Api) -> None:
+    fields = [field.name for field in msgspec.structs.fields(Message) if not field.required]
+    nothing = {**GOOD, **dict.fromkeys(fields), "extra": None, "receiver": "alice"}
+    empty = {
+        **nothing,
+        "id": "",
+        "sender": "",
+        "severity": "",
+        "occurred_at": "",
+        "not_before": "",
+        "configuration": "",
+    }
+    ids, found = await pushed(api, [nothing, {**empty, "labels": {"a": None, "b": "c"}}])
+    assert [len(id_) for id_ in ids] == [36, 36]
+    for record in found:
+        written = json.loads(record.value)
+        assert written.pop("labels", None) in (None, {"b": "c"})
+        assert written == {**GOOD, "extra": None, "receiver": "alice", "id": written["id"]}
+        assert record.value.count(b'"id"') == 1
+        assert record.key == b"alice"
 
 
 async def test_a_message_without_id_is_given_one(api: Api) -> None:
