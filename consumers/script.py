@@ -27,7 +27,7 @@ import msgspec
 from pydantic import Field
 
 from notifier import ACCEPTED, Consumer, ConsumerParameters, Context, Delivery, JsonObject, Permanent, Result, Retryable
-from notifier.errors import RecordError, SandboxUnavailable, ScriptFailed, ScriptTimeout, UnknownName
+from notifier.errors import RecordError, SandboxUnavailable, ScriptBroken, ScriptFailed, ScriptTimeout, UnknownName
 from notifier.one_line import one_line
 from notifier.outcome import Outcome, Reason
 from notifier.script_parameters import ScriptRunParameters
@@ -70,7 +70,8 @@ class Script(Consumer[ScriptParameters]):
     async def deliver(self, deliveries: Sequence[Delivery], context: Context) -> Sequence[Result]:
         """Runs the script once, with all deliveries whose message can be read; a message that cannot is refused.
 
-        Raises Retryable: `timeout` when it ran too long, `script_failed` for any other failure of the run as a whole.
+        Raises Retryable: `timeout` when it ran too long, `script_failed` for any other failure of the run as a whole; and
+        Permanent `script_failed` where another try would end the same.
         """
         results: dict[str, Result] = {}
         items = []
@@ -120,8 +121,10 @@ class Script(Consumer[ScriptParameters]):
                 odd,
                 extra={"action": "run_script", "consumer": context.name},
             )
+        broken = isinstance(failure, ScriptBroken)
         if failure is not None and not answers:
-            raise Retryable("script_failed", _with_stderr(str(failure), stderr)) from failure
+            error_type = Permanent if broken else Retryable
+            raise error_type("script_failed", _with_stderr(str(failure), stderr)) from failure
         if stderr.strip() and failure is None:
             logger.warning(
                 "The script %s of the consumer %s wrote on standard error: %s",
@@ -133,7 +136,7 @@ class Script(Consumer[ScriptParameters]):
         unnamed = ACCEPTED
         if failure is not None:
             detail = _with_stderr(str(failure), stderr)
-            unnamed = Result(outcome="deferred", reason="script_failed", detail=detail)
+            unnamed = Result(outcome="refused" if broken else "deferred", reason="script_failed", detail=detail)
         return {id_: (answers or {}).get(id_, unnamed) for id_ in ids}
 
 

@@ -29,6 +29,15 @@ def settings_page() -> str:
     for name, field in Settings.model_fields.items():
         default = "the user's cache folder" if name == "cache_dir" else _default(field.default)
         lines.append(f"| `{variable(name)}` | {default} | {_cell(field.description or '')} |")
+    lines += [
+        "",
+        "## Proxies and authorities",
+        "",
+        "The outside services are reached as other programs reach them, by variables of the environment alone: `HTTPS_PROXY`, `HTTP_PROXY`,",
+        "`ALL_PROXY` (`http://host:port` or `https://host:port`, with `name:password@` where it asks) and `NO_PROXY` (names, domains, networks",
+        "such as `10.0.0.0/8`). Certificates are checked against the machine's authorities, or those of `SSL_CERT_FILE` or `SSL_CERT_DIR`.",
+        "Names are resolved anew for each connection.",
+    ]
     return "\n".join(lines) + "\n"
 
 

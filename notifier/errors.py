@@ -20,6 +20,7 @@
     │   ├── SandboxUnavailable             no sandbox is possible here, so scripts are refused
     │   ├── ScriptTimeout                  it ran longer than it may
     │   └── ScriptFailed                   its exit status, its output or a limit says so
+    │       └── ScriptBroken               it does not parse, or a program or module that it needs is missing
     ├── TemplateFailed                1    a configuration's template gave no text for a delivery
     └── DeliveryError                      a consumer could not deliver; says whether and when to try again
         ├── Retryable                      may succeed later
@@ -179,6 +180,10 @@ class ScriptFailed(ScriptError):
         super().__init__(text)
         self.stderr = stderr
         self.stdout = stdout
+
+
+class ScriptBroken(ScriptFailed):
+    """The script does not parse, or what it needs is missing here; another try would end the same."""
 
 
 class TemplateFailed(NotifierError):

@@ -16,6 +16,15 @@ from streams.broker.broker import EmbeddedBroker
 from tests.rigs.kafka_tools import delete_topics
 
 
+@pytest.fixture(scope="session", autouse=True)
+def no_proxy_on_loopback() -> Iterator[None]:
+    """What the tests serve on loopback is not asked for by way of a proxy of the person who runs them."""
+    with pytest.MonkeyPatch.context() as environment:
+        for name in ("NO_PROXY", "no_proxy"):
+            environment.setenv(name, "127.0.0.1,localhost,::1", prepend=",")
+        yield
+
+
 @pytest.fixture(scope="session")
 def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The address of an embedded broker that lives as long as this run, however the run ends."""

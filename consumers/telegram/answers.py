@@ -3,20 +3,25 @@
 answer                                       reason             then
 200                                          ok
 200, but what follows cannot be read         server_error       unknown: it may have been sent; tried again
-429                                          rate_limited       tried again after exactly `retry_after`, rounded up
+200 with an `error_code`                                        as if that were the status
+429, 400 that says how long to wait          rate_limited       tried again after exactly that time, rounded up
 400 chat, user or topic not found            not_found          given up
-400 no right to write there, 403             forbidden          given up
-400, 413 of another kind                     invalid_content    given up
+400 no right to write there                  forbidden          given up
 400 the group became a supergroup                               sent once more, to the supergroup (`Moved`)
+402, 403, 451                                forbidden          given up
 401 wrong or revoked token                   unauthorized       given up
-404 no such bot, or not a Bot API            not_found          given up
-409, 5xx, 3xx and any other status           server_error       tried again
+404, 405 no such bot, or not a Bot API; 410  not_found          given up
+406                                          as 400
+400, 406, 413 and any other 4xx              invalid_content    given up
+407 of a proxy                               connection         tried again
+408, 409, 425, 5xx, 3xx and any other status server_error       tried again
 no connection                                connection         tried again
 the connection broke after the request       connection         unknown: it may have been sent; tried again
 no answer within REQUEST_S                   timeout            unknown: it may have been sent; tried again
 """
 
 import json
+import re  # for our own constant patterns
 from collections.abc import Mapping
 from typing import Any
 
@@ -28,19 +33,29 @@ from notifier.retry_after import retry_after_s
 
 REQUEST_S = 15.0  # that an answer is waited for
 
-# 400 has one type of error for everything, so here the words decide; they have been the same for years.
-_NOT_FOUND = ("not found", "chat_id is empty", "peer_id_invalid", "chat was deleted")
-_FORBIDDEN = (
-    "not enough rights", "have no rights", "need administrator rights", "kicked", "blocked", "deactivated",
-    "chat_write_forbidden", "chat_restricted", "topic_closed", "chat_admin_required",
-)  # fmt: skip
+# 400 has one type of error for everything, so here the words decide; they have been the same for years. Words in capitals
+# are those of Telegram itself, which the Bot API passes on: https://core.telegram.org/method/messages.sendMessage
+_FORBIDDEN = re.compile(
+    "not enough rights|have no rights|need administrator rights|kicked|banned|blocked|deactivated|frozen|forbidden"
+    "|restricted|privacy|not a member|not_participant|can't initiate|can't send messages|_private|topic_closed"
+    "|chat_admin_required|(?:premium|payment)_required"
+)
+_NOT_FOUND = re.compile(
+    "not found|not_found|chat_id is empty|chat was deleted|was upgraded to a supergroup|not_occupied|not_supported"
+    "|invalid (?:topic identifier|(?:chat|user)_id)|wrong (?:chat|user)_id"
+    "|(?:peer|chat|channel|user|username|topic|thread|top_msg)(?:_id)?_(?:invalid|deleted|empty)"
+)
+_WAIT = re.compile("(?:slowmode|flood)(?:_premium)?_wait_([0-9]{1,9})")
 _PERMANENT: Mapping[int, Reason] = {
-    400: "invalid_content",
     401: "unauthorized",
+    402: "forbidden",
     403: "forbidden",
     404: "not_found",
-    413: "invalid_content",
+    405: "not_found",
+    410: "not_found",
+    451: "forbidden",
 }
+_PASSES = frozenset({408, 409, 425})  # 4xx that another try may not meet
 
 
 class Moved(Exception):
@@ -79,15 +94,29 @@ def failure_of_status(status: int, wait_s: float | None, said: str) -> DeliveryE
         return Retryable("rate_limited", text, wait_s)
     if status in _PERMANENT:
         return Permanent(_PERMANENT[status], text)
+    if status == 407:
+        return Retryable("connection", text)
+    if 400 <= status < 500 and status not in _PASSES:
+        return failure_of_words(text, said)
     return Retryable("server_error", text, wait_s if status == 503 else None)
 
 
-def reason_of_400(said: str) -> Reason:
-    """The reason of a status 400 of the Bot API, by its words."""
+def failure_of_words(text: str, said: str) -> DeliveryError:
+    """The error for a refusal whose words alone say why: `said`, within the whole `text`."""
     said = said.lower()
-    if any(words in said for words in _FORBIDDEN):
-        return "forbidden"
-    return "not_found" if any(words in said for words in _NOT_FOUND) else "invalid_content"
+    wait = _WAIT.search(said)
+    if wait is not None:
+        return Retryable("rate_limited", text, float(wait[1]))
+    if _FORBIDDEN.search(said):
+        return Permanent("forbidden", text)
+    return Permanent("not_found" if _NOT_FOUND.search(said) else "invalid_content", text)
+
+
+def error_code_in(content: str) -> int | None:
+    """The status of a refusal that came with the status 200, as some gateways send it on; None where it is none."""
+    answer = _fields(content) if '"error_code"' in content else {}
+    code = answer.get("error_code")
+    return code if answer.get("ok") is False and type(code) is int and 400 <= code < 600 else None
 
 
 def description_in(content: str) -> str:

@@ -30,15 +30,17 @@ from consumers.telegram.answers import (
     Unsure,
     asked_wait_s,
     description_in,
+    error_code_in,
     failure_of_status,
+    failure_of_words,
     failure_text,
-    reason_of_400,
 )
 from consumers.text.text import clean_text
 from notifier import Permanent, Retryable
 from notifier.errors import DeliveryError
 from notifier.one_line import one_line
 from notifier.outcome import Reason
+from notifier.outside import open_session, proxy_of, unreachable
 
 CONNECT_S = 10.0
 MAX_ANSWER_BYTES = 1024 * 1024
@@ -78,6 +80,12 @@ class _Session(AiohttpSession):
     def __init__(self, server: TelegramAPIServer) -> None:
         super().__init__(api=server, timeout=REQUEST_S)
 
+    async def create_session(self) -> aiohttp.ClientSession:
+        """Our session, which is kept. aiogram's own trusts certifi alone, knows no proxies, and keeps addresses for an hour."""
+        if self._session is None or self._session.closed:
+            self._session = open_session()
+        return self._session
+
     async def close(self) -> None:
         """Closes the connections. aiogram's own method also waits for TLS to end, which plain HTTP need not."""
         if self.api.base.startswith("https:"):
@@ -90,19 +98,21 @@ class _Session(AiohttpSession):
     ) -> TelegramType:
         """One call of the Bot API. `timeout` is ignored, since REQUEST_S limits every call."""
         session = await self.create_session()
+        url = self.api.api_url(token=bot.token, method=method.__api_method__)
         status = 0  # no answer yet
         try:
             async with session.post(
-                self.api.api_url(token=bot.token, method=method.__api_method__),
+                url,
                 data=self.build_form_data(bot=bot, method=method),
                 timeout=aiohttp.ClientTimeout(total=REQUEST_S, connect=CONNECT_S),
                 allow_redirects=False,
+                **proxy_of(url),
             ) as answer:
                 status = answer.status
                 retry_after = answer.headers.get("Retry-After")
                 content = await _read(answer)
-        except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
-            raise Retryable("connection", f"Telegram cannot be reached: {_words(error, bot)}") from None
+        except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError, aiohttp.ClientHttpProxyError) as error:
+            raise Retryable("connection", f"Telegram cannot be reached: {_masked(unreachable(error), bot)}") from None
         except TimeoutError:
             if status >= 300:  # Telegram had refused already
                 _refuse(status, None, "")
@@ -113,8 +123,10 @@ class _Session(AiohttpSession):
             if status >= 300:
                 _refuse(status, None, "")
             reason: Reason = "server_error" if status else "connection"
-            text = f"Telegram's answer broke off; it may have been sent ({_words(error, bot)})"
+            text = f"Telegram's answer broke off; it may have been sent ({_masked(unreachable(error), bot)})"
             raise Unsure(reason, text) from None
+        if 200 <= status < 300:
+            status = error_code_in(content) or status
         wait_s = asked_wait_s(content, retry_after) if status >= 400 else None
         if status >= 500 or status == 429:
             # aiogram fails on one without a description, and on a wait that is not whole seconds.
@@ -158,7 +170,7 @@ def _failure_of(error: TelegramAPIError, status: int, wait_s: float | None, said
         case TelegramEntityTooLarge():
             return Permanent("invalid_content", text)
         case TelegramBadRequest():
-            return Permanent(reason_of_400(said), text)
+            return failure_of_words(text, said)
     return failure_of_status(status, wait_s, said)
 
 
@@ -170,10 +182,6 @@ def _said(content: str, bot: Bot) -> str:
     """`: ` and the description in an answer, on one line; empty where there is none."""
     description = description_in(content)
     return f": {_masked(description, bot)}" if description else ""
-
-
-def _words(error: Exception, bot: Bot) -> str:
-    return f"{type(error).__name__}: {_masked(str(error), bot)}"
 
 
 def _masked(text: str, bot: Bot) -> str:

@@ -31,6 +31,7 @@ if TYPE_CHECKING:  # importing it takes seconds, see `_open`
 API = "https://api.telegram.org"
 MAX_TEXT = 4096  # UTF-16 units; core.telegram.org/bots/api#sendmessage says characters, which are never more
 MAX_CHAT_ID = 2**52  # core.telegram.org/bots/api#chat: at most 52 significant bits
+_GENERAL = 1  # the topic General: Telegram numbers it so, and takes texts for it only without a number
 _REMEMBERED = 10_000  # deliveries that were sent in part
 
 _TOKEN = re.compile(r"[0-9]+:[A-Za-z0-9_.~-]+")
@@ -160,7 +161,7 @@ class Telegram(Consumer[TelegramParameters]):
             await bot.send(
                 self._moved.get(chat_id, chat_id),
                 text,
-                thread_id=self.parameters.thread_id,
+                thread_id=None if self.parameters.thread_id == _GENERAL else self.parameters.thread_id,
                 silent=self.parameters.silent,
             )
         except Moved as error:

@@ -43,7 +43,8 @@ class Sandbox:
 
         Only the script gets the secrets, on file descriptor 3 as one JSON object. Cancelling ends the script like a limit
         does. Raises SandboxUnavailable if it could not be started, ScriptTimeout after `limits.timeout_s`, ScriptFailed for
-        an exit status that is not 0 and for every other limit. Nothing is repeated: a script that was killed may have done
+        an exit status that is not 0 and for every other limit, and of these ScriptBroken where another try would end the same.
+        Nothing is repeated: a script that was killed may have done
         part of its work.
         """
         if self.level is Level.none or self.machine is None:

@@ -20,7 +20,7 @@ from typing import Final
 
 import msgspec
 
-from notifier.errors import InputError, SandboxUnavailable, ScriptFailed
+from notifier.errors import InputError, SandboxUnavailable, ScriptBroken, ScriptFailed
 from notifier.sandbox import launcher
 from notifier.sandbox.interpreters import Interpreter
 from notifier.sandbox.level import Level
@@ -46,7 +46,7 @@ def start(machine: Machine, level: Level, script: Script, limits: ScriptLimits, 
     """Makes the run's folder and starts the launcher. Raises ScriptFailed or SandboxUnavailable."""
     interpreter = machine.interpreters.get(script.executor)
     if interpreter is None:
-        raise SandboxUnavailable(f"script {script.name!r} needs {script.executor}, which is not installed here")
+        raise ScriptBroken(f"script {script.name!r} needs {script.executor}, which is not installed here")
     told = msgspec.json.encode(dict(secrets)) if secrets else b""
     if len(told) > _MAX_SECRETS_BYTES:
         raise ScriptFailed(f"the secrets of script {script.name!r} are larger than {_MAX_SECRETS_BYTES} bytes together")

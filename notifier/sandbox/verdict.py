@@ -6,13 +6,22 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from notifier.errors import SandboxUnavailable, ScriptFailed, ScriptTimeout
+from notifier.errors import SandboxUnavailable, ScriptBroken, ScriptFailed, ScriptTimeout
 from notifier.one_line import one_line
 from notifier.sandbox.limits import ScriptLimits
 
 if TYPE_CHECKING:
     from notifier.sandbox.order import Status
 
+# Of a script that bash reads from its file: with `eval` or `-c` its line begins otherwise.
+_BASH_SYNTAX = re.compile(
+    r"^(?!.*: (?:eval|-c): line )[^\n]*: line [0-9]+: (?:syntax error near |syntax error: unexpected end of file"
+    r"|unexpected EOF while looking for matching )",
+    re.MULTILINE,
+)
+_PYTHON_SYNTAX = re.compile("(?:SyntaxError|IndentationError|TabError): ")
+_PYTHON_IMPORT = re.compile("(?:ModuleNotFoundError: No module named |ImportError: cannot import name )")
+_PASSES = re.compile("Text file busy|Cannot allocate memory|Resource temporarily unavailable")
 _LEAST_SECRET = 4  # characters; shorter ones would be found everywhere, and guessed anyway
 _LAST_LINE_CHARACTERS = 300
 
@@ -30,7 +39,8 @@ class Ending:
 def judge(name: str, limits: ScriptLimits, ending: Ending) -> None:
     """Raises what the end of the run of a script calls for; returns if it succeeded.
 
-    ScriptTimeout after `timeout_s`, SandboxUnavailable where it could not be started, ScriptFailed for everything else.
+    ScriptTimeout after `timeout_s`, SandboxUnavailable where it could not be started, ScriptBroken where another try would end
+    the same, ScriptFailed for everything else.
     """
     subject = f"script {name!r}"
     status, stderr = ending.status, ending.stderr
@@ -44,6 +54,8 @@ def judge(name: str, limits: ScriptLimits, ending: Ending) -> None:
             return
         case "exit":
             text = f"{subject} ended with {_exit_text(status['code'], limits, stderr)}{left}"
+            if cannot_heal(status["code"], stderr):
+                raise ScriptBroken(f"{text}; another try would end the same", stderr, ending.stdout)
             raise ScriptFailed(text, stderr, ending.stdout)
         case "limit" if status["limit"] == "timeout_s":
             raise ScriptTimeout(f"{subject} ran longer than its {limits.timeout_s:g} s (timeout_s) and was ended{left}")
@@ -54,6 +66,21 @@ def judge(name: str, limits: ScriptLimits, ending: Ending) -> None:
             raise SandboxUnavailable(f"{subject} could not be started: {why}")
         case _:
             raise ScriptFailed(f"{subject} was stopped{left}", stderr)
+
+
+def cannot_heal(code: int, stderr: str) -> bool:
+    """Whether bash or Python says that the script does not parse, or that a program or module is missing.
+
+    Only of the script's own text: what it reads, runs by `eval` or compiles may be better with the next try.
+    """
+    if code in (126, 127):  # a program that is not there, or is none
+        return not _PASSES.search(stderr)
+    if code == 2:
+        return _BASH_SYNTAX.search(stderr) is not None
+    last = last_line(stderr)
+    if _PYTHON_SYNTAX.match(last):
+        return "Traceback (most recent call last)" not in stderr and '  File "' in stderr
+    return _PYTHON_IMPORT.match(last) is not None
 
 
 def _exit_text(code: int, limits: ScriptLimits, stderr: str) -> str:

@@ -28,6 +28,7 @@ from gidgethub.abc import GitHubAPI
 from notifier import Permanent, Retryable
 from notifier.errors import DeliveryError
 from notifier.one_line import one_line
+from notifier.outside import open_session, proxy_of, unreachable
 from notifier.record import now, rfc3339
 
 BASE_URL = "https://api.github.com"
@@ -132,7 +133,7 @@ class GitHubClient(GitHubAPI):
         self._headers: Mapping[str, str] = {}
 
     async def __aenter__(self) -> "GitHubClient":
-        self._session = aiohttp.ClientSession(timeout=self._timeout, cookie_jar=aiohttp.DummyCookieJar())
+        self._session = open_session(timeout=self._timeout)
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -156,7 +157,7 @@ class GitHubClient(GitHubAPI):
         except TimeoutError:
             raise Retryable("timeout", f"GitHub did not answer in time for {self._subject}") from None
         except aiohttp.ClientError as error:
-            raise Retryable("connection", f"GitHub cannot be reached: {self._clean(error)}") from None
+            raise Retryable("connection", f"GitHub cannot be reached: {self._clean(unreachable(error))}") from None
         except (ValueError, LookupError, TypeError, RecursionError):  # raised by gidgethub where the body is not JSON
             raise self._failure("") from None
         self._limits.learn(self._status, self._headers, "")
@@ -168,7 +169,7 @@ class GitHubClient(GitHubAPI):
         assert self._session is not None, "use it within `async with`"
         for _ in range(_MAX_REDIRECTS + 1):
             async with self._session.request(
-                method, url, headers=headers, data=body or None, allow_redirects=False
+                method, url, headers=headers, data=body or None, allow_redirects=False, **proxy_of(url)
             ) as response:
                 if response.status in _REDIRECTS and "location" in response.headers:
                     target = urljoin(url, response.headers["location"])

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import logging
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -166,6 +167,61 @@ async def test_a_failure_of_the_run_is_retryable_with_its_reason(
     with pytest.raises(Retryable, match=text) as raised:
         await consumer(timeout_s=1).deliver([make(0)], context(sandbox, content))
     assert raised.value.reason == reason
+
+
+@pytest.mark.parametrize(
+    ("executor", "content", "words"),
+    [
+        pytest.param("bash", "if true; then\necho a", "syntax error: unexpected end of file", id="if without fi"),
+        pytest.param("bash", "echo a\ndone", "syntax error near", id="done without do"),
+        pytest.param("bash", "echo 'a", "unexpected EOF", id="an open quote"),
+        pytest.param("bash", "no-such-program-here --x", "exit status 127", id="no such program"),
+        pytest.param("bash", "/etc/passwd", "exit status 126", id="no program"),
+        pytest.param("python", "print(", "SyntaxError", id="an open bracket"),
+        pytest.param("python", "if True:\nprint()", "IndentationError", id="no indentation"),
+        pytest.param("python", "import no_such_module_here", "ModuleNotFoundError", id="no such module"),
+        pytest.param("python", "from json import nothing_of_it", "ImportError", id="nothing of the name"),
+    ],
+)
+async def test_a_script_that_cannot_work_is_not_tried_again(
+    sandbox: Sandbox, executor: Executor, content: str, words: str
+) -> None:
+    with pytest.raises(Permanent, match=words) as raised:
+        await consumer().deliver([make(0)], context(sandbox, content, executor))
+    assert raised.value.reason == "script_failed"
+    assert "another try would end the same" in str(raised.value)
+
+
+async def test_what_a_broken_script_answered_holds_and_the_rest_is_given_up(sandbox: Sandbox) -> None:
+    content = ECHO + "print(json.dumps([{'id': items[0]['id'], 'outcome': 'accepted'}]), flush=True)\nimport nowhere\n"
+    results = await consumer(batch=2).deliver([make(0), make(1)], context(sandbox, content))
+    assert [(result.outcome, result.reason) for result in results] == [("accepted", "ok"), ("refused", "script_failed")]
+
+
+@pytest.mark.parametrize(
+    ("executor", "content"),
+    [
+        pytest.param("bash", "exit 1", id="1"),
+        pytest.param("bash", "echo 'syntax error' >&2; exit 2", id="2 that means something else"),
+        pytest.param("bash", 'eval "if true"; exit 2', id="eval"),
+        pytest.param("bash", "bash -c 'if true'; exit 2", id="another bash"),
+        pytest.param("bash", "x=a+; echo $((x)); exit 2", id="arithmetic"),
+        pytest.param("python", "exec('x = ')", id="exec"),
+        pytest.param("python", "import sys; sys.exit('SyntaxError: of the answer')", id="words"),
+        pytest.param("python", "raise FileNotFoundError('it')", id="a file"),
+    ],
+)
+async def test_what_another_try_may_mend_is_tried_again(sandbox: Sandbox, executor: Executor, content: str) -> None:
+    with pytest.raises(Retryable) as raised:
+        await consumer().deliver([make(0)], context(sandbox, content, executor))
+    assert raised.value.reason == "script_failed"
+
+
+async def test_a_script_whose_interpreter_is_not_installed_is_not_tried_again(sandbox: Sandbox) -> None:
+    assert sandbox.machine is not None
+    without = replace(sandbox, machine=replace(sandbox.machine, interpreters={}))
+    with pytest.raises(Permanent, match="needs bash, which is not installed here"):
+        await consumer().deliver([make(0)], context(without, "true", "bash"))
 
 
 NO_ANSWER = "printed what is no answer, so its exit status decides"

@@ -1,6 +1,7 @@
 """A Bot API on loopback that answers as it is told, and the Telegram consumer that calls it."""
 
 import asyncio
+import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -85,6 +86,7 @@ class BotApi:
 
     def __init__(self) -> None:
         self.url = ""
+        self.port = 0
         self.answers: list[Answer] = []
         self.calls: list[tuple[str, dict[str, Any]]] = []
         self.connections: set[Any] = set()
@@ -116,15 +118,18 @@ class BotApi:
 
 
 @asynccontextmanager
-async def serving() -> AsyncIterator[BotApi]:
-    """A Bot API while the block runs."""
+async def serving(
+    host: str = "127.0.0.1", port: int = 0, certificate: ssl.SSLContext | None = None
+) -> AsyncIterator[BotApi]:
+    """A Bot API while the block runs, with a certificate at `https://localhost`."""
     api = BotApi()
     app = web.Application()
     app.router.add_post("/bot{token}/{method}", api.answer)
     runner = web.AppRunner(app, shutdown_timeout=0.1)
     await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    api.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
+    await web.TCPSite(runner, host, port, ssl_context=certificate).start()
+    api.port = runner.addresses[0][1]
+    api.url = f"http://{host}:{api.port}" if certificate is None else f"https://localhost:{api.port}"
     try:
         yield api
     finally:

@@ -68,7 +68,22 @@ from tests.rigs.bot_api import (
             says(409, "Conflict: terminated by other getUpdates request"), "deferred", "server_error", None, id="409"
         ),
         pytest.param(says(413, "Request Entity Too Large"), "refused", "invalid_content", None, id="413"),
-        pytest.param(says(418, "a teapot"), "deferred", "server_error", None, id="418"),
+        pytest.param(says(400, "Bad Request: SLOWMODE_WAIT_30"), "deferred", "rate_limited", 30.0, id="slow mode"),
+        pytest.param(says(400, "Bad Request: FLOOD_WAIT_7"), "deferred", "rate_limited", 7.0, id="flood"),
+        pytest.param(raw(407, b""), "deferred", "connection", None, id="407 of a proxy"),
+        pytest.param(says(408, "Request Timeout"), "deferred", "server_error", None, id="408"),
+        pytest.param(says(425, "Too Early"), "deferred", "server_error", None, id="425"),
+        pytest.param(raw(406, b"<html>"), "refused", "invalid_content", None, id="406 of a proxy"),
+        pytest.param(
+            raw(200, b'{"ok": false, "error_code": 429, "parameters": {"retry_after": 5}}'),
+            "deferred", "rate_limited", 5.0, id="429 sent on with 200",
+        ),
+        pytest.param(
+            raw(200, b'{"ok": false, "error_code": 502}'), "deferred", "server_error", None, id="502 sent on with 200"
+        ),
+        pytest.param(
+            raw(200, b'{"ok": false, "error_code": 7}'), "deferred", "server_error", None, id="no error code"
+        ),
         pytest.param(says(500, "Internal Server Error"), "deferred", "server_error", None, id="500"),
         pytest.param(says(500), "deferred", "server_error", None, id="500 without a description"),
         pytest.param(raw(502, b"<html>Bad Gateway"), "deferred", "server_error", None, id="502 of a proxy"),
@@ -95,6 +110,79 @@ async def test_each_answer_has_its_meaning(
         assert outcome == "accepted" or found.detail
         assert len(api.calls) == 1
         assert await result(consumer, make(number=2), context) == Result()  # none leaves the session broken
+
+
+REFUSED: list[tuple[int, str, Reason]] = [
+    (400, "Bad Request: chat not found", "not_found"),
+    (400, "Bad Request: user not found", "not_found"),
+    (400, "Bad Request: message thread not found", "not_found"),
+    (400, "Bad Request: chat_id is empty", "not_found"),
+    (400, "Bad Request: PEER_ID_INVALID", "not_found"),
+    (400, "Bad Request: CHAT_ID_INVALID", "not_found"),
+    (400, "Bad Request: CHANNEL_INVALID", "not_found"),
+    (400, "Bad Request: USER_ID_INVALID", "not_found"),
+    (400, "Bad Request: TOPIC_ID_INVALID", "not_found"),
+    (400, "Bad Request: TOPIC_DELETED", "not_found"),
+    (400, "Bad Request: invalid topic identifier specified", "not_found"),
+    (400, "Bad Request: invalid user_id specified", "not_found"),
+    (400, "Bad Request: USERNAME_NOT_OCCUPIED", "not_found"),
+    (400, "Bad Request: chat was deleted", "not_found"),
+    (400, "Bad Request: group chat was upgraded to a supergroup chat", "not_found"),
+    (400, "Bad Request: CHANNEL_PRIVATE", "forbidden"),
+    (400, "Bad Request: CHAT_FORBIDDEN", "forbidden"),
+    (400, "Bad Request: CHAT_WRITE_FORBIDDEN", "forbidden"),
+    (400, "Bad Request: CHAT_SEND_PLAIN_FORBIDDEN", "forbidden"),
+    (400, "Bad Request: CHAT_GUEST_SEND_FORBIDDEN", "forbidden"),
+    (400, "Bad Request: CHAT_RESTRICTED", "forbidden"),
+    (400, "Bad Request: CHAT_ADMIN_REQUIRED", "forbidden"),
+    (400, "Bad Request: USER_BANNED_IN_CHANNEL", "forbidden"),
+    (400, "Bad Request: USER_IS_BLOCKED", "forbidden"),
+    (400, "Bad Request: USER_PRIVACY_RESTRICTED", "forbidden"),
+    (400, "Bad Request: PRIVACY_PREMIUM_REQUIRED", "forbidden"),
+    (400, "Bad Request: INPUT_USER_DEACTIVATED", "forbidden"),
+    (400, "Bad Request: TOPIC_CLOSED", "forbidden"),
+    (400, "Bad Request: not enough rights to send text messages to the chat", "forbidden"),
+    (400, "Bad Request: have no rights to send a message", "forbidden"),
+    (400, "Bad Request: need administrator rights in the channel chat", "forbidden"),
+    (400, "Bad Request: message text is empty", "invalid_content"),
+    (400, "Bad Request: message is too long", "invalid_content"),
+    (400, "Bad Request: can't parse entities: Unsupported start tag", "invalid_content"),
+    (400, "Bad Request: strings must be encoded in UTF-8", "invalid_content"),
+    (402, "Payment Required", "forbidden"),
+    (403, "Forbidden: bot was kicked from the supergroup chat", "forbidden"),
+    (403, "Forbidden: user is deactivated", "forbidden"),
+    (403, "Forbidden: bot can't initiate conversation with a user", "forbidden"),
+    (404, "Not Found: method not found", "not_found"),
+    (405, "Method Not Allowed", "not_found"),
+    (406, "Not Acceptable: TOPIC_DELETED", "not_found"),
+    (406, "Not Acceptable: CHANNEL_PRIVATE", "forbidden"),
+    (406, "Not Acceptable", "invalid_content"),
+    (410, "Gone", "not_found"),
+    (414, "URI Too Long", "invalid_content"),
+    (418, "a teapot", "invalid_content"),
+    (422, "Unprocessable Entity", "invalid_content"),
+    (431, "Request Header Fields Too Large", "invalid_content"),
+    (451, "Unavailable For Legal Reasons", "forbidden"),
+]
+
+
+async def test_what_cannot_heal_is_given_up_with_its_reason(api: BotApi, context: Context) -> None:
+    wrong = []
+    async with bot() as consumer:
+        for number, (status, said, reason) in enumerate(REFUSED):
+            gateway = b'{"ok": false, "error_code": %d, "description": "%s"}' % (status, said.encode())
+            for answer in (says(status, said), raw(200, gateway)):  # some gateways send everything on with 200
+                api.answers = [answer]
+                found = await result(consumer, make(number=number), context)
+                if (found.outcome, found.reason) != ("refused", reason) or said not in str(found.detail):
+                    wrong.append((status, said, found))
+    assert wrong == []
+
+
+async def test_the_topic_general_is_written_to_without_its_number(api: BotApi, context: Context) -> None:
+    async with bot(thread_id=1) as consumer:
+        assert await result(consumer, make(), context) == Result()
+    assert [form.get("message_thread_id") for _, form in api.calls] == [None]
 
 
 async def test_no_answer_in_time_is_unknown(api: BotApi, context: Context, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,6 +14,7 @@ from notifier.errors import DeliveryError
 from notifier.record import now
 from producers.github import api as github_api
 from producers.github.api import GitHubClient, RateLimits
+from tests.rigs.company_network import forget_proxies, proxying
 from tests.rigs.github_stub import (
     PULLS,
     REPOSITORY,
@@ -230,3 +231,16 @@ async def test_a_renamed_repository_is_found_and_another_server_is_sent_nothing(
     stub.answer = answering(301, Location="/again")
     with pytest.raises(Permanent, match="in circles"):
         await producer().produce(context(stub))
+
+
+async def test_github_is_asked_by_way_of_a_proxy(stub: GitHubStub, monkeypatch: pytest.MonkeyPatch) -> None:
+    forget_proxies(monkeypatch)
+    stub.pages = [[pull(1)]]
+    async with proxying() as proxy:
+        monkeypatch.setenv("HTTP_PROXY", f"http://{proxy.address}")
+        assert len(await producer().produce(context(stub))) == 1
+    assert len(proxy.asked) == 1
+    monkeypatch.setenv("HTTP_PROXY", "socks5://me:planted@127.0.0.1:1080")
+    with pytest.raises(Retryable, match="HTTP_PROXY or ALL_PROXY cannot be used") as raised:
+        await producer().produce(context(stub))
+    assert "planted" not in str(raised.value)
