@@ -87,7 +87,6 @@ class Reporting:
             await self._close()
 
     async def _write(self, state: State, detail: str | None = None) -> None:
-        await ensure_topics(self._settings, [STATUS])
         passed_over = self._definitions.passed_over
         for name in self._names:
             status = Status(
@@ -107,6 +106,7 @@ class Reporting:
 
     async def _send(self, name: str, value: bytes | None) -> None:
         if self._producer is None:
+            await ensure_topics(self._settings, [STATUS])
             producer = kafka_producer(self._settings, linger_ms=0)
             try:
                 await producer.start()

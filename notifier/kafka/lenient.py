@@ -72,9 +72,15 @@ class LenientRecords:
 
     def read(self, batch: Any) -> list[Any]:
         """The records of one of `plain`'s batches."""
+        plain = batch
+        if batch.compression_type:
+            try:
+                plain = self._unpack(batch)
+            except ValueError as error:
+                return self._keep_packed(batch, error)
         try:
-            return list(self._unpack(batch) if batch.compression_type else batch)
-        except Exception as error:  # of the parser or of a codec
+            return list(plain)
+        except Exception as error:  # of the parser
             return self._salvage(batch, error)
 
     def _unpack(self, batch: Any) -> Any:
@@ -107,15 +113,24 @@ class LenientRecords:
         data = self._frame(batch.base_offset)
         records, unreadable = ([], None) if data is None else _read_batch(data)
         if data is None or unreadable is not None:
-            _seldom.log(
-                logging.ERROR,
-                "Records of %s cannot be read, from offset %d on: %s",
-                self.place,
-                batch.base_offset if unreadable is None else unreadable,
-                error,
-                extra={"action": "read_record"},
-            )
+            self._tell(batch.base_offset if unreadable is None else unreadable, error)
         return records
+
+    def _keep_packed(self, batch: Any, error: Exception) -> list[Salvaged]:
+        self._tell(batch.base_offset, error)
+        data = self._frame(batch.base_offset)
+        assert data is not None  # else it was not unpacked here
+        return [_stand_in(batch.base_offset, _times(data), data[_HEADER.size :])]
+
+    def _tell(self, offset: int, error: Exception) -> None:
+        _seldom.log(
+            logging.ERROR,
+            "Records of %s cannot be read, from offset %d on: %s",
+            self.place,
+            offset,
+            error,
+            extra={"action": "read_record"},
+        )
 
 
 class LenientBatch:
@@ -169,16 +184,12 @@ def read_leniently() -> None:
 
 def _read_batch(data: bytes) -> tuple[list[Salvaged], int | None]:
     """The records of a batch, stand-ins included, and the offset of the first stand-in."""
-    base, _, _, _, _, attributes, last, first_ms, max_ms, _, _, _, count = _HEADER.unpack_from(data)
+    base, _, _, _, _, attributes, last, _, _, _, _, _, count = _HEADER.unpack_from(data)
     body = data[_HEADER.size :]
-    times = (max_ms, True) if attributes & _APPEND_TIME else (first_ms, False)
+    times = _times(data)
     last += base
-    codec = attributes & _CODEC
-    if codec:
-        try:
-            body = unpack(codec, body)
-        except ValueError:
-            return [_stand_in(base, times, body)], base
+    if codec := attributes & _CODEC:
+        body = unpack(codec, body)  # as it was before
     found: list[Salvaged] = []
     unreadable: int | None = None
     at, offset = 0, base
@@ -200,6 +211,12 @@ def _read_batch(data: bytes) -> tuple[list[Salvaged], int | None]:
         if at == len(body):
             break
     return found, unreadable
+
+
+def _times(data: bytes) -> tuple[int, bool]:
+    """The time of a batch's first record, and whether it is the broker's."""
+    _, _, _, _, _, attributes, _, first_ms, last_ms, _, _, _, _ = _HEADER.unpack_from(data)
+    return (last_ms, True) if attributes & _APPEND_TIME else (first_ms, False)
 
 
 def _stand_in(offset: int, times: tuple[int, bool], data: bytes) -> Salvaged:
