@@ -1,7 +1,7 @@
 """The command line: `notifier COMMAND`, or `python -m notifier COMMAND`.
 
 Exit status: 0 done; 1 it failed; 2 what was given is wrong (a setting, an option, a definition); 3 no Kafka broker;
-130 interrupted. What goes wrong is one line on standard error that says what to do next.
+130 interrupted. What goes wrong is one line on standard error that says what to do next, one for each fault of definitions.
 """
 
 import sys
@@ -10,7 +10,7 @@ from importlib.metadata import version
 
 import click
 
-from notifier.errors import NotifierError
+from notifier.errors import InputError, NotifierError
 
 # Command → its module, imported when the command is given, so that no command waits for the imports of others.
 COMMANDS: dict[str, str] = {
@@ -59,6 +59,13 @@ def cli() -> None:
     """
 
 
+def _lines(error: NotifierError) -> list[str]:
+    """What is printed of an error: a line, and of wrong input one a fault."""
+    if not isinstance(error, InputError):
+        return [str(error)]
+    return [f"{error.place}: {fault}" if error.place else str(fault) for fault in error.errors]
+
+
 def main() -> None:
     """Runs the command line and ends the process."""
     try:
@@ -71,7 +78,8 @@ def main() -> None:
     except (click.Abort, KeyboardInterrupt):
         sys.exit(130)
     except NotifierError as error:
-        print(f"notifier: {error}", file=sys.stderr)
+        for line in _lines(error):
+            print(f"notifier: {line}", file=sys.stderr)
         sys.exit(error.exit_code)
     except BrokenPipeError:  # `notifier export | head`
         sys.stderr.close()

@@ -34,6 +34,7 @@ MAX_CHAT_ID = 2**52  # core.telegram.org/bots/api#chat: at most 52 significant b
 _GENERAL = 1  # the topic General: Telegram numbers it so, and takes texts for it only without a number
 _REMEMBERED = 10_000  # deliveries that were sent in part
 
+_NUMBER = re.compile(r"-?[0-9]{1,16}")
 _TOKEN = re.compile(r"[0-9]+:[A-Za-z0-9_.~-]+")
 
 
@@ -46,8 +47,15 @@ def _check_token(token: SecretStr) -> SecretStr:
 
 
 def _check_chat(value: Any) -> Any:
-    if isinstance(value, bool) or value in (0, "0"):
-        raise ValueError("must be the number of a chat, such as -1001234567890, or the word recipient")
+    if value == "recipient":
+        return value
+    if isinstance(value, str) and _NUMBER.fullmatch(value):
+        value = int(value)
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 < abs(value) <= MAX_CHAT_ID:
+        raise ValueError(
+            "must be the number of a chat, such as -1001234567890, or the word recipient; "
+            "getUpdates of the Bot API shows the number, once the bot is in the chat and somebody has written there"
+        )
     return value
 
 

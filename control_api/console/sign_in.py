@@ -115,7 +115,7 @@ def _read(media_type: str, body: bytes) -> Credentials:
     try:
         return Credentials.model_validate(value)
     except ValidationError as error:
-        raise InputError(field_errors(error)) from None
+        raise InputError(field_errors(error, value)) from None
 
 
 async def _open(request: Request, parts: PartsDep, given: Credentials) -> tuple[Account, str]:

@@ -127,7 +127,7 @@ def _read(value: object) -> GraphqlRequest:
     try:
         return GraphqlRequest.model_validate(value)
     except ValidationError as error:
-        raise InputError(field_errors(error)) from None
+        raise InputError(field_errors(error, value)) from None
 
 
 async def _execute(asked: GraphqlRequest, context: GraphQLContext, *, mutations: bool) -> JsonObject:

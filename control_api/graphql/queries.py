@@ -96,7 +96,7 @@ def _checked(model: Any, arguments: dict[str, Any]) -> Any:
     try:
         return model.model_validate(given)
     except ValidationError as error:
-        raise InputError(field_errors(error)) from None
+        raise InputError(field_errors(error, given)) from None
 
 
 def _list(kind: Kind) -> Resolver:

@@ -86,7 +86,7 @@ async def read_model(request: Request, model: type[M]) -> tuple[bytes, M]:
         # As JSON, not as Python values: only JSON mode reads a time from a text.
         return body, model.model_validate_json(body)
     except ValidationError as error:
-        raise InputError(field_errors(error)) from None
+        raise InputError(field_errors(error, value)) from None
 
 
 def documented_body(model: type[BaseModel]) -> dict[str, Any]:

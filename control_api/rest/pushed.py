@@ -5,7 +5,6 @@ parsers would round, arrive as they were.
 """
 
 import asyncio
-import re  # for our own constant patterns
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -25,14 +24,13 @@ from notifier.errors import FieldError, InputError, RecordError, RecordTooLarge,
 from notifier.message import MAX_BYTES, Message, read_message, without_absent
 from notifier.pointer import pointer
 from notifier.record import JsonObject
+from notifier.record_words import finding, findings
 from notifier.registry import Registry
 from notifier.topics import MESSAGES
 
 _MAX_ERRORS = 100  # named in one answer
 _IN_THREAD_BYTES = 256 * 1024
 _SQL_NAMES = 500  # in one query
-_PATH = re.compile(r"(.*) - at `(?:key in )?\$(.*)`$", re.DOTALL)
-_MISSING = re.compile(r"Object missing required field `(.+)`")
 # NUL is no part of any name, and PostgreSQL, which the history may lie in, cannot store it.
 _NAMES = ("id", "producer", "sender", "receiver", "configuration")
 
@@ -148,7 +146,9 @@ def _check(pushed: Pushed, position: int, occasion: Occasion) -> Checked | list[
     except UnsupportedVersion as error:
         return [FieldError(f"{pushed.pointer}/v", str(error))]
     except RecordError as error:
-        return [_field_error(pushed.pointer, str(error))]
+        present = without_absent(pushed.raw)
+        found = findings(Message, pushed.value if present is None else parse_json(present)) or [finding(str(error))]
+        return [FieldError(pointer(place, pushed.pointer), words) for place, words in found]
     nul = [name for name in _NAMES if "\0" in (getattr(message, name) or "")]
     if nul:
         return [FieldError(f"{pushed.pointer}/{name}", "must not hold NUL") for name in nul]
@@ -163,19 +163,6 @@ def _check(pushed: Pushed, position: int, occasion: Occasion) -> Checked | list[
             f"{pushed.pointer or 'the message'}: {len(raw)} bytes, and a message may have {MAX_BYTES} at most"
         )
     return Checked(pushed.pointer, id_, message, raw)
-
-
-def _field_error(at: str, text: str) -> FieldError:
-    """msgspec's finding, "Expected `str`, got `int` - at `$.title`", with a JSON Pointer."""
-    path = ""
-    found = _PATH.fullmatch(text)
-    if found is not None:
-        text, path = found[1], found[2]
-    place = pointer((part for part in path.replace("[", ".").replace("]", "").split(".") if part), at)
-    missing = _MISSING.fullmatch(text)
-    if missing is not None:
-        return FieldError(pointer([missing[1]], place), "is required")
-    return FieldError(place, text)
 
 
 async def check_producers(database: Database, registry: Registry, messages: Sequence[Checked]) -> None:

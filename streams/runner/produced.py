@@ -3,7 +3,6 @@
 The ids are deterministic: the same items for the same tick get the same ids, so a run, or a part of it, can be done again.
 """
 
-import re  # for our own constant patterns; never for a person's
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -11,7 +10,8 @@ import msgspec
 
 from notifier.errors import InvalidRecord, RecordError
 from notifier.message import MAX_BYTES, read_message
-from notifier.outcome import SEVERITIES, Reason
+from notifier.outcome import Reason
+from notifier.record_words import finding
 
 _ID_CHARACTERS = 512  # of a name or an id in a Message
 _encoder = msgspec.json.Encoder()
@@ -99,43 +99,12 @@ def sum_up(items: Sequence[Produced]) -> str | None:
     return f"{wrong[0].error}{others}; see the dead letters{went}"
 
 
-_PLACE = re.compile(r" - at `\$\.?(?P<place>.*)`$")
-_MISSING = re.compile(r"^Object missing required field `(?P<field>.+)`$")
-_TYPES = re.compile(r"^Expected `(?P<wanted>[^`]+)`, got `(?P<given>[^`]+)`$")
-_WORDS = {
-    "str": "text",
-    "int": "a number",
-    "float": "a number",
-    "bool": "true or false",
-    "null": "null",
-    "array": "a list",
-    "object": "an object",
-    "datetime": "a time such as 2026-11-23T09:00:00Z",
-}
-
-
 def plain(error: str) -> str:
     """msgspec's validation error in the words of a message's author: "`content` is required"."""
-    found = _PLACE.search(error)
-    place = found["place"] if found else ""
-    text = error[: found.start()] if found else error
-    if missing := _MISSING.match(text):
-        field = f"{place}.{missing['field']}" if place else missing["field"]
-        return f"`{field}` is required"
-    subject = (
-        f"a value of `{place.removesuffix('[...]')}` " if place.endswith("[...]") else f"`{place}` " if place else ""
-    )
-    if types := _TYPES.match(text):
-        wanted = [_WORDS.get(word, word) for word in types["wanted"].split(" | ") if word != "null"]
-        return f"{subject}must be {' or '.join(wanted)}, not {_WORDS.get(types['given'], types['given'])}"
-    if text.startswith("Expected `str` of length >= 1"):
-        return f"{subject}must not be empty"
-    if text.startswith("Expected `str` of length <= "):
-        return f"{subject}is too long: it may have {_ID_CHARACTERS} characters"
-    if text.startswith("Invalid enum value") and place == "severity":
-        return f"{subject}must be {', '.join(SEVERITIES[:-1])} or {SEVERITIES[-1]}"
-    if text.startswith("Expected `datetime` with a timezone"):
-        return f"{subject}must be a time with a zone, such as 2026-11-23T09:00:00Z"
-    if text.startswith("must "):
-        return f"{subject}{text}"
-    return f"{subject}does not fit: {text}" if place else text
+    place, words = finding(error)
+    if not place:
+        return words
+    name = f"`{'.'.join(place)}`"
+    if words.startswith("a value "):
+        return f"a value of {name} {words.removeprefix('a value ')}"
+    return f"{name} {words}" if words.startswith(("must ", "is ")) else f"{name} does not fit: {words}"

@@ -1,9 +1,9 @@
 """Pydantic's findings in our words."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
 import pytest
-from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from notifier.errors import InputError
 from notifier.validation import field_errors, validated
@@ -19,6 +19,8 @@ class Door(BaseModel):
     colour: Literal["red", "blue"] = "red"
     labels: dict[str, str] = {}
     key: str | None = None
+    number: Annotated[int, Field(ge=1)] | Literal["none"] = "none"
+    keys: str | list[str | int] = "none"
 
     @field_validator("key")
     @classmethod
@@ -35,6 +37,9 @@ class Door(BaseModel):
     ("our own words", {"key": "secret"}, "/d/key: is too easy to guess"),
     ("an unknown field", {"height": 2}, "/d/height: is not a field here"),
     ("no object", [], "/d: must be an object"),
+    ("none of two kinds", {"number": "@me"}, "/d/number: must be a whole number, or must be 'none'"),
+    ("beyond a range", {"number": 0}, "/d/number: must be greater than or equal to 1, or must be 'none'"),
+    ("a place within two kinds", {"keys": ["a", []]}, "/d/keys/1: must be text, or must be a whole number"),
 )
 def test_a_finding_names_the_place_and_says_what_to_write(row: tuple[object, str]) -> None:
     value, text = row
@@ -45,10 +50,11 @@ def test_a_finding_names_the_place_and_says_what_to_write(row: tuple[object, str
 
 
 def test_what_was_written_is_never_repeated() -> None:
+    value = {"width": "pass-word", "colour": "pass-word", "labels": "pass-word"}
     with pytest.raises(ValidationError) as raised:
-        Door.model_validate({"width": "pass-word", "colour": "pass-word", "labels": "pass-word"})
-    assert len(field_errors(raised.value)) == 3
-    assert "pass-word" not in " ".join(map(str, field_errors(raised.value)))
+        Door.model_validate(value)
+    assert len(field_errors(raised.value, value)) == 3
+    assert "pass-word" not in " ".join(map(str, field_errors(raised.value, value)))
 
 
 def test_fields_of_a_newer_writer_may_be_passed_over() -> None:

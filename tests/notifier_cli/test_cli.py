@@ -111,6 +111,18 @@ async def test_a_field_that_does_not_fit_is_named(settings: Settings) -> None:
     assert "timeout_s" in err
 
 
+async def test_each_fault_has_a_line_of_its_own(settings: Settings) -> None:
+    file = settings.data_dir / "definitions.yaml"
+    file.write_text("users:\n- {username: 5}\n- {username: a, on_leave: soon}\nscripts: [{name: s, content: ''}]\n")
+    status, _, err = await run(settings, "apply", "-f", str(file))
+    assert status == 2
+    assert [line.partition(": must")[0] for line in err.splitlines()] == [
+        "notifier: definitions.yaml:2 user /username",
+        "notifier: definitions.yaml:3 user a /on_leave",
+        "notifier: definitions.yaml:4 script s /content",
+    ]
+
+
 async def test_check_says_what_is_missing_and_what_mends_it(settings: Settings) -> None:
     settings = settings.model_copy(update={"http_port": free_port()})
     status, out, _ = await run(settings, "check")

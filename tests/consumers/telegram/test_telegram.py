@@ -12,6 +12,7 @@ from consumers.telegram import telegram
 from consumers.telegram.telegram import Telegram, TelegramParameters
 from consumers.text.text import utf16_units
 from notifier import Context, Result, User
+from notifier.errors import InputError
 from notifier.plugin import secret_fields
 from notifier.registry import Registry
 from tests.rigs.bot_api import GROUP, OK, TOKEN, BotApi, at, bot, make, result, says
@@ -121,6 +122,25 @@ def test_parameters_that_do_not_fit_are_refused(wrong: dict[str, Any], pointer: 
         TelegramParameters.model_validate({"bot_token": TOKEN, "chat_id": GROUP, **wrong})
     assert {str(error["loc"][0]) for error in refused.value.errors()} == {pointer}
     assert "CANARY" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "chat_id", ["@my_channel", "", None, True, 0, "0", 1.5, 2**60, [], ["recipient"], {}, "Recipient"]
+)
+def test_a_wrong_chat_is_told_at_its_place_in_one_sentence(chat_id: Any) -> None:
+    with pytest.raises(InputError) as refused:
+        Registry([Telegram]).check("consumer", "telegram", {"bot_token": TOKEN, "chat_id": chat_id})
+    (error,) = refused.value.errors
+    assert error.pointer == "/parameters/chat_id"
+    assert error.detail.startswith(
+        "must be the number of a chat, such as -1001234567890, or the word recipient; getUpdates"
+    )
+
+
+@pytest.mark.parametrize("chat_id", [GROUP, str(GROUP), "recipient"])
+def test_a_chat_is_its_number_or_the_word(chat_id: Any) -> None:
+    parameters = TelegramParameters.model_validate({"bot_token": TOKEN, "chat_id": chat_id})
+    assert parameters.chat_id == (chat_id if chat_id == "recipient" else GROUP)
 
 
 @pytest.mark.predecessor("S-10", "S-44")
