@@ -24,7 +24,14 @@ from control_api.definitions.lease import LEASE_S, Lease, LeaseLost
 from control_api.definitions.outbox import Outbox, OutboxRecord
 from notifier.database import Database
 from notifier.errors import BrokerError, DatabaseError, NotifierError
-from notifier.kafka import bootstrap_servers, end_kafka_producer, ensure_topics, kafka_consumer, kafka_producer
+from notifier.kafka import (
+    bootstrap_servers,
+    end_kafka_producer,
+    ensure_topics,
+    grow_topics,
+    kafka_consumer,
+    kafka_producer,
+)
 from notifier.one_line import one_line
 from notifier.settings import Settings
 from notifier.topics import DEFINITIONS, DELIVERIES, Topic, deliveries
@@ -208,7 +215,9 @@ class Relay:
         topics = {record.topic: record for record in records if record.topic is not None}
         # Also asked without topics: a Kafka producer takes its whole time limit to notice that the broker is away.
         async with asyncio.timeout(_KAFKA_S):
-            await ensure_topics(self._settings, [_deliveries(record) for record in topics.values()])
+            wanted = [_deliveries(record) for record in topics.values()]
+            await ensure_topics(self._settings, wanted)
+            await grow_topics(self._settings, wanted)
         topic = self._settings.topic_prefix + DEFINITIONS.name
         number = [("revision", str(revision).encode())]
         async with asyncio.timeout(_KAFKA_S):

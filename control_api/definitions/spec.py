@@ -78,7 +78,9 @@ def read(kind: Kind, name: str, written: object, *, before: JsonObject | None, r
             kept=stored.get("parameters", {}) if stored.get("type") == model.type else {},
             seal=seal,
         )
-        return _read_plugin(model, value, secrets, registry)
+        spec = _read_plugin(model, value, secrets, registry)
+        _check_partitions(spec, stored, registry)
+        return spec
     if isinstance(model, ConfigurationSpec):
         if model.template is not None:
             check_template(model.template)
@@ -112,6 +114,26 @@ def _read_plugin(model: PluginSpec, value: JsonObject, secrets: SecretParameters
         privilege=_privilege(parameters),
         partitions=int(getattr(parameters, "partitions", 1)) if has_topic else None,
     )
+
+
+def _check_partitions(spec: Spec, stored: JsonObject, registry: Registry) -> None:
+    """Raises InputError where a consumer's topic would have to lose partitions, which no topic can."""
+    if spec.partitions is None or not stored:
+        return
+    parameters = stored.get("parameters", {})
+    try:
+        usual = registry.get("consumer", stored["type"]).Parameters.model_fields["partitions"].default
+    except (InputError, KeyError):  # a type that is not installed any more
+        usual = 1
+    before = parameters.get("partitions", usual)
+    if isinstance(before, int) and spec.partitions < before:
+        raise InputError(
+            FieldError(
+                "/parameters/partitions",
+                f"must be {before} or more: its topic has {before}, and no topic can lose some; "
+                f"write partitions: {before}, or make a consumer of another name",
+            )
+        )
 
 
 def _privilege(parameters: Parameters) -> str | None:

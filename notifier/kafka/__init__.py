@@ -2,7 +2,7 @@
 
 from notifier.kafka.address import bootstrap_servers, broker_file, running_broker
 from notifier.kafka.clients import client_options, end_kafka_producer, kafka_admin, kafka_consumer, kafka_producer
-from notifier.kafka.topics import ensure_topics
+from notifier.kafka.topics import ensure_topics, grow_topics
 
 __all__ = [
     "bootstrap_servers",
@@ -10,6 +10,7 @@ __all__ = [
     "client_options",
     "end_kafka_producer",
     "ensure_topics",
+    "grow_topics",
     "kafka_admin",
     "kafka_consumer",
     "kafka_producer",

@@ -1,10 +1,10 @@
-"""Topics: created from the table in `notifier.topics` by the process that first needs them."""
+"""Topics: created from the table in `notifier.topics` by the process that first needs them, and grown where more is wanted."""
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
-from aiokafka.admin import NewTopic
-from aiokafka.errors import TopicAlreadyExistsError, for_code
+from aiokafka.admin import AIOKafkaAdminClient, NewPartitions, NewTopic
+from aiokafka.errors import InvalidPartitionsError, TopicAlreadyExistsError, for_code
 
 from notifier.errors import BrokerError
 from notifier.kafka.clients import kafka_admin
@@ -42,8 +42,37 @@ async def ensure_topics(settings: Settings, topics: Iterable[Topic]) -> None:
                 raise BrokerError(
                     f"the broker will not create the topic {name}: {error.__name__} {text[0] if text else ''}"
                 )
-        for _ in range(_LOOKS):  # a created topic has no leader for some milliseconds
-            described = await admin.describe_topics(sorted(missing))
-            if all(not topic["error_code"] and topic["partitions"] for topic in described):
-                return
-            await asyncio.sleep(_LOOK_S)
+        await _wait_for_leaders(admin, dict.fromkeys(missing, 1))
+
+
+async def grow_topics(settings: Settings, topics: Iterable[Topic]) -> None:
+    """Gives those of the topics that have fewer partitions the number that they are to have. They must exist.
+
+    From then on a key may belong to another partition, before what lies in the old one is read. Raises BrokerError.
+    """
+    wanted = {settings.topic_prefix + topic.name: topic.partitions for topic in topics}
+    if not any(number > 1 for number in wanted.values()):
+        return
+    async with kafka_admin(settings) as admin:
+        described = await admin.describe_topics(sorted(wanted))
+        more = {
+            topic["topic"]: wanted[topic["topic"]]
+            for topic in described
+            if not topic["error_code"] and len(topic["partitions"]) < wanted[topic["topic"]]
+        }
+        if not more:
+            return
+        try:
+            await admin.create_partitions({name: NewPartitions(total_count=number) for name, number in more.items()})
+        except InvalidPartitionsError:
+            pass  # somebody else has done it
+        await _wait_for_leaders(admin, more)
+
+
+async def _wait_for_leaders(admin: AIOKafkaAdminClient, wanted: Mapping[str, int]) -> None:
+    """Returns when so many partitions of each topic can be written to: new ones have no leader for some milliseconds."""
+    for _ in range(_LOOKS):
+        described = await admin.describe_topics(sorted(wanted))
+        if all(not topic["error_code"] and len(topic["partitions"]) >= wanted[topic["topic"]] for topic in described):
+            return
+        await asyncio.sleep(_LOOK_S)

@@ -30,7 +30,9 @@ ACCEPTED = Result()
 class ConsumerParameters(WorldParameters):
     """The base of every consumer's parameters."""
 
-    partitions: int = Field(1, ge=1, le=100, description="Partitions of its topic when that is created.")
+    partitions: int = Field(
+        1, ge=1, le=100, description="Partitions of its topic: so many workers share it. More can be added, not fewer."
+    )
 
 
 C = TypeVar("C", bound=ConsumerParameters)

@@ -22,7 +22,7 @@ from control_api.models import ChangeRow, LeaseRow, OutboxRow
 from notifier.catalog import Catalog
 from notifier.database import Database
 from notifier.definition import Definition
-from notifier.errors import BrokerError
+from notifier.errors import BrokerError, InputError
 from notifier.kafka import kafka_admin, kafka_consumer
 from notifier.seal import Seal, generate_key
 from notifier.settings import Settings, load_settings
@@ -95,6 +95,35 @@ async def test_a_topic_of_deliveries_is_there_before_its_consumer(
     await relay.publish()
     await relay.close()
     assert partitions == [3]
+
+
+async def test_a_topic_of_deliveries_grows_with_its_consumer(
+    database_settings: Settings, database: Database, published: Services
+) -> None:
+    async def count() -> int:
+        async with kafka_admin(database_settings) as admin:
+            (described,) = await admin.describe_topics([f"{database_settings.topic_prefix}deliveries.team"])
+            return len(described["partitions"])
+
+    relay = Relay(database_settings, database)
+    await published.create(EDITOR, "consumer", {**CHAT, "parameters": {"token": "t"}})
+    await relay.publish()
+    assert await count() == 1
+    await published.patch(EDITOR, "consumer", "team", {"parameters": {"partitions": 3}})
+    await relay.publish()
+    assert await count() == 3
+    for fewer in ({"partitions": 2}, {"partitions": None}):
+        with pytest.raises(InputError) as caught:
+            await published.patch(EDITOR, "consumer", "team", {"parameters": fewer})
+        (error,) = caught.value.errors
+        assert error.pointer == "/parameters/partitions"
+        assert error.detail.startswith(
+            "must be 3 or more: its topic has 3, and no topic can lose some; write partitions: 3"
+        )
+    await published.patch(EDITOR, "consumer", "team", {"parameters": {"chat_id": 5}})
+    await relay.publish()
+    await relay.close()
+    assert await count() == 3
 
 
 async def test_a_running_relay_publishes_what_is_committed(
