@@ -17,6 +17,7 @@ from fastapi import FastAPI, Response
 
 from control_api import health, rest
 from control_api.access.sign_in_limit import SignInLimit
+from control_api.access.tokens import token_rows
 from control_api.console import assets, home, sign_in
 from control_api.definitions.relay import Relay
 from control_api.definitions.repositories import Repositories
@@ -30,10 +31,12 @@ from control_api.http.auth import ReadActor, check_guarded
 from control_api.http.guard import REQUEST_LIMIT_S, Guard
 from control_api.http.page import json_response
 from control_api.intake.intake import Intake
+from control_api.intake.producer_types import producer_types
 from control_api.migrate import upgrade_database
 from control_api.parts import Parts
 from control_api.registry import load_registry
 from control_api.rest.definition_schemas import SCHEMAS
+from control_api.rest.quick_push import QuickPush
 from control_api.retention import keep_pruning
 from control_api.statuses import Statuses
 from notifier.database import Database
@@ -70,7 +73,8 @@ def create_app(
         redoc_url=None,
         redirect_slashes=False,
     )
-    app.add_middleware(Guard, limit_s=request_limit_s)
+    app.add_middleware(QuickPush)
+    app.add_middleware(Guard, limit_s=request_limit_s)  # the outermost, added last
     problems.install(app)
     app.include_router(health.router)
     for router in rest.ROUTERS:
@@ -99,6 +103,8 @@ def _lifespan(
             parts = Parts(
                 settings=settings,
                 database=database,
+                tokens=token_rows(database),
+                producer_types=producer_types(database),
                 registry=registry,
                 seal=seal,
                 intake=Intake(settings, instance),

@@ -12,6 +12,8 @@ from control_api.definitions.services import Services
 from control_api.definitions.verification import Verification
 from control_api.history.follower import History
 from control_api.intake.intake import Intake
+from control_api.look_up import LookUp
+from control_api.models import TokenRow
 from control_api.statuses import Statuses
 from notifier.database import Database
 from notifier.registry import Registry
@@ -25,6 +27,8 @@ class Parts:
 
     settings: Settings
     database: Database
+    tokens: LookUp[str, TokenRow]
+    producer_types: LookUp[str, str]
     registry: Registry
     seal: Seal
     intake: Intake
@@ -37,7 +41,7 @@ class Parts:
     sign_in_limit: SignInLimit
 
 
-def parts_of(request: Request) -> Parts:
+async def parts_of(request: Request) -> Parts:
     """The parts of the API that serves this request."""
     parts: Parts = request.app.state.parts
     return parts

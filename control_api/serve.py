@@ -40,6 +40,7 @@ def serve(app: FastAPI, listener: socket.socket) -> uvicorn.Server:
         uvicorn.Config(
             app,
             log_config=None,
+            http="httptools",
             access_log=False,
             server_header=False,
             proxy_headers=False,

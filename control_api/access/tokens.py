@@ -17,6 +17,7 @@ from sqlalchemy import or_, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from control_api.access.actor import COMMAND_LINE, SCOPES, Actor, Scope
+from control_api.look_up import LookUp
 from control_api.migrate import upgraded
 from control_api.models import AuditRow, TokenRow
 from notifier.database import Database
@@ -96,13 +97,23 @@ async def mint(
     return token, text
 
 
-async def authenticate(database: Database, text: str) -> Token | None:
+def token_rows(database: Database) -> LookUp[str, TokenRow]:
+    """Rows of tokens by id, for `authenticate`, which notes that they are used."""
+
+    async def fetch(ids: list[str]) -> dict[str, TokenRow]:
+        async with database.read() as session:
+            rows = (await session.scalars(select(TokenRow).where(TokenRow.id.in_(ids)))).all()
+        return {row.id: row for row in rows}
+
+    return LookUp(fetch)
+
+
+async def authenticate(database: Database, rows: LookUp[str, TokenRow], text: str) -> Token | None:
     """The token of that text, unless it is expired or revoked. Reads the database each time."""
     found = _TEXT.fullmatch(text)
     if found is None:
         return None
-    async with database.read() as session:
-        row = await session.get(TokenRow, found[1])
+    row = await rows.get(found[1])
     # Compared also where there is no such row, so that the time of an answer does not tell which ids exist.
     same = hmac.compare_digest(_hash(text), row.hash if row is not None else "0" * 64)
     if row is None or not same:
@@ -111,12 +122,17 @@ async def authenticate(database: Database, text: str) -> Token | None:
     if row.revoked_at is not None or (row.expires_at is not None and row.expires_at <= at):
         return None
     if row.last_used_at is None or at - row.last_used_at >= _USED_EVERY:
-        try:
-            async with database.write() as session:
-                await session.execute(update(TokenRow).where(TokenRow.id == row.id).values(last_used_at=at))
-        except DatabaseError as error:
-            logger.warning("The last use of a token is not noted: %s", error, extra={"action": "authenticate"})
+        row.last_used_at = at  # for those who share this row: one of them notes it
+        await _note_use(database, row.id, at)
     return _token(row)
+
+
+async def _note_use(database: Database, id_: str, at: datetime) -> None:
+    try:
+        async with database.write() as session:
+            await session.execute(update(TokenRow).where(TokenRow.id == id_).values(last_used_at=at))
+    except DatabaseError as error:
+        logger.warning("The last use of a token is not noted: %s", error, extra={"action": "authenticate"})
 
 
 async def tokens(session: AsyncSession) -> list[Token]:

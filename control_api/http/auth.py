@@ -15,13 +15,13 @@ from fastapi.responses import RedirectResponse
 from fastapi.routing import iter_route_contexts
 from fastapi.security import APIKeyCookie, HTTPAuthorizationCredentials, HTTPBearer, SecurityScopes
 
-from control_api.access.actor import Actor
+from control_api.access.actor import Actor, Scope
 from control_api.access.sessions import COOKIE, find_account
 from control_api.access.tokens import authenticate
 from control_api.http.accept import is_browser
 from control_api.http.origin import check_cookie_request
 from control_api.http.problems import Problem, unauthorized
-from control_api.parts import PartsDep
+from control_api.parts import Parts, PartsDep
 
 SIGN_IN = "/console/login"
 OPEN = frozenset(
@@ -70,7 +70,7 @@ async def identify_token(parts: PartsDep, credentials: Credentials) -> Actor:
             "this needs a token: Authorization: Bearer ntf_… (see `notifier token create`); people sign in at"
             f" {SIGN_IN}"
         )
-    token = await authenticate(parts.database, credentials.credentials)
+    token = await authenticate(parts.database, parts.tokens, credentials.credentials)
     if token is None:
         problem = unauthorized("the token is unknown, expired or revoked; see `notifier token list`")
         problem.headers["WWW-Authenticate"] += ', error="invalid_token"'
@@ -90,6 +90,12 @@ async def authorize(scopes: SecurityScopes, actor: Annotated[Actor, Depends(iden
     if not scopes.scopes:  # a route without a scope, which `check_guarded` finds at the start
         raise Problem(403, "this address is open to nobody")
     return actor
+
+
+async def caller(request: Request, parts: Parts, scope: Scope) -> Actor:
+    """The caller, if they have the scope, of a request that FastAPI does not route. Raises as `identify` and `authorize` do."""
+    actor = await identify(request, parts, await _bearer(request), await _cookie(request))
+    return await authorize(SecurityScopes([scope]), actor)
 
 
 class ToSignIn(Problem):

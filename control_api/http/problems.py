@@ -155,13 +155,16 @@ def _of_validation(error: RequestValidationError) -> Problem:
     return Problem(422, "; ".join(str(part) for part in errors), errors=errors)
 
 
+KNOWN = (Problem, NotifierError, HTTPException, RequestValidationError)  # `control_api.http.guard` answers any other
+
+
 async def _answer(request: Request, error: Exception) -> Response:
     return problem_of(error).response()
 
 
 def install(app: FastAPI) -> None:
-    """Makes every known error of the app a problem. `control_api.http.guard` logs and answers any other."""
-    for kind in (Problem, NotifierError, HTTPException, RequestValidationError):
+    """Makes every known error of the app a problem."""
+    for kind in KNOWN:
         app.add_exception_handler(kind, _answer)
 
 

@@ -24,10 +24,16 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from aiokafka import AIOKafkaProducer
-from aiokafka.errors import IllegalOperation, KafkaError, ProducerFenced
+from aiokafka.errors import (
+    IllegalOperation,
+    KafkaError,
+    MessageSizeTooLargeError,
+    ProducerFenced,
+    RecordListTooLargeError,
+)
 from aiokafka.partitioner import DefaultPartitioner
 
-from notifier.errors import BrokerError
+from notifier.errors import BrokerError, RecordTooLarge
 from notifier.kafka import end_kafka_producer, ensure_topics, kafka_producer
 from notifier.settings import Settings
 from notifier.topics import MESSAGES, TICKS, Topic
@@ -66,6 +72,11 @@ class _Entry:
     size: int
     written: "asyncio.Future[None]" = field(default_factory=lambda: asyncio.get_running_loop().create_future())
     taken: bool = False  # in a transaction: too late to withdraw
+    alone: bool = False  # shares no transaction, since one that it was in was refused
+
+
+class _TooLarge(Exception):
+    pass
 
 
 class Intake:
@@ -102,7 +113,8 @@ class Intake:
     async def write(self, records: Sequence[Outgoing]) -> None:
         """Writes the records, all or none, and returns when Kafka has committed them.
 
-        Raises BrokerError: nothing was written, or, where the text says so, it is unknown whether all of it was.
+        Raises BrokerError: nothing was written, or, where the text says so, it is unknown whether all of it was. Raises
+        RecordTooLarge for a record that the topic does not take.
         """
         if not records:
             return
@@ -124,9 +136,10 @@ class Intake:
                 self._queued_bytes -= entry.size
             entry.written.cancel()
 
-    def _refuse(self, entry: _Entry, text: str = AWAY) -> None:
+    def _refuse(self, entry: _Entry, error: Exception | None = None) -> None:
         if not entry.written.done():
-            entry.written.set_exception(BrokerError(text))
+            entry.written.set_exception(error or BrokerError(AWAY))
+            entry.written.exception()  # looked at, also where its caller is gone
 
     async def _work(self) -> None:
         quiet = False  # whether an outage was logged already
@@ -145,6 +158,10 @@ class Intake:
                 self._name = secrets.token_hex(8)
                 logger.warning(
                     "Another Kafka producer took over; going on under a new name.", extra={"action": "rename_producer"}
+                )
+            except _TooLarge:
+                logger.warning(
+                    "The topic took no record of a size that Notifier takes.", extra={"action": "write_intake"}
                 )
             except (KafkaError, BrokerError, OSError, TimeoutError) as error:
                 if not quiet:
@@ -190,6 +207,8 @@ class Intake:
         group: list[_Entry] = []
         size = 0
         while self._queue and (not group or size + self._queue[0].size <= _GROUP_BYTES):
+            if group and (self._queue[0].alone or group[0].alone):
+                break
             entry = self._queue.popleft()
             self._queued_bytes -= entry.size
             entry.taken = True
@@ -200,7 +219,7 @@ class Intake:
         return group
 
     async def _transact(self, producer: AIOKafkaProducer, group: list[_Entry]) -> None:
-        failure: str | None = AWAY
+        failure: BrokerError | RecordTooLarge | None = BrokerError(AWAY)
         sent: list[asyncio.Future[Any]] = []
         try:
             async with asyncio.timeout(STALL_S) as limit:
@@ -209,10 +228,16 @@ class Intake:
                 for future in sent:
                     await future
                     _extend(limit)
-            failure = UNKNOWN  # from here on, until the broker has answered
+            failure = BrokerError(UNKNOWN)  # from here on, until the broker has answered
             async with asyncio.timeout(STALL_S):
                 await producer.commit_transaction()
             failure = None
+        except (MessageSizeTooLargeError, RecordListTooLargeError) as error:
+            # The topic takes less than it takes by default. Nothing was committed; who is to blame shows when each is alone.
+            failure = RecordTooLarge(f"the topic takes no record of that size: {error}") if len(group) == 1 else None
+            if failure is None:
+                self._give_back(group)
+            raise _TooLarge from error  # aiokafka loses count of the partition's batches; a new Kafka producer counts anew
         except IllegalOperation as error:
             raise KafkaError(str(error)) from error
         finally:
@@ -222,8 +247,17 @@ class Intake:
             for entry in group:
                 if failure is not None:
                     self._refuse(entry, failure)
-                elif not entry.written.done():
+                elif entry.taken and not entry.written.done():
                     entry.written.set_result(None)
+
+    def _give_back(self, group: list[_Entry]) -> None:
+        """Puts requests back in front of the queue, each to be written alone."""
+        for entry in reversed(group):
+            if not entry.written.done():
+                entry.taken, entry.alone = False, True
+                self._queue.appendleft(entry)
+                self._queued_bytes += entry.size
+        self._filled.set()
 
     async def _send(
         self,

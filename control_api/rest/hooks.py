@@ -56,7 +56,7 @@ async def post_json(producer: str, request: Request, parts: PartsDep, actor: Hoo
     message = as_message(producer, body)
 
     async def act(occasion: Occasion) -> Response:
-        ids = await accept(parts.database, parts.registry, parts.intake, JSON, message, occasion)
+        ids = await accept(parts, JSON, message, occasion)
         return accepted(ids)
 
     return await idempotency.once(parts, request, actor, body, act)

@@ -58,7 +58,7 @@ async def post_messages(request: Request, parts: PartsDep, actor: PushActor) -> 
     media_type, body = await read_body(request, JSON, ANY_JSON, NDJSON)
 
     async def act(occasion: Occasion) -> Response:
-        ids = await accept(parts.database, parts.registry, parts.intake, media_type, body, occasion)
+        ids = await accept(parts, media_type, body, occasion)
         return accepted(ids)
 
     return await idempotency.once(parts, request, actor, body, act)

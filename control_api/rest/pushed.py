@@ -11,15 +11,14 @@ from typing import Any
 
 import msgspec
 from fastapi import Response
-from sqlalchemy import select
 
 from control_api.http.body import parse_json
 from control_api.http.media_type import NDJSON
 from control_api.http.page import json_response
 from control_api.intake.intake import Intake, Outgoing
 from control_api.intake.occasion import Occasion
-from control_api.models import DefinitionRow
-from notifier.database import Database
+from control_api.look_up import LookUp
+from control_api.parts import Parts
 from notifier.errors import FieldError, InputError, RecordError, RecordTooLarge, UnsupportedVersion
 from notifier.message import MAX_BYTES, Message, read_message, without_absent
 from notifier.pointer import pointer
@@ -30,7 +29,6 @@ from notifier.topics import MESSAGES
 
 _MAX_ERRORS = 100  # named in one answer
 _IN_THREAD_BYTES = 256 * 1024
-_SQL_NAMES = 500  # in one query
 # NUL is no part of any name, and PostgreSQL, which the history may lie in, cannot store it.
 _NAMES = ("id", "producer", "sender", "receiver", "configuration")
 
@@ -72,9 +70,7 @@ def accepted(ids: Sequence[str]) -> Response:
     return json_response({"accepted": len(ids), "messages": [{"id": id_} for id_ in ids]}, 202)
 
 
-async def accept(
-    database: Database, registry: Registry, intake: Intake, media_type: str, body: bytes, occasion: Occasion
-) -> list[str]:
+async def accept(parts: Parts, media_type: str, body: bytes, occasion: Occasion) -> list[str]:
     """Puts all messages of a request on `messages`, or none; answers their ids when Kafka has committed them.
 
     Raises Problem 400 for what is not JSON, InputError that names what does not fit, RecordTooLarge, BrokerError and
@@ -84,8 +80,8 @@ async def accept(
         checked = read(media_type, body, occasion)
     else:  # a large body would hold up the other requests
         checked = await asyncio.to_thread(read, media_type, body, occasion)
-    await check_producers(database, registry, checked)
-    return await write(intake, checked)
+    await check_producers(parts.producer_types, parts.registry, checked)
+    return await write(parts.intake, checked)
 
 
 async def write(intake: Intake, messages: Sequence[Checked]) -> list[str]:
@@ -165,22 +161,14 @@ def _check(pushed: Pushed, position: int, occasion: Occasion) -> Checked | list[
     return Checked(pushed.pointer, id_, message, raw)
 
 
-async def check_producers(database: Database, registry: Registry, messages: Sequence[Checked]) -> None:
+async def check_producers(types: LookUp[str, str], registry: Registry, messages: Sequence[Checked]) -> None:
     """Raises InputError for each message whose producer is not defined, or is of a type that takes no pushes.
 
     The database is asked each time: what was just defined can be used at once, and what was just deleted no more.
     """
     names = sorted({one.message.producer for one in messages})
-    types: dict[str, str] = {}
-    async with database.read() as session:
-        for start in range(0, len(names), _SQL_NAMES):
-            rows = await session.execute(
-                select(DefinitionRow.name, DefinitionRow.spec).where(
-                    DefinitionRow.kind == "producer", DefinitionRow.name.in_(names[start : start + _SQL_NAMES])
-                )
-            )
-            types |= {name: spec["type"] for name, spec in rows}
-    wrong = {name: text for name in names if (text := _refusal(registry, types, name)) is not None}
+    known = await types.get_many(names)
+    wrong = {name: text for name in names if (text := _refusal(registry, known, name)) is not None}
     if wrong:
         errors = [
             FieldError(f"{one.pointer}/producer", wrong[one.message.producer])

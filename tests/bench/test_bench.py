@@ -88,3 +88,16 @@ def test_it_runs_and_writes_its_figures(broker: str, tmp_path: Path) -> None:
 def test_the_picture_shows_every_contender() -> None:
     picture = ElementTree.fromstring(draw({name: [(1, 9.0), (10_000, 12.0)] for name in CONTENDERS}))
     assert set(CONTENDERS.values()) <= {element.text for element in picture}
+
+
+@pytest.mark.slow
+def test_pushing_is_measured_and_every_accepted_message_is_found(broker: str) -> None:
+    ended = subprocess.run(
+        [sys.executable, "-m", "bench", "intake", "--seconds", "1", "--clients", "3", "--kafka", broker],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=170,
+    )
+    assert ended.returncode == 0, ended.stderr
+    assert "together beside one by one" in ended.stdout
