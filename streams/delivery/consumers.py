@@ -1,26 +1,28 @@
-"""Consumers: what a worker knows of each consumer besides its instance, by name, shared by all its partitions."""
+"""Consumers: what a worker knows of consumers besides their instances, and of what is sent to them; its partitions share it."""
 
 from collections.abc import Mapping
 from datetime import datetime
 
 from notifier.catalog import Catalog
 from streams.delivery.changes import Changes
+from streams.delivery.review import Review
 from streams.delivery.standing import Standings
 from streams.delivery.waits import Waits
 
 
 class Consumers:
-    """Whether consumers can be used, when they were changed, and whom they may not call yet."""
+    """Whether consumers can be used, when they were changed, whom they may not call yet, and what they are to get still."""
 
     def __init__(self, catalog: Catalog, written_at: Mapping[str, datetime]) -> None:
         self.standings = Standings(catalog)
         self.changes = Changes(written_at)
         self.waits = Waits()
+        self.review = Review(catalog)
 
-    def follow(self, catalog: Catalog) -> frozenset[str]:
-        """Takes a new catalog. Returns the consumers that it changes; what waits for them need wait no longer."""
+    def follow(self, catalog: Catalog) -> tuple[frozenset[str], frozenset[str]]:
+        """Takes a new catalog. Returns the consumers that it changes, for which nothing need wait any longer, and the users."""
         self.standings.follow(catalog)
         changed = self.changes.follow(catalog)
         for consumer in changed:
             self.waits.forget(consumer)
-        return changed
+        return changed, self.review.follow(catalog)

@@ -24,6 +24,7 @@ from notifier.topics import DELIVERIES, PARKED
 from streams.delivery.consumers import Consumers
 from streams.delivery.group import POLL_MS, OnRebalance, group_consumer
 from streams.delivery.releasing import Releasing
+from streams.delivery.review import Ended
 from streams.delivery.shelf import Shelf, Waiting
 
 logger = logging.getLogger(__name__)
@@ -65,10 +66,16 @@ class Parking:
                 )
                 await asyncio.sleep(_RETRY_S)
 
-    def follow(self, changed: frozenset[str]) -> None:
-        """Makes due what waits for its next try with a consumer that was changed."""
-        for shelf in self._shelves.values() if changed else ():
-            shelf.look_again(shelf.retries(changed), time.time())
+    def follow(self, consumers: frozenset[str], users: frozenset[str]) -> None:
+        """Looks again at what waits for its next try, where a change of these consumers and users may have mended or ended it."""
+        is_off = self._consumers.review.is_off
+        for shelf in self._shelves.values():
+            keys = [
+                key
+                for key, waiting in shelf.retries()
+                if waiting.consumer in consumers or waiting.recipient in users or is_off(waiting.configuration)
+            ]
+            shelf.look_again(keys, time.time())
 
     async def _follow(self) -> None:
         async with AsyncExitStack() as stack:
@@ -144,6 +151,8 @@ class Parking:
                     timestamp=record.timestamp,
                     due=0.0 if delivery is None else self._due(delivery, record.timestamp),
                     consumer=None if delivery is None else delivery.consumer,
+                    configuration="" if delivery is None else delivery.configuration,
+                    recipient=None if delivery is None else delivery.recipient,
                     retry=delivery is not None and delivery.why == "retry",
                     size=len(record.value),
                     value=record.value if keep else None,
@@ -201,25 +210,40 @@ class Parking:
             return
         # An id without a value was compacted away: a newer record of it is about to be read.
         values = await self._values(partition, shelf, [*back, *gone])
-        sources = {
-            key: Source(
-                partition.topic,
-                partition.partition,
-                shelf.waiting[key].offset,
-                shelf.waiting[key].timestamp,
-                key.encode(errors=KEY_ERRORS),
-                value,
-            )
-            for key, value in values.items()
-        }
-        released = [sources[key] for key in back if key in sources]
+        sources = {key: _source(partition, shelf.waiting[key], key, value) for key, value in values.items()}
+        released: list[tuple[Source, Delivery]] = []
+        ended: list[tuple[Source, Delivery, Ended]] = []
+        for key in [key for key in back if key in sources]:
+            delivery = Delivery.decode(values[key])
+            found = self._consumers.review.of(delivery, waited=True)
+            if isinstance(found, Ended):
+                ended.append((sources[key], delivery, found))
+            elif found is None:
+                del sources[key]
+                shelf.look_again([key], at + _LOOK_AGAIN_S)
+            elif self._is_due(shelf.waiting[key], at) or found.address != delivery.address:
+                released.append((sources[key], found))
+            else:  # a change made it look, and did not concern it
+                del sources[key]
+                shelf.look_again([key], shelf.waiting[key].due)
         given_up = [sources[key] for key in gone if key in sources]
-        await self._releasing.release(partition, released, given_up)
+        if not sources:
+            return
+        await self._releasing.release(partition, released, ended, given_up)
         for key in sources:
             shelf.drop(key)
         logger.info(
-            "Released %d parked deliveries, gave %d up.", len(released), len(given_up), extra={"action": "release"}
+            "Released %d parked deliveries, gave %d up.",
+            len(released),
+            len(ended) + len(given_up),
+            extra={"action": "release"},
         )
+
+    def _is_due(self, waiting: Waiting, at: float) -> bool:
+        parked_at = kafka_time(waiting.timestamp)
+        if waiting.due <= at:
+            return True
+        return bool(parked_at and waiting.consumer and self._consumers.changes.since(waiting.consumer, parked_at))
 
     async def _has_topic(self, consumer: str) -> bool:
         """Whether the topic of a consumer exists. Kafka is asked once a second at most."""
@@ -230,6 +254,11 @@ class Parking:
             self._topics = frozenset(await self._kafka.topics())
             self._topics_at = time.monotonic()
         return name in self._topics
+
+
+def _source(partition: TopicPartition, waiting: Waiting, key: str, value: bytes) -> Source:
+    name = key.encode(errors=KEY_ERRORS)
+    return Source(partition.topic, partition.partition, waiting.offset, waiting.timestamp, name, value)
 
 
 def _has_due(shelf: Shelf) -> bool:

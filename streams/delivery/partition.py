@@ -4,9 +4,9 @@ A step takes the head of a lane: it ends it (read before, accepted before, consu
 broken), lets it wait or has it tried. After a try `streams.delivery.retry` decides, and only this module acts on the decision:
 the delivery is finished, waits in its lane, is parked, or becomes a dead letter.
 
-At least once: a delivery is finished here, and so committable, only when its last Attempt, and where there is one its dead
-letter or its parked record, is acknowledged. The call itself is left to `streams.delivery.calling`, reading, the group and the
-commit to `streams.delivery.worker`.
+What was changed since a delivery was routed counts (`streams.delivery.review`). The records are left to
+`streams.delivery.endings`, the call itself to `streams.delivery.calling`, reading, the group and the commit to
+`streams.delivery.worker`.
 """
 
 import asyncio
@@ -20,26 +20,26 @@ from typing import Any
 import msgspec
 from aiokafka import ConsumerRecord, TopicPartition
 
-from notifier.attempt import Origin
-from notifier.dead_letter import Source
-from notifier.delivery import Delivery, Why
-from notifier.errors import InvalidRecord, RecordTooLarge
-from notifier.outcome import Reason
+from notifier.delivery import Delivery
+from notifier.errors import InvalidRecord
 from notifier.plugin import Consumer, Result
 from notifier.record import kafka_time, now
 from notifier.settings import Settings
 from notifier.topics import DELIVERIES
 from streams.delivery.calling import Calling, batch_of
 from streams.delivery.consumers import Consumers
+from streams.delivery.endings import Endings
 from streams.delivery.lanes import Lane, Lanes, Pending
 from streams.delivery.ledger import Ledger, PastTries
 from streams.delivery.recording import Recording, Try
 from streams.delivery.retry import decide
+from streams.delivery.review import Ended
 from streams.delivery.standing import Standing
 
 BROKEN_WAIT_S = 5.0  # until a delivery of a broken consumer is looked at again
 LONG_WAIT_S = 24 * 3600.0  # a longer wait is parked: a topic of deliveries keeps nothing for more than a week
-_UNKNOWN_WAIT_S = 0.2  # the same, of a consumer whose definition may be on its way
+REVIEW_AFTER_S = 3.0  # of a delivery; before that the router may have known newer definitions than are known here
+_UNKNOWN_WAIT_S = 0.2  # the same, of a consumer or a configuration whose definition may be on its way
 _ENDED_AT_ONCE = 200  # deliveries that need no call
 
 
@@ -60,12 +60,14 @@ class Partition:
         self.lanes = Lanes(self._step, failed)
         self.ledger = Ledger()
         self.committed = -1  # offset, since the assignment
+        self._endings = Endings(topic_partition, self.lanes, self.ledger, recording)
         self._settings = settings
         self._recording = recording
         self._calling = calling
         self._standings = consumers.standings
         self._changes = consumers.changes
         self._waits = consumers.waits
+        self._review = consumers.review
 
     def take_in(self, records: Iterable[ConsumerRecord]) -> None:
         """Puts records into their lanes. Raises UnsupportedVersion."""
@@ -125,7 +127,7 @@ class Partition:
         detail = "not tried: its lane stands still, and it may be overtaken"
         try:
             for pending in waiting:
-                await self._park(pending, _deferred(pending, reason="timeout", detail=detail, not_before=now() + wait))
+                await self._endings.park_untried(pending, now() + wait, reason="timeout", detail=detail)
         finally:
             self.lanes.end(waiting)
 
@@ -154,15 +156,48 @@ class Partition:
         standing = self._standings.of(self.consumer)
         if standing == "unknown":
             head.due = time.monotonic() + _UNKNOWN_WAIT_S
-        elif standing == "usable" and not await self._waits_on(lane, head):
+        elif standing == "usable" and await self._is_wanted(lane, head) and not await self._waits_on(lane, head):
             async with self._calling.turn(self.consumer) as instance:
-                # Since the wait for the turn the consumer, the partition or the head may be gone.
-                if instance is not None and not self.lanes.halted and lane.pending and lane.pending[0] is head:
+                # Since the wait for the turn the consumer, the partition or the head may be gone, or the head unwanted.
+                if instance is None or self.lanes.halted or not lane.pending or lane.pending[0] is not head:
+                    return
+                if await self._is_wanted(lane, head):
                     await self._try(lane, instance)
         elif standing != "usable":
             front = self._front(lane, _ENDED_AT_ONCE)
             with self.lanes.working(lane, front):
                 await asyncio.gather(*(self._end_without_consumer(pending, standing) for pending in front))
+
+    async def _is_wanted(self, lane: Lane, head: Pending) -> bool:
+        """Whether a head is to be delivered still. Ends one that is not, and corrects one whose receiver was."""
+        found = self._reviewed(head)
+        if found is None:
+            head.due = max(head.due, time.monotonic() + _UNKNOWN_WAIT_S)
+        elif isinstance(found, Ended):
+            with self.lanes.working(lane, [head]):
+                await self._endings.stop(head, found)
+        else:
+            assert head.delivery is not None
+            if found.address != head.delivery.address:
+                head.due = 0.0  # the wait was the other address's
+            head.delivery = found
+            return True
+        return False
+
+    def _is_wanted_with(self, head: Pending, pending: Pending) -> bool:
+        """Whether a delivery behind a head is to be delivered still, to the same address; corrects it then."""
+        found = self._reviewed(pending)
+        if not isinstance(found, Delivery) or head.delivery is None or found.address != head.delivery.address:
+            return False
+        pending.delivery = found
+        return True
+
+    def _reviewed(self, pending: Pending) -> Delivery | Ended | None:
+        delivery = pending.delivery
+        assert delivery is not None
+        waited = pending.attempt > 1 or delivery.redriven_at is not None
+        waited = waited or (pending.timestamp or 0) < (time.time() - REVIEW_AFTER_S) * 1000
+        return self._review.of(delivery, waited=waited)
 
     async def _waits_on(self, lane: Lane, head: Pending) -> bool:
         """Whether a head is not due yet: it was told to wait, or is to be tried again later. Parks one that waits for days."""
@@ -172,7 +207,7 @@ class Partition:
             detail = "not tried: the service asked not to be called earlier"
             not_before = now() + timedelta(seconds=wait_s)
             with self.lanes.working(lane, [head]):
-                await self._park(head, _deferred(head, reason="rate_limited", detail=detail, not_before=not_before))
+                await self._endings.park_untried(head, not_before, reason="rate_limited", detail=detail)
         return wait_s > 0
 
     def _is_settled(self, pending: Pending) -> bool:
@@ -205,15 +240,14 @@ class Partition:
     async def _end_untried(self, pending: Pending) -> None:
         delivery = pending.delivery
         if delivery is None:
-            await self._bury(pending, reason="invalid", error=pending.error, attempts=0)
-            self.lanes.finish(pending)
+            await self._endings.end_unreadable(pending)
         elif delivery.id in self.ledger:
-            await self._end(pending, Try(outcome="suppressed", reason="duplicate", number=pending.attempt))
+            await self._endings.end(pending, Try(outcome="suppressed", reason="duplicate", number=pending.attempt))
         else:
             assert delivery.not_before is not None
             detail = "delayed: it is not to be delivered earlier"
-            delayed = _deferred(pending, reason="ok", detail=detail, not_before=delivery.not_before)
-            await self._park(pending, delayed, why=delivery.why or "delayed")
+            why = delivery.why or "delayed"
+            await self._endings.park_untried(pending, delivery.not_before, reason="ok", detail=detail, why=why)
 
     async def _end_without_consumer(self, pending: Pending, standing: Standing) -> None:
         """Parks a delivery whose consumer is broken; gives one up whose consumer is deleted."""
@@ -221,12 +255,9 @@ class Partition:
             problem = self._standings.problem(self.consumer)
             detail = f"not tried: the consumer {self.consumer} cannot be used: {problem}"
             not_before = now() + timedelta(seconds=BROKEN_WAIT_S)
-            await self._park(pending, _deferred(pending, reason="paused", detail=detail, not_before=not_before))
-            return
-        error = f"the consumer {self.consumer} was deleted"
-        await self._bury(pending, reason="consumer_deleted", error=error, attempts=pending.attempt - 1)
-        refused = Try(outcome="refused", reason="consumer_deleted", number=pending.attempt, detail=error)
-        await self._end(pending, refused)
+            await self._endings.park_untried(pending, not_before, reason="paused", detail=detail)
+        else:
+            await self._endings.give_up(pending, "consumer_deleted", f"the consumer {self.consumer} was deleted")
 
     def _front(self, lane: Lane, limit: int) -> list[Pending]:
         """The head and what may go together with it: due, each id once, none that ends untried."""
@@ -245,6 +276,7 @@ class Partition:
                 or (pending.fresh and self._past_tries(pending))
                 or pending.due > time.monotonic()
                 or self._ends_untried(delivery)
+                or not self._is_wanted_with(head, pending)
             ):
                 break
             assert delivery is not None
@@ -288,7 +320,7 @@ class Partition:
             tried = Try(
                 outcome="unknown", reason="timeout", number=pending.attempt, detail=detail, started_at=started_at
             )
-            await self._record(pending, tried)
+            await self._endings.record(pending, tried)
 
     async def _conclude(
         self,
@@ -319,8 +351,8 @@ class Partition:
         if decision.wait_s is None:
             if decision.dead is not None:
                 error = decision.detail or decision.reason
-                await self._bury(pending, reason=decision.dead, error=error, attempts=pending.attempt)
-            await self._end(pending, tried)
+                await self._endings.bury(pending, reason=decision.dead, error=error, attempts=pending.attempt)
+            await self._endings.end(pending, tried)
             lane.moved = time.monotonic()
             return
         assert pending.began is not None
@@ -333,52 +365,11 @@ class Partition:
             self._waits.tell(self.consumer, pending.address, time.monotonic() + wait_s)
         if (decision.told and wait_s <= LONG_WAIT_S) or waited_s + wait_s <= self._settings.lane_wait_s:
             pending.due = time.monotonic() + wait_s
-            await self._record(pending, tried)
+            await self._endings.record(pending, tried)
         else:
-            await self._park(pending, tried, why="held" if decision.outcome == "held" else "retry")
+            await self._endings.park(pending, tried, why="held" if decision.outcome == "held" else "retry")
             lane.moved = time.monotonic()
-
-    async def _end(self, pending: Pending, tried: Try) -> None:
-        assert pending.delivery is not None
-        await self._record(pending, tried, settled=True)
-        if tried.outcome == "accepted":
-            self.ledger.accept(pending.delivery.id)
-        self.lanes.finish(pending)
-
-    async def _park(self, pending: Pending, tried: Try, *, why: Why = "retry") -> None:
-        """Parks a delivery until `tried.not_before` and records it; from then on it may be overtaken."""
-        assert pending.delivery is not None
-        parked = msgspec.structs.replace(
-            pending.delivery, attempt=pending.attempt, spared=pending.spared, not_before=tried.not_before, why=why
-        )
-        try:
-            await self._recording.park(parked)
-        except RecordTooLarge as error:
-            await self._bury(pending, reason="too_large", error=str(error), attempts=pending.attempt - 1)
-            tried = replace(tried, outcome="refused", not_before=None)
-        await self._record(pending, tried, settled=True)
-        self.lanes.finish(pending)
-
-    # --- records ---
-
-    async def _record(self, pending: Pending, tried: Try, *, settled: bool = False) -> None:
-        assert pending.delivery is not None
-        topic, number = self.topic_partition
-        origin = Origin(topic=topic, partition=number, offset=pending.offset)
-        await self._recording.attempt(pending.delivery, tried, origin, settled=settled)
-
-    async def _bury(self, pending: Pending, *, reason: Reason, error: str, attempts: int) -> None:
-        topic, number = self.topic_partition
-        source = Source(topic, number, pending.offset, pending.timestamp, pending.key, pending.value)
-        await self._recording.dead_letter(
-            source, reason=reason, error=error, delivery=pending.delivery, attempts=attempts
-        )
 
 
 def _is_delayed(delivery: Delivery) -> bool:
     return delivery.not_before is not None and delivery.not_before > now()
-
-
-def _deferred(pending: Pending, *, reason: Reason, detail: str, not_before: datetime) -> Try:
-    """What is recorded of a delivery that was not tried."""
-    return Try(outcome="deferred", reason=reason, number=pending.attempt, detail=detail, not_before=not_before)

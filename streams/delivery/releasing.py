@@ -15,10 +15,11 @@ from notifier.dead_letter import DeadLetter, Source
 from notifier.delivery import Delivery
 from notifier.errors import InvalidRecord
 from notifier.kafka import end_kafka_producer, kafka_producer
-from notifier.outcome import Reason
+from notifier.outcome import Outcome, Reason
 from notifier.settings import Settings
 from notifier.topics import ATTEMPTS, DEAD_LETTERS, PARKED, deliveries
 from streams.delivery.recording import Try, attempt_of
+from streams.delivery.review import Ended
 
 _ENVELOPE_BYTES = 1024  # of a record on Kafka, and of the batch around it
 
@@ -31,18 +32,30 @@ class Releasing:
         self._topic = settings.topic_prefix + PARKED.name
         self._producers: dict[TopicPartition, AIOKafkaProducer] = {}
 
-    async def release(self, partition: TopicPartition, back: Sequence[Source], given_up: Sequence[Source]) -> None:
-        """Puts parked records back on their topics and gives others up, in one transaction.
+    async def release(
+        self,
+        partition: TopicPartition,
+        back: Sequence[tuple[Source, Delivery]],
+        ended: Sequence[tuple[Source, Delivery, Ended]],
+        given_up: Sequence[Source],
+    ) -> None:
+        """Puts parked deliveries back on their topics, as they are now, and ends and gives up others, in one transaction.
 
         Raises KafkaError or OSError; `close` then, before another call.
         """
         producer = await self._producer(partition)
         async with producer.transaction():
-            for source in back:
-                await self._send_back(producer, source)
+            for source, delivery in back:
+                await self._send_back(producer, source, delivery)
+            for source, delivery, why in ended:
+                if why.dead:
+                    await self._bury(producer, source, why.reason, why.detail, delivery)
+                else:
+                    await self._record(producer, source, delivery, "suppressed", why.reason, why.detail)
             for source in given_up:
                 await self._give_up(producer, source)
-            for source in (*back, *given_up):
+            sources = [source for source, _ in back] + [source for source, _, _ in ended] + list(given_up)
+            for source in sources:
                 await self._send_tombstone(producer, partition, source.key)
 
     async def close(self) -> None:
@@ -51,8 +64,8 @@ class Releasing:
         for producer in producers:
             await end_kafka_producer(producer)
 
-    async def _send_back(self, producer: AIOKafkaProducer, source: Source) -> None:
-        delivery = msgspec.structs.replace(Delivery.decode(source.value or b""), why=None, not_before=None)
+    async def _send_back(self, producer: AIOKafkaProducer, source: Source, delivery: Delivery) -> None:
+        delivery = msgspec.structs.replace(delivery, why=None, not_before=None)
         topic = deliveries(delivery.consumer)
         value, key = delivery.encode(), delivery.lane.encode()
         if len(value) + len(key) > topic.max_message_bytes - _ENVELOPE_BYTES:
@@ -83,11 +96,21 @@ class Releasing:
             attempts=0 if delivery is None else delivery.attempt - 1,
         )
         await producer.send(self._settings.topic_prefix + DEAD_LETTERS.name, letter.encode(), key=letter.id.encode())
-        if delivery is None:
-            return
+        if delivery is not None:
+            await self._record(producer, source, delivery, "refused", reason, error)
+
+    async def _record(
+        self,
+        producer: AIOKafkaProducer,
+        source: Source,
+        delivery: Delivery,
+        outcome: Outcome,
+        reason: Reason,
+        detail: str,
+    ) -> None:
         attempt = attempt_of(
             delivery,
-            Try(outcome="refused", reason=reason, number=delivery.attempt, detail=error),
+            Try(outcome=outcome, reason=reason, number=delivery.attempt, detail=detail),
             Origin(topic=source.topic, partition=source.partition, offset=source.offset),
         )
         await producer.send(self._settings.topic_prefix + ATTEMPTS.name, attempt.encode(), key=delivery.id.encode())

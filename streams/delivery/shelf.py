@@ -4,7 +4,7 @@
 """
 
 import heapq
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable
 
 import msgspec
 
@@ -16,7 +16,9 @@ class Waiting(msgspec.Struct):
     timestamp: int  # when it was parked, in milliseconds since 1970
     due: float  # seconds since 1970
     consumer: str | None  # none: the record holds no delivery
-    retry: bool  # it waits for its next try, which a change of its consumer brings forward
+    configuration: str
+    recipient: str | None  # username
+    retry: bool  # it waits for its next try, which a change may bring forward
     size: int  # bytes of its record
     value: bytes | None  # none: only the topic holds it
 
@@ -59,9 +61,9 @@ class Shelf:
                 found[key] = None
         return list(found)
 
-    def retries(self, consumers: Collection[str]) -> list[str]:
-        """The ids of what waits for its next try with one of these consumers."""
-        return [key for key, waiting in self.waiting.items() if waiting.retry and waiting.consumer in consumers]
+    def retries(self) -> list[tuple[str, Waiting]]:
+        """What waits for its next try, with the ids."""
+        return [(key, waiting) for key, waiting in self.waiting.items() if waiting.retry]
 
     def look_again(self, keys: Iterable[str], at: float) -> None:
         """Makes ids that could not go due again at `at`."""

@@ -116,9 +116,9 @@ class DeliveryWorker:
 
     def _change(self, catalog: Catalog) -> None:
         """Takes a new catalog, and wakes what waits for something that it changes."""
-        changed = self._consumers.follow(catalog)
+        changed, users = self._consumers.follow(catalog)
         self._calling.change(catalog)
-        self._parking.follow(changed)
+        self._parking.follow(changed, users)
         for partition in self._partitions.values():
             partition.follow(changed)
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from collections import defaultdict
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -39,6 +40,7 @@ def make(content: str, *, consumer: str = "sink", lane: str = "a", number: int =
         message_id=id_,
         recipient=lane,
         address=lane,
+        receiver=lane,
         **fields,
     )
 
@@ -46,7 +48,20 @@ def make(content: str, *, consumer: str = "sink", lane: str = "a", number: int =
 async def define(
     settings: Settings, name: str, spec: dict[str, Any] | None, *, kind: Kind = "consumer", revision: int = 1
 ) -> None:
-    """Publishes a definition, or its deletion, as the control API does."""
+    """Publishes a definition, or its deletion, as the control API does; with a consumer also what sends to `a` by it."""
+    defined = _defined[settings.topic_prefix]
+    defined.add((kind, name))
+    await _publish(settings, name, spec, kind, revision)
+    if kind == "consumer" and ("configuration", "all") not in defined:
+        consumers = sorted(name for kind, name in defined if kind == "consumer")
+        await _publish(settings, "all", {"consumers": consumers}, "configuration", 1)
+        await _define_people(settings, {"a"})
+
+
+_defined: defaultdict[str, set[tuple[Kind, str]]] = defaultdict(set)  # by tests, and people by `send`; by topic prefix
+
+
+async def _publish(settings: Settings, name: str, spec: dict[str, Any] | None, kind: Kind, revision: int) -> None:
     await ensure_topics(settings, [DEFINITIONS])
     value = None if spec is None else Definition(kind=kind, name=name, revision=revision, spec=spec).encode()
     async with kafka_producer(settings) as producer:
@@ -68,13 +83,21 @@ async def define_sink(settings: Settings, name: str = "sink", *, partitions: int
 
 
 async def send(settings: Settings, made: Iterable[Delivery]) -> None:
-    """Writes deliveries as the router does."""
+    """Writes deliveries as the router does, to people that are known: where a test has not defined them, it does now."""
+    made = list(made)
+    await _define_people(settings, {delivery.recipient for delivery in made if delivery.recipient is not None})
     async with kafka_producer(settings) as producer:
         for delivery in made:
             await producer.send(
                 f"{settings.topic_prefix}deliveries.{delivery.consumer}", delivery.encode(), key=delivery.lane.encode()
             )
         await producer.flush()
+
+
+async def _define_people(settings: Settings, names: set[str]) -> None:
+    for name in sorted(names):
+        if ("user", name) not in _defined[settings.topic_prefix]:
+            await define(settings, name, {"additional_info": {"default": {"username": name}}}, kind="user")
 
 
 @asynccontextmanager

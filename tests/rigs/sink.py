@@ -31,7 +31,7 @@ class SinkParameters(ConsumerParameters):
 
 
 class Sink(Consumer[SinkParameters]):
-    """Appends each delivery to a file as a line `{"id", "content", "attempt", "at", "pid", "answer"}`."""
+    """Appends each delivery to a file as a line `{"id", "content", "attempt", "address", "at", "pid", "answer"}`."""
 
     type = "sink"
     Parameters = SinkParameters
@@ -78,6 +78,7 @@ class Sink(Consumer[SinkParameters]):
             "id": delivery.id,
             "content": content,
             "attempt": delivery.attempt,
+            "address": delivery.address,
             "at": time.time(),
             "pid": os.getpid(),
             "answer": answer,

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+import consumers.telegram.bot  # noqa: F401 - importing it takes many seconds of a busy machine, which no wait in here allows for
 from consumers.telegram.telegram import Telegram
 from notifier.kafka import ensure_topics
 from notifier.registry import Registry, close_secrets

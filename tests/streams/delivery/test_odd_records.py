@@ -86,7 +86,7 @@ async def _still_parked(settings: Settings) -> set[bytes]:
 
 async def test_a_parked_delivery_that_fits_no_more_with_its_lane_is_given_up(settings: Settings) -> None:
     path = await define_sink(settings)
-    message = msgspec.Raw(b'{"producer":"ci","content":"' + b"x" * 500_000 + b'"}')
+    message = msgspec.Raw(b'{"producer":"ci","receiver":"a","content":"' + b"x" * 500_000 + b'"}')
     large = msgspec.structs.replace(make("large", why="retry"), lane="l" * 300_000, message=message)
     await produce(settings, PARKED.name, [large.encode()], key="k")
     await produce(settings, PARKED.name, [make("0", why="retry").encode()], key=make("0").id)

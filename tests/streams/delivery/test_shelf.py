@@ -5,7 +5,17 @@ from streams.delivery.shelf import Shelf, Waiting
 
 def waiting(offset: int, due: float, value: bytes | None = b"12345") -> Waiting:
     """A parked delivery of 5 bytes."""
-    return Waiting(offset=offset, timestamp=0, due=due, consumer="sink", retry=True, size=5, value=value)
+    return Waiting(
+        offset=offset,
+        timestamp=0,
+        due=due,
+        consumer="sink",
+        configuration="all",
+        recipient="a",
+        retry=True,
+        size=5,
+        value=value,
+    )
 
 
 def test_deliveries_come_up_when_they_are_due_and_only_once() -> None:

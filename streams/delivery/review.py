@@ -1,0 +1,191 @@
+"""Review: what the newest definitions say of a delivery that older ones routed.
+
+The router has judged the message. What was changed while the delivery waited counts nevertheless: a configuration that was
+switched off or deleted, a person who was deleted, taken out of the configuration, went on leave or got another address, a
+filter that drops the message now. Working hours are not judged again: nobody is to miss a message since its delivery was late.
+
+Pure, without I/O. What follows is done by `streams.delivery.partition`, for what is parked by `streams.delivery.parking`.
+"""
+
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+from filters.chain import Chain
+from filters.decision import filter_of, missing
+from notifier.catalog import Catalog, Configuration
+from notifier.delivery import Delivery
+from notifier.errors import RecordError
+from notifier.message import Message
+from notifier.outcome import Reason
+from notifier.plugin import Candidate, Filter
+from notifier.record import now
+from notifier.user import User
+
+SURE_AFTER_S = 5.0  # of what seems to be gone: definitions may be on their way, and a consumer be deleted next
+_REMEMBERED = 10_000  # configurations
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Ended:
+    """Why a delivery is not made any more."""
+
+    reason: Reason
+    detail: str
+    dead: bool = False  # it becomes a dead letter, and is not merely suppressed
+
+
+class Review:
+    """Reviews deliveries by the newest catalog; `follow` takes each new one."""
+
+    def __init__(self, catalog: Catalog) -> None:
+        self._catalog = catalog
+        self._changed: dict[str, float] = {}  # configuration → when it was changed or first missed, `time.monotonic()`
+        # Configuration → username → the version without the person, as far as this process saw people being taken out.
+        self._taken_out: dict[str, dict[str, int]] = {}
+
+    def follow(self, catalog: Catalog) -> frozenset[str]:
+        """Takes a new catalog. Returns the names of the users that it changes."""
+        before, self._catalog = self._catalog, catalog
+        if before.configurations is not catalog.configurations:
+            for name, old in before.configurations.items():
+                new = catalog.configurations.get(name)
+                if new is not old:
+                    self._changed[name] = time.monotonic()
+                if new is not None and new is not old:
+                    self._taken_out.setdefault(name, {}).update(dict.fromkeys(old.users - new.users, new.version))
+        if before.users is catalog.users:
+            return frozenset()
+        names = before.users.keys() | catalog.users.keys()
+        return frozenset([name for name in names if before.users.get(name) is not catalog.users.get(name)])
+
+    def is_off(self, configuration: str) -> bool:
+        """Whether a configuration is deleted or switched off."""
+        found = self._catalog.configurations.get(configuration)
+        return found is None or not found.spec.enabled
+
+    def of(self, delivery: Delivery, *, waited: bool) -> Delivery | Ended | None:
+        """The delivery as it is to be made now, or why it is not; None: not known yet, ask again in a moment.
+
+        One that has not `waited` was routed a moment ago, perhaps by newer definitions than are known here.
+        """
+        configuration = self._catalog.configurations.get(delivery.configuration)
+        if configuration is None:
+            return self._missing(delivery.configuration)
+        if configuration.version >= delivery.configuration_version:
+            if not configuration.spec.enabled:
+                return Ended(reason="disabled", detail=f"the configuration {configuration.name} is switched off")
+            if delivery.consumer not in configuration.spec.consumers:
+                detail = f"the configuration {configuration.name} sends to the consumer {delivery.consumer} no more"
+                return Ended(reason="disabled", detail=detail) if self._is_sure(configuration.name) else None
+        if not waited:
+            return delivery
+        if delivery.recipient is None:
+            return self._to_everyone(delivery, configuration)
+        return self._to_one(delivery, configuration, delivery.recipient)
+
+    def _missing(self, name: str) -> Ended | None:
+        if f"configuration/{name}" in self._catalog.problems or not self._is_sure(name):
+            return None
+        return Ended(reason="disabled", detail=f"the configuration {name} was deleted")
+
+    def _is_sure(self, configuration: str) -> bool:
+        if len(self._changed) > _REMEMBERED:  # a record may name any configuration
+            self._changed.clear()
+        return time.monotonic() - self._changed.setdefault(configuration, time.monotonic()) >= SURE_AFTER_S
+
+    def _to_everyone(self, delivery: Delivery, configuration: Configuration) -> Delivery | Ended:
+        ended = None
+        if not delivery.recipients:
+            return self._dropped(delivery, configuration, None) or delivery
+        left = []
+        for username in delivery.recipients:
+            found = self._person(delivery, configuration, username)
+            if isinstance(found, Ended):
+                ended = found
+            else:
+                left.append(username)
+        if ended is None:
+            return delivery
+        return msgspec.structs.replace(delivery, recipients=tuple(left)) if left else ended
+
+    def _to_one(self, delivery: Delivery, configuration: Configuration, username: str) -> Delivery | Ended:
+        user = self._person(delivery, configuration, username)
+        consumer = self._catalog.consumers.get(delivery.consumer)
+        if isinstance(user, Ended):
+            return user
+        if consumer is None:
+            return delivery
+        try:
+            name = user.name_in(consumer.world_of()) or delivery.receiver
+            address = None if consumer.fixed_address() else consumer.address(user)
+        except Exception:  # a plugin's fault; the router had an address from it
+            return delivery
+        if address is None and not consumer.fixed_address():
+            detail = f"{username} has no address for the consumer {delivery.consumer} any more"
+            return Ended(reason="no_address", detail=detail)
+        if (name, address) == (delivery.receiver, delivery.address):
+            return delivery
+        return msgspec.structs.replace(delivery, receiver=name, address=address)
+
+    def _person(self, delivery: Delivery, configuration: Configuration, username: str) -> User | Ended:
+        """A user whom the message is for still."""
+        user = self._catalog.users.get(username)
+        if user is None:
+            return Ended(reason="unknown_receiver", detail=missing(self._catalog, "user", username))
+        is_newer = configuration.version >= delivery.configuration_version
+        if is_newer and username not in configuration.users and self._was_in(delivery, configuration, username):
+            detail = f"{username} is not among the users of the configuration {configuration.name} any more"
+            return Ended(reason="filtered", detail=detail)
+        return self._dropped(delivery, configuration, user) or user
+
+    def _was_in(self, delivery: Delivery, configuration: Configuration, username: str) -> bool:
+        """Whether the message was for a person as one of the configuration's users; one that names its receiver need not be."""
+        if delivery.configuration_version < self._taken_out.get(configuration.name, {}).get(username, 0):
+            return True
+        try:
+            return delivery.read_message().receiver is None
+        except RecordError:
+            return False
+
+    def _dropped(self, delivery: Delivery, configuration: Configuration, receiver: User | None) -> Ended | None:
+        """Why the configuration's filters do not let the message pass any more; None where they do."""
+        filters = [(name, filter_of(self._catalog, name)) for name in configuration.spec.filters]
+        on_leave = receiver is not None and receiver.on_leave
+        chain = Chain(
+            [
+                (name, filter_)
+                for name, filter_ in filters
+                if filter_ is not None and (on_leave or not _by_hours(filter_))
+            ]
+        )
+        if not chain.filters:
+            return None
+        try:
+            message = delivery.read_message()
+        except RecordError:  # the consumer says so
+            return None
+        candidate = Candidate(
+            message=message, users=configuration.users, at=now(), sender=self._sender(message), receiver=receiver
+        )
+        verdict = chain.judge(candidate)
+        if verdict.passed:
+            return None
+        detail = f"the filter {verdict.filter} of the configuration {configuration.name} lets it pass no more"
+        if verdict.failure is not None:
+            detail = str(verdict.failure)
+        return Ended(reason=verdict.reason, detail=detail, dead=verdict.failure is not None)
+
+    def _sender(self, message: Message) -> User | None:
+        producer = self._catalog.producers.get(message.producer)
+        if producer is None or message.sender is None:
+            return None
+        known = self._catalog.directory.world(producer.world_of()).get(message.sender.casefold())
+        return known if isinstance(known, User) else None
+
+
+def _by_hours(filter_: Filter[Any]) -> bool:
+    """Whether receiver and time alone decide. Of these only a leave is judged again."""
+    return type(filter_).holds_until is not Filter.holds_until
