@@ -11,6 +11,7 @@ from datetime import datetime
 
 from filters.chain import AnyFilter, Chain, FilterFailed, Unusable
 from notifier.catalog import Catalog, Configuration
+from notifier.folded import folded
 from notifier.identity import Ambiguous
 from notifier.message import Message
 from notifier.outcome import Reason
@@ -77,7 +78,7 @@ class Judge:
         names = catalog.directory.world(producer.world_of())
         receiver: User | None = None
         if message.receiver is not None:
-            found = names.get(message.receiver.casefold())
+            found = names.get(folded(message.receiver))
             if found is None:
                 return Decision(
                     problem="unknown_receiver",
@@ -91,7 +92,7 @@ class Judge:
             receiver = found
         sender: User | None = None
         if message.sender is not None:
-            known = names.get(message.sender.casefold())
+            known = names.get(folded(message.sender))
             if isinstance(known, User):
                 sender = known
         return Decision(

@@ -4,6 +4,7 @@ from pydantic import Field
 
 from filters.texts import Texts
 from filters.wording import listed, quoted
+from notifier.folded import folded
 from notifier.plugin import Candidate, Filter, FilterParameters, Lookup
 
 
@@ -28,12 +29,12 @@ class Sender(Filter[SenderParameters]):
 
     def __init__(self, parameters: SenderParameters) -> None:
         super().__init__(parameters)
-        self.names = frozenset(map(str.casefold, parameters.senders))
+        self.names = frozenset(map(folded, parameters.senders))
 
     def accepts(self, candidate: Candidate) -> bool:
         given, user = candidate.message.sender, candidate.sender
-        return (given is not None and given.casefold() in self.names) or (
-            user is not None and user.username.casefold() in self.names
+        return (given is not None and folded(given) in self.names) or (
+            user is not None and folded(user.username) in self.names
         )
 
     def lookup(self, users: frozenset[str]) -> Lookup:
@@ -47,7 +48,7 @@ class Sender(Filter[SenderParameters]):
         if given is None and user is None:
             return "the message has no sender"
         who = quoted(given) if given is not None else ""
-        if user is not None and (given is None or user.username.casefold() != given.casefold()):
+        if user is not None and (given is None or folded(user.username) != folded(given)):
             who = f"{who} (the user {user.username})" if who else quoted(user.username)
         wanted = listed(self.parameters.senders)
         return f"the sender {who} is {'one of' if self.accepts(candidate) else 'not'} {wanted}"

@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from notifier.folded import folded
 from notifier.user import User
 
 
@@ -14,20 +15,23 @@ class Ambiguous:
 
 
 class Directory:
-    """All users by (world, name). Case does not matter. Immutable; a world's index is built when it is first asked for."""
+    """All users by (world, name), in whatever case and Unicode form (`notifier.folded`).
+
+    Immutable; a world's index is built when it is first asked for.
+    """
 
     def __init__(self, users: Iterable[User]) -> None:
         self.users = {user.username: user for user in users}
         self._worlds: dict[str, dict[str, User | Ambiguous]] = {}
 
     def world(self, world: str) -> dict[str, User | Ambiguous]:
-        """The user of each name in a world, by case-folded name; Ambiguous for a name of two or more. Must not be changed."""
+        """The user of each name in a world, by folded name; Ambiguous for a name of two or more. Must not be changed."""
         names = self._worlds.get(world)
         if names is None:
             found: dict[str, dict[str, User]] = {}
             for user in self.users.values():
                 for name in user.names_in(world):
-                    found.setdefault(name.casefold(), {})[user.username] = user
+                    found.setdefault(folded(name), {})[user.username] = user
             names = self._worlds[world] = {
                 name: next(iter(users.values())) if len(users) == 1 else Ambiguous(tuple(sorted(users)))
                 for name, users in found.items()

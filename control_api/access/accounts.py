@@ -18,6 +18,7 @@ from control_api.models import AccountRow, AuditRow, SessionRow, TokenRow
 from notifier.database import Database
 from notifier.definition import check_name
 from notifier.errors import Duplicate, FieldError, InputError, UnknownName
+from notifier.folded import composed
 from notifier.record import JsonObject, now
 from notifier.settings import Settings, variable
 
@@ -46,7 +47,7 @@ class Account:
 
 async def add(session: AsyncSession, actor: Actor, name: str, password: str, role: str) -> Account:
     """Adds an account within the caller's transaction. Raises InputError and Duplicate."""
-    check_name("user", name)
+    name = check_name("user", name)
     if role not in ROLES:
         raise InputError(FieldError("/role", f"must be one of {', '.join(ROLES)}; got {role!r}"))
     _check_password(name, password)
@@ -68,9 +69,10 @@ async def change_password(session: AsyncSession, actor: Actor, name: str, passwo
 
     Raises UnknownName and InputError.
     """
-    row = await session.get(AccountRow, name)
+    row = await _find(session, name)
     if row is None:
         raise UnknownName("account", name)
+    name = row.name
     _check_password(name, password)
     row.password_hash = await asyncio.to_thread(_hasher.hash, password)
     row.updated_at = now()
@@ -82,7 +84,7 @@ async def verify(database: Database, name: str, password: str) -> Account | None
     """The account, if the password is right. Takes the same time for an account that does not exist."""
     async with database.read() as session:
         # PostgreSQL answers a NUL in a text with an error.
-        row = await session.get(AccountRow, name) if "\0" not in name else None
+        row = await _find(session, name) if "\0" not in name else None
     hashed = row.password_hash if row is not None else _NOBODY
     same = await asyncio.to_thread(_verify, hashed, password[: MAX_PASSWORD + 1])
     if row is None or not same:
@@ -140,6 +142,11 @@ async def ensure_admin(settings: Settings) -> str | None:
         except InputError as error:
             raise InputError(error.errors, variable("admin_password")) from None
         return None if given else password
+
+
+async def _find(session: AsyncSession, name: str) -> AccountRow | None:
+    """The account of that name, which another system may have written in another Unicode form."""
+    return await session.get(AccountRow, name) or await session.get(AccountRow, composed(name))
 
 
 def _check_password(name: str, password: str) -> None:

@@ -19,6 +19,7 @@ from control_api.definitions.spec import Reference, Spec
 from control_api.models import AuditRow, ChangeRow, DefinitionRow, OutboxRow, ReferenceRow
 from notifier.definition import Definition, definition_key
 from notifier.errors import Duplicate, FieldError, InputError, StillReferenced
+from notifier.folded import folded
 from notifier.outcome import KINDS, Kind
 from notifier.record import JsonObject, now
 from notifier.registry import Registry
@@ -149,7 +150,7 @@ async def _write_definitions(
                 {
                     "kind": edit.kind,
                     "name": edit.name,
-                    "name_key": edit.name.casefold(),
+                    "name_key": folded(edit.name),
                     "created_at": at,
                     **_columns(edit, revision, actor, at),
                 }
@@ -191,10 +192,10 @@ def _spec(edit: Edit) -> Spec:
 
 
 async def _check_names(session: AsyncSession, created: Sequence[Edit], deleted: Collection[Key]) -> None:
-    """Refuses names that are taken, case-insensitively."""
+    """Refuses names that are taken, in whatever case and Unicode form."""
     keys: dict[Key, str] = {}
     for edit in created:
-        key = edit.kind, edit.name.casefold()
+        key = edit.kind, folded(edit.name)
         if key in keys:
             raise Duplicate(_taken(edit, keys[key]))
         keys[key] = edit.name
@@ -214,7 +215,10 @@ def _taken(edit: Edit, other: str) -> str:
     place = f"{edit.place}: " if edit.place else ""
     if other == edit.name:
         return f"{place}there is a {edit.kind} {edit.name!r} already"
-    return f"{place}the {edit.kind} {edit.name!r} would differ from {other!r} in upper and lower case only, which names must not"
+    return (
+        f"{place}the {edit.kind} {edit.name!r} would differ from {other!r} in upper and lower case or Unicode form only,"
+        " which names must not"
+    )
 
 
 async def _check_references(session: AsyncSession, written: Sequence[Edit], deleted: Collection[Key]) -> None:

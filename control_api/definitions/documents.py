@@ -24,6 +24,7 @@ from control_api.definitions.text_file import decode
 from control_api.definitions.yaml_core import SCALARS, TAG
 from notifier.definition import read_spec
 from notifier.errors import FieldError, InputError
+from notifier.folded import folded
 from notifier.one_line import one_line
 from notifier.outcome import KINDS, Kind
 from notifier.pointer import pointer
@@ -63,11 +64,12 @@ def load(path: Path) -> list[Document]:
             wrong += error.errors
     seen: dict[tuple[Kind, str], Document] = {}
     for document in documents:
-        first = seen.setdefault((document.kind, document.name), document)
+        first = seen.setdefault((document.kind, folded(document.name)), document)
         if first is not document:
-            wrong.append(
-                FieldError(document.place, f"the {document.kind} {document.name!r} is there already, at {first.place}")
-            )
+            text = f"is there already, at {first.place}"
+            if first.name != document.name:
+                text = f"would differ from {first.name!r} in upper and lower case or Unicode form only, which names must not"
+            wrong.append(FieldError(document.place, f"the {document.kind} {document.name!r} {text}"))
     if wrong:
         # Plugins' parameters and what is named elsewhere are checked once all files can be read; the fields here and now.
         raise InputError(first_of([*wrong, *_faults(documents)]))

@@ -6,7 +6,7 @@ Nothing is written here; `control_api.definitions.apply` does that.
 import json
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from sqlalchemy import select
@@ -17,6 +17,7 @@ from control_api.definitions.documents import Document, first_of, named
 from control_api.definitions.includes import with_secrets
 from control_api.definitions.secret_parameters import secrets_of
 from control_api.definitions.spec import read
+from control_api.definitions.usernames import Usernames, with_usernames
 from control_api.models import DefinitionRow
 from notifier.errors import FieldError, InputError, SecretError
 from notifier.grapheme import shortened
@@ -102,19 +103,24 @@ class Planner:
                 FieldError("", "the files define nothing, and pruning would delete everything; is it the right path?")
             )
         stored = await stored_specs(session)
-        changes = self._compare(documents, stored)
+        known = [name for kind, name in stored if kind == "user"]
+        documents = _under_stored_names(documents, Usernames(known))
+        named = [document.name for document in documents if document.kind == "user"]
+        changes = self._compare(documents, stored, Usernames([*named, *known]))
         if prune:
             changes += _deletions(documents, stored)
         self._tell(len(documents), len(documents))
         return ApplyPlan(changes=changes)
 
-    def _compare(self, documents: Sequence[Document], stored: Mapping[Key, JsonObject]) -> list[PlannedChange]:
+    def _compare(
+        self, documents: Sequence[Document], stored: Mapping[Key, JsonObject], users: Usernames
+    ) -> list[PlannedChange]:
         changes: list[PlannedChange] = []
         wrong: list[FieldError] = []
         for position, document in enumerate(documents):
             self._tell(position, len(documents))
             try:
-                changes.append(self._change(document, stored.get((document.kind, document.name))))
+                changes.append(self._change(document, stored.get((document.kind, document.name)), users))
             except InputError as error:
                 wrong += named(document, error)
             except SecretError as error:
@@ -123,10 +129,12 @@ class Planner:
             raise InputError(first_of(wrong))
         return changes
 
-    def _change(self, document: Document, before: JsonObject | None) -> PlannedChange:
+    def _change(self, document: Document, before: JsonObject | None, users: Usernames) -> PlannedChange:
         kind, name = document.kind, document.name
         written = with_secrets(document.value, document.folder, self._secret_fields(document), self.environment)
         after = read(kind, name, written, before=before, registry=self.registry, seal=self.seal)
+        if kind == "configuration":
+            after = with_usernames(after, users)
         edit = Edit(kind=kind, name=name, before=before, after=after, place=document.place)
         if before is None:
             return PlannedChange(sign="+", edit=edit)
@@ -153,6 +161,14 @@ async def stored_specs(session: AsyncSession) -> dict[Key, JsonObject]:
     """All stored specs, secrets sealed."""
     rows = await session.execute(select(DefinitionRow.kind, DefinitionRow.name, DefinitionRow.spec))
     return {(as_kind(kind), name): spec for kind, name, spec in rows}
+
+
+def _under_stored_names(documents: Iterable[Document], known: Usernames) -> list[Document]:
+    """The documents, those of users under the names that are stored."""
+    return [
+        replace(document, name=known.find(document.name)) if document.kind == "user" else document
+        for document in documents
+    ]
 
 
 def _deletions(documents: Iterable[Document], stored: Mapping[Key, JsonObject]) -> list[PlannedChange]:

@@ -18,11 +18,13 @@ from control_api.access.actor import Actor
 from control_api.definitions.changes import Edit, as_kind, lock, write_change
 from control_api.definitions.json_value import check_json
 from control_api.definitions.spec import Spec, document, read
+from control_api.definitions.usernames import stored_usernames, with_usernames
 from control_api.definitions.writes import Draft, Write, patched
 from control_api.models import DefinitionRow, ReferenceRow
 from notifier.database import Database
 from notifier.definition import check_name
 from notifier.errors import Duplicate, FieldError, InputError, StaleVersion, UnknownName
+from notifier.folded import folded
 from notifier.outcome import Kind
 from notifier.record import JsonObject
 from notifier.registry import Registry
@@ -91,7 +93,7 @@ class Services:
             check_json(q)
             statement = statement.where(
                 or_(
-                    DefinitionRow.name_key.contains(q.casefold(), autoescape=True),
+                    DefinitionRow.name_key.contains(folded(q), autoescape=True),
                     func.lower(DefinitionRow.title).contains(q.lower(), autoescape=True),
                 )
             )
@@ -151,8 +153,10 @@ class Services:
             await lock(session)
             row, spec = await self._resolve(session, write, name, rest)
             before = row.spec if row is not None else None
-            if row is not None and spec.value == before:
-                return self._stored(row)
+            if row is not None:
+                name = row.name
+                if spec.value == before:
+                    return self._stored(row)
             edit = Edit(kind=write.kind, name=name, before=before, after=spec)
             summary = f"{write.action} {write.kind} {name}"
             revision = await write_change(session, actor, write.action, summary, [edit], self.registry)
@@ -167,7 +171,9 @@ class Services:
             row, spec = await self._resolve(session, write, name, rest)
         if spec.privilege is not None:
             actor.require("admin", spec.privilege)
-        return Draft(name=name, spec=spec, revision=row.revision if row is not None else None)
+        if row is None:
+            return Draft(name=name, spec=spec, revision=None)
+        return Draft(name=row.name, spec=spec, revision=row.revision)
 
     async def delete(self, actor: Actor, kind: Kind, name: str, expected: int | None = None) -> int:
         """Deletes a definition; answers the revision that did. Raises UnknownName, StaleVersion, StillReferenced or Forbidden."""
@@ -175,8 +181,8 @@ class Services:
             await lock(session)
             row = await _row(session, kind, name)
             _check_version(row, expected)
-            edit = Edit(kind=kind, name=name, before=row.spec, after=None)
-            revision = await write_change(session, actor, "delete", f"delete {kind} {name}", [edit], self.registry)
+            edit = Edit(kind=kind, name=row.name, before=row.spec, after=None)
+            revision = await write_change(session, actor, "delete", f"delete {kind} {row.name}", [edit], self.registry)
         self._tell(revision)
         return revision
 
@@ -186,7 +192,8 @@ class Services:
         """The stored row, None for a new definition, and what it is to become."""
         row: Row[Any] | None = None
         if write.action == "create":
-            if await _find(session, write.kind, name) is not None:
+            found = await _find(session, write.kind, name)
+            if found is not None and found.name == name:  # one that only looks the same is named by `write_change`
                 raise Duplicate(f"there is a {write.kind} {name!r} already")
         else:
             row = await _row(session, write.kind, name)
@@ -194,6 +201,8 @@ class Services:
         before: JsonObject | None = row.spec if row is not None else None
         written = patched(write.kind, before or {}, rest, self.registry) if write.action == "patch" else rest
         spec = read(write.kind, name, written, before=before, registry=self.registry, seal=self._seal)
+        if write.kind == "configuration":
+            spec = with_usernames(spec, await stored_usernames(session, spec.value.get("users", ())))
         return row, spec
 
     def _stored(self, row: Row[Any]) -> Stored:
@@ -228,8 +237,13 @@ def _select() -> Select[Any]:
 
 
 async def _find(session: AsyncSession, kind: Kind, name: str) -> Row[Any] | None:
-    query = _select().where(DefinitionRow.kind == kind, DefinitionRow.name == name)
-    row: Row[Any] | None = (await session.execute(query)).one_or_none()
+    row: Row[Any] | None = None
+    query = _select().where(DefinitionRow.kind == kind)
+    # The exact name first: another user may have been stored with a name that only looks different to a computer.
+    for condition in (DefinitionRow.name == name, DefinitionRow.name_key == folded(name)):
+        row = (await session.execute(query.where(condition))).one_or_none()
+        if row is not None or kind != "user":
+            break
     return row
 
 

@@ -10,6 +10,7 @@ from control_api.definitions.json_value import check_json, merge_patch
 from control_api.definitions.secret_parameters import mask, secrets_of
 from control_api.definitions.spec import Spec, name_field, split_name
 from notifier.errors import FieldError, InputError
+from notifier.folded import folded
 from notifier.outcome import Kind
 from notifier.record import JsonObject
 from notifier.registry import Registry
@@ -37,7 +38,9 @@ class Write:
         if not isinstance(self.document, dict):
             raise InputError(FieldError("", "must be an object"))
         field = name_field(self.kind)
-        if self.document.get(field, self.name) != self.name:
+        given = self.document.get(field, self.name)
+        same = isinstance(given, str) and self.kind == "user" and folded(given) == folded(str(self.name))
+        if given != self.name and not same:
             text = f"is {self.name!r} and cannot be changed; create another {self.kind}, delete this one"
             raise InputError(FieldError(f"/{field}", text))
         return {key: value for key, value in self.document.items() if key != field}

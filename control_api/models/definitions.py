@@ -40,8 +40,8 @@ class DefinitionRow(Base):
 
     kind: Mapped[str] = mapped_column(String(20), primary_key=True)
     name: Mapped[str] = mapped_column(String(150), primary_key=True)
-    # Case-folded. People are looked up without regard to case, so the names of two users may not differ in case alone. Other
-    # kinds have lower-case names.
+    # Folded (`notifier.folded`), as people are looked up: the names of two users may not differ in case or Unicode form alone.
+    # Two that did before names were folded so are both there, the later one under its name in lower case.
     name_key: Mapped[str] = mapped_column(String(450))
     title: Mapped[str | None] = mapped_column(String(200))
     spec: Mapped[dict[str, Any]]

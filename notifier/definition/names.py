@@ -5,17 +5,21 @@ from collections import Counter
 from collections.abc import Sequence
 from functools import lru_cache
 from typing import Annotated
+from unicodedata import category
 from zoneinfo import ZoneInfo
 
 from pydantic import AfterValidator, Field, StringConstraints
 
 from notifier.errors import FieldError, InputError
+from notifier.folded import composed, folded, is_name_character
 from notifier.outcome import Kind
 
 NAME_PATTERN = r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$"
-USERNAME_PATTERN = r"^[\w@.+-]{1,150}$"
+# Of a schema, for any regular-expression engine: within ASCII exactly the allowed signs, beyond it more (see `is_username`).
+USERNAME_PATTERN = r"^[^\x00-*,/:-?\[-^`{-\x7f]{1,150}$"
+MAX_USERNAME = 150
 _NAME_RULE = "1 to 63 lower-case letters, digits and hyphens, not at the ends"
-_USERNAME_RULE = "1 to 150 letters, digits and the signs @ . + - _"
+_USERNAME_RULE = "1 to 150 letters (with their accents and vowel signs), digits and the signs @ . + - _"
 
 
 def _has_form(pattern: str, rule: str) -> AfterValidator:
@@ -30,20 +34,36 @@ def _has_form(pattern: str, rule: str) -> AfterValidator:
     return AfterValidator(check)
 
 
+def is_username(text: str) -> bool:
+    """Whether a user may have the name, in the form in which it is stored."""
+    name = composed(text)
+    if not 0 < len(name) <= MAX_USERNAME or category(name[0]).startswith("M"):
+        return False
+    return all(map(is_name_character, name))
+
+
+def _check_username(text: str) -> str:
+    # As it was written: which stored name it means is known where all names are (`control_api`).
+    if not is_username(text):
+        raise ValueError(f"must be {_USERNAME_RULE}; got {text[:200]!r}")
+    return text
+
+
 Name = Annotated[
     str, _has_form(NAME_PATTERN, _NAME_RULE), Field(json_schema_extra={"pattern": NAME_PATTERN, "maxLength": 63})
 ]
 Username = Annotated[
     str,
-    _has_form(USERNAME_PATTERN, _USERNAME_RULE),
+    AfterValidator(_check_username),
     Field(json_schema_extra={"pattern": USERNAME_PATTERN, "maxLength": 150}),
 ]
 Title = Annotated[str, StringConstraints(max_length=200)]
 
 
 def check_unique(names: Sequence[str]) -> Sequence[str]:
-    """The names, if none is there twice. Raises ValueError."""
-    twice = sorted(name for name, count in Counter(names).items() if count > 1)
+    """The names, if none is there twice, in whatever form. Raises ValueError."""
+    counts = Counter(map(folded, names))
+    twice = sorted({name for name in names if counts[folded(name)] > 1})
     if twice:
         raise ValueError(f"{', '.join(twice)} {'is' if len(twice) == 1 else 'are'} named twice")
     return names
@@ -65,10 +85,12 @@ Zone = Annotated[str, AfterValidator(_check_zone)]
 
 
 def check_name(kind: Kind, name: object) -> str:
-    """The name, if one of that kind may have it. Raises InputError."""
-    pattern = USERNAME_PATTERN if kind == "user" else NAME_PATTERN
-    if isinstance(name, str) and re.fullmatch(pattern.removeprefix("^").removesuffix("$"), name):
-        return name
+    """The name, as it is stored, if one of that kind may have it. Raises InputError."""
+    if isinstance(name, str):
+        if kind == "user" and is_username(name):
+            return composed(name)
+        if kind != "user" and re.fullmatch(NAME_PATTERN.removeprefix("^").removesuffix("$"), name):
+            return name
     field = "username" if kind == "user" else "name"
     if not isinstance(name, str):
         raise InputError(FieldError(f"/{field}", "must be text; put it in quotes"))

@@ -43,7 +43,7 @@ class Lookup:
     |---|---|---|
     | `receiver` | the receiver's username | None |
     | `severity` | the severity | None |
-    | `sender` | the sender as the message names it, and the username of the user that is, case-folded | None |
+    | `sender` | the sender as the message names it, and the username of the user that is, both `notifier.folded` | None |
     | `labels.<name>` | the label's value | the empty text, as a missing label equals it |
 
     A sender matches if either of the two is among the values.

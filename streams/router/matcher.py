@@ -18,6 +18,7 @@ from typing import Any
 
 from filters.decision import filter_of, missing
 from notifier.catalog import Catalog, Configuration
+from notifier.folded import folded
 from notifier.identity import Ambiguous
 from notifier.message import Message
 from notifier.outcome import Reason
@@ -185,7 +186,7 @@ class Matcher:
             slots &= 1 << self._routes[name].slot
         receiver: User | None = None
         if message.receiver is not None:
-            found = plan.names.get(message.receiver.casefold())
+            found = plan.names.get(folded(message.receiver))
             if not isinstance(found, User):
                 return _nobody(plan.world, message.receiver, found)
             receiver = found

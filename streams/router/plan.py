@@ -11,6 +11,7 @@ from urllib.parse import quote
 
 import msgspec
 
+from notifier.folded import folded
 from notifier.identity import Ambiguous
 from notifier.message import Message
 from notifier.outcome import Reason
@@ -80,7 +81,7 @@ class World(msgspec.Struct, frozen=True, eq=False):
     """The people of a producer's world."""
 
     name: str
-    users: dict[str, User | Ambiguous]  # by case-folded name in the world
+    users: dict[str, User | Ambiguous]  # by folded name in the world
     senders: dict[str, User | None]  # by the name that a message gives; all producers of the world share it
 
 
@@ -115,7 +116,7 @@ class ProducerPlan:
         except KeyError:
             if len(self.senders) >= MAX_SENDERS:
                 self.senders.clear()
-            known = self.names.get(name.casefold())
+            known = self.names.get(folded(name))
             user = self.senders[name] = known if isinstance(known, User) else None
             return user
 
@@ -127,8 +128,8 @@ class ProducerPlan:
             if message.sender is None:
                 return (None,)
             user = self.sender(message.sender)
-            given = message.sender.casefold()
-            return (given,) if user is None else (given, user.username.casefold())
+            given = folded(message.sender)
+            return (given,) if user is None else (given, folded(user.username))
         return (message.labels.get(field.removeprefix(LABELS), ""),)
 
     def key(self, message: Message) -> tuple[Any, ...]:

@@ -1,17 +1,25 @@
 """Migration: the steps lead to what the models say, once, and never back."""
 
 import asyncio
+import unicodedata
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from sqlalchemy import text
 
+from control_api.access.actor import COMMAND_LINE
+from control_api.definitions.services import Services
 from control_api.migrate import upgrade, upgrade_database
-from control_api.models import Base
+from control_api.models import Base, ChangeRow, DefinitionRow
 from notifier.database import Database
 from notifier.errors import DatabaseError
+from notifier.folded import folded
+from notifier.registry import Registry
+from notifier.seal import Seal, generate_key
 from notifier.settings import Settings
+from tests.rigs.definitions_rig import rows
 
 pytest_plugins = ["tests.rigs.databases"]
 
@@ -37,3 +45,34 @@ async def test_a_database_of_a_newer_program_is_refused(database: Database) -> N
         await session.execute(text("UPDATE alembic_version SET version_num = '9999'"))
     with pytest.raises(DatabaseError, match="newer Notifier"):
         await upgrade_database(database)
+
+
+async def test_names_that_only_look_different_to_a_computer_are_both_kept(database_settings: Settings) -> None:
+    """Names of Korean letters could be stored in both forms before they were folded."""
+    names = ["Jos\u00e9", "각하", unicodedata.normalize("NFD", "각하"), "\u212b"]
+    await upgrade(database_settings)
+    database = Database(database_settings)
+    at = datetime(2026, 11, 29, tzinfo=UTC)
+    async with database.write() as session:
+        session.add(ChangeRow(revision=1, at=at, actor="cli", summary="apply"))
+        await session.flush()
+        for place, name in enumerate(names):
+            times = {"created_at": at + timedelta(seconds=place), "updated_at": at}
+            row = DefinitionRow(
+                kind="user", name=name, name_key=name.casefold(), spec={}, revision=1, changed_by="cli", **times
+            )
+            session.add(row)
+        await session.execute(text("UPDATE alembic_version SET version_num = '0003'"))
+    await database.close()
+    await upgrade(database_settings)
+    database = Database(database_settings)
+    services = Services(database, Registry(), Seal(generate_key()))
+    for name in names:
+        assert (await services.get("user", name)).name == name
+    assert (await services.get("user", "JOSE\u0301")).name == names[0]
+    assert (await services.get("user", "\u00e5")).name == names[3]
+    keys = {row.name: row.name_key for row in await rows(database, DefinitionRow)}
+    assert (keys[names[1]], keys[names[2]]) == (folded(names[1]), names[2])
+    await services.delete(COMMAND_LINE, "user", names[2])
+    assert (await services.get("user", names[2])).name == names[1]
+    await database.close()

@@ -1,5 +1,6 @@
 """What people may write of each kind, and what is said about what they may not."""
 
+import re
 from typing import Any
 
 import pytest
@@ -15,6 +16,7 @@ from notifier.definition import (
     definition_key,
     read_spec,
 )
+from notifier.definition.names import USERNAME_PATTERN, is_username
 from notifier.errors import InputError
 from notifier.outcome import Kind
 from notifier.validation import validated
@@ -255,6 +257,14 @@ def test_what_holds_itself_is_refused() -> None:
     ("not a text", "script", 5, False),
     ("a user's signs", "user", "Alice.O-Neil+x_1@example.org", True),
     ("a user's script", "user", "алиса", True),
+    ("a user's vowel signs", "user", "अमित", True),
+    ("a user's Thai vowels", "user", "สมชาย.ใจดี", True),
+    ("a user's accents without letters for them", "user", "q\u0307x", True),
+    ("a user's mark without a letter", "user", "\u0301a", False),
+    ("a user's joiner", "user", "a\u200db", False),
+    ("a user's variation selector", "user", "a\ufe0f", False),
+    ("a user's blank", "user", "a b", False),
+    ("a user's too many marks", "user", "a" + "\u0301" * 151, False),
     ("a user's longest", "user", "a" * 150, True),
     ("a user's too long", "user", "a" * 151, False),
     ("a user's slash", "user", "a/b", False),
@@ -268,6 +278,21 @@ def test_check_name(row: tuple[Kind, object, bool]) -> None:
     with pytest.raises(InputError) as caught:
         check_name(kind, name)
     assert caught.value.errors[0].pointer == ("/username" if kind == "user" else "/name")
+
+
+def test_a_username_is_stored_composed() -> None:
+    assert check_name("user", "ju\u0308rgen") == "jürgen"
+    assert check_name("user", "a" * 149 + "e\u0301") == "a" * 149 + "é"
+    with pytest.raises(InputError, match="named twice"):
+        read_spec("configuration", {"users": ["jürgen", "JU\u0308RGEN"]})
+
+
+def test_the_pattern_of_a_username_takes_what_the_check_takes() -> None:
+    for character in map(chr, range(1, 0x3000)):
+        taken = re.search(USERNAME_PATTERN, f"a{character}b") is not None
+        assert taken or not is_username(f"a{character}b"), repr(character)
+        if character.isascii():
+            assert taken is is_username(f"a{character}b"), repr(character)
 
 
 def test_the_schemas_tell_a_form_what_names_look_like() -> None:

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
+from notifier.folded import folded
 from notifier.identity import Ambiguous, Directory
 from notifier.plugin import (
     WorldParameters,
@@ -19,7 +20,7 @@ def _user(username: str, **worlds: Any) -> User:
 
 
 def _resolve(directory: Directory, world: str, name: str) -> User | Ambiguous | None:
-    return directory.world(world).get(name.casefold())
+    return directory.world(world).get(folded(name))
 
 
 @pytest.mark.predecessor("S-10", "S-11")
@@ -35,6 +36,11 @@ def _resolve(directory: Directory, world: str, name: str) -> User | Ambiguous | 
     ("not by username where there is a default world", "default", "carol", None),
     ("not the username in another world", "email", "bob", None),
     ("beyond ASCII", "default", "STRASSE", "straße"),
+    ("composed", "chat", "Jos\u00e9", "jose"),
+    ("decomposed", "chat", "JOSE\u0301", "jose"),
+    ("decomposed in the definition", "mac", "J\u00dcRGEN", "jose"),
+    ("of another width", "default", "ｂｏｂ", "bob"),
+    ("in Turkish capitals", "chat", "İSMAİL", "ismail"),
     ("not a value that is no name", "odd", "True", None),
     ("not a list", "odd", "['x']", None),
     ("not nothing", "odd", "", None),
@@ -47,6 +53,8 @@ def test_a_name_is_resolved_to_a_user(row: tuple[str, str, str | None]) -> None:
             _user("bob", github=[{"username": "first"}, {"username": "second"}], odd={"username": ["x"], "id": True}),
             _user("carol", default={"username": "chief"}, odd={"username": "", "id": None}),
             _user("straße"),
+            _user("jose", chat={"username": "Jos\u00e9"}, mac={"username": "ju\u0308rgen"}),
+            _user("ismail", chat={"username": "İsmail"}),
         ]
     )
     found = _resolve(directory, world, name)

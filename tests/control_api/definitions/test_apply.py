@@ -57,6 +57,20 @@ async def test_files_are_applied_as_one_change(
     assert len(await rows(store, ChangeRow)) == 1
 
 
+async def test_files_in_another_unicode_form_mean_the_same_users(
+    services: Services, applied: Apply, tmp_path: Path
+) -> None:
+    text = "users:\n- {username: NAME}\nconfigurations:\n- {name: all, users: [REFERENCE]}\n"
+    for name, reference, summary in (
+        ("ju\u0308rgen", "jürgen", "2 created, 0 changed, 0 deleted, 0 unchanged"),
+        ("jürgen", "ju\u0308rgen", "0 created, 0 changed, 0 deleted, 2 unchanged"),
+        ("JU\u0308RGEN", "Jürgen", "0 created, 0 changed, 0 deleted, 2 unchanged"),
+    ):
+        write_files(tmp_path, d_yaml=text.replace("NAME", name).replace("REFERENCE", reference))
+        assert (await applied(tmp_path, prune=True)).summary == summary
+    assert (await services.get("configuration", "all")).document["users"] == ["jürgen"]
+
+
 @pytest.mark.predecessor("S-77")
 async def test_an_export_applied_changes_nothing(
     store: Database, applied: Apply, example: Path, tmp_path: Path

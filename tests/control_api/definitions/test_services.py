@@ -9,7 +9,7 @@ from control_api.access.actor import COMMAND_LINE
 from control_api.definitions.services import Services
 from control_api.models import ChangeRow
 from notifier.database import Database
-from notifier.errors import Duplicate, Forbidden, InputError, StaleVersion, UnknownName
+from notifier.errors import Duplicate, Forbidden, InputError, StaleVersion, StillReferenced, UnknownName
 from notifier.outcome import Kind
 from notifier.seal import Seal, generate_key
 from tests.rigs.definitions_rig import (
@@ -111,6 +111,33 @@ async def test_deep_nesting_is_refused(services: Services) -> None:
         deep = [deep]
     with pytest.raises(InputError, match="nested more than 64 deep"):
         await services.create(EDITOR, "user", {"username": "a", "additional_info": {"x": {"y": deep}}})
+
+
+async def test_a_user_is_found_by_any_form_of_the_name(services: Services) -> None:
+    stored = await services.create(EDITOR, "user", {"username": "Ju\u0308rgen"})
+    assert stored.name == "Jürgen"
+    for name in ("Jürgen", "Ju\u0308rgen", "JÜRGEN", "ｊürgen"):
+        assert (await services.get("user", name)).name == "Jürgen"
+    with pytest.raises(UnknownName):
+        await services.get("user", "jurgen")
+    with pytest.raises(Duplicate, match="already"):
+        await services.create(EDITOR, "user", {"username": "Ju\u0308rgen"})
+    with pytest.raises(Duplicate, match="Unicode form"):
+        await services.create(EDITOR, "user", {"username": "ju\u0308rgen"})
+    team = {"name": "team", "users": ["ju\u0308rgen"], "producers": []}
+    assert (await services.create(EDITOR, "configuration", team)).document["users"] == ["Jürgen"]
+    with pytest.raises(InputError, match="named twice"):
+        await services.patch(EDITOR, "configuration", "team", {"users": ["ju\u0308rgen", "JÜRGEN"]})
+    before = (await services.get("configuration", "team")).revision
+    assert (await services.patch(EDITOR, "configuration", "team", {"users": ["JÜRGEN"]})).revision == before
+    with pytest.raises(StillReferenced):
+        await services.delete(EDITOR, "user", "jürgen")
+    patched = await services.patch(EDITOR, "user", "JU\u0308RGEN", {"username": "jürgen", "on_leave": True})
+    assert (patched.name, patched.document["on_leave"]) == ("Jürgen", True)
+    assert [one.name for one in (await services.list("user", q="u\u0308RG")).items] == ["Jürgen"]
+    await services.patch(EDITOR, "configuration", "team", {"users": []})
+    await services.delete(EDITOR, "user", "ju\u0308rgen")
+    assert (await services.list("user")).items == []
 
 
 async def test_a_name_is_given_once_and_not_changed(services: Services) -> None:
