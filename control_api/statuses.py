@@ -1,7 +1,7 @@
-"""Statuses: what the processes of the data plane say about themselves, read from the topic `status` and kept in memory.
+"""Statuses: what the processes of the data plane say about themselves and about consumers, read from the topic `status`.
 
-`streams.reporting` writes them. A process that was silent for a minute is gone, unless its last word was why it stopped and no
-other of its role has said since that it works.
+`streams.reporting` and `streams.delivery.pauses` write them; here they are kept in memory. A process that was silent for a
+minute is gone, unless its last word was why it stopped and no other of its role has said since that it works.
 """
 
 import asyncio
@@ -61,13 +61,21 @@ class Statuses:
         stopped = [one for one in known if one.state == "stopped" and heard.get(one.role, one.at) <= one.at]
         return sorted([*working, *stopped], key=lambda one: one.name)
 
+    def paused(self) -> list[Status]:
+        """The consumers that are held, by name. One stays until a worker's call of it is not refused, or it is changed."""
+        return sorted((one for one in self._known.values() if one.state == "paused"), key=lambda one: one.name)
+
     def stopped(self) -> dict[str, Status]:
         """The roles that cannot go on, by name."""
-        return {one.role: one for one in self.present() if one.state == "stopped"}
+        return {one.role: one for one in self.present() if one.role and one.state == "stopped"}
 
     def problem(self, kind: Kind, name: str) -> str | None:
-        """Why processes that work cannot use a definition; None where all can, or none has said otherwise."""
-        return "; ".join(_said(f"{kind}/{name}", self.present())) or None
+        """Why processes that work cannot use a definition, or why it is paused; None where nobody has said so."""
+        said = _said(f"{kind}/{name}", self.present())
+        paused = self._known.get(f"{kind}/{name}")
+        if paused is not None:
+            said.append(f"paused, since its credential was refused: {paused.detail or 'no reason is known'}")
+        return "; ".join(said) or None
 
     # --- following ---
 
@@ -108,7 +116,7 @@ class Statuses:
         except RecordError as error:  # a newer version, too: what it says would only be shown
             logger.debug("A record of the key %s is no status: %s", key[:200], error)
             return
-        if key == f"{ROLE}/{status.name}" and status.kind == ROLE:
+        if key == f"{status.kind}/{status.name}" and (status.kind == ROLE) == (status.state != "paused"):
             self._known[key] = status
 
 
@@ -117,6 +125,6 @@ def _said(definition: str, statuses: Iterable[Status]) -> list[str]:
     roles: dict[str, list[str]] = {}
     for one in statuses:
         text = one.problems.get(definition)
-        if text is not None and one.role not in roles.setdefault(text, []):
+        if text is not None and one.role and one.role not in roles.setdefault(text, []):
             roles[text].append(one.role)
     return [f"{text} ({', '.join(names)})" for text, names in roles.items()]

@@ -1,15 +1,17 @@
-"""Status: how a process of the data plane is, as it reports it itself."""
+"""Status: what the data plane reports on the compacted topic `status`: how its processes are, and which consumers are paused."""
 
 from typing import Literal
 
 import msgspec
 
 from notifier.bounds import Large
+from notifier.outcome import Reason
 from notifier.record import Record, Time
 
 State = Literal[
-    "ready",  # it works
-    "stopped",  # it cannot go on; `detail` says why
+    "ready",  # a process works
+    "stopped",  # a process cannot go on; `detail` says why
+    "paused",  # a consumer is held, and its deliveries wait
 ]
 
 ROLES = ("router", "runner", "ticker", "delivery")  # those that report
@@ -30,20 +32,23 @@ class PassedOver(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Status(Record, frozen=True, kw_only=True):
-    """What one process says about itself, on `status`, keyed `<kind>/<name>`; of several on one host the newest holds.
+    """What one process says about itself, or about a definition; keyed `<kind>/<name>`.
 
-    It is written at every change and every ten seconds; a process that ends in order leaves a tombstone.
+    A process writes how it is at every change and every ten seconds; of several on one host the newest record holds. One that
+    ends in order leaves a tombstone, as the end of a pause does.
     """
 
-    kind: str  # ROLE
-    name: str  # `<role>@<host>`
+    kind: str  # ROLE, or the kind of a definition
+    name: str  # `<role>@<host>`, or the name of the definition
     state: State
     at: Time
-    detail: str | None = None  # why it is stopped, for people
+    detail: str | None = None  # why it is stopped or paused, for people; never holds a secret
+    reason: Reason | None = None  # of a pause
+    not_before: Time | None = None  # of a paused consumer's next try
     problems: dict[str, str] = {}  # noqa: RUF012 - msgspec copies it. `<kind>/<name>` of definitions it cannot use → why
     passed_over: tuple[PassedOver, ...] = ()
 
     @property
-    def role(self) -> str:
-        """`router` and the like."""
-        return self.name.partition("@")[0]
+    def role(self) -> str | None:
+        """`router` and the like; None where it is about a definition."""
+        return self.name.partition("@")[0] if self.kind == ROLE else None

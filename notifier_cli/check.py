@@ -90,13 +90,17 @@ async def _scripts(settings: Settings) -> str:
 
 
 async def _roles(settings: Settings) -> str:
-    found = await read_statuses(settings)
+    found, paused = await read_statuses(settings)
     stopped = [f"the {one.role} cannot go on: {one.detail}" for one in found if one.state == "stopped"]
     if stopped:
         raise NotifierError("; ".join(stopped))
     unusable = {name for one in found for name in one.problems}
-    names = ", ".join(dict.fromkeys(one.role for one in found)) or "none has reported within the last minute"
-    return names + (f"; they cannot use {', '.join(sorted(unusable))} (`notifier status`)" if unusable else "")
+    said = ", ".join(dict.fromkeys(one.role or "" for one in found)) or "none has reported within the last minute"
+    if unusable:
+        said += f"; they cannot use {', '.join(sorted(unusable))} (`notifier status`)"
+    if paused:
+        said += f"; paused: {', '.join(one.name for one in paused)} (`notifier status`)"
+    return said
 
 
 async def _api(settings: Settings) -> str:

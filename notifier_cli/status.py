@@ -1,11 +1,11 @@
-"""`notifier status`: which roles work, which definitions they cannot use, and which records they passed over."""
+"""`notifier status`: which roles work, what they cannot use and passed over, and which consumers are paused."""
 
 import asyncio
 
 import click
 
 from notifier.errors import BrokerError
-from notifier.record import now
+from notifier.record import now, rfc3339
 from notifier.settings import Settings
 from notifier.status import Status
 from notifier_cli.environment import read_settings
@@ -15,20 +15,25 @@ LIMIT_S = 10.0
 
 @click.command()
 def status() -> int:
-    """Show what the roles report: who works, who cannot go on and why, what they cannot use. Exit 1 when one cannot go on.
+    """Show what the roles report: who works, who cannot go on and why, what they cannot use, which consumers are paused.
+
+    Exit 1 when a role cannot go on.
 
     A role that was killed is not listed once it was silent for a minute.
     """
-    found = asyncio.run(read_statuses(read_settings()))
+    found, paused = asyncio.run(read_statuses(read_settings()))
     for one in found:
         _show(one)
     if not found:
         click.echo("No role has reported within the last minute.")
+    for one in paused:
+        again = "" if one.not_before is None else f"; it is tried again at {rfc3339(one.not_before)}"
+        click.echo(f"{click.style('WAIT', fg='yellow')}  the consumer {one.name} is paused: {one.detail}{again}")
     return 1 if any(one.state == "stopped" for one in found) else 0
 
 
-async def read_statuses(settings: Settings) -> list[Status]:
-    """What the roles report now. Raises BrokerError."""
+async def read_statuses(settings: Settings) -> tuple[list[Status], list[Status]]:
+    """What the roles report now, and the consumers that are paused. Raises BrokerError."""
     from control_api.statuses import Statuses
 
     statuses = Statuses(settings)
@@ -39,7 +44,7 @@ async def read_statuses(settings: Settings) -> list[Status]:
         raise BrokerError("the topic `status` cannot be read: is the broker there? (`notifier check broker`)") from None
     finally:
         await statuses.stop()
-    return statuses.present()
+    return statuses.present(), statuses.paused()
 
 
 def _show(one: Status) -> None:

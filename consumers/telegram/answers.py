@@ -9,8 +9,9 @@ answer                                       reason             then
 400 no right to write there                  forbidden          given up
 400 the group became a supergroup                               sent once more, to the supergroup (`Moved`)
 402, 403, 451                                forbidden          given up
-401 wrong or revoked token                   unauthorized       given up
-404, 405 no such bot, or not a Bot API; 410  not_found          given up
+401 wrong or revoked token                   unauthorized       the consumer is held, and tried again by the schedule
+404 no such bot, or not a Bot API            unauthorized       the same
+405, 410                                     not_found          given up
 406                                          as 400
 400, 406, 413 and any other 4xx              invalid_content    given up
 407 of a proxy                               connection         tried again
@@ -50,7 +51,7 @@ _PERMANENT: Mapping[int, Reason] = {
     401: "unauthorized",
     402: "forbidden",
     403: "forbidden",
-    404: "not_found",
+    404: "unauthorized",  # a chat that is not found is a 400
     405: "not_found",
     410: "not_found",
     451: "forbidden",

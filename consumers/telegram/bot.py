@@ -166,7 +166,7 @@ def _failure_of(error: TelegramAPIError, status: int, wait_s: float | None, said
         case TelegramForbiddenError():
             return Permanent("forbidden", text)
         case TelegramNotFound():
-            return Permanent("not_found", f"{text}; is the bot_token right, and NOTIFIER_TELEGRAM_API a Bot API?")
+            return Permanent("unauthorized", f"{text}; is the bot_token right, and NOTIFIER_TELEGRAM_API a Bot API?")
         case TelegramEntityTooLarge():
             return Permanent("invalid_content", text)
         case TelegramBadRequest():

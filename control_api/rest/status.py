@@ -1,4 +1,4 @@
-"""`GET /status`: what the processes of the data plane say about themselves."""
+"""`GET /status`: what the processes of the data plane say about themselves, and which consumers are paused."""
 
 from fastapi import APIRouter, Response
 
@@ -14,8 +14,11 @@ router = APIRouter(prefix="/status", tags=["status"])
 
 @router.get("", summary="List what the roles report", response_model=Page, responses=documented(401, 403))
 async def list_statuses(parts: PartsDep, actor: ReadActor) -> Response:
-    """Each process that works, or stopped and was not replaced: its state, the definitions it cannot use, what it passed over."""
-    return page([shown(status) for status in parts.statuses.present()])
+    """Each process that works, or stopped and was not replaced: its state, the definitions it cannot use, what it passed over.
+
+    Then each consumer that is paused: why, and when it is tried again.
+    """
+    return page([shown(status) for status in [*parts.statuses.present(), *parts.statuses.paused()]])
 
 
 def shown(status: Status) -> JsonObject:
@@ -26,6 +29,8 @@ def shown(status: Status) -> JsonObject:
         "state": status.state,
         "detail": status.detail,
         "at": rfc3339(status.at),
+        "reason": status.reason,
+        "not_before": None if status.not_before is None else rfc3339(status.not_before),
         "problems": status.problems,
         "passed_over": [
             {"topic": one.topic, "count": one.count, "last": one.last, "error": one.error} for one in status.passed_over

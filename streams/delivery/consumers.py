@@ -5,6 +5,7 @@ from datetime import datetime
 
 from notifier.catalog import Catalog
 from streams.delivery.changes import Changes
+from streams.delivery.holds import Holds
 from streams.delivery.review import Review
 from streams.delivery.standing import Standings
 from streams.delivery.waits import Waits
@@ -13,10 +14,11 @@ from streams.delivery.waits import Waits
 class Consumers:
     """Whether consumers can be used, when they were changed, whom they may not call yet, and what they are to get still."""
 
-    def __init__(self, catalog: Catalog, written_at: Mapping[str, datetime]) -> None:
+    def __init__(self, catalog: Catalog, written_at: Mapping[str, datetime], holds: Holds) -> None:
         self.standings = Standings(catalog)
         self.changes = Changes(written_at)
         self.waits = Waits()
+        self.holds = holds
         self.review = Review(catalog)
 
     def follow(self, catalog: Catalog) -> tuple[frozenset[str], frozenset[str]]:
@@ -25,4 +27,5 @@ class Consumers:
         changed = self.changes.follow(catalog)
         for consumer in changed:
             self.waits.forget(consumer)
+            self.holds.forget(consumer)
         return changed, self.review.follow(catalog)

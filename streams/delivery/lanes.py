@@ -37,6 +37,7 @@ class Pending:
     spared: int = 0  # tries that did not spend the retry schedule
     began: float | None = None  # first try in this process; `time.monotonic()`
     due: float = 0.0  # earliest next try; `time.monotonic()`
+    looks_at: float = 0.0  # next look at it as a head, though it may be due; `time.monotonic()`
     alone: bool = False  # a batch with it failed as a whole, so it is tried by itself
     fresh: bool = True  # not compared with the ledger yet
 
@@ -259,7 +260,7 @@ class Lanes:
     async def _run(self, lane: Lane) -> None:
         try:
             while lane.pending and self._opened and not self.halted:
-                wait_s = lane.pending[0].due - time.monotonic()
+                wait_s = max(lane.pending[0].due, lane.pending[0].looks_at) - time.monotonic()
                 begins = wait_s <= 0 or await _happens(lane.woken, wait_s)
                 lane.woken.clear()
                 if begins and lane.pending and self._opened and not self.halted:

@@ -104,9 +104,10 @@ class Ledger:
             past = self._tries[origin.offset] = PastTries(line.delivery, at)
         past.at = max(past.at, at)
         past.number = max(past.number, line.number)
-        past.told = SPARED in headers
-        past.spared += past.told
-        past.not_before = line.not_before
+        past.spared += SPARED in headers
+        past.told = SPARED in headers and line.reason == "rate_limited"
+        # A hold begins anew with its worker: the first call says whether the credential is refused still.
+        past.not_before = None if line.reason == "unauthorized" else line.not_before
         past.settled = past.settled or SETTLED in headers
 
 

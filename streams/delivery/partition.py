@@ -22,6 +22,7 @@ from aiokafka import ConsumerRecord, TopicPartition
 
 from notifier.delivery import Delivery
 from notifier.errors import InvalidRecord
+from notifier.outcome import Reason
 from notifier.plugin import Consumer, Result
 from notifier.record import kafka_time, now
 from notifier.settings import Settings
@@ -67,6 +68,7 @@ class Partition:
         self._standings = consumers.standings
         self._changes = consumers.changes
         self._waits = consumers.waits
+        self._holds = consumers.holds
         self._review = consumers.review
 
     def take_in(self, records: Iterable[ConsumerRecord]) -> None:
@@ -123,7 +125,8 @@ class Partition:
             self.lanes.run(self._overtake(waiting))
 
     async def _overtake(self, waiting: Sequence[Pending]) -> None:
-        wait = timedelta(seconds=max(self._settings.lane_wait_s, BROKEN_WAIT_S))
+        held_s = self._holds.until(self.consumer) - time.monotonic()
+        wait = timedelta(seconds=max(self._settings.lane_wait_s, BROKEN_WAIT_S, held_s))
         detail = "not tried: its lane stands still, and it may be overtaken"
         try:
             for pending in waiting:
@@ -155,13 +158,13 @@ class Partition:
             return
         standing = self._standings.of(self.consumer)
         if standing == "unknown":
-            head.due = time.monotonic() + _UNKNOWN_WAIT_S
+            head.looks_at = time.monotonic() + _UNKNOWN_WAIT_S
         elif standing == "usable" and await self._is_wanted(lane, head) and not await self._waits_on(lane, head):
             async with self._calling.turn(self.consumer) as instance:
                 # Since the wait for the turn the consumer, the partition or the head may be gone, or the head unwanted.
                 if instance is None or self.lanes.halted or not lane.pending or lane.pending[0] is not head:
                     return
-                if await self._is_wanted(lane, head):
+                if await self._is_wanted(lane, head) and self._holds.begin(self.consumer):
                     await self._try(lane, instance)
         elif standing != "usable":
             front = self._front(lane, _ENDED_AT_ONCE)
@@ -172,7 +175,7 @@ class Partition:
         """Whether a head is to be delivered still. Ends one that is not, and corrects one whose receiver was."""
         found = self._reviewed(head)
         if found is None:
-            head.due = max(head.due, time.monotonic() + _UNKNOWN_WAIT_S)
+            head.looks_at = time.monotonic() + _UNKNOWN_WAIT_S
         elif isinstance(found, Ended):
             with self.lanes.working(lane, [head]):
                 await self._endings.stop(head, found)
@@ -200,14 +203,20 @@ class Partition:
         return self._review.of(delivery, waited=waited)
 
     async def _waits_on(self, lane: Lane, head: Pending) -> bool:
-        """Whether a head is not due yet: it was told to wait, or is to be tried again later. Parks one that waits for days."""
-        head.due = max(head.due, self._waits.until(self.consumer, head.address))
-        wait_s = head.due - time.monotonic()
-        if wait_s > LONG_WAIT_S:
-            detail = "not tried: the service asked not to be called earlier"
+        """Whether a head is not due yet: it is to be tried again later, was told to wait, or its consumer is held.
+
+        Parks one that waits for days.
+        """
+        told, held = self._waits.until(self.consumer, head.address), self._holds.until(self.consumer)
+        head.looks_at = max(head.due, told, held)
+        wait_s = head.looks_at - time.monotonic()
+        age_s = time.time() - (head.timestamp or 0) / 1000
+        if wait_s > LONG_WAIT_S or (held and wait_s > 0 and age_s > LONG_WAIT_S):
+            reason: Reason = "unauthorized" if held else "rate_limited"
+            why = "the consumer's credential was refused" if held else "the service asked not to be called earlier"
             not_before = now() + timedelta(seconds=wait_s)
             with self.lanes.working(lane, [head]):
-                await self._endings.park_untried(head, not_before, reason="rate_limited", detail=detail)
+                await self._endings.park_untried(head, not_before, reason=reason, detail=f"not tried: {why}")
         return wait_s > 0
 
     def _is_settled(self, pending: Pending) -> bool:
@@ -295,15 +304,18 @@ class Partition:
             if pending.delivery is not None
         ]
         with self.lanes.working(lane, front):
-            started_at = now()
+            started_at, began = now(), time.monotonic()
             for pending in front:
-                pending.began = pending.began or time.monotonic()
+                pending.began = pending.began or began
             try:
                 answer = await self._calling.call(instance, deliveries)
             except asyncio.CancelledError:
+                self._holds.give_back(self.consumer)
                 self._recording.start(self._record_cut_off(front, started_at))
                 raise
             ended_at = now()
+            if self._calling.is_current(self.consumer, instance):
+                self._holds.learn(self.consumer, began, answer.results)
             if answer.failed_together:
                 for pending in front:
                     pending.alone = len(front) > 1
@@ -359,12 +371,18 @@ class Partition:
         waited_s = time.monotonic() - pending.began
         # Who answered may have been replaced meanwhile; its wait is not the new one's.
         wait_s = decision.wait_s if self._calling.is_current(self.consumer, instance) else 0.0
+        if decision.held:
+            wait_s = max(wait_s, self._holds.until(self.consumer) - time.monotonic())
         tried = replace(tried, not_before=ended_at + timedelta(seconds=wait_s))
         pending.attempt, pending.spared = pending.attempt + 1, decision.spared
-        if decision.told and wait_s:
+        if decision.told and wait_s > 0:
             self._waits.tell(self.consumer, pending.address, time.monotonic() + wait_s)
-        if (decision.told and wait_s <= LONG_WAIT_S) or waited_s + wait_s <= self._settings.lane_wait_s:
-            pending.due = time.monotonic() + wait_s
+        if (
+            decision.held
+            or (decision.told and wait_s <= LONG_WAIT_S)
+            or waited_s + wait_s <= self._settings.lane_wait_s
+        ):
+            pending.due = 0.0 if decision.held else time.monotonic() + wait_s  # a hold may end at any moment
             await self._endings.record(pending, tried)
         else:
             await self._endings.park(pending, tried, why="held" if decision.outcome == "held" else "retry")

@@ -7,6 +7,8 @@ A wait that the service itself asks for is kept exactly, a fraction rounded up, 
 (`rate_limited`) does then not spend the schedule. A service that asks again and again for a second or two is obeyed a few
 times; then the waits double, so that it is no loop. One that asks for nothing, for no time or for a time in the past has said
 nothing. Then the schedule counts and is spent, as where the service asks for a wait without a rate limit: the longer counts.
+
+A refused credential (`unauthorized`) is nobody's message's fault: it gives nothing up and spends nothing.
 """
 
 import math
@@ -16,6 +18,7 @@ from dataclasses import dataclass
 from notifier.errors import DeliveryError, Retryable
 from notifier.outcome import Outcome, Reason
 from notifier.plugin import Result
+from streams.delivery.holds import REFUSED
 
 JITTER = 0.1  # share of a wait
 MAX_WAIT_S = 30 * 24 * 3600.0  # a longer Retry-After is a service's mistake
@@ -32,6 +35,7 @@ class Decision:
     detail: str | None = None
     wait_s: float | None = None  # seconds until the next try; none: there is none
     told: bool = False  # the service itself said how long
+    held: bool = False  # the credential was refused: `streams.delivery.holds` says how long to wait
     spared: int = 0  # tries so far that did not spend the schedule, this one included
     dead: Reason | None = None  # reason of the dead letter; none: there is none
 
@@ -40,6 +44,9 @@ def decide(result: Result, *, attempt: int, spared: int, schedule: Sequence[floa
     """Decides what follows from the result of try number `attempt` (from 1). `chance` in [0, 1) is the jitter's."""
     if result.outcome in ("accepted", "suppressed"):
         return Decision(outcome=result.outcome, reason=result.reason, detail=result.detail, spared=spared)
+    if result.reason == REFUSED:
+        reason, detail = result.reason, result.detail
+        return Decision(outcome="deferred", reason=reason, detail=detail, wait_s=0.0, held=True, spared=spared + 1)
     if result.outcome == "refused":
         return Decision(outcome="refused", reason=result.reason, detail=result.detail, dead=result.reason)
     spent = attempt - spared - 1  # steps of the schedule that earlier tries spent

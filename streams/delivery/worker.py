@@ -31,15 +31,17 @@ from notifier.role import run_role
 from notifier.sandbox import Level, Sandbox, detect_sandbox
 from notifier.seal import load_seal
 from notifier.settings import Settings
-from notifier.topics import ATTEMPTS, DEAD_LETTERS, DELIVERIES, PARKED
+from notifier.topics import ATTEMPTS, DEAD_LETTERS, DELIVERIES, PARKED, STATUS
 from streams.definitions import Definitions
 from streams.delivery.calling import Calling
 from streams.delivery.consumers import Consumers
 from streams.delivery.deleted_topics import drop_drained_topics
 from streams.delivery.group import POLL_MS, OnRebalance, group_consumer
+from streams.delivery.holds import Holds
 from streams.delivery.ledger import read_back
 from streams.delivery.parking import Parking
 from streams.delivery.partition import Partition
+from streams.delivery.pauses import Pauses
 from streams.delivery.recording import Recording
 from streams.registry import load_registry
 from streams.reporting import reported
@@ -66,7 +68,9 @@ class DeliveryWorker:
         self._writer = Writer(settings)
         self._recording = Recording(self._writer)
         self._calling = Calling(sandbox, definitions.catalog, settings.services)
-        self._consumers = Consumers(definitions.catalog, definitions.written_at)
+        self._pauses = Pauses(self._writer)
+        holds = Holds(settings.retry_schedule_s, self._pauses.begin, self._resume)
+        self._consumers = Consumers(definitions.catalog, definitions.written_at, holds)
         self._parking = Parking(settings, self._consumers)
         self._partitions: dict[TopicPartition, Partition] = {}  # that are ours
         self._unread: dict[TopicPartition, int] = {}  # ledger to be read → its oldest record's time, ms since 1970
@@ -78,7 +82,7 @@ class DeliveryWorker:
 
     async def run(self, stop: asyncio.Event) -> None:
         """Works until `stop` is set, then ends in order. Raises what makes going on impossible."""
-        await ensure_topics(self._settings, [ATTEMPTS, PARKED, DEAD_LETTERS])
+        await ensure_topics(self._settings, [ATTEMPTS, PARKED, DEAD_LETTERS, STATUS])
         await self._definitions.load()
         self._definitions.on_change(self._change)
         async with AsyncExitStack() as stack:
@@ -122,6 +126,13 @@ class DeliveryWorker:
         for partition in self._partitions.values():
             partition.follow(changed)
 
+    def _resume(self, consumer: str) -> None:
+        """The hold of a consumer has ended: what waits for it goes on."""
+        self._pauses.end(consumer)
+        for partition in self._partitions.values():
+            if partition.consumer == consumer:
+                partition.lanes.wake()
+
     def _fail(self, error: BaseException) -> None:
         if not self._failed.done():
             self._failed.set_exception(error)
@@ -130,6 +141,7 @@ class DeliveryWorker:
         for partition in self._partitions.values():
             await partition.lanes.cancel()
         await self._recording.finish()
+        await self._pauses.finish()
         self._failed.cancel()
 
     # --- reading ---

@@ -67,6 +67,8 @@ class Sink(Consumer[SinkParameters]):
             raise Retryable("rate_limited", "the service answered 429", float(argument) if argument else None)
         elif answer == "refuse":
             raise Permanent("forbidden", "the service answered 403")
+        elif answer == "unauthorized":
+            raise Permanent("unauthorized", "the service answered 401")
         elif answer == "crash":
             raise ZeroDivisionError("a bug in a plugin")
         elif answer == "answer":

@@ -63,7 +63,7 @@ from tests.rigs.bot_api import (
         pytest.param(says(401, "Unauthorized"), "refused", "unauthorized", None, id="401"),
         pytest.param(says(403, "Forbidden: bot was blocked by the user"), "refused", "forbidden", None, id="403"),
         pytest.param(raw(403, b"<html>"), "refused", "forbidden", None, id="403 of a proxy"),
-        pytest.param(says(404, "Not Found"), "refused", "not_found", None, id="404"),
+        pytest.param(says(404, "Not Found"), "refused", "unauthorized", None, id="404"),
         pytest.param(
             says(409, "Conflict: terminated by other getUpdates request"), "deferred", "server_error", None, id="409"
         ),
@@ -274,7 +274,7 @@ async def test_the_check_says_what_telegram_says(api: BotApi, context: Context) 
 EIGHT = [
     pytest.param(says(401, "Unauthorized"), Permanent, "unauthorized", None, id="401"),
     pytest.param(says(403, "Forbidden: bot was kicked"), Permanent, "forbidden", None, id="403"),
-    pytest.param(says(404, "Not Found"), Permanent, "not_found", None, id="404"),
+    pytest.param(says(404, "Not Found"), Permanent, "unauthorized", None, id="404"),
     pytest.param(says(409, "Conflict"), Retryable, "server_error", None, id="409"),
     pytest.param(says(429, "Too Many Requests", retry_after=17), Retryable, "rate_limited", 17.0, id="429"),
     pytest.param(says(502, "Bad Gateway"), Retryable, "server_error", None, id="5xx"),

@@ -30,6 +30,13 @@ SCHEDULE = (5.0, 30.0)
             id="permanent at once",
         ),
         pytest.param(
+            Result(outcome="refused", reason="unauthorized", detail="no"),
+            9,
+            2,
+            Decision(outcome="deferred", reason="unauthorized", detail="no", wait_s=0.0, held=True, spared=3),
+            id="a refused credential gives nothing up",
+        ),
+        pytest.param(
             Result(outcome="deferred", reason="connection"),
             1,
             0,
