@@ -2,6 +2,7 @@
 
 import asyncio
 import codecs
+import re  # for our own constant pattern
 from typing import Any, TypeVar
 
 import orjson
@@ -10,12 +11,14 @@ from pydantic import BaseModel, ValidationError
 
 from control_api.definitions.json_value import MAX_DEPTH
 from control_api.http.encoding import coding_of, unpack
-from control_api.http.limits import body_limit
+from control_api.http.limits import MAX_VALUES, body_limit
 from control_api.http.media_type import ANY, ANY_JSON, JSON, is_json, media_type_of
 from control_api.http.problems import Problem
 from notifier.errors import FieldError, InputError
 from notifier.validation import field_errors
 
+# One that does not end reaches to the end: tried again from each of its quotes, it would take the square of its length.
+_TEXT = re.compile(rb'"(?:[^"\\]++|\\.)*+(?:"|\\?\Z)', re.DOTALL)
 _IN_THREAD_BYTES = 256 * 1024  # parsing a larger body would hold up the other requests
 
 M = TypeVar("M", bound=BaseModel)
@@ -45,6 +48,7 @@ async def read_body(request: Request, *media_types: str) -> tuple[str, bytes]:
 
 def parse_json(data: bytes, place: str = "the body") -> Any:
     """The value. Raises Problem 400 that says where it is not JSON, and for JSON that is nested too deeply."""
+    _check_values(data, place)
     try:
         value = orjson.loads(data)
     except orjson.JSONDecodeError as error:
@@ -58,6 +62,16 @@ async def parse_large_json(data: bytes) -> Any:
     if len(data) < _IN_THREAD_BYTES:
         return parse_json(data)
     return await asyncio.to_thread(parse_json, data)
+
+
+def _check_values(data: bytes, place: str) -> None:
+    """Raises Problem 413 before more than `MAX_VALUES` objects are made of it."""
+    if _count(data) > MAX_VALUES and _count(_TEXT.sub(b"", data)) > MAX_VALUES:
+        raise Problem(413, f"{place} holds more than {MAX_VALUES} values")
+
+
+def _count(data: bytes) -> int:
+    return sum(map(data.count, (b",", b"[", b"{")))
 
 
 def _check_depth(value: Any, place: str) -> None:

@@ -1,10 +1,18 @@
-"""Limits: how large a request may be, by its address."""
+"""Limits: how large a request may be, by its address, and how many values a JSON body may hold."""
 
 MAX_BODY_BYTES = 1024 * 1024
 MAX_MESSAGES_BYTES = 16 * 1024 * 1024
-_LARGE = ("/api/v1/messages", "/hooks/")  # addresses that take messages
+MAX_HOOK_BYTES = 4 * 1024 * 1024  # one message of 900 KB, also where it is written with much white space
+MAX_SIGN_IN_BYTES = 8 * 1024  # which anybody may send
+MAX_VALUES = 200_000  # of one JSON value that is read as a whole; each is an object in memory, many times its bytes
+_LIMITS = {  # by the beginning of the address
+    "/api/v1/messages": MAX_MESSAGES_BYTES,
+    "/hooks/json/": MAX_HOOK_BYTES,
+    "/hooks/": MAX_MESSAGES_BYTES,
+    "/console/": MAX_SIGN_IN_BYTES,
+}
 
 
 def body_limit(path: str) -> int:
     """How many bytes a request to that address may bring, as they come and unpacked."""
-    return MAX_MESSAGES_BYTES if path.startswith(_LARGE) else MAX_BODY_BYTES
+    return next((limit for start, limit in _LIMITS.items() if path.startswith(start)), MAX_BODY_BYTES)

@@ -47,7 +47,7 @@ _SCHEMA = _message_schema()
     },
 )
 async def post_messages(request: Request, parts: PartsDep, actor: PushActor) -> Response:
-    """One message, an array of messages, or NDJSON with one a line; at most 900 KB each and 16 MiB together.
+    """One message, an array of messages, or NDJSON with one a line; at most 20,000, 900 KB each and 16 MiB together.
 
     All are accepted or none. The body may be compressed (`Content-Encoding: gzip` or `deflate`); the limits are of it
     unpacked. A field that need not be there may be null. 202 says that Kafka has them for good: each will be delivered,

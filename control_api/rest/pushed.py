@@ -5,20 +5,21 @@ parsers would round, arrive as they were.
 """
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import msgspec
 from fastapi import Response
 
 from control_api.http.body import parse_json
 from control_api.http.media_type import NDJSON
 from control_api.http.page import json_response
+from control_api.http.problems import Problem
 from control_api.intake.intake import Intake, Outgoing
 from control_api.intake.occasion import Occasion
 from control_api.look_up import LookUp
 from control_api.parts import Parts
+from control_api.rest.items import elements, lines
 from notifier.errors import FieldError, InputError, RecordError, RecordTooLarge, UnsupportedVersion
 from notifier.message import MAX_BYTES, Message, read_message, without_absent
 from notifier.pointer import pointer
@@ -48,7 +49,8 @@ class Checked:
 
     pointer: str
     id: str
-    message: Message
+    producer: str
+    receiver: str | None
     raw: bytes
 
 
@@ -87,10 +89,7 @@ async def accept(parts: Parts, media_type: str, body: bytes, occasion: Occasion)
 async def write(intake: Intake, messages: Sequence[Checked]) -> list[str]:
     """Puts all messages on `messages`, or none; answers their ids. Raises BrokerError."""
     await intake.write(
-        [
-            Outgoing(MESSAGES, one.raw, None if one.message.receiver is None else one.message.receiver.encode())
-            for one in messages
-        ]
+        [Outgoing(MESSAGES, one.raw, None if one.receiver is None else one.receiver.encode()) for one in messages]
     )
     return [one.id for one in messages]
 
@@ -113,25 +112,31 @@ def read(media_type: str, body: bytes, occasion: Occasion) -> list[Checked]:
     return checked
 
 
-def _values(body: bytes) -> list[Pushed]:
-    value = parse_json(body)
-    if isinstance(value, dict):
-        return [Pushed("", body.strip(), value)]
-    if not isinstance(value, list):
-        raise InputError(FieldError("", "must be a message, which is a JSON object, or an array of messages"))
-    raws = msgspec.json.decode(body, type=list[msgspec.Raw])
-    return [
-        Pushed(f"/{position}", bytes(raw).strip(), part)
-        for position, (raw, part) in enumerate(zip(raws, value, strict=True))
-    ]
+def _values(body: bytes) -> Iterator[Pushed]:
+    body = body.strip()
+    if body.startswith(b"["):
+        for position, raw in enumerate(elements(body)):
+            yield Pushed(f"/{position}", raw, parse_json(raw, f"message {position + 1}"))
+        return
+    if body.startswith(b"{"):
+        if len(body) > MAX_BYTES:
+            raise RecordTooLarge(f"the message: {len(body)} bytes, and a message may have {MAX_BYTES} at most")
+        yield Pushed("", body, parse_json(body))
+        return
+    parse_json(body[:MAX_BYTES])
+    raise InputError(FieldError("", "must be a message, which is a JSON object, or an array of messages"))
 
 
-def _lines(body: bytes) -> list[Pushed]:
-    lines = [(number, line.strip()) for number, line in enumerate(body.split(b"\n"), 1)]
-    return [
-        Pushed(f"/{position}", line, parse_json(line, f"line {number}"))
-        for position, (number, line) in enumerate((number, line) for number, line in lines if line)
-    ]
+def _lines(body: bytes) -> Iterator[Pushed]:
+    for position, (start, line) in enumerate(lines(body)):
+        if len(line) > MAX_BYTES:
+            raise RecordTooLarge(f"/{position}: {len(line)} bytes, and a message may have {MAX_BYTES} at most")
+        try:
+            value = parse_json(line)
+        except Problem as refused:
+            number = body.count(b"\n", 0, start) + 1
+            raise Problem(400, f"line {number}: {refused.detail}") from None
+        yield Pushed(f"/{position}", line, value)
 
 
 def _check(pushed: Pushed, position: int, occasion: Occasion) -> Checked | list[FieldError]:
@@ -158,7 +163,7 @@ def _check(pushed: Pushed, position: int, occasion: Occasion) -> Checked | list[
         raise RecordTooLarge(
             f"{pushed.pointer or 'the message'}: {len(raw)} bytes, and a message may have {MAX_BYTES} at most"
         )
-    return Checked(pushed.pointer, id_, message, raw)
+    return Checked(pushed.pointer, id_, message.producer, message.receiver, raw)
 
 
 async def check_producers(types: LookUp[str, str], registry: Registry, messages: Sequence[Checked]) -> None:
@@ -166,14 +171,12 @@ async def check_producers(types: LookUp[str, str], registry: Registry, messages:
 
     The database is asked each time: what was just defined can be used at once, and what was just deleted no more.
     """
-    names = sorted({one.message.producer for one in messages})
+    names = sorted({one.producer for one in messages})
     known = await types.get_many(names)
     wrong = {name: text for name in names if (text := _refusal(registry, known, name)) is not None}
     if wrong:
         errors = [
-            FieldError(f"{one.pointer}/producer", wrong[one.message.producer])
-            for one in messages
-            if one.message.producer in wrong
+            FieldError(f"{one.pointer}/producer", wrong[one.producer]) for one in messages if one.producer in wrong
         ]
         raise InputError(errors[:_MAX_ERRORS])
 

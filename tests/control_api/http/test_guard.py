@@ -10,7 +10,7 @@ from fastapi import FastAPI, Request, Response
 
 from control_api.app import create_app
 from control_api.http.guard import MAX_REQUESTS
-from control_api.http.limits import MAX_BODY_BYTES, MAX_MESSAGES_BYTES
+from control_api.http.limits import MAX_BODY_BYTES, MAX_HOOK_BYTES, MAX_MESSAGES_BYTES, MAX_SIGN_IN_BYTES
 from notifier.settings import Settings
 from tests.rigs.api_rig import REGISTRY, Api
 from tests.rigs.kafka_tools import wait_until
@@ -99,7 +99,12 @@ async def _chunks(count: int, size: int = 65_536) -> AsyncIterator[bytes]:
 
 
 @pytest.mark.parametrize(
-    ("path", "limit"), [("/api/v1/messages", MAX_MESSAGES_BYTES), ("/api/v1/tokens", MAX_BODY_BYTES)]
+    ("path", "limit"),
+    [
+        ("/api/v1/messages", MAX_MESSAGES_BYTES),
+        ("/api/v1/tokens", MAX_BODY_BYTES),
+        ("/hooks/json/ci", MAX_HOOK_BYTES),
+    ],
 )
 async def test_a_body_is_counted_while_it_is_read(api: Api, path: str, limit: int) -> None:
     headers = {"Content-Type": "application/json"}
@@ -107,3 +112,23 @@ async def test_a_body_is_counted_while_it_is_read(api: Api, path: str, limit: in
         problem(await admin.post(path, content=b"x" * (limit + 1), headers=headers), 413)
         problem(await admin.post(path, content=_chunks(limit // 65_536 + 1), headers=headers), 413)
         problem(await admin.post(path, content=_chunks(limit // 65_536), headers=headers), 400)  # all of it blank
+
+
+async def test_who_is_not_signed_in_may_send_little(api: Api) -> None:
+    headers = {"Content-Type": "application/json"}
+    async with api.client() as asking:
+        nested = b"[" + b"[]," * (MAX_SIGN_IN_BYTES // 3) + b"[]]"
+        problem(await asking.post("/console/login", content=nested, headers=headers), 413)
+        problem(await asking.post("/console/login", content=nested[:100], headers=headers), 400)
+        wrong = b'{"name":"a","password":"' + b"b" * 8000 + b'"}'
+        problem(await asking.post("/console/login", content=wrong, headers=headers), 401)
+
+
+@pytest.mark.parametrize("path", ["/api/v1/users", "/hooks/json/ci", "/graphql"])
+async def test_a_body_of_very_many_values_is_refused(api: Api, path: str) -> None:
+    async with api.client() as admin:
+        many = b"[" + b"1," * 300_000 + b"1]"
+        answer = await admin.post(path, content=many, headers={"Content-Type": "application/json"})
+        assert "values" in problem(answer, 413)["detail"]
+        text = b'{"name":"' + b",[{" * 100_000 + b'"}'  # signs within a text are no values
+        assert (await admin.post(path, content=text, headers={"Content-Type": "application/json"})).status_code != 413
