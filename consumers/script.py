@@ -51,7 +51,9 @@ class ScriptParameters(ScriptRunParameters, ConsumerParameters):
     """Parameters of a script consumer."""
 
     batch: int = Field(1, ge=1, le=500, description="How many deliveries one run of the script gets at most.")
-    partitions: int = Field(4, ge=1, le=100, description="Partitions of its topic when that is created.")
+    partitions: int = Field(
+        4, ge=1, le=100, description="Partitions of its topic: so many workers share it. More can be added, not fewer."
+    )
 
 
 Answers: TypeAlias = Mapping[str, Result]

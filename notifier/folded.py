@@ -1,5 +1,6 @@
 """Folded names: the one form in which names of people are compared, wherever that is."""
 
+from functools import lru_cache
 from unicodedata import category, normalize
 
 
@@ -10,6 +11,11 @@ def folded(name: str) -> str:
     """
     if name.isascii():
         return name.lower()
+    return _folded(name)
+
+
+@lru_cache(maxsize=4_096)  # the router folds the same names with every message
+def _folded(name: str) -> str:
     text = normalize("NFKD", normalize("NFKD", name).casefold()).casefold()
     return normalize("NFKC", normalize("NFKD", text).replace("i\u0307", "i"))
 

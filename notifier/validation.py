@@ -94,11 +94,8 @@ def field_errors(error: ValidationError, value: object, below: str = "") -> list
         words = faults.setdefault(pointer(_place(found, value), below), [])
         if (text := in_words(found)) not in words:
             words.append(text)
-    return [
-        FieldError(place, ", or ".join(words))
-        for place, words in faults.items()
-        if not any(other.startswith(f"{place}/") for other in faults)
-    ]
+    above = {place[:end] for place in faults for end, character in enumerate(place) if character == "/"}
+    return [FieldError(place, ", or ".join(words)) for place, words in faults.items() if place not in above]
 
 
 def _place(found: ErrorDetails, value: object) -> Iterator[str | int]:

@@ -34,7 +34,7 @@ MAX_CHAT_ID = 2**52  # core.telegram.org/bots/api#chat: at most 52 significant b
 _GENERAL = 1  # the topic General: Telegram numbers it so, and takes texts for it only without a number
 _REMEMBERED = 10_000  # deliveries that were sent in part
 
-_NUMBER = re.compile(r"-?[0-9]{1,16}")
+_NUMBER = re.compile(r"[-+]?[0-9]{1,16}")
 _TOKEN = re.compile(r"[0-9]+:[A-Za-z0-9_.~-]+")
 
 
@@ -49,7 +49,9 @@ def _check_token(token: SecretStr) -> SecretStr:
 def _check_chat(value: Any) -> Any:
     if value == "recipient":
         return value
-    if isinstance(value, str) and _NUMBER.fullmatch(value):
+    if (isinstance(value, str) and _NUMBER.fullmatch(value.strip())) or (
+        isinstance(value, float) and value.is_integer()
+    ):
         value = int(value)
     if isinstance(value, bool) or not isinstance(value, int) or not 0 < abs(value) <= MAX_CHAT_ID:
         raise ValueError(

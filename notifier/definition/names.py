@@ -8,8 +8,9 @@ from typing import Annotated
 from unicodedata import category
 from zoneinfo import ZoneInfo
 
-from pydantic import AfterValidator, Field, StringConstraints
+from pydantic import AfterValidator, Field, StringConstraints, ValidationInfo
 
+from notifier.definition.spec import is_written
 from notifier.errors import FieldError, InputError
 from notifier.folded import composed, folded, is_name_character
 from notifier.outcome import Kind
@@ -60,10 +61,14 @@ Username = Annotated[
 Title = Annotated[str, StringConstraints(max_length=200)]
 
 
-def check_unique(names: Sequence[str]) -> Sequence[str]:
-    """The names, if none is there twice, in whatever form. Raises ValueError."""
-    counts = Counter(map(folded, names))
-    twice = sorted({name for name in names if counts[folded(name)] > 1})
+def check_unique(names: Sequence[str], info: ValidationInfo) -> Sequence[str]:
+    """The names, if none is there twice, in whatever form. Raises ValueError.
+
+    Of what is stored only the same code points count: an older program kept two forms apart.
+    """
+    form = folded if is_written(info) else str
+    counts = Counter(map(form, names))
+    twice = sorted({name for name in names if counts[form(name)] > 1})
     if twice:
         raise ValueError(f"{', '.join(twice)} {'is' if len(twice) == 1 else 'are'} named twice")
     return names

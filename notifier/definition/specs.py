@@ -48,7 +48,7 @@ class ScriptSpec(Spec):
     @model_validator(mode="before")
     @classmethod
     def _executor_of_first_line(cls, value: Any) -> Any:
-        if isinstance(value, dict) and "executor" not in value and isinstance(value.get("content"), str):
+        if isinstance(value, dict) and value.get("executor") is None and isinstance(value.get("content"), str):
             named = executor_of(with_plain_line_ends(value["content"]))
             return value if named is None else {**value, "executor": named}
         return value

@@ -18,6 +18,7 @@ from filters.decision import filter_of, missing
 from notifier.catalog import Catalog, Configuration
 from notifier.delivery import Delivery
 from notifier.errors import RecordError
+from notifier.folded import folded
 from notifier.message import Message
 from notifier.outcome import Reason
 from notifier.plugin import Candidate, Filter
@@ -182,7 +183,7 @@ class Review:
         producer = self._catalog.producers.get(message.producer)
         if producer is None or message.sender is None:
             return None
-        known = self._catalog.directory.world(producer.world_of()).get(message.sender.casefold())
+        known = self._catalog.directory.world(producer.world_of()).get(folded(message.sender))
         return known if isinstance(known, User) else None
 
 

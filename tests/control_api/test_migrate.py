@@ -49,17 +49,24 @@ async def test_a_database_of_a_newer_program_is_refused(database: Database) -> N
 
 async def test_names_that_only_look_different_to_a_computer_are_both_kept(database_settings: Settings) -> None:
     """Names of Korean letters could be stored in both forms before they were folded."""
-    names = ["Jos\u00e9", "각하", unicodedata.normalize("NFD", "각하"), "\u212b"]
+    names = ["Jos\u00e9", "각하", unicodedata.normalize("NFD", "각하"), "\u212b", "İrem", "irem"]
     await upgrade(database_settings)
     database = Database(database_settings)
     at = datetime(2026, 11, 29, tzinfo=UTC)
     async with database.write() as session:
-        session.add(ChangeRow(revision=1, at=at, actor="cli", summary="apply"))
+        change = ChangeRow(at=at, actor="cli", summary="apply")
+        session.add(change)
         await session.flush()
         for place, name in enumerate(names):
             times = {"created_at": at + timedelta(seconds=place), "updated_at": at}
             row = DefinitionRow(
-                kind="user", name=name, name_key=name.casefold(), spec={}, revision=1, changed_by="cli", **times
+                kind="user",
+                name=name,
+                name_key=name.casefold(),
+                spec={},
+                revision=change.revision,
+                changed_by="cli",
+                **times,
             )
             session.add(row)
         await session.execute(text("UPDATE alembic_version SET version_num = '0003'"))
@@ -73,6 +80,7 @@ async def test_names_that_only_look_different_to_a_computer_are_both_kept(databa
     assert (await services.get("user", "\u00e5")).name == names[3]
     keys = {row.name: row.name_key for row in await rows(database, DefinitionRow)}
     assert (keys[names[1]], keys[names[2]]) == (folded(names[1]), names[2])
+    assert (keys["İrem"], keys["irem"]) == ("İrem".casefold(), "irem")
     await services.delete(COMMAND_LINE, "user", names[2])
     assert (await services.get("user", names[2])).name == names[1]
     await database.close()

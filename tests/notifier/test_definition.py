@@ -280,11 +280,19 @@ def test_check_name(row: tuple[Kind, object, bool]) -> None:
     assert caught.value.errors[0].pointer == ("/username" if kind == "user" else "/name")
 
 
+def test_a_null_executor_is_none() -> None:
+    spec = read_spec("script", {"content": "#!/usr/bin/env python3\n", "executor": None})
+    assert spec.model_dump()["executor"] == "python"
+
+
 def test_a_username_is_stored_composed() -> None:
     assert check_name("user", "ju\u0308rgen") == "jürgen"
     assert check_name("user", "a" * 149 + "e\u0301") == "a" * 149 + "é"
     with pytest.raises(InputError, match="named twice"):
         read_spec("configuration", {"users": ["jürgen", "JU\u0308RGEN"]})
+    # Two users of an older program, whose names were not the same to it, stay in what it stored.
+    stored = {"users": ["İrem", "irem"]}
+    assert validated(SPECS["configuration"], stored).model_dump()["users"] == ("İrem", "irem")
 
 
 def test_the_pattern_of_a_username_takes_what_the_check_takes() -> None:

@@ -57,5 +57,12 @@ def test_what_was_written_is_never_repeated() -> None:
     assert "pass-word" not in " ".join(map(str, field_errors(raised.value, value)))
 
 
+def test_what_many_fields_cost_grows_with_their_number() -> None:
+    value = {f"field{number}": 1 for number in range(100_000)}  # compared each with each they would take an hour
+    with pytest.raises(ValidationError) as raised:
+        Door.model_validate(value)
+    assert len(field_errors(raised.value, value)) >= 100_000
+
+
 def test_fields_of_a_newer_writer_may_be_passed_over() -> None:
     assert validated(Door, {"height": 2, "width": 3}, extra="ignore") == Door(width=3)

@@ -1,6 +1,6 @@
 """Names of users are compared in one form of Unicode (`notifier.folded`); their keys are made anew.
 
-Two users whose names are the same in it both stay: the key goes to the first; the other is found by its exact name only.
+Two users whose names are the same in it both stay: one keeps the key, the other is found by its exact name only.
 """
 
 import logging
@@ -24,8 +24,9 @@ def upgrade() -> None:
     table = sa.table("definition", sa.column("kind"), sa.column("name"), sa.column("name_key"), sa.column("created_at"))
     connection = op.get_bind()
     query = sa.select(table.c.name, table.c.name_key).where(table.c.kind == "user").order_by(table.c.created_at)
-    owners: dict[str, str] = {}
-    for name, key in connection.execute(query).all():
+    users = connection.execute(query).all()
+    owners = {key: name for name, key in users}  # a key is unique at every moment: who has it keeps it
+    for name, key in users:
         owner = owners.setdefault(folded(name), name)
         if owner != name:
             logger.warning(
@@ -36,6 +37,7 @@ def upgrade() -> None:
                 extra={"action": "migrate"},
             )
         elif key != folded(name):
+            del owners[key]
             statement = sa.update(table).where(table.c.kind == "user", table.c.name == name)
             connection.execute(statement.values(name_key=folded(name)))
 

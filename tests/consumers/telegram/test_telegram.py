@@ -49,6 +49,11 @@ async def test_a_person_is_written_to_at_the_own_address(api: BotApi, context: C
     assert (missing.outcome, missing.reason) == ("refused", "no_address")
 
 
+@pytest.mark.parametrize("stored", [" -100123 ", "-100123", -100123.0])
+def test_a_number_that_was_stored_as_another_kind_of_number_is_one(stored: object) -> None:
+    assert TelegramParameters.model_validate({"bot_token": TOKEN, "chat_id": stored}).chat_id == -100123
+
+
 @pytest.mark.parametrize(
     ("info", "address"),
     [
