@@ -158,7 +158,7 @@ def item_of(delivery: Delivery) -> JsonObject:
         "configuration": delivery.configuration,
     }
     if item["receiver"] is None:
-        item["recipients"] = delivery.recipients
+        item["recipients"] = delivery.recipients or ()
     return item
 
 

@@ -27,7 +27,7 @@ class Delivery(Record, frozen=True, kw_only=True):
     message: msgspec.Raw  # JSON object
     message_id: Word  # also where the message itself came without an id
     recipient: Word | None = None  # username; none: everyone in `recipients`
-    recipients: tuple[str, ...] = always(())  # usernames, for a message without receiver
+    recipients: tuple[str, ...] | None = None  # usernames, perhaps nobody, for a message without receiver
     address: str | None = None  # how the consumer reaches the recipient; none where its parameters say it
     sender: str | None = None  # name in the consumer's world, or the plain text that the producer gave
     receiver: str | None = None  # name in the consumer's world

@@ -90,7 +90,7 @@ def variables_of(delivery: Delivery) -> JsonObject:
         "message": {**dict.fromkeys(_FIELDS), "labels": {}, **message, "id": delivery.message_id},
         "sender": delivery.sender,
         "receiver": delivery.receiver or delivery.recipient,
-        "recipients": list(delivery.recipients),
+        "recipients": list(delivery.recipients or ()),
         "configuration": delivery.configuration,
     }
 

@@ -101,7 +101,7 @@ RECORDS: tuple[Record, ...] = (
                 message=msgspec.Raw(b"{}"),
                 message_id="1",
             ),
-            {"attempt": 1, "recipients": []},
+            {"attempt": 1},
         ),
         (
             Attempt(

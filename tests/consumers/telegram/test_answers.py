@@ -152,7 +152,6 @@ REFUSED: list[tuple[int, str, Reason]] = [
     (403, "Forbidden: bot was kicked from the supergroup chat", "forbidden"),
     (403, "Forbidden: user is deactivated", "forbidden"),
     (403, "Forbidden: bot can't initiate conversation with a user", "forbidden"),
-    (404, "Not Found: method not found", "not_found"),
     (405, "Method Not Allowed", "not_found"),
     (406, "Not Acceptable: TOPIC_DELETED", "not_found"),
     (406, "Not Acceptable: CHANNEL_PRIVATE", "forbidden"),

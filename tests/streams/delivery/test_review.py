@@ -169,7 +169,7 @@ def test_what_was_changed_while_a_delivery_waited_counts(
         assert found.detail
     else:
         shown = found.receiver if delivery.consumer == "group" else found.address
-        assert (shown or ",".join(found.recipients)) == expected
+        assert (shown or ",".join(found.recipients or ())) == expected
 
 
 @pytest.mark.parametrize("lane_wait_s", [pytest.param(700.0, id="in a lane"), pytest.param(0.0, id="parked")])
