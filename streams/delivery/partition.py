@@ -4,7 +4,7 @@ A step takes the head of a lane: it ends it (read before, accepted before, consu
 broken), lets it wait or has it tried. After a try `streams.delivery.retry` decides, and only this module acts on the decision:
 the delivery is finished, waits in its lane, is parked, or becomes a dead letter.
 
-What was changed since a delivery was routed counts (`streams.delivery.review`). The records are left to
+What was changed since a delivery was routed counts (`streams.delivery.wanted`). The records are left to
 `streams.delivery.endings`, the call itself to `streams.delivery.calling`, reading, the group and the commit to
 `streams.delivery.worker`.
 """
@@ -34,13 +34,10 @@ from streams.delivery.lanes import Lane, Lanes, Pending
 from streams.delivery.ledger import Ledger, PastTries
 from streams.delivery.recording import Recording, Try
 from streams.delivery.retry import decide
-from streams.delivery.review import Ended
 from streams.delivery.standing import Standing
+from streams.delivery.wanted import BROKEN_WAIT_S, UNKNOWN_WAIT_S, Wanted
 
-BROKEN_WAIT_S = 5.0  # until a delivery of a broken consumer is looked at again
 LONG_WAIT_S = 24 * 3600.0  # a longer wait is parked: a topic of deliveries keeps nothing for more than a week
-REVIEW_AFTER_S = 3.0  # of a delivery; before that the router may have known newer definitions than are known here
-_UNKNOWN_WAIT_S = 0.2  # the same, of a consumer or a configuration whose definition may be on its way
 _ENDED_AT_ONCE = 200  # deliveries that need no call
 
 
@@ -69,7 +66,7 @@ class Partition:
         self._changes = consumers.changes
         self._waits = consumers.waits
         self._holds = consumers.holds
-        self._review = consumers.review
+        self._wanted = Wanted(self.lanes, self._endings, consumers.review, settings.lane_wait_s)
 
     def take_in(self, records: Iterable[ConsumerRecord]) -> None:
         """Puts records into their lanes. Raises UnsupportedVersion."""
@@ -158,49 +155,18 @@ class Partition:
             return
         standing = self._standings.of(self.consumer)
         if standing == "unknown":
-            head.looks_at = time.monotonic() + _UNKNOWN_WAIT_S
-        elif standing == "usable" and await self._is_wanted(lane, head) and not await self._waits_on(lane, head):
+            head.looks_at = time.monotonic() + UNKNOWN_WAIT_S
+        elif standing == "usable" and await self._wanted.is_wanted(lane, head) and not await self._waits_on(lane, head):
             async with self._calling.turn(self.consumer) as instance:
                 # Since the wait for the turn the consumer, the partition or the head may be gone, or the head unwanted.
                 if instance is None or self.lanes.halted or not lane.pending or lane.pending[0] is not head:
                     return
-                if await self._is_wanted(lane, head) and self._holds.begin(self.consumer):
+                if await self._wanted.is_wanted(lane, head) and self._holds.begin(self.consumer):
                     await self._try(lane, instance)
         elif standing != "usable":
             front = self._front(lane, _ENDED_AT_ONCE)
             with self.lanes.working(lane, front):
                 await asyncio.gather(*(self._end_without_consumer(pending, standing) for pending in front))
-
-    async def _is_wanted(self, lane: Lane, head: Pending) -> bool:
-        """Whether a head is to be delivered still. Ends one that is not, and corrects one whose receiver was."""
-        found = self._reviewed(head)
-        if found is None:
-            head.looks_at = time.monotonic() + _UNKNOWN_WAIT_S
-        elif isinstance(found, Ended):
-            with self.lanes.working(lane, [head]):
-                await self._endings.stop(head, found)
-        else:
-            assert head.delivery is not None
-            if found.address != head.delivery.address:
-                head.due = 0.0  # the wait was the other address's
-            head.delivery = found
-            return True
-        return False
-
-    def _is_wanted_with(self, head: Pending, pending: Pending) -> bool:
-        """Whether a delivery behind a head is to be delivered still, to the same address; corrects it then."""
-        found = self._reviewed(pending)
-        if not isinstance(found, Delivery) or head.delivery is None or found.address != head.delivery.address:
-            return False
-        pending.delivery = found
-        return True
-
-    def _reviewed(self, pending: Pending) -> Delivery | Ended | None:
-        delivery = pending.delivery
-        assert delivery is not None
-        waited = pending.attempt > 1 or delivery.redriven_at is not None
-        waited = waited or (pending.timestamp or 0) < (time.time() - REVIEW_AFTER_S) * 1000
-        return self._review.of(delivery, waited=waited)
 
     async def _waits_on(self, lane: Lane, head: Pending) -> bool:
         """Whether a head is not due yet: it is to be tried again later, was told to wait, or its consumer is held.
@@ -285,7 +251,7 @@ class Partition:
                 or (pending.fresh and self._past_tries(pending))
                 or pending.due > time.monotonic()
                 or self._ends_untried(delivery)
-                or not self._is_wanted_with(head, pending)
+                or not self._wanted.is_wanted_with(head, pending)
             ):
                 break
             assert delivery is not None

@@ -4,7 +4,7 @@ The router has judged the message. What was changed while the delivery waited co
 switched off or deleted, a person who was deleted, taken out of the configuration, went on leave or got another address, a
 filter that drops the message now. Working hours are not judged again: nobody is to miss a message since its delivery was late.
 
-Pure, without I/O. What follows is done by `streams.delivery.partition`, for what is parked by `streams.delivery.parking`.
+Pure, without I/O. What follows is done by `streams.delivery.wanted`, for what is parked by `streams.delivery.parking`.
 """
 
 import time
@@ -16,6 +16,7 @@ import msgspec
 from filters.chain import Chain
 from filters.decision import filter_of, missing
 from notifier.catalog import Catalog, Configuration
+from notifier.definition import definition_key
 from notifier.delivery import Delivery
 from notifier.errors import RecordError
 from notifier.folded import folded
@@ -44,12 +45,15 @@ class Review:
     def __init__(self, catalog: Catalog) -> None:
         self._catalog = catalog
         self._changed: dict[str, float] = {}  # configuration → when it was changed or first missed, `time.monotonic()`
+        self._broken: dict[str, float] = {}  # configuration → since when it cannot be used, `time.monotonic()`
         # Configuration → username → the version without the person, as far as this process saw people being taken out.
         self._taken_out: dict[str, dict[str, int]] = {}
 
     def follow(self, catalog: Catalog) -> frozenset[str]:
         """Takes a new catalog. Returns the names of the users that it changes."""
         before, self._catalog = self._catalog, catalog
+        for name in [name for name in self._broken if self.problem(name) is None]:
+            del self._broken[name]
         if before.configurations is not catalog.configurations:
             for name, old in before.configurations.items():
                 new = catalog.configurations.get(name)
@@ -66,6 +70,16 @@ class Review:
         """Whether a configuration is deleted or switched off."""
         found = self._catalog.configurations.get(configuration)
         return found is None or not found.spec.enabled
+
+    def problem(self, configuration: str) -> str | None:
+        """Why a configuration cannot be used; None where it can, or is not defined."""
+        return self._catalog.problems.get(definition_key("configuration", configuration))
+
+    def broken_s(self, configuration: str) -> float:
+        """For how many seconds a configuration has been seen as one that cannot be used; 0 for any other."""
+        if self.problem(configuration) is None:
+            return 0.0
+        return time.monotonic() - self._broken.setdefault(configuration, time.monotonic())
 
     def of(self, delivery: Delivery, *, waited: bool) -> Delivery | Ended | None:
         """The delivery as it is to be made now, or why it is not; None: not known yet, ask again in a moment.
@@ -88,7 +102,7 @@ class Review:
         return self._to_one(delivery, configuration, delivery.recipient)
 
     def _missing(self, name: str) -> Ended | None:
-        if f"configuration/{name}" in self._catalog.problems or not self._is_sure(name):
+        if self.problem(name) is not None or not self._is_sure(name):
             return None
         return Ended(reason="disabled", detail=f"the configuration {name} was deleted")
 
