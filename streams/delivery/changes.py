@@ -18,6 +18,7 @@ class Changes:
     def __init__(self, written_at: Mapping[str, datetime]) -> None:
         self._catalog: Catalog | None = None
         self._written_at = written_at
+        self._began = now()  # when the first catalog was taken
         self._seen: dict[str, datetime] = {}  # consumer → when this process saw it change last
 
     def follow(self, catalog: Catalog) -> frozenset[str]:
@@ -26,7 +27,10 @@ class Changes:
         The first one changes nothing.
         """
         before, self._catalog = self._catalog, catalog
-        if before is None or (before.consumers is catalog.consumers and before.scripts is catalog.scripts):
+        if before is None:
+            self._began = now()
+            return frozenset()
+        if before.consumers is catalog.consumers and before.scripts is catalog.scripts:
             return frozenset()
         names = before.consumers.keys() | catalog.consumers.keys()
         changed = frozenset([name for name in names if not _is_same(name, before, catalog)])
@@ -35,8 +39,16 @@ class Changes:
 
     def since(self, consumer: str, at: datetime) -> bool:
         """Whether a consumer was changed after a moment, as far as this process can know."""
-        changed_at = self._seen.get(consumer) or self._written_at.get(definition_key("consumer", consumer))
-        return changed_at is not None and changed_at > at
+        if consumer in self._seen:
+            return self.seen_since(consumer, at)
+        written_at = self._written_at.get(definition_key("consumer", consumer))
+        # The clock of who published it may be ahead: what the first catalog holds was written before that.
+        return written_at is not None and min(written_at, self._began) > at
+
+    def seen_since(self, consumer: str, at: datetime) -> bool:
+        """Whether this process saw a consumer change after a moment."""
+        seen_at = self._seen.get(consumer)
+        return seen_at is not None and seen_at > at
 
 
 def _is_same(name: str, before: Catalog, after: Catalog) -> bool:
