@@ -4,6 +4,7 @@
 """
 
 import heapq
+import math
 from collections.abc import Iterable
 
 import msgspec
@@ -21,6 +22,7 @@ class Waiting(msgspec.Struct):
     retry: bool  # it waits for its next try, which a change may bring forward
     size: int  # bytes of its record
     value: bytes | None  # none: only the topic holds it
+    look: float = math.inf  # when it comes up next, in seconds since 1970; the shelf's own
 
 
 class Shelf:
@@ -31,7 +33,7 @@ class Shelf:
         self.end: int | None = None  # the partition's end offset when it was assigned; none: not asked for yet
         self.read = False  # everything below `end` is read; before that nothing is released
         self.kept = 0  # bytes held in memory
-        self._order: list[tuple[float, int, str]] = []  # heap of due, offset, id; holds stale entries too
+        self._order: list[tuple[float, int, str]] = []  # heap of look, offset, id; holds stale entries too
 
     def put(self, key: str, waiting: Waiting) -> None:
         """Adds a parked delivery in place of an older one with that id."""
@@ -39,7 +41,8 @@ class Shelf:
         self.waiting[key] = waiting
         if waiting.value is not None:
             self.kept += waiting.size
-        heapq.heappush(self._order, (waiting.due, waiting.offset, key))
+        waiting.look = waiting.due
+        heapq.heappush(self._order, (waiting.look, waiting.offset, key))
 
     def drop(self, key: str) -> None:
         """Removes an id, if it is here."""
@@ -52,22 +55,25 @@ class Shelf:
         return self._order[0][0] if self._order else None
 
     def take_due(self, at: float, limit: int) -> list[str]:
-        """At most `limit` ids that are due at `at`. They stay on the shelf, and come up again only after `look_again`."""
-        found: dict[str, None] = {}  # one that was brought forward stands in the heap twice
+        """At most `limit` ids that come up at `at`. They stay on the shelf, and come up again when they are due, if that is
+        yet to be, or after `look_again`."""
+        found: list[str] = []
         while self._order and self._order[0][0] <= at and len(found) < limit:
-            _, offset, key = heapq.heappop(self._order)
+            look, offset, key = heapq.heappop(self._order)
             waiting = self.waiting.get(key)
-            if waiting is not None and waiting.offset == offset:
-                found[key] = None
-        return list(found)
+            if waiting is not None and (waiting.offset, waiting.look) == (offset, look):
+                waiting.look = waiting.due if waiting.due > at else math.inf  # the entry that `put` made is there still
+                found.append(key)
+        return found
 
     def retries(self) -> list[tuple[str, Waiting]]:
         """What waits for its next try, with the ids."""
         return [(key, waiting) for key, waiting in self.waiting.items() if waiting.retry]
 
     def look_again(self, keys: Iterable[str], at: float) -> None:
-        """Makes ids that could not go due again at `at`."""
+        """Lets ids come up at `at`, unless they do earlier."""
         for key in keys:
             waiting = self.waiting.get(key)
-            if waiting is not None:
+            if waiting is not None and at < waiting.look:
+                waiting.look = at
                 heapq.heappush(self._order, (at, waiting.offset, key))

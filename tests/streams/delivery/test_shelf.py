@@ -41,6 +41,26 @@ def test_the_newest_record_of_an_id_takes_the_place_of_older_ones() -> None:
     assert shelf.take_due(20.0, 9) == ["a"]
 
 
+def test_what_many_changes_bring_forward_is_looked_at_no_more_often_for_it() -> None:
+    shelf = Shelf()
+    for offset in range(10):
+        shelf.put(str(offset), waiting(offset, 1000.0))
+    looks = []
+    for n in range(800):  # quarters of a second
+        at = n / 4
+        if n < 200:
+            shelf.look_again(shelf.waiting, at)  # a change
+        found = shelf.take_due(at, 99)
+        looks.append(len(found))
+        shelf.look_again(found, at + 2.0)  # they cannot go now
+    assert looks[:200] == [10] * 200
+    assert sum(looks[200:]) == 10 * 600 / 8
+    shelf.take_due(999.0, 99)
+    assert shelf.next_due() == 1000.0
+    assert sorted(shelf.take_due(1000.0, 99)) == sorted(shelf.waiting)
+    assert shelf.next_due() is None
+
+
 def test_only_what_is_held_in_memory_counts() -> None:
     shelf = Shelf()
     shelf.put("a", waiting(0, 0.0))
