@@ -134,7 +134,7 @@ class Review:
         if consumer is None:
             return delivery
         try:
-            name = user.name_in(consumer.world_of()) or delivery.receiver
+            name = consumer.name_of(user) or user.username  # as the router calls people
             address = None if consumer.fixed_address() else consumer.address(user)
         except Exception:  # a plugin's fault; the router had an address from it
             return delivery

@@ -19,7 +19,7 @@ from notifier.message import Message
 from notifier.outcome import Kind
 from notifier.registry import Registry
 from notifier.settings import Settings
-from notifier.topics import DEFINITIONS, deliveries
+from notifier.topics import DEFINITIONS, PARKED, deliveries
 from streams.definitions import LAST
 from streams.delivery.worker import run_delivery
 from tests.rigs.kafka_tools import read_all, wait_until
@@ -92,6 +92,13 @@ async def send(settings: Settings, made: Iterable[Delivery]) -> None:
                 f"{settings.topic_prefix}deliveries.{delivery.consumer}", delivery.encode(), key=delivery.lane.encode()
             )
         await producer.flush()
+
+
+async def park(settings: Settings, delivery: Delivery) -> None:
+    """Parks a delivery as a router does that holds it."""
+    await ensure_topics(settings, [PARKED])
+    async with kafka_producer(settings) as producer:
+        await producer.send_and_wait(settings.topic_prefix + PARKED.name, delivery.encode(), key=delivery.id.encode())
 
 
 async def _define_people(settings: Settings, names: set[str]) -> None:

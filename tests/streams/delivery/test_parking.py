@@ -17,6 +17,7 @@ from tests.rigs.delivery_rig import (
     define,
     define_sink,
     make,
+    park,
     parked,
     saw,
     seen,
@@ -95,10 +96,3 @@ async def test_a_parked_record_that_cannot_be_read_is_a_dead_letter(settings: Se
 
 async def _nothing_parked(settings: Settings) -> bool:
     return (await read_all(settings, "parked"))[-1].value is None
-
-
-async def park(settings: Settings, delivery: Delivery) -> None:
-    """Parks a delivery as a router does that holds it."""
-    await ensure_topics(settings, [PARKED])
-    async with kafka_producer(settings) as producer:
-        await producer.send_and_wait(settings.topic_prefix + "parked", delivery.encode(), key=delivery.id.encode())

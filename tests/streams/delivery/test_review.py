@@ -21,6 +21,7 @@ from tests.rigs.delivery_rig import (
     define,
     define_sink,
     make,
+    park,
     parked,
     saw,
     seen,
@@ -48,6 +49,13 @@ NOWHERE = {"type": "sink", "parameters": {"path": "/tmp/sink", "world": "moon"}}
 OFF = {"users": ["alice"], "enabled": False, "consumers": ["sink", "group"]}
 
 
+class ShySink(Sink):
+    """A sink that calls nobody by an id."""
+
+    type = "shy_sink"
+    shows_ids = False
+
+
 class Clock:
     """A monotonic clock that a test moves."""
 
@@ -60,7 +68,7 @@ class Clock:
 
 def reviewing(changes: Changes) -> Review:
     """A review that saw these changes come after `BEFORE`."""
-    catalog = Catalog(registry=Registry([Sink, *FILTERS]))
+    catalog = Catalog(registry=Registry([Sink, ShySink, *FILTERS]))
     found = Review(catalog)
     for revision, changed in enumerate((BEFORE, changes), 1):
         catalog = catalog.with_changes([_change(key, spec, revision) for key, spec in changed.items()])
@@ -149,6 +157,13 @@ def to(recipient: str | None = "alice", consumer: str = "sink", named: bool = Tr
             {"user/alice": {"additional_info": {"team": {"username": "ally"}}}},
             to(consumer="group"), "ally", id="another name in a group",
         ),
+        pytest.param(
+            {
+                "user/alice": {"additional_info": {"team": {"id": 77}}},
+                "consumer/group": {"type": "shy_sink", "parameters": {"path": "/tmp/sink", "fixed": True, "world": "team"}},
+            },
+            to(consumer="group"), "alice", id="an id that is not shown",
+        ),
         pytest.param({"consumer/sink": None}, to(), "a", id="a consumer that is deleted is not its business"),
     ],
 )  # fmt: skip
@@ -180,9 +195,8 @@ async def test_what_waits_is_delivered_by_what_is_true_now(settings: Settings, l
     await define(settings, "night", {"consumers": ["sink"]}, kind="configuration")
     moved = msgspec.structs.replace(make("0", lane="old"), recipient="alice")
     off = msgspec.structs.replace(make("1", lane="b", number=1), configuration="night")
-    late = msgspec.structs.replace(make("3", lane="b", number=3), configuration="night")
-    late = msgspec.structs.replace(late, not_before=now() + timedelta(seconds=8))
-    await send(settings, [moved, off, make("2", lane="c", number=2), late])
+    late = msgspec.structs.replace(make("3", lane="b", number=3), configuration="night", why="held", not_before=now())
+    await send(settings, [moved, off, make("2", lane="c", number=2)])
     async with working(settings):
         await wait_for_attempts(settings, 3, outcome="deferred", reason="server_error")
         await define(settings, "alice", {"additional_info": {"default": {"username": "new"}}}, kind="user")
@@ -190,6 +204,8 @@ async def test_what_waits_is_delivered_by_what_is_true_now(settings: Settings, l
         await define(settings, "c", None, kind="user")
         lines = await saw(path, 4)
         assert [(line["content"], line["attempt"], line["address"]) for line in lines[3:]] == [("0", 2, "new")]
+        await wait_for_attempts(settings, 2, outcome="suppressed")
+        await park(settings, late)  # routed before, and read now
         found = await wait_for_attempts(settings, 3, outcome="suppressed")
     ends = {(a.message, a.reason) for a in found if a.outcome == "suppressed"}
     assert ends == {("m-1-1", "disabled"), ("m-2-2", "unknown_receiver"), ("m-3-3", "disabled")}
