@@ -32,7 +32,7 @@ REMEMBERED = 100_000  # accepted ids of one partition
 BEFORE_MS = 10 * 60 * 1000  # how far before the first uncommitted record `attempts` is read
 CLOCKS_DIFFER = timedelta(seconds=2)  # at most, between the machines that write deliveries and attempts
 SETTLED = "settled"  # header of the attempt that ended the delivery at its origin
-SPARED = "spared"  # header of an attempt whose try did not spend the retry schedule
+SPARED = "spared"  # header of every attempt: b"1" where its try did not spend the retry schedule, else b"0"
 _RETRY_S = 1.0
 
 
@@ -94,8 +94,8 @@ class Ledger:
         """Forgets the offsets below a committed one."""
         self._tries = {tried: past for tried, past in self._tries.items() if tried >= offset}
 
-    def apply(self, line: _Line, origin: Origin, headers: frozenset[str]) -> None:
-        """Adds one attempt, with the names of its headers."""
+    def apply(self, line: _Line, origin: Origin, headers: Mapping[str, bytes]) -> None:
+        """Adds one attempt, with its headers."""
         if line.outcome == "accepted":
             self.accept(line.delivery)
         at = line.ended_at or datetime.fromtimestamp(0, UTC)
@@ -104,8 +104,10 @@ class Ledger:
             past = self._tries[origin.offset] = PastTries(line.delivery, at)
         past.at = max(past.at, at)
         past.number = max(past.number, line.number)
-        past.spared += SPARED in headers
-        past.told = SPARED in headers and line.reason == "rate_limited"
+        # Where the header is absent, an older program wrote the attempt: it spared every try that met a rate limit.
+        spared = headers[SPARED] == b"1" if SPARED in headers else line.reason == "rate_limited"
+        past.spared += spared
+        past.told = spared and line.reason == "rate_limited"
         # A hold begins anew with its worker: the first call says whether the credential is refused still.
         past.not_before = None if line.reason == "unauthorized" else line.not_before
         past.settled = past.settled or SETTLED in headers
@@ -178,4 +180,4 @@ def _apply(record: ConsumerRecord, ledgers: Mapping[tuple[str, int], Ledger]) ->
         return
     ledger = ledgers.get((line.origin.topic, line.origin.partition))
     if ledger is not None:
-        ledger.apply(line, line.origin, frozenset(name for name, _ in record.headers))
+        ledger.apply(line, line.origin, dict(record.headers))

@@ -73,7 +73,7 @@ class Recording:
 
     async def attempt(self, delivery: Delivery, tried: Try, origin: Origin, *, settled: bool = False) -> None:
         """Writes an Attempt. `settled`: nothing is left to do for the record at `origin`, should it be read again."""
-        headers = [(SETTLED, b"1")] * settled + [(SPARED, b"1")] * tried.spared
+        headers = [(SETTLED, b"1")] * settled + [(SPARED, b"%d" % tried.spared)]
         await self._writer.write(ATTEMPTS.name, delivery.id, attempt_of(delivery, tried, origin).encode(), headers)
 
     async def dead_letter(

@@ -5,8 +5,13 @@ import time
 import pytest
 from aiokafka import TopicPartition
 
-from notifier.kafka import kafka_consumer, kafka_producer
+from notifier.attempt import Origin
+from notifier.kafka import ensure_topics, kafka_consumer, kafka_producer
+from notifier.record import now
 from notifier.settings import Settings
+from notifier.topics import ATTEMPTS
+from streams.delivery.recording import Recording, Try, attempt_of
+from streams.writer import Writer
 from tests.rigs.delivery_rig import (
     attempts,
     dead_letters,
@@ -65,6 +70,37 @@ async def test_retries_go_on_where_the_worker_before_stopped(settings: Settings)
         found = await wait_for_attempts(settings, 1, outcome="accepted")
     assert [a.number for a in found] == [1, 2, 3]
     assert [line["attempt"] for line in seen(path)] == [1, 2, 3]
+
+
+@pytest.mark.parametrize(
+    ("answer", "written_by", "tries"),
+    [
+        pytest.param("limit 1", "this program", [1, 2, 3], id="spared"),
+        pytest.param("limit", "this program", [1, 2], id="spent"),
+        pytest.param("limit", "an older program", [1, 2, 3], id="spared by an older program"),
+    ],
+)
+async def test_a_try_that_met_a_limit_counts_after_a_restart_as_it_did_before(
+    settings: Settings, answer: str, written_by: str, tries: list[int]
+) -> None:
+    settings = with_(settings, retry_schedule_s=(0.1,), lane_wait_s=60.0)
+    await define_sink(settings, plan={"0": [answer, "fail"]})
+    delivery = make("0")
+    await send(settings, [delivery])
+    origin = Origin(topic=f"{settings.topic_prefix}deliveries.sink", partition=0, offset=0)
+    tried = Try(outcome="deferred", reason="rate_limited", number=1, not_before=now(), spared=answer != "limit")
+    await ensure_topics(settings, [ATTEMPTS])
+    if written_by == "an older program":
+        async with kafka_producer(settings) as producer:
+            value = attempt_of(delivery, tried, origin).encode()
+            await producer.send_and_wait(settings.topic_prefix + ATTEMPTS.name, value, key=delivery.id.encode())
+    else:
+        writer = Writer(settings)
+        await Recording(writer).attempt(delivery, tried, origin)
+        await writer.close()
+    async with working(settings):
+        found = await wait_for_attempts(settings, 1, outcome="refused")
+    assert [a.number for a in found] == tries
 
 
 async def test_a_record_with_a_time_to_come_hides_no_attempts(settings: Settings) -> None:
