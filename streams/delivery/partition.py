@@ -280,7 +280,7 @@ class Partition:
                 self._recording.start(self._record_cut_off(front, started_at))
                 raise
             ended_at = now()
-            if self._calling.is_current(self.consumer, instance):
+            if self._is_current(instance, started_at):
                 self._holds.learn(self.consumer, began, answer.results)
             if answer.failed_together:
                 for pending in front:
@@ -291,6 +291,11 @@ class Partition:
                     for pending, result in zip(front, answer.results, strict=True)
                 )
             )
+
+    def _is_current(self, instance: Consumer[Any], called_at: datetime) -> bool:
+        """Whether a consumer is as it was when it was called; its instance stays where only the script that it runs changes."""
+        changed = self._changes.seen_since(self.consumer, called_at)
+        return not changed and self._calling.is_current(self.consumer, instance)
 
     async def _record_cut_off(self, cut_off: Sequence[Pending], started_at: datetime) -> None:
         detail = "cut off: its partition went to another worker, or this one stopped"
@@ -336,7 +341,7 @@ class Partition:
         assert pending.began is not None
         waited_s = time.monotonic() - pending.began
         # Who answered may have been replaced meanwhile; its wait is not the new one's.
-        wait_s = decision.wait_s if self._calling.is_current(self.consumer, instance) else 0.0
+        wait_s = decision.wait_s if self._is_current(instance, started_at) else 0.0
         if decision.held:
             wait_s = max(wait_s, self._holds.until(self.consumer) - time.monotonic())
         tried = replace(tried, not_before=ended_at + timedelta(seconds=wait_s))

@@ -28,6 +28,7 @@ class SinkParameters(ConsumerParameters):
     fixed: bool = False
     size: int = 1
     timeout_s: float = 30.0
+    script: str | None = None  # that it is said to run
 
 
 class Sink(Consumer[SinkParameters]):
@@ -55,9 +56,11 @@ class Sink(Consumer[SinkParameters]):
         answer, _, argument = answers[min(delivery.attempt, len(answers)) - 1].partition(" ")
         if answer == "slow":
             await asyncio.sleep(float(argument))
-        elif answer == "gate":  # until the test makes the file
+        elif answer == "gate":  # until the test makes the file; then it does as the argument says
+            self.parameters.path.with_suffix(".shut").touch()
             while not self.parameters.path.with_suffix(".open").exists():
                 await asyncio.sleep(0.05)
+            answer = argument or answer
         self._write(delivery, content, answer)
         if answer == "hang":
             await asyncio.sleep(3600)

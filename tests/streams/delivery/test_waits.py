@@ -93,6 +93,21 @@ async def test_a_wait_is_over_when_the_consumer_was_changed_while_no_worker_ran(
         assert {(line["content"], line["attempt"]) for line in (await saw(path, 4))[2:]} == {("0", 2), ("1", 2)}
 
 
+async def test_a_script_that_is_mended_during_a_call_ends_the_wait_that_follows(settings: Settings) -> None:
+    settings = with_(settings, retry_schedule_s=(600.0,), lane_wait_s=700.0)
+    script = {"executor": "python", "content": "fail()"}
+    await define(settings, "mended", script, kind="script")
+    path = await define_sink(settings, plan={"0": ["gate fail", "accept"], "1": ["fail", "accept"]}, script="mended")
+    await send(settings, [make("0"), make("1", lane="b", number=1)])
+    async with working(settings):
+        await wait_for_attempts(settings, 1, outcome="deferred")
+        await wait_until(path.with_suffix(".shut").exists)  # the call has begun
+        await define(settings, "mended", {**script, "content": "pass"}, kind="script", revision=2)
+        assert [line["content"] for line in await saw(path, 2)] == ["1", "1"]  # so the worker has seen the change
+        path.with_suffix(".open").touch()
+        assert [(line["content"], line["attempt"]) for line in (await saw(path, 4))[2:]] == [("0", 1), ("0", 2)]
+
+
 async def test_a_wait_of_days_is_parked_with_what_follows_it(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
