@@ -15,6 +15,7 @@ from fastapi import FastAPI
 
 from control_api.access.accounts import anybody
 from control_api.app import create_app
+from control_api.http.request_head import LimitedHead
 from control_api.migrate import upgrade_database
 from notifier.database import Database
 from notifier.errors import SettingsError
@@ -40,7 +41,7 @@ def serve(app: FastAPI, listener: socket.socket) -> uvicorn.Server:
         uvicorn.Config(
             app,
             log_config=None,
-            http="httptools",
+            http=LimitedHead,
             access_log=False,
             server_header=False,
             proxy_headers=False,
