@@ -72,9 +72,13 @@ def _answer(stored: Stored, status: int = 200, headers: Mapping[str, str] | None
     return json_response(stored.document, status, {"ETag": stored.etag, **(headers or {})})
 
 
-async def _read_document(request: Request, *media_types: str) -> Any:
+async def _read_document(request: Request, *media_types: str) -> tuple[bytes, Any]:
+    """The body, and the document in it without its `problem`: it may be written as it was shown."""
     _, body = await read_body(request, *media_types)
-    return await parse_large_json(body)
+    document = await parse_large_json(body)
+    if isinstance(document, dict):
+        document.pop(PROBLEM, None)
+    return body, document
 
 
 class DefinitionRoutes:
@@ -101,8 +105,8 @@ class DefinitionRoutes:
         return page([self._marked(parts, stored) for stored in found.items], found.next_cursor)
 
     async def post_definition(self, request: Request, parts: PartsDep, actor: Actor, verify: bool) -> Response:
-        _, body = await read_body(request, JSON)
-        write = Write(action="create", kind=self._kind, document=await parse_large_json(body))
+        body, document = await _read_document(request, JSON)
+        write = Write(action="create", kind=self._kind, document=document)
 
         async def act(occasion: Occasion) -> Response:
             stored = await parts.verification.save(actor, write, verify=verify)
@@ -117,9 +121,7 @@ class DefinitionRoutes:
     async def put_definition(
         self, name: str, request: Request, parts: PartsDep, actor: Actor, verify: bool
     ) -> Response:
-        document = await _read_document(request, JSON)
-        if isinstance(document, dict):
-            document.pop(PROBLEM, None)  # a document may be written as it was shown
+        _, document = await _read_document(request, JSON)
         expected = await if_match.expected_revision(request, parts.services, self._kind, name)
         write = Write(action="replace", kind=self._kind, name=name, document=document, expected=expected)
         return _answer(await parts.verification.save(actor, write, verify=verify))
@@ -127,7 +129,7 @@ class DefinitionRoutes:
     async def patch_definition(
         self, name: str, request: Request, parts: PartsDep, actor: Actor, verify: bool
     ) -> Response:
-        patch = await _read_document(request, MERGE_PATCH, JSON)
+        _, patch = await _read_document(request, MERGE_PATCH, JSON)
         expected = await if_match.expected_revision(request, parts.services, self._kind, name)
         write = Write(action="patch", kind=self._kind, name=name, document=patch, expected=expected)
         return _answer(await parts.verification.save(actor, write, verify=verify))
