@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from aiokafka.admin import NewTopic
 
+from control_api.intake import intake as intake_module
 from control_api.intake.intake import AWAY, UNKNOWN, Intake, Outgoing
 from control_api.look_up import MAX_KEYS, LookUp
 from notifier.errors import BrokerError, RecordTooLarge
@@ -16,6 +17,12 @@ from notifier.kafka.clients import kafka_admin
 from notifier.settings import Settings
 from notifier.topics import MESSAGES
 from tests.rigs.kafka_tools import read_all, wait_until
+
+
+@pytest.fixture(autouse=True)
+def patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A producer that starts anew may take longer than a request waits, on a machine that has much to do."""
+    monkeypatch.setattr(intake_module, "WAIT_S", 60.0)
 
 
 class Counted(Intake):
