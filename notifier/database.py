@@ -20,6 +20,7 @@ from sqlalchemy import Connection, event
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession, async_sessionmaker, create_async_engine
+from sqlalchemy.pool import NullPool
 
 from notifier.errors import DatabaseError, SettingsError
 from notifier.one_line import one_line
@@ -27,6 +28,8 @@ from notifier.settings import Settings, variable
 
 SQLITE_FILE = "notifier.sqlite3"  # in the data folder
 BUSY_TIMEOUT_S = 30.0  # that a writer of SQLite waits for the one before it
+CONNECT_S = 10.0  # that PostgreSQL has to take a connection
+STATEMENT_S = 30.0  # that it has for one statement; a connection whose other end is gone says nothing for ever
 _WRITES = "notifier_writes"  # execution option of the engine that writing sessions use
 
 
@@ -63,7 +66,8 @@ class Database:
         writer = self.engine.execution_options(**{_WRITES: True})
         self._read = async_sessionmaker(self.engine, expire_on_commit=False)
         self._write = async_sessionmaker(writer, expire_on_commit=False)
-        self._writer = writer
+        # A step of a migration may take as long as it takes.
+        self._migrator = writer if self.is_sqlite else _postgresql(self.url, None, poolclass=NullPool)
 
     def __repr__(self) -> str:
         return f"Database({self.url!r})"  # SQLAlchemy masks the password
@@ -92,7 +96,7 @@ class Database:
     @asynccontextmanager
     async def connection(self) -> AsyncIterator[AsyncConnection]:
         """One writing transaction below the ORM, for migrations."""
-        async with self._reachable(), AsyncSession(self._writer) as session:
+        async with self._reachable(), AsyncSession(self._migrator) as session:
             yield await self._begin(session)
             await session.commit()
 
@@ -119,8 +123,10 @@ class Database:
             if not error.connection_invalidated:
                 raise
             raise DatabaseError(self._unreachable(error.orig)) from error
+        except TimeoutError as error:  # asyncpg's own; it has no words
+            raise DatabaseError(self._unreachable("a statement took too long")) from error
 
-    def _unreachable(self, error: BaseException | None) -> str:
+    def _unreachable(self, error: BaseException | str | None) -> str:
         text = one_line(error)
         if self.is_sqlite:
             return f"the database {self.url.database} cannot be used: {text}"
@@ -128,9 +134,13 @@ class Database:
         return f"the database at {place} does not answer: {text}; see {variable('database_url')}"
 
 
+def _postgresql(url: URL, statement_s: float | None, **pool: Any) -> AsyncEngine:
+    return create_async_engine(url, connect_args={"timeout": CONNECT_S, "command_timeout": statement_s}, **pool)
+
+
 def _engine(url: URL) -> AsyncEngine:
     if url.get_backend_name() != "sqlite":
-        return create_async_engine(url, pool_pre_ping=True, pool_size=5, max_overflow=15)
+        return _postgresql(url, STATEMENT_S, pool_pre_ping=True, pool_size=5, max_overflow=15)
     _make_file(Path(url.database or ""))
     engine = create_async_engine(url, connect_args={"timeout": BUSY_TIMEOUT_S})
 

@@ -8,6 +8,7 @@ import pytest
 from sqlalchemy import text
 
 from control_api.migrate import upgrade
+from notifier import database as database_module
 from notifier.database import Database, database_url
 from notifier.errors import DatabaseError, SettingsError
 from notifier.settings import Settings
@@ -74,3 +75,16 @@ async def test_a_database_that_is_away_is_one_clear_line(alone: Settings) -> Non
         await upgrade(alone)
     assert "hunter2" not in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+async def test_a_statement_that_postgresql_does_not_answer_is_given_up_and_a_migration_is_not(
+    alone: Settings, postgresql_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(database_module, "STATEMENT_S", 0.2)
+    database = Database(alone.model_copy(update={"database_url": postgresql_url}))
+    with pytest.raises(DatabaseError, match="does not answer: a statement took too long"):
+        async with database.read() as session:
+            await session.execute(text("SELECT pg_sleep(600)"))
+    async with database.connection() as connection:
+        assert await connection.scalar(text("SELECT 1 FROM pg_sleep(0.3)")) == 1
+    await database.close()
