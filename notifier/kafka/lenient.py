@@ -8,6 +8,7 @@ it raises are the batch's bytes read again:
     a record that cannot be read          a stand-in, whose value is the record's bytes: no reader takes them for one of its own
     a batch that cannot be unpacked       one stand-in for all its records, whose value is the packed bytes
     one that unpacks to too much          the same; see `notifier.kafka.unpacking`
+    one of too many records               the same: reading it would hold up a role until its group gives it up, for ever
 
 So what is lost becomes a dead letter with its origin where the topic's reader writes any, and the position moves on.
 """
@@ -34,6 +35,11 @@ _FORMAT_AT, _FORMAT = 16, 2  # the byte of a header that says its format, and th
 _ATTRIBUTES_AT = 22  # of the low byte of a header's attributes
 _CODEC, _APPEND_TIME = 0x07, 0x08  # bits of the attributes
 _FETCH_BYTES = 8 * 1024 * 1024  # unpacked, after which a fetch ends; what is left of it is fetched again
+# Records of a batch, which are read in one piece, within a second or two. A fetch ends after so many, too.
+MOST_RECORDS = 500_000
+MOST_SALVAGED = (
+    50_000  # the same where a batch is read record by record, which takes ten times as long; so many headers
+)
 _VARINT_BITS = 63
 
 
@@ -52,7 +58,7 @@ class Salvaged(NamedTuple):
 class LenientRecords:
     """The batches of one fetch of a partition, in the place of aiokafka's `MemoryRecords`."""
 
-    __slots__ = ("_at", "_data", "_unpacked", "place", "plain", "size_in_bytes")
+    __slots__ = ("_at", "_data", "_records", "_salvaged", "_unpacked", "place", "plain", "size_in_bytes")
 
     def __init__(self, data: bytes) -> None:
         self.plain = MemoryRecords(data)  # aiokafka's own; give `read` its batches
@@ -60,11 +66,14 @@ class LenientRecords:
         self._data = data
         self._at = 0  # of the batch that was looked for last
         self._unpacked = 0  # bytes, so far
+        self._records = 0  # records, by the fast parser
+        self._salvaged = 0  # the same, record by record
         self.size_in_bytes = self.plain.size_in_bytes
 
     def has_next(self) -> bool:
-        """Whether there is another batch; none once much was unpacked, since the records of a fetch may be in memory at once."""
-        return self._unpacked < _FETCH_BYTES and self.plain.has_next()
+        """Whether there is another batch; none once much was read, since a fetch may be read in one piece and kept in memory."""
+        enough = self._unpacked >= _FETCH_BYTES or self._records >= MOST_RECORDS or self._salvaged >= MOST_SALVAGED
+        return not enough and self.plain.has_next()
 
     def next_batch(self) -> "LenientBatch":
         """The next batch; there is one where `has_next` says so."""
@@ -73,15 +82,24 @@ class LenientRecords:
     def read(self, batch: Any) -> list[Any]:
         """The records of one of `plain`'s batches."""
         plain = batch
-        if batch.compression_type:
-            try:
+        try:
+            self._records += self._count(batch, MOST_RECORDS)
+            if batch.compression_type:
                 plain = self._unpack(batch)
-            except ValueError as error:
-                return self._keep_packed(batch, error)
+        except ValueError as error:
+            return self._keep_packed(batch, error)
         try:
             return list(plain)
         except Exception as error:  # of the parser
             return self._salvage(batch, error)
+
+    def _count(self, batch: Any, most: int) -> int:
+        """How many records a batch says to have; no parser reads more. Raises ValueError where they are too many."""
+        data = self._frame(batch.base_offset)
+        count = 0 if data is None else _HEADER.unpack_from(data)[-1]
+        if count > most:
+            raise ValueError(f"its {count} records are more than {most}")
+        return max(count, 0)
 
     def _unpack(self, batch: Any) -> Any:
         """The batch as a client that does not compress would have written it; aiokafka would unpack without a limit."""
@@ -110,6 +128,10 @@ class LenientRecords:
         return None
 
     def _salvage(self, batch: Any, error: Exception) -> list[Salvaged]:
+        try:
+            self._salvaged += self._count(batch, MOST_SALVAGED)
+        except ValueError as too_many:
+            return self._keep_packed(batch, too_many)
         data = self._frame(batch.base_offset)
         records, unreadable = ([], None) if data is None else _read_batch(data)
         if data is None or unreadable is not None:
@@ -193,6 +215,7 @@ def _read_batch(data: bytes) -> tuple[list[Salvaged], int | None]:
     found: list[Salvaged] = []
     unreadable: int | None = None
     at, offset = 0, base
+    left = MOST_SALVAGED  # headers
     while len(found) < count and offset <= last:
         end = len(body)
         try:
@@ -200,13 +223,14 @@ def _read_batch(data: bytes) -> tuple[list[Salvaged], int | None]:
             if not 0 <= size <= end - start:
                 raise ValueError("the record's length is wrong")
             end = start + size
-            record = _read_record(body[start:end], base, times)
+            record = _read_record(body[start:end], base, times, left)
             if not offset <= record.offset <= last:
                 raise ValueError("the record's offset is wrong")
         except (ValueError, IndexError):
             record = _stand_in(offset, times, body[at:end])
             unreadable = offset if unreadable is None else unreadable
         found.append(record)
+        left -= len(record.headers)
         at, offset = end, record.offset + 1
         if at == len(body):
             break
@@ -223,8 +247,11 @@ def _stand_in(offset: int, times: tuple[int, bool], data: bytes) -> Salvaged:
     return Salvaged(offset, times[0], int(times[1]), None, data, [])
 
 
-def _read_record(data: bytes, base: int, times: tuple[int, bool]) -> Salvaged:
-    """A record without its length. Raises ValueError or IndexError where even key and value cannot be read."""
+def _read_record(data: bytes, base: int, times: tuple[int, bool], most: int) -> Salvaged:
+    """A record without its length, with `most` headers at most.
+
+    Raises ValueError or IndexError where even key and value cannot be read.
+    """
     moment, appended = times
     later, at = _varint(data, 1)  # behind the attributes, of which none is in use
     place, at = _varint(data, at)
@@ -233,7 +260,7 @@ def _read_record(data: bytes, base: int, times: tuple[int, bool]) -> Salvaged:
     headers: list[tuple[str, bytes | None]] = []
     try:
         count, at = _varint(data, at)
-        while len(headers) < count:
+        while len(headers) < min(count, most):
             name, at = _bytes(data, at)
             content, at = _bytes(data, at)
             headers.append(((name or b"").decode(errors="replace"), content))

@@ -2,19 +2,19 @@
 
 import gzip
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
 from aiokafka.codec import zstd_encode
 
-from notifier.kafka import kafka_consumer
+from notifier.kafka import kafka_consumer, lenient
 from notifier.kafka.lenient import LenientRecords
 from notifier.kafka.unpacking import MOST_BYTES
 from notifier.settings import Settings
 from streams.outputs.record_batch import RecordBatch
 from tests.rigs.kafka_tools import produce, read_all
-from tests.rigs.raw_records import LATIN, batch, number, record, text, write_batch
+from tests.rigs.raw_records import LATIN, Header, batch, number, record, text, write_batch
 
 
 def read(made: RecordBatch) -> list[Any]:
@@ -100,6 +100,44 @@ def test_a_batch_that_unpacks_to_too_much_is_one_record() -> None:
     packed = zstd_encode(record(bytes(2 * MOST_BYTES)))
     (found,) = read(batch(packed, 1, 4))
     assert found.value == packed
+
+
+@pytest.fixture
+def few(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lenient, "MOST_RECORDS", 60)
+    monkeypatch.setattr(lenient, "MOST_SALVAGED", 20)
+
+
+def of(count: int, headers: Sequence[Header], compression: int = 4) -> tuple[bytes, RecordBatch]:
+    """A batch of so many records, and its body."""
+    body = b"".join([record(b"x", headers=headers, place=place) for place in range(count)])
+    body = zstd_encode(body) if compression else body
+    return body, batch(body, count, compression)
+
+
+@pytest.mark.usefixtures("few")
+@pytest.mark.parametrize("compression", [0, 4])
+@pytest.mark.parametrize(("most", "headers"), [(60, ()), (20, LATIN)])
+def test_a_batch_of_too_many_records_is_one_record(most: int, headers: Sequence[Header], compression: int) -> None:
+    body, made = of(most + 1, headers, compression)
+    (found,) = read(made)
+    assert (found.offset, found.value) == (0, body)
+    assert [one.value for one in read(of(most, headers, compression)[1])] == [b"x"] * most
+
+
+@pytest.mark.usefixtures("few")
+def test_a_record_of_very_many_headers_keeps_the_first_ones() -> None:
+    many = record(b"x", headers=[*LATIN, *[(b"h", None)] * 50])
+    first, second = read(batch(many + record(b"y", headers=[(b"h", None)], place=1), 2))
+    assert (first.value, len(first.headers)) == (b"x", 20)
+    assert (second.value, second.headers) == (b"y", [])
+
+
+@pytest.mark.usefixtures("few")
+@pytest.mark.parametrize(("count", "headers"), [(30, ()), (10, LATIN)])
+def test_a_fetch_ends_where_many_records_were_read(count: int, headers: Sequence[Header]) -> None:
+    data = b"".join(of(count, headers)[1].encode())
+    assert [len(list(one)) for one in _batches(LenientRecords(data * 3))] == [count, count]
 
 
 async def test_every_kafka_consumer_reads_on(settings: Settings) -> None:
