@@ -36,7 +36,7 @@ class LimitedHead(HttpToolsProtocol):
                 return
             self._head = 0 if self._went_on else self._head + len(piece)
             if self._head > MAX_HEAD_BYTES:
-                self._refuse()
+                self._refuse(Problem(431, f"the address and the headers may have {MAX_HEAD_BYTES} bytes at most"))
                 return
 
     def on_message_begin(self) -> None:
@@ -49,9 +49,13 @@ class LimitedHead(HttpToolsProtocol):
         self._went_on = True
         super().on_body(body)
 
-    def _refuse(self) -> None:
+    def send_400_response(self, msg: str) -> None:
+        """Answers what is no HTTP, as every error is answered."""
+        self._refuse(Problem(400, "this is no HTTP request, or has a method that nobody knows"))
+
+    def _refuse(self, problem: Problem) -> None:
         if self.cycle is None or self.cycle.response_complete:  # else it would stand in the middle of another answer
-            answer = Problem(431, f"the address and the headers may have {MAX_HEAD_BYTES} bytes at most").response()
+            answer = problem.response()
             headers = [b"%b: %b\r\n" % header for header in [*answer.raw_headers, (b"connection", b"close")]]
-            self.transport.write(b"".join([STATUS_LINE[431], *headers, b"\r\n", answer.body]))
+            self.transport.write(b"".join([STATUS_LINE[problem.status], *headers, b"\r\n", answer.body]))
         self.transport.close()
