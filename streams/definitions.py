@@ -11,7 +11,7 @@ they must not hear.
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from datetime import datetime
 from typing import cast
 
@@ -37,6 +37,9 @@ _RETRY_S = 1.0
 _MAX_REVISION = 2**63 - 1  # what the database can hold
 _ERROR_CHARACTERS = 500  # of a log line, which may quote the record
 
+# What is to be changed: by kind and name the definition, None for none, and when it was written.
+_Pending = dict[tuple[Kind, str], tuple[Definition | None, datetime | None]]
+
 
 class Definitions:
     """Follows `definitions`. `catalog` is always whole; listeners are called with each new one, in the event loop."""
@@ -51,6 +54,7 @@ class Definitions:
         self.passed_over = PassedOver(topic=self._partition.topic)  # records that are no definitions
         self.failed: Exception | None = None  # why following ended for good; the role is then not ready
         self._newer: dict[bytes | None, UnsupportedVersion] = {}  # by key, where that is the newest record of it
+        self._known: dict[tuple[Kind, str], Definition] = {}  # what the catalog was made of
         self._looked_to = 0  # the offset behind the last record that was looked at
         self._listeners: list[Callable[[Catalog], None]] = []
         self._loaded = asyncio.Event()
@@ -121,49 +125,73 @@ class Definitions:
                     await consumer.stop()
 
     async def _read(self, consumer: AIOKafkaConsumer) -> None:
-        # From the start also after a broken connection: the topic is compacted, and reading is idempotent.
+        # From the start also after a broken connection, since the topic is compacted. What was there when the reading began is
+        # taken over as one change: what used to be true on the way must not be acted on again.
         consumer.assign([self._partition])
         await consumer.seek_to_beginning(self._partition)
         end = (await consumer.end_offsets([self._partition]))[self._partition]
-        pending: list[Change] = []
+        is_same_topic = end >= self._looked_to
         self._newer = {}
+        pending: _Pending = {}
+        keys: set[bytes | None] = set()  # of all records until the reading has caught up
+        caught_up, is_whole = False, True
         while True:
             records = (await consumer.getmany(self._partition, timeout_ms=200)).get(self._partition, [])
             for record in records:
+                keys.add(record.key)
                 change = self._change(record)
                 if change is not None:
-                    pending.append(change)
-                    self._remember_time(record, *change)
-                if any(name == LAST for name, _ in record.headers):
+                    kind, name, definition = change
+                    pending[kind, name] = (definition, kafka_time(record.timestamp))
+                is_last = any(name == LAST for name, _ in record.headers)
+                is_whole = is_last or (is_whole and change is None)
+                if is_last and caught_up:
                     self._swap(pending)
-                    pending = []
+                    pending = {}
             position = await consumer.position(self._partition)
+            if position < end:
+                continue
+            for error in self._newer.values():
+                raise error
             # Compaction may have removed the last record of a transaction; it is whole once all committed records are read.
-            if pending and not records and position >= (consumer.last_stable_offset(self._partition) or 0):
+            if is_whole or (not records and position >= (consumer.last_stable_offset(self._partition) or 0)):
+                if not caught_up and is_same_topic:
+                    pending |= self._gone(keys)
                 self._swap(pending)
-                pending = []
-            if position >= end:
-                for error in self._newer.values():
-                    raise error
-                if not pending:
-                    self._loaded.set()
+                pending = {}
+                caught_up = is_whole = True
+                keys.clear()
+                self._loaded.set()
 
-    def _remember_time(self, record: ConsumerRecord, kind: Kind, name: str, definition: Definition | None) -> None:
-        if kind not in ("configuration", "consumer"):
+    def _gone(self, keys: Collection[bytes | None]) -> _Pending:
+        """The definitions of which the topic has no record any more, not even a tombstone."""
+        return {known: (None, None) for known in self._known if definition_key(*known).encode() not in keys}
+
+    def _swap(self, pending: _Pending) -> None:
+        # One that is as it was stays what it is: who compares by identity would take it for changed.
+        changed = {key: one for key, one in pending.items() if one[0] != self._known.get(key)}
+        if not changed:
             return
-        key, written_at = definition_key(kind, name), None if definition is None else kafka_time(record.timestamp)
-        if written_at is None:
-            self.written_at.pop(key, None)
-        else:
-            self.written_at[key] = written_at
-
-    def _swap(self, changes: list[Change]) -> None:
-        self.catalog = self.catalog.with_changes(changes)
+        self.catalog = self.catalog.with_changes([(*key, definition) for key, (definition, _) in changed.items()])
+        for (kind, name), (definition, written_at) in changed.items():
+            if definition is None:
+                del self._known[kind, name]
+            else:
+                self._known[kind, name] = definition
+            self._remember_time(kind, name, None if definition is None else written_at)
         for listener in self._listeners:
             try:
                 listener(self.catalog)
             except Exception:  # what one part makes of a definition must not keep the next change from all
                 logger.exception("A change of definitions was not taken over.", extra={"action": "load_definitions"})
+
+    def _remember_time(self, kind: Kind, name: str, written_at: datetime | None) -> None:
+        if kind not in ("configuration", "consumer"):
+            return
+        if written_at is None:
+            self.written_at.pop(definition_key(kind, name), None)
+        else:
+            self.written_at[definition_key(kind, name)] = written_at
 
     def _change(self, record: ConsumerRecord) -> Change | None:
         """What a record changes; None where it is no definition."""
