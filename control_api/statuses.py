@@ -8,24 +8,30 @@ import asyncio
 import logging
 from collections.abc import Iterable
 from contextlib import suppress
-from datetime import timedelta
+from datetime import datetime, timedelta
+from itertools import islice
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
+from msgspec.structs import replace
 
 from notifier.errors import NotifierError, RecordError
 from notifier.kafka import ensure_topics, kafka_consumer
 from notifier.outcome import Kind
 from notifier.record import now
 from notifier.settings import Settings
-from notifier.status import ROLE, ROLES, Status
+from notifier.status import ROLE, ROLES, PassedOver, Status
 from notifier.topics import STATUS
 
 logger = logging.getLogger(__name__)
 
 SILENT = timedelta(seconds=60)
 _RETRY_S = 1.0
-_MOST = 1000  # keys; any client may write more, which are passed over
+_MOST = 1000  # keys; any client may write more
+# Of what is kept of a record, which may have a megabyte.
+_CHARACTERS = 1000  # of each text
+_MOST_PROBLEMS = 200  # as many as a role writes
+_MOST_TOPICS = 20  # of which records were passed over
 
 
 class Statuses:
@@ -109,15 +115,49 @@ class Statuses:
 
     def _take(self, key: str, value: bytes | None) -> None:
         self._known.pop(key, None)
-        if value is None or len(self._known) >= _MOST:
+        if value is None:
             return
         try:
             status = Status.decode(value)
         except RecordError as error:  # a newer version, too: what it says would only be shown
             logger.debug("A record of the key %s is no status: %s", key[:200], error)
             return
-        if key == f"{status.kind}/{status.name}" and (status.kind == ROLE) == (status.state != "paused"):
-            self._known[key] = status
+        if len(key) > _CHARACTERS or key != f"{status.kind}/{status.name}":
+            return
+        if (status.kind == ROLE) != (status.state != "paused"):
+            return
+        if len(self._known) >= _MOST:
+            at = now()
+            del self._known[min(self._known, key=lambda key: _worth(self._known[key], at))]  # the oldest of those
+        self._known[key] = _cut(status)
+
+
+def _worth(status: Status, at: datetime) -> int:
+    """How much is lost with a record: nothing with a process that is gone, most with a pause, which is not said again."""
+    if status.state == "paused":
+        return 3
+    if abs(at - status.at) < SILENT:
+        return 2
+    return int(status.state == "stopped")
+
+
+def _cut(status: Status) -> Status:
+    return replace(
+        status,
+        detail=status.detail and status.detail[:_CHARACTERS],
+        problems={
+            name[:_CHARACTERS]: text[:_CHARACTERS] for name, text in islice(status.problems.items(), _MOST_PROBLEMS)
+        },
+        passed_over=tuple(
+            PassedOver(
+                topic=one.topic[:_CHARACTERS],
+                count=one.count,
+                last=one.last and one.last[:_CHARACTERS],
+                error=one.error and one.error[:_CHARACTERS],
+            )
+            for one in status.passed_over[:_MOST_TOPICS]
+        ),
+    )
 
 
 def _said(definition: str, statuses: Iterable[Status]) -> list[str]:

@@ -8,6 +8,7 @@ from typing import Any
 import httpx
 import pytest_asyncio
 
+from control_api.statuses import Statuses
 from notifier.record import now
 from notifier.settings import Settings
 from notifier.status import PassedOver, Status
@@ -96,3 +97,40 @@ async def test_a_role_that_stopped_is_named_until_another_works(api: Api, admin:
         assert (await nobody.get("/health/ready")).status_code == 200
     status, out, _ = await run(settings, "check", "roles")
     assert (status, "delivery, runner, ticker" in out) == (0, True)
+
+
+def take(statuses: Statuses, name: str, kind: str = "role", **fields: Any) -> None:
+    """Has them read a record."""
+    status = Status(**{"kind": kind, "name": name, "state": "ready", "at": now(), **fields})
+    statuses._take(f"{kind}/{name}", status.encode())
+
+
+def test_those_that_are_gone_make_room_for_others(settings: Settings) -> None:
+    statuses = Statuses(settings)
+    long_ago = now() - timedelta(minutes=5)
+    take(statuses, "chat", "consumer", state="paused", at=long_ago)
+    take(statuses, "runner@a", state="stopped", at=long_ago, detail="why")
+    for number in range(1100):
+        take(statuses, f"router@{number}", at=long_ago)
+    take(statuses, "router@new")
+    for number in range(1100):
+        take(statuses, f"router@more-{number}", at=long_ago)
+    take(statuses, "mail", "consumer", state="paused")
+    assert [one.name for one in statuses.present()] == ["router@new", "runner@a"]
+    assert [one.name for one in statuses.paused()] == ["chat", "mail"]
+    for number in range(1100):
+        take(statuses, f"delivery@{number}")
+    assert [one.name for one in statuses.paused()] == ["chat", "mail"]
+    assert len(statuses.present()) == 998
+
+
+def test_little_is_kept_of_a_record(settings: Settings) -> None:
+    statuses = Statuses(settings)
+    text = "x" * 5000
+    over = PassedOver(topic=text, last=text, error=text)
+    take(statuses, "router@a", detail=text, problems={f"{n}{text}": text for n in range(300)}, passed_over=(over,) * 50)
+    take(statuses, f"router@{text}")
+    (kept,) = statuses.present()
+    assert len(kept.encode()) < 700_000
+    assert (len(str(kept.detail)), len(kept.problems), len(kept.passed_over)) == (1000, 200, 20)
+    assert {len(value) for value in [*kept.problems, *kept.problems.values()]} == {1000}
