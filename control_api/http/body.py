@@ -11,6 +11,7 @@ from pydantic import BaseModel, ValidationError
 
 from control_api.definitions.json_value import MAX_DEPTH
 from control_api.http.encoding import coding_of, unpack
+from control_api.http.held import hold_of
 from control_api.http.limits import MAX_VALUES, body_limit
 from control_api.http.media_type import ANY, ANY_JSON, JSON, is_json, media_type_of
 from control_api.http.problems import Problem
@@ -33,7 +34,7 @@ async def read_body(request: Request, *media_types: str) -> tuple[str, bytes]:
     body = await request.body()
     coding = coding_of(request)
     if coding is not None:
-        body = await unpack(body, coding, body_limit(request.url.path))
+        body = await unpack(body, coding, body_limit(request.url.path), hold_of(request.scope))
     body = body.removeprefix(codecs.BOM_UTF8)
     if not body.strip():
         raise Problem(400, "the body is empty")

@@ -5,6 +5,7 @@
 
 import asyncio
 import zlib
+from collections.abc import Callable, Iterator
 
 from fastapi import Request
 
@@ -13,7 +14,9 @@ from control_api.http.problems import Problem
 CODINGS = ("gzip", "deflate")
 _NAMES = {"x-gzip": "gzip"}
 _GZIP, _ZLIB, _RAW = 31, 15, -15  # as zlib's `wbits`
-_MAX_MEMBERS = 1_000  # of one gzip body; tiny ones would cost much more than their bytes
+_MAX_MEMBERS = 16  # of one gzip body; tiny ones would cost much more than their bytes
+_SLICE_BYTES = 64 * 1024  # given to zlib at once; what it leaves over is copied each time
+PART_BYTES = 256 * 1024  # that it unpacks at once
 
 
 def coding_of(request: Request) -> str | None:
@@ -32,16 +35,27 @@ def coding_of(request: Request) -> str | None:
     return named[0]
 
 
-async def unpack(body: bytes, coding: str, limit: int) -> bytes:
-    """The whole body unpacked. Raises Problem 400 for what is damaged and 413 beyond `limit` bytes."""
-    return await asyncio.to_thread(_unpack, body, coding, limit)  # a few KiB may become many MiB
+async def unpack(body: bytes, coding: str, limit: int, hold: Callable[[int], None]) -> bytes:
+    """The whole body unpacked. Raises Problem 400 for what is damaged, 413 beyond `limit` bytes, and what `hold` raises.
+
+    `hold` is told of each part's size as it is unpacked, in a thread.
+    """
+
+    def work() -> bytes:
+        unpacked = bytearray()
+        for part in unpacked_parts(body, coding, limit):
+            hold(len(part))
+            unpacked += part
+        return bytes(unpacked)
+
+    return await asyncio.to_thread(work)  # a few KiB may become many MiB
 
 
-def _unpack(body: bytes, coding: str, limit: int) -> bytes:
+def unpacked_parts(body: bytes, coding: str, limit: int) -> Iterator[bytes]:
+    """The whole body unpacked, part by part. Raises Problem 400 for what is damaged and 413 beyond `limit` bytes."""
     unpacker = Unpacker(coding, limit)
-    unpacked = unpacker.feed(body)
+    yield from unpacker.feed(body)
     unpacker.end()
-    return unpacked
 
 
 class Unpacker:
@@ -54,25 +68,30 @@ class Unpacker:
         self._members = 0
         self._stream: zlib._Decompress | None = None  # of the member at work
 
-    def feed(self, data: bytes) -> bytes:
-        """What one piece of the body unpacks to. Raises Problem 400 and 413."""
-        unpacked = bytearray()
-        while data:
+    def feed(self, data: bytes) -> Iterator[bytes]:
+        """What one piece of the body unpacks to, in parts of at most `PART_BYTES`. Raises Problem 400 and 413."""
+        for start in range(0, len(data), _SLICE_BYTES):
+            yield from self._feed(data[start : start + _SLICE_BYTES])
+
+    def _feed(self, data: bytes) -> Iterator[bytes]:
+        full = False  # whether zlib may hold more than it gave
+        while data or full:
             if self._stream is None:
                 data = self._begin(self._head + data)
                 continue
+            most = min(PART_BYTES, self._limit - self._size + 1)
             try:
-                part = self._stream.decompress(data, self._limit - self._size + 1)
+                part = self._stream.decompress(data, most)
             except zlib.error as error:
                 raise self._damaged(str(error)) from None
-            unpacked += part
             self._size += len(part)
             if self._size > self._limit:
                 raise Problem(413, f"a request to this address may have {self._limit} bytes at most, unpacked")
+            yield part
+            full = len(part) == most and not self._stream.eof
             data = self._stream.unused_data if self._stream.eof else self._stream.unconsumed_tail
             if self._stream.eof:
                 self._stream = None
-        return bytes(unpacked)
 
     def end(self) -> None:
         """Raises Problem 400 unless the body was whole."""

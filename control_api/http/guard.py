@@ -9,12 +9,12 @@ import asyncio
 import logging
 import re
 import time
-from collections.abc import Callable
 from uuid import uuid4
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from control_api.http.held import Held, Share
 from control_api.http.limits import body_limit
 from control_api.http.problems import Problem, problem_of, unavailable
 
@@ -22,7 +22,6 @@ logger = logging.getLogger(__name__)
 
 REQUEST_LIMIT_S = 30.0
 MAX_REQUESTS = 500  # at work at the same time
-MAX_HELD_BYTES = 128 * 1024 * 1024  # of bodies, at the same time
 # A caller that is still sending does not read our answer, and closing the connection would throw it away. So the rest of a
 # body that is too large is read and dropped, up to these limits.
 _DRAIN_BYTES = 32 * 1024 * 1024
@@ -55,13 +54,7 @@ class Guard:
         self._app = app
         self._limit_s = limit_s
         self._at_work = 0
-        self._held = 0  # bytes of bodies
-
-    def hold(self, size: int) -> None:
-        """Counts what was read of a body. Raises Problem 503 where all bodies together are too large."""
-        self._held += size
-        if self._held > MAX_HELD_BYTES:
-            raise unavailable("the requests at work at this moment are too large together: try again", 1)
+        self._held = Held()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -71,23 +64,22 @@ class Guard:
         id_ = given if _ID.fullmatch(given) else uuid4().hex
         app = self._app if self._at_work < MAX_REQUESTS or scope["path"].startswith("/health/") else _too_many
         self._at_work += 1
-        request = _Request(app, scope, receive, send, id_, self.hold)
+        share = Share(self._held)
+        share.put_into(scope)
+        request = _Request(app, scope, receive, send, id_, share)
         try:
             await request.run(self._limit_s)
         finally:
             self._at_work -= 1
-            self._held -= request.held
+            share.release()
 
 
 class _Request:
-    def __init__(
-        self, app: ASGIApp, scope: Scope, receive: Receive, send: Send, id_: str, hold: Callable[[int], None]
-    ) -> None:
-        self._app, self._scope, self._id, self._hold = app, scope, id_, hold
+    def __init__(self, app: ASGIApp, scope: Scope, receive: Receive, send: Send, id_: str, share: Share) -> None:
+        self._app, self._scope, self._id, self._share = app, scope, id_, share
         self._receive_from, self._send_to = receive, send
         self._limit = body_limit(scope["path"])
         self._read = 0
-        self.held = 0  # bytes that were given to `hold`
         self._whole = False  # whether all of the body was read
         self._started = False  # whether an answer has begun
         self._status = 0
@@ -136,8 +128,7 @@ class _Request:
             self._read += size
             if self._read > self._limit:
                 raise _TooLarge
-            self.held += size
-            self._hold(size)
+            self._share.hold(size)
             self._whole = not message.get("more_body", False)
         return message
 

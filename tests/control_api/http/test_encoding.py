@@ -7,7 +7,7 @@ import zlib
 
 import pytest
 
-from control_api.http.encoding import Unpacker
+from control_api.http.encoding import PART_BYTES, Unpacker
 from control_api.http.problems import Problem
 
 TEXT = b'{"producer":"ci","content":"hello"}' * 50
@@ -30,7 +30,7 @@ GOOD = {
 def unpacked(coding: str, body: bytes, size: int, limit: int = 100_000) -> bytes:
     """The body, given to the unpacker in pieces of a size."""
     unpacker = Unpacker(coding, limit)
-    found = b"".join(unpacker.feed(body[start : start + size]) for start in range(0, len(body), size))
+    found = b"".join(part for start in range(0, len(body), size) for part in unpacker.feed(body[start : start + size]))
     unpacker.end()
     return found
 
@@ -65,6 +65,12 @@ def test_what_ends_too_early_or_is_damaged_is_refused(coding: str, body: bytes) 
     assert len(refused) > len(whole) / 2
 
 
+@pytest.mark.parametrize("more", range(-300, 300, 7))
+def test_what_ends_at_the_end_of_a_part_is_whole(more: int) -> None:
+    size = 2 * PART_BYTES + more
+    assert len(unpacked("gzip", gzip.compress(bytes(size)), 1_000, size)) == size
+
+
 @pytest.mark.parametrize("junk", [b"", b"x", b"no compression at all", b"\x1f\x8b", TEXT])
 def test_what_was_never_compressed_is_refused(junk: bytes) -> None:
     for coding in ("gzip", "deflate"):
@@ -94,6 +100,6 @@ def test_a_bomb_is_refused_at_the_limit_and_takes_no_memory(coding: str) -> None
 
 def test_tiny_members_without_end_are_refused() -> None:
     with pytest.raises(Problem) as caught:
-        unpacked("gzip", gzip.compress(b"") * 2000, 10_000)
+        unpacked("gzip", gzip.compress(b"") * 17, 10_000)
     assert caught.value.status == 400
     assert "members" in caught.value.detail

@@ -1,6 +1,7 @@
 """Guard: security headers, limits of time, size and number, and errors that nobody foresaw."""
 
 import asyncio
+import gzip
 import re
 from collections.abc import AsyncIterator
 
@@ -9,6 +10,8 @@ import pytest
 from fastapi import FastAPI, Request, Response
 
 from control_api.app import create_app
+from control_api.http import held
+from control_api.http.body import read_body
 from control_api.http.guard import MAX_REQUESTS
 from control_api.http.limits import MAX_BODY_BYTES, MAX_HOOK_BYTES, MAX_MESSAGES_BYTES, MAX_SIGN_IN_BYTES
 from notifier.settings import Settings
@@ -112,6 +115,33 @@ async def test_a_body_is_counted_while_it_is_read(api: Api, path: str, limit: in
         problem(await admin.post(path, content=b"x" * (limit + 1), headers=headers), 413)
         problem(await admin.post(path, content=_chunks(limit // 65_536 + 1), headers=headers), 413)
         problem(await admin.post(path, content=_chunks(limit // 65_536), headers=headers), 400)  # all of it blank
+
+
+async def test_bodies_count_unpacked_until_their_request_ends(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(held, "MAX_HELD_BYTES", 1_000_000)
+    app = create_app(settings, registry=REGISTRY)
+    here, go_on = asyncio.Event(), asyncio.Event()
+
+    @app.post("/unpacks")
+    async def unpacks(request: Request) -> Response:
+        _, body = await read_body(request, "text/plain")
+        here.set()
+        await go_on.wait()
+        return Response(str(len(body)))
+
+    packed = gzip.compress(b"x" * 600_000)
+    headers = {"Content-Type": "text/plain", "Content-Encoding": "gzip"}
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test") as asking:
+        for _ in range(2):
+            first = asyncio.create_task(asking.post("/unpacks", content=packed, headers=headers))
+            await here.wait()
+            problem(await asking.post("/unpacks", content=packed, headers=headers), 503)
+            go_on.set()
+            assert (await first).text == "600000"
+            here.clear()
+            go_on.clear()
 
 
 async def test_who_is_not_signed_in_may_send_little(api: Api) -> None:
