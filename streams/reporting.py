@@ -26,7 +26,10 @@ logger = logging.getLogger(__name__)
 
 EVERY_S = 10.0
 _LOOK_S = 1.0
-_END_S = 2.0  # for the last word
+_END_S = (
+    10.0  # for the last word; it may be the first, with a topic to create and a producer to start on a busy machine
+)
+_WITHDRAW_S = 2.0  # for the tombstones of an orderly end, which does not wait for a broker that is away
 _MOST_PROBLEMS = 200
 
 
@@ -79,7 +82,7 @@ class Reporting:
         """Says why the process cannot go on, or that it has ended in order."""
         try:
             if not isinstance(failure, BrokerError) and (failure or self._producer):
-                async with asyncio.timeout(_END_S):
+                async with asyncio.timeout(_WITHDRAW_S if failure is None else _END_S):
                     await (self._withdraw() if failure is None else self._write("stopped", one_line(failure)))
         except (KafkaError, NotifierError, OSError, TimeoutError) as error:
             logger.info("The last status was not reported: %s", one_line(error), extra={"action": "report"})
