@@ -15,7 +15,7 @@ from fastapi import FastAPI
 
 from control_api.access.accounts import anybody
 from control_api.app import create_app
-from control_api.http.request_head import LimitedHead
+from control_api.http.connection import LimitedConnection, allow_many_files
 from control_api.migrate import upgrade_database
 from notifier.database import Database
 from notifier.errors import SettingsError
@@ -41,7 +41,7 @@ def serve(app: FastAPI, listener: socket.socket) -> uvicorn.Server:
         uvicorn.Config(
             app,
             log_config=None,
-            http=LimitedHead,
+            http=LimitedConnection,
             access_log=False,
             server_header=False,
             proxy_headers=False,
@@ -119,4 +119,5 @@ async def _serve_until(server: uvicorn.Server, listener: socket.socket, stop: as
 
 def run_api_process(settings: Settings) -> int:
     """Serves the control API as this process; returns the exit status."""
+    allow_many_files()
     return run_role(settings, "api", lambda stop: _run(settings, stop))

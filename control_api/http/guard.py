@@ -9,9 +9,11 @@ import asyncio
 import logging
 import re
 import time
+from collections.abc import Callable
 from uuid import uuid4
 
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from control_api.http.held import Held, Share
@@ -22,6 +24,7 @@ logger = logging.getLogger(__name__)
 
 REQUEST_LIMIT_S = 30.0
 MAX_REQUESTS = 500  # at work at the same time
+_SLOW_S = 1.0  # after which a body that is not all here makes room for other requests, where there is none
 # A caller that is still sending does not read our answer, and closing the connection would throw it away. So the rest of a
 # body that is too large is read and dropped, up to these limits.
 _DRAIN_BYTES = 32 * 1024 * 1024
@@ -54,6 +57,9 @@ class Guard:
         self._app = app
         self._limit_s = limit_s
         self._at_work = 0
+        self._arriving: dict[
+            _Request, float
+        ] = {}  # requests whose body is not all here → when they began, in that order
         self._held = Held()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -62,16 +68,29 @@ class Guard:
             return
         given = Headers(scope=scope).get("x-request-id", "")
         id_ = given if _ID.fullmatch(given) else uuid4().hex
-        app = self._app if self._at_work < MAX_REQUESTS or scope["path"].startswith("/health/") else _too_many
+        has_room = self._at_work < MAX_REQUESTS or self._give_up_slowest() or scope["path"].startswith("/health/")
+        app = self._app if has_room else _too_many
         self._at_work += 1
         share = Share(self._held)
         share.put_into(scope)
         request = _Request(app, scope, receive, send, id_, share)
+        request.arrived = lambda: self._arriving.pop(request, None)
+        self._arriving[request] = time.monotonic()
         try:
             await request.run(self._limit_s)
         finally:
             self._at_work -= 1
+            self._arriving.pop(request, None)
             share.release()
+
+    def _give_up_slowest(self) -> bool:
+        """Ends the request whose body takes longest to come. False where none takes long."""
+        slowest = next(iter(self._arriving), None)
+        if slowest is None or time.monotonic() - self._arriving[slowest] < _SLOW_S:
+            return False
+        del self._arriving[slowest]
+        slowest.give_up()
+        return True
 
 
 class _Request:
@@ -83,15 +102,24 @@ class _Request:
         self._whole = False  # whether all of the body was read
         self._started = False  # whether an answer has begun
         self._status = 0
+        self._limit_at: asyncio.Timeout | None = None
+        self.arrived: Callable[[], object] = lambda: None  # called once all of the body is here
+
+    def give_up(self) -> None:
+        """Ends it as one that took too long."""
+        if self._limit_at is not None:
+            self._limit_at.reschedule(0.0)
 
     async def run(self, limit_s: float) -> None:
         began = time.monotonic()
         try:
-            async with asyncio.timeout(limit_s):
+            async with asyncio.timeout(limit_s) as self._limit_at:
                 try:
                     headers = Headers(scope=self._scope)
                     declared = headers.get("content-length", "")
                     self._whole = "transfer-encoding" not in headers and declared in ("", "0")
+                    if self._whole:
+                        self.arrived()
                     if declared.isdecimal() and len(declared) < 20 and int(declared) > self._limit:
                         raise _TooLarge
                     if "\0" in self._scope["path"] or b"%00" in self._scope["query_string"]:
@@ -102,11 +130,16 @@ class _Request:
                 except _TooLarge:
                     await self._drain()
                     await self._answer(Problem(413, f"a request to this address may have {self._limit} bytes at most"))
+                finally:
+                    self._limit_at = None
         except TimeoutError:
             if self._whole:
                 await self._answer(unavailable(f"this took longer than {limit_s:g} s and was given up"))
             else:
-                await self._answer(Problem(408, f"the request was not all here within {limit_s:g} s"))
+                seconds = time.monotonic() - began
+                await self._answer(Problem(408, f"the request was not all here within {seconds:.0f} s"))
+        except ClientDisconnect:
+            pass  # nobody is left to be answered
         except Exception as error:  # the supervisor of a request: one that fails must not take the process along
             logger.exception("A request failed.", extra={"action": "answer", **self._extra()})
             if self._started:
@@ -130,6 +163,8 @@ class _Request:
                 raise _TooLarge
             self._share.hold(size)
             self._whole = not message.get("more_body", False)
+            if self._whole:
+                self.arrived()
         return message
 
     async def _drain(self) -> None:

@@ -26,6 +26,11 @@ class LimitedHead(HttpToolsProtocol):
         self._head = 0
         self._went_on = False  # whether the parser, in this piece, came to a request's beginning or its body
 
+    @property
+    def has_begun(self) -> bool:
+        """Whether a part of a head is here."""
+        return self._head > 0
+
     def data_received(self, data: bytes) -> None:
         """Gives the parser what came, piece by piece."""
         for start in range(0, len(data), _PIECE_BYTES):
@@ -36,7 +41,7 @@ class LimitedHead(HttpToolsProtocol):
                 return
             self._head = 0 if self._went_on else self._head + len(piece)
             if self._head > MAX_HEAD_BYTES:
-                self._refuse(Problem(431, f"the address and the headers may have {MAX_HEAD_BYTES} bytes at most"))
+                self.refuse(Problem(431, f"the address and the headers may have {MAX_HEAD_BYTES} bytes at most"))
                 return
 
     def on_message_begin(self) -> None:
@@ -51,9 +56,10 @@ class LimitedHead(HttpToolsProtocol):
 
     def send_400_response(self, msg: str) -> None:
         """Answers what is no HTTP, as every error is answered."""
-        self._refuse(Problem(400, "this is no HTTP request, or has a method that nobody knows"))
+        self.refuse(Problem(400, "this is no HTTP request, or has a method that nobody knows"))
 
-    def _refuse(self, problem: Problem) -> None:
+    def refuse(self, problem: Problem) -> None:
+        """Answers with a problem, where no other answer is under way, and closes the connection."""
         if self.cycle is None or self.cycle.response_complete:  # else it would stand in the middle of another answer
             answer = problem.response()
             headers = [b"%b: %b\r\n" % header for header in [*answer.raw_headers, (b"connection", b"close")]]

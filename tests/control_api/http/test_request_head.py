@@ -25,6 +25,13 @@ async def served() -> AsyncIterator[tuple[str, int]]:
     async def sizes(request: Request) -> Response:
         return Response(f"{len(await request.body())} bytes")
 
+    async with serving(app) as address:
+        yield address
+
+
+@asynccontextmanager
+async def serving(app: FastAPI) -> AsyncIterator[tuple[str, int]]:
+    """The address of a server of the app."""
     listener = listen("127.0.0.1", 0)
     server = serve(app, listener)
     task = asyncio.create_task(server.serve(sockets=[listener]))
