@@ -1,10 +1,10 @@
-"""Changes: when a consumer was changed last. What waits for a consumer that was changed since need not wait any longer.
+"""Changes: when a consumer or a user was changed last. What waits for a consumer that was changed since need not wait any longer.
 
 A wait is earned by what was called: an address with a credential. What follows from a change is done by
 `streams.delivery.partition` and `streams.delivery.parking`.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 
 from notifier.catalog import Catalog
@@ -20,6 +20,7 @@ class Changes:
         self._written_at = written_at
         self._began = now()  # when the first catalog was taken
         self._seen: dict[str, datetime] = {}  # consumer → when this process saw it change last
+        self._users: dict[str, datetime] = {}  # username → the same
 
     def follow(self, catalog: Catalog) -> frozenset[str]:
         """Takes a new catalog. Returns the consumers that it changes: their definition, or the script that they run.
@@ -36,6 +37,15 @@ class Changes:
         changed = frozenset([name for name in names if not _is_same(name, before, catalog)])
         self._seen.update(dict.fromkeys(changed, now()))
         return changed
+
+    def follow_users(self, names: Iterable[str]) -> None:
+        """Takes the names of users that were changed now."""
+        self._users.update(dict.fromkeys(names, now()))
+
+    def user_seen_since(self, username: str, at: datetime) -> bool:
+        """Whether this process saw a user change after a moment."""
+        seen_at = self._users.get(username)
+        return seen_at is not None and seen_at > at
 
     def since(self, consumer: str, at: datetime) -> bool:
         """Whether a consumer was changed after a moment, as far as this process can know."""

@@ -28,4 +28,6 @@ class Consumers:
         for consumer in changed:
             self.waits.forget(consumer)
             self.holds.forget(consumer)
-        return changed, self.review.follow(catalog)
+        users = self.review.follow(catalog)
+        self.changes.follow_users(users)
+        return changed, users

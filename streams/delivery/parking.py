@@ -158,6 +158,16 @@ class Parking:
                     value=record.value if keep else None,
                 ),
             )
+            if delivery is not None and self._is_behind(delivery, record.timestamp):
+                shelf.look_again([key], time.time())
+
+    def _is_behind(self, delivery: Delivery, parked_at_ms: int) -> bool:
+        """Whether a change that `follow` would look at it for came between its parking and this moment."""
+        parked_at = kafka_time(parked_at_ms)
+        if delivery.why != "retry" or parked_at is None:
+            return False
+        changed = self._consumers.changes.user_seen_since(delivery.recipient or "", parked_at)
+        return changed or self._consumers.review.is_off(delivery.configuration)
 
     def _due(self, delivery: Delivery, parked_at_ms: int) -> float:
         """When a delivery may go, in seconds since 1970."""

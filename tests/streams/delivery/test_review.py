@@ -1,10 +1,12 @@
 """What the newest definitions say of deliveries that waited, as a table; and the same on a real broker."""
 
+import time
 from datetime import timedelta
 from typing import Any
 
 import msgspec
 import pytest
+from aiokafka import ConsumerRecord
 
 from filters import BUILT_IN as FILTERS
 from notifier.catalog import Catalog
@@ -16,7 +18,11 @@ from notifier.record import now
 from notifier.registry import Registry
 from notifier.settings import Settings
 from streams.delivery import review
+from streams.delivery.consumers import Consumers
+from streams.delivery.holds import Holds
+from streams.delivery.parking import Parking
 from streams.delivery.review import SURE_AFTER_S, Ended, Review
+from streams.delivery.shelf import Shelf
 from tests.rigs.delivery_rig import (
     define,
     define_sink,
@@ -211,3 +217,31 @@ async def test_what_waits_is_delivered_by_what_is_true_now(settings: Settings, l
     assert ends == {("m-1-1", "disabled"), ("m-2-2", "unknown_receiver"), ("m-3-3", "disabled")}
     assert len(seen(path)) == 4
     assert await parked(settings) == {}
+
+
+@pytest.mark.parametrize(
+    ("changes", "looked_at"),
+    [
+        pytest.param({"user/alice": None}, True, id="the user"),
+        pytest.param({"configuration/all": OFF}, True, id="the configuration"),
+        pytest.param({"user/bob": None}, False, id="another user"),
+    ],
+)
+def test_a_change_that_comes_before_the_parked_record_is_read_is_seen(
+    settings: Settings, changes: Changes, looked_at: bool
+) -> None:
+    catalog = Catalog(registry=Registry([Sink, *FILTERS]))
+    consumers = Consumers(catalog, {}, Holds((), lambda *_: None, lambda _: None))
+    parked_at_ms = 0
+    for revision, changed in enumerate((BEFORE, changes), 1):
+        catalog = catalog.with_changes([_change(key, spec, revision) for key, spec in changed.items()])
+        consumers.follow(catalog)
+        if revision == 1:
+            time.sleep(0.01)  # all of them were new to it then
+            parked_at_ms = int(now().timestamp() * 1000)
+            time.sleep(0.01)
+    delivery = to(why="retry", not_before=now() + timedelta(hours=1))
+    record = ConsumerRecord("parked", 0, 7, parked_at_ms, 0, b"x", delivery.encode(), None, 1, 500, [])
+    shelf = Shelf()
+    Parking(settings, consumers)._take_in(shelf, [record])
+    assert shelf.take_due(time.time() + 1, 10) == (["x"] if looked_at else [])
