@@ -26,9 +26,8 @@ class LookUp(Generic[K, V]):
     ) -> None:
         self._fetch = fetch
         self._limit_s = limit_s
-        self._fetching: set[asyncio.Task[Mapping[K, V]]] = (
-            set()
-        )  # and those given up, which end when their connection does
+        # Those given up too, which end when their connection does.
+        self._fetching: set[asyncio.Task[Mapping[K, V]]] = set()
         self._waiting: dict[K, asyncio.Future[V | None]] = {}
         self._task: asyncio.Task[None] | None = None
 

@@ -31,13 +31,8 @@ _REMOVED = ("lipsum", "cycler", "joiner", "namespace")
 
 # Filters that say something of nothing: its length is 0, and in JSON it is null. All others make nothing of it.
 _TELL_OF_NOTHING = ("count", "d", "default", "float", "int", "length", "sum", "tojson", "wordcount")
-_OF_EMPTY = (
-    "first",
-    "last",
-    "max",
-    "min",
-    "random",
-)  # filters that answer nothing where there is nothing to choose from
+# Filters that answer nothing where there is nothing to choose from.
+_OF_EMPTY = ("first", "last", "max", "min", "random")
 _DATA = (str, int, float, list, tuple, dict)  # what messages are made of, and what can be shown
 _CALLED = "()"  # in front of an attribute that is called; no name in a template begins so
 

@@ -11,9 +11,8 @@ from struct import unpack_from
 
 import cramjam
 
-MOST_BYTES = (
-    16 * 1024 * 1024
-)  # of one batch; a careful client's holds no more than one record of the largest topic, 4 MiB
+# Of one batch; a careful client's holds no more than one record of the largest topic, 4 MiB.
+MOST_BYTES = 16 * 1024 * 1024
 
 _MOST = f"{MOST_BYTES // 1024 // 1024} MiB"
 _XERIAL = b"\x82SNAPPY\x00"  # how Java's snappy begins, in blocks with their lengths in front
