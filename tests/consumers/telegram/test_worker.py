@@ -31,6 +31,7 @@ async def test_the_worker_renders_waits_as_told_and_records(
     settings: Settings, api: BotApi, caplog: pytest.LogCaptureFixture
 ) -> None:
     settings = with_(settings, telegram_api=api.url, retry_schedule_s=(60.0,))
+    await define(settings, "alice", {"additional_info": {"telegram": {"username": "al", "id": 123}}}, kind="user")
     await define_chat(settings, "{{ message.content }} for {{ receiver }}{{ 1 / (message.content == 'good') }}")
     api.answers = [says(429, "Too Many Requests: retry after 2", retry_after=2), OK, OK, says(403, "Forbidden: kicked")]
     with caplog.at_level(logging.DEBUG):
