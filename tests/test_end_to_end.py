@@ -211,6 +211,13 @@ async def test_a_definition_is_changed_while_messages_flow(settings: Settings, t
         await wait_until(all_judged)
         values = [json.loads(record.value) for record in await read_all(settings, "attempts")]
         passed = sorted(int(value["message"]) for value in values if value.get("outcome") == "accepted")
-        dropped = sorted(int(value["message"]) for value in values if value.get("reason") == "filtered")
-        assert passed + dropped == list(range(total)), "one version up to some offset, the other from there on"
+        # Delivery judges again what waited, so a busy machine drops some there that the router had let pass.
+        judged = {
+            int(v["message"])
+            for v in values
+            if v.get("reason") == "filtered" and v["origin"]["topic"].endswith(".messages")
+        }
+        let_pass = sorted(set(range(total)) - judged)
+        assert let_pass + sorted(judged) == list(range(total)), "one version up to some offset, the other from there on"
+        assert set(passed) <= set(let_pass)
         assert [int(item["content"].split()[1]) for item in received(inbox)] == passed
