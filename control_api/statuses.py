@@ -31,7 +31,7 @@ _MOST = 1000  # keys; any client may write more
 # Of what is kept of a record, which may have a megabyte.
 _CHARACTERS = 1000  # of each text
 _MOST_PROBLEMS = 200  # as many as a role writes
-_MOST_TOPICS = 20  # of which records were passed over
+_MOST_TOPICS = 20  # kept of one status: topics with records that were passed over
 
 
 class Statuses:

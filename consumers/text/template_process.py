@@ -45,7 +45,7 @@ class Nothing(str):
 
     __slots__ = ()
 
-    @property  # type: ignore[misc]  # of what may be written to
+    @property  # type: ignore[misc]  # `object.__class__` may be assigned, and a property may not
     def __class__(self) -> Any:
         """What `isinstance` asks beside the type itself, which is a text."""
         return Undefined

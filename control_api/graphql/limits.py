@@ -44,7 +44,7 @@ def read_document(text: str) -> DocumentNode:
 
 
 def check_document(schema: GraphQLSchema, document: DocumentNode) -> list[GraphQLError]:
-    """The violations of GraphQL's rules. Names are not suggested; whoever has a token may ask for the schema itself."""
+    """The violations of GraphQL's rules. An error suggests no names; the schema shows them."""
     return validate(schema, document, specified_rules, max_errors=_MAX_ERRORS, hide_suggestions=True)
 
 

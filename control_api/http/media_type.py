@@ -44,7 +44,7 @@ class MediaType:
             return body
         try:
             if not self.charset.startswith("utf-16"):
-                body.decode()  # what is UTF-8 is UTF-8, whatever it is called
+                body.decode()  # valid UTF-8 is read as UTF-8, whatever charset the sender names
                 return body
             return body.decode(_OTHERS[self.charset]).encode()
         except UnicodeDecodeError:

@@ -253,7 +253,7 @@ def _read_record(data: bytes, base: int, times: tuple[int, bool], most: int) -> 
     Raises ValueError or IndexError where even key and value cannot be read.
     """
     moment, appended = times
-    later, at = _varint(data, 1)  # behind the attributes, of which none is in use
+    later, at = _varint(data, 1)  # behind the byte of attributes, which Kafka does not use
     place, at = _varint(data, at)
     key, at = _bytes(data, at)
     value, at = _bytes(data, at)
