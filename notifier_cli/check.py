@@ -47,7 +47,8 @@ async def _check(settings: Settings, parts: Sequence[str]) -> int:
         if name not in parts:
             continue
         try:
-            text, good = await asyncio.wait_for(ask(settings), LIMIT_S), True
+            async with asyncio.timeout(LIMIT_S):
+                text, good = await ask(settings), True
         except NotifierError as error:
             text, good = str(error), False
         except TimeoutError:

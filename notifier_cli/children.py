@@ -57,7 +57,8 @@ class Children:
     async def stops_within(self, seconds: float) -> bool:
         """Waits for `ask_to_stop`, at most so long; returns whether it came."""
         try:
-            await asyncio.wait_for(self._stopping.wait(), seconds)
+            async with asyncio.timeout(seconds):
+                await self._stopping.wait()
         except TimeoutError:
             return False
         return True

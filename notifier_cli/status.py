@@ -39,7 +39,8 @@ async def read_statuses(settings: Settings) -> tuple[list[Status], list[Status]]
     statuses = Statuses(settings)
     await statuses.start()
     try:
-        await asyncio.wait_for(statuses.loaded.wait(), LIMIT_S)
+        async with asyncio.timeout(LIMIT_S):
+            await statuses.loaded.wait()
     except TimeoutError:
         raise BrokerError("the topic `status` cannot be read: is the broker there? (`notifier check broker`)") from None
     finally:

@@ -277,7 +277,8 @@ class Lanes:
 async def _happens(event: asyncio.Event, within_s: float) -> bool:
     """Waits for an event, and says whether it happened in time."""
     try:
-        await asyncio.wait_for(event.wait(), within_s)
+        async with asyncio.timeout(within_s):
+            await event.wait()
     except TimeoutError:
         return False
     return True

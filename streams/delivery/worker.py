@@ -267,7 +267,8 @@ class DeliveryWorker:
         if not offsets:
             return
         try:
-            await asyncio.wait_for(kafka.commit(offsets), 5.0)
+            async with asyncio.timeout(5.0):
+                await kafka.commit(offsets)
         except (CommitFailedError, IllegalStateError) as error:
             # The group is changing. The next owner of these records finds in the ledger that they are finished.
             logger.info("Offsets were not committed: %s", error, extra={"action": "commit"})

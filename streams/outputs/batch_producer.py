@@ -105,7 +105,8 @@ class BatchProducer:
         await asyncio.gather(*tasks, return_exceptions=True)
         self._land_all(ProducerClosed())
         with contextlib.suppress(KafkaError, TimeoutError):
-            await asyncio.wait_for(self.client.close(), _CLOSE_S)
+            async with asyncio.timeout(_CLOSE_S):
+                await self.client.close()
 
     def leads(self, topic: str, partition: int) -> bool:
         """Whether the partition is known to exist."""

@@ -68,7 +68,8 @@ class MissingTopics:
 
     async def _wait_to_look(self, limit_s: float) -> None:
         try:
-            await asyncio.wait_for(self._wanted.wait(), limit_s)
+            async with asyncio.timeout(limit_s):
+                await self._wanted.wait()
         except TimeoutError:
             pass  # it is time for a look all the same
         self._wanted.clear()

@@ -47,7 +47,8 @@ class DropCounters:
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
         try:
-            await asyncio.wait_for(self._send(), LAST_S)
+            async with asyncio.timeout(LAST_S):
+                await self._send()
         except TimeoutError:
             logger.warning("The last counters could not be written.", extra={"action": "count"})
 

@@ -68,7 +68,8 @@ class Claims:
         """Waits until no claim is open, `timeout_s` seconds at most."""
         if self._writes:
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._settled.wait(), timeout_s)
+                async with asyncio.timeout(timeout_s):
+                    await self._settled.wait()
 
     def writes(self) -> Iterable[asyncio.Task[None]]:
         """The tasks that write the open claims; some may be done."""

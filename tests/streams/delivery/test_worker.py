@@ -1,13 +1,18 @@
 """The life of a delivery worker on a real broker: reading, committing and rebalances."""
 
 import asyncio
+from typing import Any
 
 import pytest
+from aiokafka import TopicPartition
 
+from notifier.catalog import Catalog
 from notifier.errors import UnsupportedVersion
+from notifier.sandbox import detect_sandbox
 from notifier.settings import Settings
+from streams.definitions import Definitions
 from streams.delivery import worker
-from streams.delivery.worker import run_delivery
+from streams.delivery.worker import DeliveryWorker, run_delivery
 from tests.rigs.delivery_rig import (
     attempts,
     committed,
@@ -90,3 +95,50 @@ async def test_a_call_is_cut_off_when_its_partition_goes_to_another_worker(
             assert 0 < len(cut_off) < 16
             await define(settings, "sink", {"type": "sink", "parameters": {"path": str(path)}}, revision=2)
         await wait_for_attempts(settings, len(cut_off), outcome="accepted")
+
+
+class _Finished:
+    """A partition with an offset to commit."""
+
+    def to_commit(self) -> int:
+        return 1
+
+    def commit_succeeded(self, offset: int) -> None:
+        pass
+
+
+class _Committing:
+    """A Kafka consumer without records, whose reader is cancelled in the moment that a commit ends."""
+
+    reader: "asyncio.Task[None]"
+
+    async def getmany(self, **_: Any) -> dict[TopicPartition, list[Any]]:
+        await asyncio.sleep(0.01)
+        return {}
+
+    def paused(self) -> frozenset[TopicPartition]:
+        return frozenset()
+
+    async def commit(self, offsets: dict[TopicPartition, int]) -> None:
+        await asyncio.sleep(0)
+        self.reader.cancel()
+
+
+async def _drop_nothing(*_: Any) -> None:
+    pass
+
+
+async def test_a_stop_in_the_moment_a_commit_ends_is_not_lost(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    definitions = Definitions(settings, Catalog(registry=REGISTRY))
+    committing = DeliveryWorker(settings, definitions, detect_sandbox(settings))
+    monkeypatch.setattr(committing, "_partitions", {TopicPartition("deliveries.sink", 0): _Finished()})
+    monkeypatch.setattr(committing, "_balance", lambda kafka: None)
+    monkeypatch.setattr(worker, "drop_drained_topics", _drop_nothing)
+    kafka = _Committing()
+    kafka.reader = asyncio.create_task(committing._read(kafka))
+    done, _ = await asyncio.wait([kafka.reader], timeout=5)
+    kafka.reader.cancel()
+    assert done
+    assert kafka.reader.cancelled()
