@@ -1,10 +1,8 @@
 """What tests share: one real broker for the whole run, and settings of which no two tests see the same topics."""
 
-import asyncio
 import os
 import secrets
 from collections.abc import Generator, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +11,8 @@ import pytest
 from notifier.seal import generate_key
 from notifier.settings import PREFIX, Settings, load_settings, variable
 from streams.broker.broker import EmbeddedBroker
-from tests.rigs.kafka_tools import delete_topics
+from tests.rigs.kafka_tools import delete_topics_at_once
+from tests.rigs.standing_clients import standing_clients
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -32,7 +31,9 @@ def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         _forget_settings(environment)
         settings = load_settings(env_file=None, data_dir=tmp_path_factory.mktemp("broker"), kafka_port=0)
     embedded = EmbeddedBroker(settings)
-    yield embedded.start(die_with_parent=True)
+    address = embedded.start(die_with_parent=True)
+    with standing_clients(settings.model_copy(update={"kafka": address})):
+        yield address
     embedded.stop()
 
 
@@ -56,10 +57,8 @@ def settings(broker: str, tmp_path: Path, own_settings: None) -> Iterator[Settin
         secret_key=generate_key(),
     )
     yield settings
-    # In a thread, because the test's own event loop may still be set in this one. Without this a run of some hundred
-    # tests leaves thousands of partitions, which the broker looks after all the time.
-    with ThreadPoolExecutor(1) as thread:
-        thread.submit(lambda: asyncio.run(delete_topics(settings))).result()
+    # Without this a run of some hundred tests leaves thousands of partitions, which the broker looks after all the time.
+    delete_topics_at_once(settings)
 
 
 def _forget_settings(environment: pytest.MonkeyPatch) -> None:

@@ -4,15 +4,17 @@ import asyncio
 import inspect
 import json
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any
 
-from aiokafka import ConsumerRecord, TopicPartition
+from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.structs import RecordMetadata
 
-from notifier.kafka import ensure_topics, kafka_admin, kafka_consumer, kafka_producer
+from notifier.kafka import ensure_topics, kafka_producer
 from notifier.settings import Settings
 from notifier.topics import DELIVERIES, TOPICS, Topic, deliveries
+from tests.rigs.standing_clients import asked, asked_at_once
 
 WAIT_S = 120.0  # generous: a busy machine is slow, and only a test that fails waits so long
 
@@ -55,20 +57,23 @@ def _raw(value: bytes | str | Mapping[str, Any] | None) -> bytes | None:
 async def read_all(settings: Settings, topic: str) -> list[ConsumerRecord]:
     """The records that are committed on the topic now, by time and then by partition; none when there is no such topic."""
     name = settings.topic_prefix + topic
-    async with kafka_admin(settings) as admin:
+
+    async def read(admin: AIOKafkaAdminClient, consumer: AIOKafkaConsumer) -> list[ConsumerRecord]:
         (described,) = await admin.describe_topics([name])
-    partitions = [TopicPartition(name, partition["partition"]) for partition in described["partitions"]]
-    if not partitions:
-        return []
-    records: list[ConsumerRecord] = []
-    async with kafka_consumer(settings) as consumer:
+        partitions = [TopicPartition(name, partition["partition"]) for partition in described["partitions"]]
+        if not partitions:
+            return []
+        records: list[ConsumerRecord] = []
         consumer.assign(partitions)
         ends = await consumer.end_offsets(partitions)
         await consumer.seek_to_beginning(*partitions)
         while any([await consumer.position(partition) < end for partition, end in ends.items()]):
             for batch in (await consumer.getmany(timeout_ms=100)).values():
                 records += batch
-    return sorted(records, key=lambda record: (record.timestamp, record.partition, record.offset))
+        consumer.pause(*partitions)
+        return records
+
+    return sorted(await asked(settings, read), key=lambda record: (record.timestamp, record.partition, record.offset))
 
 
 async def wait_for_records(
@@ -94,6 +99,7 @@ async def wait_until(
     """What the condition, a function or coroutine function, gives as soon as that is true. Fails with `otherwise`."""
     deadline = time.monotonic() + timeout_s
     while True:
+        asked_at = time.monotonic()
         outcome = condition()
         if inspect.isawaitable(outcome):
             outcome = await outcome
@@ -102,12 +108,24 @@ async def wait_until(
         if time.monotonic() > deadline:
             why = otherwise() if callable(otherwise) else otherwise or inspect.getsource(condition).strip()
             raise AssertionError(f"not within {timeout_s} s: {why}")
-        await asyncio.sleep(0.05)
+        # To look costs something too: at most half of the time is spent on it, so that what is waited for gets on.
+        await asyncio.sleep(max(0.05, time.monotonic() - asked_at))
 
 
 async def delete_topics(settings: Settings) -> None:
     """Deletes every topic whose name begins with the prefix of the settings."""
-    async with kafka_admin(settings) as admin:
-        mine = [name for name in await admin.list_topics() if name.startswith(settings.topic_prefix)]
+    await asked(settings, _delete(settings.topic_prefix))
+
+
+def delete_topics_at_once(settings: Settings) -> None:
+    """The same where no event loop runs, on the broker that all tests share."""
+    asked_at_once(settings, _delete(settings.topic_prefix))
+
+
+def _delete(prefix: str) -> Callable[[AIOKafkaAdminClient, AIOKafkaConsumer], Awaitable[None]]:
+    async def delete(admin: AIOKafkaAdminClient, consumer: AIOKafkaConsumer) -> None:
+        mine = [name for name in await admin.list_topics() if name.startswith(prefix)]
         if mine:
             await admin.delete_topics(mine)
+
+    return delete
