@@ -24,7 +24,7 @@ from tests.rigs.delivery_rig import (
     seen,
     send,
 )
-from tests.rigs.kafka_tools import wait_until
+from tests.rigs.kafka_tools import WAIT_S, wait_until
 from tests.rigs.repository import ROOT
 
 
@@ -48,8 +48,9 @@ class Workers:
 
     async def end(self, process: subprocess.Popen[bytes], number: signal.Signals = signal.SIGTERM) -> int:
         process.send_signal(number)
-        self.running.remove(process)
-        return await asyncio.to_thread(process.wait, 120)
+        status = await asyncio.to_thread(process.wait, WAIT_S)
+        self.running.remove(process)  # not before: one that does not end is left to be killed
+        return status
 
 
 @asynccontextmanager
@@ -59,8 +60,9 @@ async def workers(settings: Settings) -> AsyncIterator[Workers]:
     try:
         yield found
     finally:
-        for process in list(found.running):
-            await found.end(process, signal.SIGKILL)
+        for process in found.running:
+            process.kill()
+            process.wait()
 
 
 async def audit(settings: Settings, path: Path, made: Sequence[Delivery], killed: int) -> None:
