@@ -19,7 +19,10 @@ from tests.rigs.delivery_rig import (
 )
 
 
-async def test_equal_lanes_keep_their_order_and_others_go_on_while_one_hangs(settings: Settings) -> None:
+async def test_equal_lanes_keep_their_order_and_others_go_on_while_one_hangs(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(worker, "STOP_WAIT_S", 0.1)  # for what hangs, at the end
     path = await define_sink(settings, plan={"stuck": ["hang"]}, timeout_s=600)
     made = [make("stuck", lane="dead")]
     made += [make("more", lane="dead", number=n) for n in range(3)]
