@@ -1,10 +1,12 @@
-"""The API that the tests of a file share, for those that do nothing to it."""
+"""The API that the tests of a file share, for those that do nothing to it; and passwords that cost little."""
 
 import secrets
 from collections.abc import Iterator
 
 import pytest
+from argon2 import PasswordHasher
 
+from control_api.access import accounts
 from notifier.seal import generate_key
 from notifier.settings import load_settings
 from tests.rigs.api_rig import Api, served_in_a_thread
@@ -22,3 +24,10 @@ def api(broker: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Api]:
     )
     with served_in_a_thread(settings) as api:
         yield api
+
+
+@pytest.fixture(autouse=True)
+def quick_passwords(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Argon2id as cheap as it goes, but for tests marked `slow_passwords`: a hash takes a third of a second of processor time."""
+    if request.node.get_closest_marker("slow_passwords") is None:
+        monkeypatch.setattr(accounts, "_hasher", PasswordHasher(time_cost=1, memory_cost=8, parallelism=1))

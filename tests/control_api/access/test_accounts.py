@@ -38,6 +38,7 @@ async def test_the_first_admin_is_made_once(database_settings: Settings) -> None
     await database.close()
 
 
+@pytest.mark.slow_passwords
 async def test_the_admins_password_may_be_given(settings: Settings) -> None:
     given = settings.model_copy(update={"admin_password": SecretStr("chosen by the person")})
     assert await accounts.ensure_admin(given) is None
