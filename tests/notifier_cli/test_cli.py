@@ -9,22 +9,31 @@ from pathlib import Path
 
 import psutil
 import pytest
+from click.testing import CliRunner
 
 from notifier.kafka import broker_file
 from notifier.settings import PREFIX, Settings
-from notifier_cli.commands import COMMANDS
+from notifier_cli.commands import COMMANDS, cli
 from streams.broker.ports import free_port
 from tests.rigs.kafka_tools import wait_until
 from tests.rigs.roles import environment, run, start_role
 
 
-@pytest.mark.parametrize("command", [(), *((name,) for name in COMMANDS), ("kafka", "start"), ("token", "create")])
-async def test_help_teaches(settings: Settings, command: tuple[str, ...]) -> None:
-    status, out, err = await run(settings, *command, "--help")
+def teaches(status: int, out: str, err: str) -> None:
     assert status == 0
     assert out.startswith("Usage: ")
     assert len(out.splitlines()) >= 5
     assert err == ""
+
+
+async def test_help_teaches_in_a_process(settings: Settings) -> None:
+    teaches(*await run(settings, "--help"))
+
+
+@pytest.mark.parametrize("command", [(), *((name,) for name in COMMANDS), ("kafka", "start"), ("token", "create")])
+def test_help_teaches(own_settings: None, command: tuple[str, ...]) -> None:
+    asked = CliRunner().invoke(cli, [*command, "--help"])
+    teaches(asked.exit_code, asked.stdout, asked.stderr)
 
 
 async def test_an_unknown_command_is_refused(settings: Settings) -> None:
