@@ -4,19 +4,19 @@ import asyncio
 import inspect
 import json
 import time
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
-from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka import ConsumerRecord, TopicPartition
 from aiokafka.structs import RecordMetadata
 
 from notifier.kafka import ensure_topics, kafka_producer
 from notifier.settings import Settings
 from notifier.topics import DELIVERIES, TOPICS, Topic, deliveries
-from tests.rigs.standing_clients import asked, asked_at_once
+from tests.rigs.standing_clients import Asking, Clients, asked, asked_at_once
 
 WAIT_S = 120.0  # generous: a busy machine is slow, and only a test that fails waits so long
+_ENDING_S = 2.0  # for a transaction that is being ended; one that a test leaves open is looked at for as long
 
 
 async def create_topic(settings: Settings, topic: str) -> None:
@@ -58,14 +58,15 @@ async def read_all(settings: Settings, topic: str) -> list[ConsumerRecord]:
     """The records that are committed on the topic now, by time and then by partition; none when there is no such topic."""
     name = settings.topic_prefix + topic
 
-    async def read(admin: AIOKafkaAdminClient, consumer: AIOKafkaConsumer) -> list[ConsumerRecord]:
-        (described,) = await admin.describe_topics([name])
+    async def read(clients: Clients) -> list[ConsumerRecord]:
+        consumer = clients.consumer
+        (described,) = await clients.admin.describe_topics([name])
         partitions = [TopicPartition(name, partition["partition"]) for partition in described["partitions"]]
         if not partitions:
             return []
         records: list[ConsumerRecord] = []
         consumer.assign(partitions)
-        ends = await consumer.end_offsets(partitions)
+        ends = await _committed_ends(clients, partitions)
         await consumer.seek_to_beginning(*partitions)
         while any([await consumer.position(partition) < end for partition, end in ends.items()]):
             for batch in (await consumer.getmany(timeout_ms=100)).values():
@@ -74,6 +75,17 @@ async def read_all(settings: Settings, topic: str) -> list[ConsumerRecord]:
         return records
 
     return sorted(await asked(settings, read), key=lambda record: (record.timestamp, record.partition, record.offset))
+
+
+async def _committed_ends(clients: Clients, partitions: list[TopicPartition]) -> dict[TopicPartition, int]:
+    """The ends of what is committed. A transaction that its writer knows to be committed is so some milliseconds later."""
+    written = await clients.uncommitted.end_offsets(partitions)
+    deadline = time.monotonic() + _ENDING_S
+    while True:
+        ends: dict[TopicPartition, int] = await clients.consumer.end_offsets(partitions)
+        if all(ends[partition] >= end for partition, end in written.items()) or time.monotonic() > deadline:
+            return ends
+        await asyncio.sleep(0.02)
 
 
 async def wait_for_records(
@@ -122,10 +134,10 @@ def delete_topics_at_once(settings: Settings) -> None:
     asked_at_once(settings, _delete(settings.topic_prefix))
 
 
-def _delete(prefix: str) -> Callable[[AIOKafkaAdminClient, AIOKafkaConsumer], Awaitable[None]]:
-    async def delete(admin: AIOKafkaAdminClient, consumer: AIOKafkaConsumer) -> None:
-        mine = [name for name in await admin.list_topics() if name.startswith(prefix)]
+def _delete(prefix: str) -> Asking[None]:
+    async def delete(clients: Clients) -> None:
+        mine = [name for name in await clients.admin.list_topics() if name.startswith(prefix)]
         if mine:
-            await admin.delete_topics(mine)
+            await clients.admin.delete_topics(mine)
 
     return delete

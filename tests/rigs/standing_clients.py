@@ -6,10 +6,11 @@ clients live in an event loop of their own, in a thread, since each test has ano
 
 import asyncio
 import threading
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from concurrent.futures import Future
-from contextlib import AsyncExitStack, contextmanager
-from typing import Any, TypeVar
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from typing import TypeVar
 
 from aiokafka import AIOKafkaConsumer
 from aiokafka.admin import AIOKafkaAdminClient
@@ -18,7 +19,18 @@ from notifier.kafka import kafka_admin, kafka_consumer
 from notifier.settings import Settings
 
 T = TypeVar("T")
-Asking = Callable[[AIOKafkaAdminClient, AIOKafkaConsumer], Awaitable[T]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Clients:
+    """What a broker is looked at with."""
+
+    admin: AIOKafkaAdminClient
+    consumer: AIOKafkaConsumer  # reads what is committed
+    uncommitted: AIOKafkaConsumer  # sees what a transaction that is open has written too
+
+
+Asking = Callable[[Clients], Awaitable[T]]
 
 
 class StandingClients:
@@ -29,7 +41,7 @@ class StandingClients:
         self._loop = asyncio.new_event_loop()
         self._one_at_a_time = asyncio.Lock()
         self._stack = AsyncExitStack()
-        self._clients: tuple[AIOKafkaAdminClient, AIOKafkaConsumer] | None = None
+        self._clients: Clients | None = None
         self._thread = threading.Thread(target=self._loop.run_forever, name="standing clients", daemon=True)
         self._thread.start()
 
@@ -40,11 +52,8 @@ class StandingClients:
     async def _ask(self, asking: Asking[T]) -> T:
         async with self._one_at_a_time:
             if self._clients is None:
-                self._clients = (
-                    await self._stack.enter_async_context(kafka_admin(self._settings)),
-                    await self._stack.enter_async_context(reader(self._settings)),
-                )
-            return await asking(*self._clients)
+                self._clients = await self._stack.enter_async_context(_connected(self._settings))
+            return await asking(self._clients)
 
     def close(self) -> None:
         """Closes the connections and ends the thread."""
@@ -74,8 +83,8 @@ async def asked(settings: Settings, asking: Asking[T]) -> T:
     standing = _standing.get(settings.kafka or "")
     if standing is not None and settings.kafka_security_protocol == "PLAINTEXT":
         return await asyncio.wrap_future(standing.ask(asking))
-    async with kafka_admin(settings) as admin, reader(settings) as consumer:
-        return await asking(admin, consumer)
+    async with _connected(settings) as clients:
+        return await asking(clients)
 
 
 def asked_at_once(settings: Settings, asking: Asking[T]) -> T:
@@ -83,6 +92,12 @@ def asked_at_once(settings: Settings, asking: Asking[T]) -> T:
     return _standing[settings.kafka or ""].ask(asking).result()
 
 
-def reader(settings: Settings) -> Any:
-    """A consumer for reading what is there: a fetch that finds nothing new does not hold up what is asked next."""
-    return kafka_consumer(settings, fetch_max_wait_ms=1)
+@asynccontextmanager
+async def _connected(settings: Settings) -> AsyncIterator[Clients]:
+    async with (
+        kafka_admin(settings) as admin,
+        # A fetch that finds nothing new is not to hold up what is asked next.
+        kafka_consumer(settings, fetch_max_wait_ms=1) as consumer,
+        kafka_consumer(settings, isolation_level="read_uncommitted") as uncommitted,
+    ):
+        yield Clients(admin=admin, consumer=consumer, uncommitted=uncommitted)
