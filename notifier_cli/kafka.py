@@ -1,4 +1,4 @@
-"""`notifier kafka start|stop|status`: the embedded broker by itself. The broker is `streams.broker`'s."""
+"""`notifier kafka start|stop|status|prepare`: the embedded broker by itself. The broker is `streams.broker`'s."""
 
 import click
 
@@ -54,3 +54,14 @@ def status() -> int:
         return 1
     click.echo(address)
     return 0
+
+
+@kafka.command()
+def prepare() -> None:
+    """Download the broker, and have it start in half the time from now on: once, for 68 MB on the disk.
+
+    Needs no running broker. Prints the file, in NOTIFIER_CACHE_DIR.
+    """
+    from streams.broker.start_cache import make_start_cache
+
+    click.echo(make_start_cache(_embedded()))

@@ -11,6 +11,7 @@ import pytest
 from notifier.seal import generate_key
 from notifier.settings import PREFIX, Settings, load_settings, variable
 from streams.broker.broker import EmbeddedBroker
+from streams.broker.start_cache import make_start_cache
 from tests.rigs.kafka_tools import delete_topics_at_once
 from tests.rigs.standing_clients import standing_clients
 
@@ -38,6 +39,7 @@ def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     with pytest.MonkeyPatch.context() as environment:
         _forget_settings(environment)
         settings = load_settings(env_file=None, data_dir=tmp_path_factory.mktemp("broker"), kafka_port=0)
+    make_start_cache(settings)  # once on a machine, for the dozens of brokers that a run starts
     embedded = EmbeddedBroker(settings)
     address = embedded.start(die_with_parent=True)
     with standing_clients(settings.model_copy(update={"kafka": address})):

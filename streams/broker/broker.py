@@ -44,10 +44,10 @@ from streams.broker.faults import (
     why_not_started,
     writing_in,
 )
-from streams.broker.jars import fetch_jars
+from streams.broker.jars import fetch_jars, jar_folder
 from streams.broker.ports import HOST, free_port, is_free
 from streams.broker.probe import Holder, cluster_at, ends_within, find_holder
-from streams.broker.process import Launched, java_command, launch
+from streams.broker.process import Launched, java_command, launch, start_cache
 from streams.broker.templates import LOG4J2, server_properties
 
 logger = logging.getLogger(__name__)
@@ -59,14 +59,24 @@ STOP_LIMIT_S = 20.0  # for an orderly end, then for a forced one
 class EmbeddedBroker:
     """The broker of one data folder. Any process with the same settings can start, attach to and stop it."""
 
-    def __init__(self, settings: Settings, *, jars: Callable[[Path], list[Path]] = fetch_jars) -> None:
-        """`jars` gives the broker's jars for a cache folder; the default downloads what is missing."""
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        jars: Callable[[Path], list[Path]] = fetch_jars,
+        cache_option: str | None = None,
+    ) -> None:
+        """`jars` gives the broker's jars for a cache folder; the default downloads what is missing.
+
+        `cache_option` is the broker's option of Java on its start cache; by default that one is used where there is one.
+        """
         self.settings = settings
         self.folder = broker_file(settings).parent.absolute()
         self.data = self.folder / "data"
         self.started_here = False  # whether this object started the broker, rather than attach to one that ran
         self._holder_file = self.folder / "process.json"
         self._jars = jars
+        self._cache_option = cache_option
         self._child: Launched | None = None  # the broker, where it is our child
 
     def start(self, *, die_with_parent: bool) -> str:
@@ -84,14 +94,14 @@ class EmbeddedBroker:
                     return address
         raise BrokerError(f"the broker of {self.folder} ends as often as it starts: see {self.folder / 'logs'}")
 
-    def stop(self) -> bool:
-        """Stops the broker, whichever process started it: orderly, by force after 20 s. False when there was none."""
+    def stop(self, limit_s: float | None = None) -> bool:
+        """Stops the broker, whichever process started it: orderly, by force after 20 s or `limit_s`. False if there was none."""
         if not self.folder.is_dir():
             return False
         with self._alone():
             holder = self._holder()
             if holder is not None:
-                self._end(holder.process)
+                self._end(holder.process, limit_s=limit_s)
             self._forget_child()
             broker_file(self.settings).unlink(missing_ok=True)
             self.started_here = False
@@ -158,6 +168,10 @@ class EmbeddedBroker:
                 raise why_not_started(log, self.folder, port)
         raise port_taken(port)
 
+    def _given_cache(self) -> str | None:
+        cache = start_cache(jar_folder(self.settings.cache_dir))
+        return f"-XX:AOTCache={cache}" if cache.is_file() else None
+
     def _format(self, class_path: str) -> None:
         """Makes `data` once, by a rename, so that an interrupted format leaves nothing to repair."""
         for left_behind in self.folder.glob("format-*"):
@@ -173,7 +187,9 @@ class EmbeddedBroker:
                 server_properties(f"{fresh.name}/data", port=9092, controller_port=9093), encoding="utf-8"
             )
         arguments = ("format", "--cluster-id", _new_cluster_id(), "--config", f"{fresh.name}/{properties.name}")
-        command = java_command(class_path, self.folder, "kafka.tools.StorageTool", *arguments)
+        command = java_command(
+            class_path, self.folder, "kafka.tools.StorageTool", *arguments, cache_option=self._given_cache()
+        )
         tool = launch(command, self.folder, tied=True)
         try:
             status: int | None = tool.child.wait(START_LIMIT_S)
@@ -197,7 +213,8 @@ class EmbeddedBroker:
             if log.exists():  # a failure is explained by the log of this start alone
                 log.replace(log.with_name("server.before.log"))
         logger.info("Starting the embedded broker on %s.", address, extra={"action": "start_broker"})
-        command = java_command(class_path, self.folder, "kafka.Kafka", "server.properties")
+        cache_option = self._cache_option or self._given_cache()
+        command = java_command(class_path, self.folder, "kafka.Kafka", "server.properties", cache_option=cache_option)
         launched = launch(command, self.folder, tied=die_with_parent, holder=self._holder_file, address=address)
         holder: Holder | None = None
         cluster: str | None = None
@@ -249,11 +266,11 @@ class EmbeddedBroker:
 
     # --- stopping ---
 
-    def _end(self, process: psutil.Process, *, orderly: bool = True) -> None:
+    def _end(self, process: psutil.Process, *, orderly: bool = True, limit_s: float | None = None) -> None:
         try:
             if orderly:
                 process.terminate()
-                if ends_within(process, STOP_LIMIT_S):
+                if ends_within(process, limit_s or STOP_LIMIT_S):
                     return
                 logger.warning("The broker does not stop and is killed.", extra={"action": "kill_broker"})
             process.kill()

