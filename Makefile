@@ -44,7 +44,7 @@ check: install-dev ## formatting, lint, types, layers
 	$(BIN)/lint-imports
 
 test: install-dev ## the tests, on a real Kafka broker that they start
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 test-faults: install-dev ## routers, broker, topics and definitions disturbed under load; the long version, about a quarter of an hour
 	@mkdir -p var

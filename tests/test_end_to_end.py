@@ -167,6 +167,7 @@ async def test_a_run_is_filtered_delivered_and_can_be_looked_up(settings: Settin
         assert [(part["producer"], part["messages"]) for part in ended["producers"]] == [("computer", 3)]
 
 
+@pytest.mark.slow
 async def test_a_definition_is_changed_while_messages_flow(settings: Settings, tmp_path_factory: Any) -> None:
     """Each message is judged by the old or the new version, in the order of its partition, and none is lost."""
     inbox: Path = tmp_path_factory.mktemp("inbox")

@@ -27,6 +27,7 @@ def _typed() -> list[str]:
 
 @pytest.mark.skipif(shutil.which("curl") is None, reason="the README's tour calls curl")
 @pytest.mark.skipif(shutil.which("kcat") is None, reason="the README's tour calls kcat")
+@pytest.mark.slow
 async def test_the_tour_of_the_readme_works_as_written(
     settings: Settings, tmp_path_factory: pytest.TempPathFactory
 ) -> None:

@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator
 
 import httpx
 import orjson
+import pytest
 
 from control_api.access import tokens
 from control_api.serve import listen
@@ -131,6 +132,7 @@ async def test_without_a_database_it_does_not_start_and_keeps_the_password_to_it
     assert "Traceback" not in said
 
 
+@pytest.mark.slow
 async def test_a_killed_api_leaves_every_request_whole_or_not_at_all(settings: Settings) -> None:
     await define(settings)
     token = await tokens.create_token(settings, name="t", scopes=["push"])

@@ -176,6 +176,7 @@ async def _is_ready(settings: Settings) -> bool:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="looks at other processes' environment")
+@pytest.mark.slow
 async def test_up_starts_everything_and_stops_it_in_order(settings: Settings) -> None:
     settings, env = _embedded(settings)
     up = await start_role(settings, "up", env=env)
@@ -194,6 +195,7 @@ async def test_up_starts_everything_and_stops_it_in_order(settings: Settings) ->
     assert "Traceback" not in up.output()
 
 
+@pytest.mark.slow
 async def test_up_starts_a_broker_again_that_was_killed(settings: Settings) -> None:
     settings, env = _embedded(settings)
     up = await start_role(settings, "up", env=env)

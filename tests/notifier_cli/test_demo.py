@@ -33,6 +33,7 @@ def _left(folder: Path) -> list[str]:
     return found
 
 
+@pytest.mark.slow
 async def test_the_demo_delivers_and_accounts_for_every_message(tmp_path: Path) -> None:
     process = await asyncio.create_subprocess_exec(
         sys.executable,

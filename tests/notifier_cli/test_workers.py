@@ -63,6 +63,7 @@ async def one_in_each_partition(settings: Settings, round_: int) -> None:
     await wait_for_records(settings, "dead_letters", MESSAGES.partitions * round_)
 
 
+@pytest.mark.slow
 async def test_workers_share_the_partitions_and_one_that_is_killed_is_started_again(settings: Settings) -> None:
     role = await start_role(settings, "router", "--workers", "2")
     try:

@@ -167,6 +167,7 @@ async def test_a_broker_that_is_away_is_waited_for(
     await relay.stop()
 
 
+@pytest.mark.slow
 async def test_a_broker_that_stops_and_starts_again_gets_what_it_missed(tmp_path: Path) -> None:
     settings = load_settings(
         env_file=None, data_dir=tmp_path, kafka=None, kafka_port=0, database_url=None, secret_key=generate_key()

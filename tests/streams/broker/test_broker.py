@@ -127,6 +127,7 @@ MOMENTS: dict[str, Callable[[Path], bool]] = {
 
 
 @pytest.mark.parametrize(("how", "moments"), [("main", list(MOMENTS)), ("thread", ["format", "started"])])
+@pytest.mark.slow
 async def test_the_broker_dies_with_a_parent_that_is_killed_at_any_moment(
     tmp_path: Path, how: str, moments: list[str]
 ) -> None:
