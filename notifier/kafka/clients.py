@@ -6,7 +6,7 @@ import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Self, cast
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient
@@ -16,6 +16,7 @@ from aiokafka.producer import sender
 
 from notifier.errors import BrokerError
 from notifier.kafka.address import bootstrap_servers
+from notifier.kafka.connecting import close_what_is_cancelled
 from notifier.kafka.lenient import read_leniently
 from notifier.settings import Settings, variable
 from notifier.topics import LARGE_BYTES
@@ -54,6 +55,8 @@ def _text(path: Path | None) -> str | None:
     return None if path is None else str(path)
 
 
+close_what_is_cancelled()
+
 # --- Kafka producers ---
 
 
@@ -64,6 +67,14 @@ sender.BACKOFF_OVERRIDE = 0.002
 
 class _KafkaProducer(AIOKafkaProducer):  # type: ignore[misc]  # aiokafka has no types
     """A Kafka producer whose `stop` leaves no connection open, even when its caller is cancelled meanwhile."""
+
+    async def __aenter__(self) -> Self:
+        """Starts it; one that does not start is ended."""
+        try:
+            return cast("Self", await super().__aenter__())
+        except BaseException:
+            await end_kafka_producer(self)
+            raise
 
     async def stop(self) -> None:
         """Writes what is under way, however long that takes, and closes all connections; cancelled, it closes at once."""
@@ -151,6 +162,14 @@ read_leniently()
 
 class _KafkaConsumer(AIOKafkaConsumer):  # type: ignore[misc]  # aiokafka has no types
     """A Kafka consumer that can be stopped while the broker is away, and by a caller who is cancelled meanwhile."""
+
+    async def __aenter__(self) -> Self:
+        """Starts it; one that does not start is stopped."""
+        try:
+            return cast("Self", await super().__aenter__())
+        except BaseException:
+            await self.stop()
+            raise
 
     async def stop(self) -> None:
         """Leaves the group and closes all connections; cancelled, it closes them at once.
