@@ -17,7 +17,7 @@ from control_api.access import tokens
 from control_api.serve import listen
 from notifier.settings import Settings
 from tests.rigs.api_rig import GOOD, client, define, is_ready
-from tests.rigs.kafka_tools import read_all, wait_for_records, wait_until
+from tests.rigs.kafka_tools import WAIT_S, read_all, wait_for_records, wait_until
 
 PROGRAM = """
 import sys
@@ -106,7 +106,7 @@ async def test_it_refuses_to_listen_to_others_while_nobody_can_sign_in(settings:
         await asyncio.to_thread(url_of, allowed)
     finally:
         allowed.terminate()
-        assert allowed.wait(60) == 0
+        assert allowed.wait(WAIT_S) == 0
         assert allowed.stderr is not None
         allowed.stderr.close()
 
@@ -179,7 +179,7 @@ async def test_a_killed_api_leaves_every_request_whole_or_not_at_all(settings: S
             found[name] = found.get(name, 0) + 1
     finally:
         second.terminate()
-        assert second.wait(60) == 0
+        assert second.wait(WAIT_S) == 0
         assert second.stderr is not None
         second.stderr.close()
     assert {found[name] for name in acknowledged} == {20}

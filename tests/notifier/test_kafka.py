@@ -53,4 +53,4 @@ async def test_a_producer_whose_stop_is_cut_short_leaves_nothing_behind(settings
     sent = await producer.send(settings.topic_prefix + "attempts", b"{}")
     await _cut_short(producer, steps, before)
     with pytest.raises((ProducerClosed, asyncio.CancelledError)):  # whoever waits for it is told
-        await asyncio.wait_for(sent, 5)
+        await asyncio.wait_for(sent, 120)

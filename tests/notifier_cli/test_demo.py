@@ -10,7 +10,7 @@ import psutil
 import pytest
 
 from notifier.settings import PREFIX
-from tests.rigs.kafka_tools import wait_until
+from tests.rigs.kafka_tools import WAIT_S, wait_until
 from tests.rigs.repository import ROOT
 
 
@@ -46,7 +46,7 @@ async def test_the_demo_delivers_and_accounts_for_every_message(tmp_path: Path) 
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
     )
-    out, err = (text.decode() for text in await asyncio.wait_for(process.communicate(), 150))
+    out, err = (text.decode() for text in await asyncio.wait_for(process.communicate(), 2 * WAIT_S))
     assert process.returncode == 0, out + err
     assert "What came in, and what became of it" in out
     for word in ("delivered to alice", "delivered to carol", "unknown_receiver", "on_leave", "filtered", "no-drafts"):
@@ -79,6 +79,6 @@ async def test_a_demo_whose_make_is_killed_leaves_no_process(tmp_path: Path, sec
     process.send_signal(signal.SIGKILL)
     await process.wait()
     # Standard output ends when the last process that holds it has ended.
-    said = (await asyncio.wait_for(process.stdout.read(), 120)).decode()
+    said = (await asyncio.wait_for(process.stdout.read(), WAIT_S)).decode()
     assert "What came in, and what became of it" not in said, "it went on to its end"
     await wait_until(lambda: not _left(tmp_path), 120, lambda: "\n".join(_left(tmp_path)))

@@ -24,7 +24,7 @@ async def test_a_signal_ends_each_role_in_order(settings: Settings, role: str) -
     settings = settings.model_copy(update={"http_port": free_port()})
     running = await start_role(settings, role)
     await wait_until(
-        lambda: '"action":"start"' in running.output() or STARTED[role] in running.output(), 90, running.output
+        lambda: '"action":"start"' in running.output() or STARTED[role] in running.output(), otherwise=running.output
     )
     assert await running.stop(signal.SIGTERM) == 0, running.output()
     assert "Traceback" not in running.output()
@@ -35,7 +35,7 @@ async def test_a_second_ctrl_c_ends_each_role_soon(settings: Settings, role: str
     settings = settings.model_copy(update={"http_port": free_port()})
     running = await start_role(settings, role)
     await wait_until(
-        lambda: '"action":"start"' in running.output() or STARTED[role] in running.output(), 90, running.output
+        lambda: '"action":"start"' in running.output() or STARTED[role] in running.output(), otherwise=running.output
     )
     running.process.send_signal(signal.SIGINT)
     await asyncio.sleep(0.02)

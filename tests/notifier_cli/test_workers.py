@@ -19,7 +19,7 @@ from tests.rigs.roles import Role, environment, run, start_role
 from tests.rigs.router_rig import write_messages
 
 # A worker that was killed is missed after the session's 10 s; a busy machine takes its time besides.
-REBALANCED_S = 60.0
+REBALANCED_S = WAIT_S
 
 
 def workers_of(role: Role) -> list[psutil.Process]:

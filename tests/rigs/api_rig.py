@@ -23,7 +23,7 @@ from notifier.plugin import Consumer, ConsumerParameters, Parameters, Producer
 from notifier.registry import Registry
 from notifier.seal import load_seal
 from notifier.settings import Settings
-from tests.rigs.kafka_tools import delete_topics, wait_until
+from tests.rigs.kafka_tools import WAIT_S, delete_topics, wait_until
 
 
 class Pushed(Producer[Parameters]):
@@ -175,9 +175,9 @@ def served_in_a_thread(settings: Settings) -> Iterator[Api]:
 
     thread = threading.Thread(target=work, name="api")
     thread.start()
-    assert up.wait(60)
+    assert up.wait(WAIT_S)
     assert not failed, failed
     yield api
     down.set()
-    thread.join(60)
+    thread.join(WAIT_S)
     assert not thread.is_alive()

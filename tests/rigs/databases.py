@@ -27,6 +27,7 @@ from control_api.migrate import upgrade, upgrade_database
 from notifier.database import SQLITE_FILE, Database
 from notifier.seal import generate_key
 from notifier.settings import Settings, load_settings
+from tests.rigs.kafka_tools import WAIT_S
 
 _USERS = ("postgres", "nobody")  # who may run the server where the tests run as root
 
@@ -104,7 +105,7 @@ def _stop_with_parent() -> None:
 
 
 def _wait(folder: str, server: subprocess.Popen[bytes], pg_isready: Path) -> None:
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + WAIT_S
     while subprocess.run([str(pg_isready), "-q", "-h", folder, "-U", "notifier"]).returncode != 0:
         if server.poll() is not None or time.monotonic() > deadline:
             pytest.fail("PostgreSQL does not start")

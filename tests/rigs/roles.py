@@ -12,6 +12,7 @@ from typing import Any
 from pydantic import SecretStr
 
 from notifier.settings import PREFIX, Settings, variable
+from tests.rigs.kafka_tools import WAIT_S
 
 
 def environment(settings: Settings, **more: Any) -> dict[str, str]:
@@ -40,16 +41,16 @@ class Role:
         self.name, self.process, self.log = name, process, log
 
     async def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
-        """Sends the signal and waits; answers the exit status. Fails when the process does not end within 30 s."""
+        """Sends the signal and waits; answers the exit status. Fails when the process does not end within WAIT_S."""
         if self.process.returncode is None:
             self.process.send_signal(number)
         try:
-            return await asyncio.wait_for(self.process.wait(), 30)
+            return await asyncio.wait_for(self.process.wait(), WAIT_S)
         except TimeoutError:
             self.process.kill()
             await self.process.wait()
             raise AssertionError(
-                f"{self.name} did not end within 30 s of {number.name}:\n{self.output()[-3000:]}"
+                f"{self.name} did not end within {WAIT_S} s of {number.name}:\n{self.output()[-3000:]}"
             ) from None
 
     def output(self) -> str:
@@ -110,6 +111,6 @@ async def run(
         stderr=asyncio.subprocess.PIPE,
         cwd=settings.data_dir,
     )
-    out, err = await asyncio.wait_for(process.communicate(stdin), 60)
+    out, err = await asyncio.wait_for(process.communicate(stdin), WAIT_S)
     assert process.returncode is not None
     return process.returncode, out.decode(), err.decode()

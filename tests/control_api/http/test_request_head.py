@@ -86,7 +86,7 @@ async def sent_without_end(address: tuple[str, int], start: bytes, more: bytes) 
         await loop.sock_sendall(connection, start)
         with pytest.raises(ConnectionError):
             await loop.sock_sendall(connection, more * (ENDLESS // len(more)))
-        return await asyncio.wait_for(loop.sock_recv(connection, 65_536), 60)
+        return await asyncio.wait_for(loop.sock_recv(connection, 65_536), 120)
 
 
 @pytest.mark.parametrize(("start", "more"), WITHOUT_END.values(), ids=WITHOUT_END)

@@ -19,7 +19,7 @@ from notifier.settings import Settings, load_settings
 from streams.broker.broker import EmbeddedBroker
 from streams.broker.ports import free_port
 from tests.rigs.api_rig import GOOD, client, define, is_ready, running
-from tests.rigs.kafka_tools import read_all, wait_until
+from tests.rigs.kafka_tools import WAIT_S, read_all, wait_until
 from tests.rigs.problems import problem
 
 
@@ -83,7 +83,7 @@ async def test_a_broker_that_is_away_or_hangs_gets_503_and_nothing_half_written(
             await wait_until(accepts)
 
             java_of(settings).kill()
-            java.wait(20)
+            java.wait(WAIT_S)
             await push(asking)
             key = {"Idempotency-Key": "once"}
             problem(await asking.post("/api/v1/messages", json=[GOOD, GOOD], headers=key), 503)

@@ -26,7 +26,7 @@ from tests.rigs.delivery_rig import (
     wait_for_attempts,
     working,
 )
-from tests.rigs.kafka_tools import wait_until
+from tests.rigs.kafka_tools import WAIT_S, wait_until
 from tests.rigs.sink import REGISTRY
 
 
@@ -138,7 +138,7 @@ async def test_a_stop_in_the_moment_a_commit_ends_is_not_lost(
     monkeypatch.setattr(worker, "drop_drained_topics", _drop_nothing)
     kafka = _Committing()
     kafka.reader = asyncio.create_task(committing._read(kafka))
-    done, _ = await asyncio.wait([kafka.reader], timeout=5)
+    done, _ = await asyncio.wait([kafka.reader], timeout=WAIT_S)
     kafka.reader.cancel()
     assert done
     assert kafka.reader.cancelled()
