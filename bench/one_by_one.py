@@ -2,10 +2,12 @@
 
 import sys
 
-from control_api.intake import intake
+from control_api.intake import intake, writer
+from control_api.intake.transactions import Transactions
 from control_api.serve import run_api_process
 from notifier.settings import load_settings
 
 if __name__ == "__main__":
-    intake._GROUP_BYTES = 0
+    writer._GROUP_BYTES = 0
+    intake.Singles = Transactions  # type: ignore[assignment, attr-defined]
     sys.exit(run_api_process(load_settings()))

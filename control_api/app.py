@@ -55,8 +55,8 @@ def create_app(
 ) -> FastAPI:
     """The app. Reads the key; connects to nothing until it is started, when it upgrades the database and follows topics.
 
-    `instance` names the process among those of this installation (see `control_api.intake.intake`). Raises SecretError when the
-    key is missing, and NotifierError when two plugins have the same type.
+    `instance` names the process among those of this installation (see `control_api.intake.transactions`). Raises SecretError
+    when the key is missing, and NotifierError when two plugins have the same type.
     """
     registry = load_registry() if registry is None else registry
     seal = load_seal(settings) if seal is None else seal
@@ -99,12 +99,18 @@ def _lifespan(
             stack.push_async_callback(database.close)
             await upgrade_database(database)
             relay = Relay(settings, database)
-            services = Services(database, registry, seal, changed=relay.wake)
+            types = producer_types(database)
+
+            def changed(revision: int) -> None:
+                types.forget()
+                relay.wake(revision)
+
+            services = Services(database, registry, seal, changed=changed)
             parts = Parts(
                 settings=settings,
                 database=database,
                 tokens=token_rows(database),
-                producer_types=producer_types(database),
+                producer_types=types,
                 registry=registry,
                 seal=seal,
                 intake=Intake(settings, instance),

@@ -109,7 +109,7 @@ def token_rows(database: Database) -> LookUp[str, TokenRow]:
 
 
 async def authenticate(database: Database, rows: LookUp[str, TokenRow], text: str) -> Token | None:
-    """The token of that text, unless it is expired or revoked. Reads the database each time."""
+    """The token of that text, unless it is expired or revoked, which other processes may have done within `KEPT_S`."""
     found = _TEXT.fullmatch(text)
     if found is None:
         return None

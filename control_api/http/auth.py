@@ -53,7 +53,7 @@ Ticket = Annotated[str | None, Security(_cookie)]
 async def identify(request: Request, parts: PartsDep, credentials: Credentials, ticket: Ticket) -> Actor:
     """The caller, of any scope. Raises Problem 401; 403 and 415 for what another site's page may have sent.
 
-    Token and session are looked up for every request, so that one that has ended is refused at once.
+    A session that has ended is refused at once, and so is a token, unless another process ended it: see `control_api.look_up`.
     """
     if credentials is None and ticket is not None:
         account = await find_account(parts.database, ticket)

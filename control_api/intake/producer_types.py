@@ -1,4 +1,4 @@
-"""Producer types: which producers are defined, and of what type, asked of the database for each request that pushes."""
+"""Producer types: which producers are defined, and of what type, asked of the database for requests that push."""
 
 from sqlalchemy import select
 

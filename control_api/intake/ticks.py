@@ -4,7 +4,8 @@ from datetime import datetime
 
 from sqlalchemy import select
 
-from control_api.intake.intake import Intake, Outgoing
+from control_api.intake.intake import Intake
+from control_api.intake.outgoing import Outgoing
 from control_api.models import DefinitionRow
 from notifier.database import Database
 from notifier.definition import check_name

@@ -15,8 +15,9 @@ from control_api.http.body import parse_json
 from control_api.http.media_type import NDJSON
 from control_api.http.page import json_response
 from control_api.http.problems import Problem
-from control_api.intake.intake import Intake, Outgoing
+from control_api.intake.intake import Intake
 from control_api.intake.occasion import Occasion
+from control_api.intake.outgoing import Outgoing
 from control_api.look_up import LookUp
 from control_api.parts import Parts
 from control_api.rest.items import elements, lines
@@ -169,7 +170,7 @@ def _check(pushed: Pushed, position: int, occasion: Occasion) -> Checked | list[
 async def check_producers(types: LookUp[str, str], registry: Registry, messages: Sequence[Checked]) -> None:
     """Raises InputError for each message whose producer is not defined, or is of a type that takes no pushes.
 
-    The database is asked each time: what was just defined can be used at once, and what was just deleted no more.
+    What was just defined can be used at once, and what was just deleted no more; what another process deleted, within `KEPT_S`.
     """
     names = sorted({one.producer for one in messages})
     known = await types.get_many(names)

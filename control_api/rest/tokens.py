@@ -97,8 +97,11 @@ async def post_token(request: Request, parts: PartsDep, actor: AdminActor) -> Re
 
 @router.delete("/{id}", status_code=204, summary="Revoke a token", responses=documented(401, 403, 404))
 async def delete_token(id: str, parts: PartsDep, actor: AdminActor) -> Response:  # noqa: A002 - the address's word
-    """Revokes a token at once, by its id. Doing so twice is harmless."""
-    async with parts.database.write() as session:
-        await tokens.get_token(session, id)  # by id only: a name may be that of many
-        await tokens.revoke(session, actor, id)
+    """Revokes a token, by its id: at once here, within a second in other API processes. Doing so twice is harmless."""
+    try:
+        async with parts.database.write() as session:
+            await tokens.get_token(session, id)  # by id only: a name may be that of many
+            await tokens.revoke(session, actor, id)
+    finally:
+        parts.tokens.forget()
     return Response(status_code=204)

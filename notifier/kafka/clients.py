@@ -117,9 +117,11 @@ async def end_kafka_producer(producer: AIOKafkaProducer, *, flush_s: float = 0.0
     finally:
         accumulator = producer._message_accumulator
         pending = [batch for batches in accumulator._batches.values() for batch in batches]
+        pending += accumulator._pending_batches
         accumulator.fail_all(ProducerClosed())
         for batch in pending:
-            batch._drain_waiter.exception()  # looked at, so that asyncio does not complain about it
+            _look_at(batch._drain_waiter)
+            _look_at(batch.future)  # nobody may be left who waits for it
         task = producer._sender.sender_task
         for _ in range(_CANCELS):
             if task is None or task.done():

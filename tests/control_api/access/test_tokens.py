@@ -14,6 +14,7 @@ from notifier.errors import Forbidden, UnknownName
 from notifier.record import JsonObject, now
 from notifier.settings import Settings
 from tests.rigs.api_rig import Api, client
+from tests.rigs.kafka_tools import wait_until
 from tests.rigs.problems import pointers, problem
 
 pytest_plugins = ["tests.rigs.databases"]
@@ -61,6 +62,11 @@ async def test_an_expired_token_is_refused(api: Api) -> None:
             past = now() - timedelta(seconds=1)
             await session.execute(update(TokenRow).where(TokenRow.name == "short").values(expires_at=past))
         await database.close()
+
+        async def refused() -> bool:
+            return (await asking.get("/api/v1/plugins")).status_code == 401
+
+        await wait_until(refused)  # what others change is noticed within `KEPT_S`
         problem(await asking.get("/api/v1/plugins"), 401)
 
 

@@ -1,4 +1,4 @@
-"""Requests that share a Kafka transaction: each gets its true answer, whatever happens to the others."""
+"""Requests that are written together: each gets its true answer, whatever happens to the others."""
 
 import asyncio
 import json
@@ -9,8 +9,11 @@ from typing import Any
 import pytest
 from aiokafka.admin import NewTopic
 
-from control_api.intake import intake as intake_module
-from control_api.intake.intake import AWAY, UNKNOWN, Intake, Outgoing
+from control_api.intake import writer
+from control_api.intake.outgoing import Outgoing
+from control_api.intake.singles import Singles
+from control_api.intake.transactions import Transactions
+from control_api.intake.writer import AWAY, UNKNOWN, Writer
 from control_api.look_up import MAX_KEYS, LookUp
 from notifier.errors import BrokerError, RecordTooLarge
 from notifier.kafka.clients import kafka_admin
@@ -22,35 +25,54 @@ from tests.rigs.kafka_tools import read_all, wait_until
 @pytest.fixture(autouse=True)
 def patience(monkeypatch: pytest.MonkeyPatch) -> None:
     """A producer that starts anew may take longer than a request waits, on a machine that has much to do."""
-    monkeypatch.setattr(intake_module, "WAIT_S", 60.0)
+    monkeypatch.setattr(writer, "WAIT_S", 60.0)
 
 
-class Counted(Intake):
-    """An intake that counts its transactions, and can be held before the next one."""
+class Counted(Writer):
+    """Before a writer's class: counts the groups, and can be held before the next one."""
 
-    def __init__(self, settings: Settings, instance: str | None = None) -> None:
-        super().__init__(settings, instance)
+    def __init__(self, settings: Settings, *given: Any, **options: Any) -> None:
+        super().__init__(settings, *given, **options)
         self.groups: list[int] = []
         self.go_on = asyncio.Event()
         self.go_on.set()
 
-    async def _transact(self, producer: Any, group: Any) -> None:
+    async def _put(self, producer: Any, group: Any) -> None:
         self.groups.append(len(group))
         await self.go_on.wait()
-        await super()._transact(producer, group)
+        await super()._put(producer, group)
 
 
-class Held(Intake):
-    """An intake that is held in the middle of its first transaction."""
+class Held(Writer):
+    """Before a writer's class: is held in the middle of the first group."""
 
-    def __init__(self, settings: Settings) -> None:
-        super().__init__(settings)
+    def __init__(self, settings: Settings, *given: Any, **options: Any) -> None:
+        super().__init__(settings, *given, **options)
         self.inside = asyncio.Event()
 
     async def _send(self, *rest: Any) -> None:
         await super()._send(*rest)
         self.inside.set()
         await asyncio.Event().wait()
+
+
+class CountedSingles(Counted, Singles):
+    records = 1  # of each request
+
+
+class CountedTransactions(Counted, Transactions):
+    records = 2
+
+
+class HeldSingles(Held, Singles):
+    records = 1
+
+
+class HeldTransactions(Held, Transactions):
+    records = 2
+
+
+Kind = type[CountedSingles] | type[CountedTransactions]
 
 
 def outgoing(name: str, count: int = 2, size: int = 20) -> list[Outgoing]:
@@ -64,8 +86,8 @@ def outgoing(name: str, count: int = 2, size: int = 20) -> list[Outgoing]:
 
 
 @asynccontextmanager
-async def working(settings: Settings, instance: str | None = None) -> AsyncIterator[Counted]:
-    intake = Counted(settings, instance)
+async def working(settings: Settings, kind: Kind, *given: str) -> AsyncIterator[Counted]:
+    intake = kind(settings, *given)
     await intake.start()
     try:
         await wait_until(lambda: intake.connected)
@@ -88,27 +110,33 @@ async def answers(writes: Sequence["asyncio.Task[None]"]) -> list[BaseException 
     return list(await asyncio.gather(*writes, return_exceptions=True))
 
 
-async def test_requests_that_wait_share_a_transaction_and_one_that_hangs_up_is_not_written(settings: Settings) -> None:
-    async with working(settings) as intake:
+@pytest.mark.parametrize("kind", [CountedSingles, CountedTransactions])
+async def test_requests_that_wait_are_one_group_and_one_that_hangs_up_is_not_written(
+    settings: Settings, kind: Kind
+) -> None:
+    count = kind.records
+    async with working(settings, kind) as intake:
         intake.go_on.clear()
-        first = asyncio.create_task(intake.write(outgoing("first")))
+        first = asyncio.create_task(intake.write(outgoing("first", count)))
         await wait_until(lambda: intake.groups)
-        writes = [asyncio.create_task(intake.write(outgoing(f"r{number}"))) for number in range(40)]
-        gone = asyncio.create_task(intake.write(outgoing("gone")))
+        writes = [asyncio.create_task(intake.write(outgoing(f"r{number}", count))) for number in range(40)]
+        gone = asyncio.create_task(intake.write(outgoing("gone", count)))
         await asyncio.sleep(0)
         gone.cancel()
         await asyncio.gather(gone, return_exceptions=True)
-        assert not first.done()  # 202 is not said before the commit
+        assert not first.done()  # 202 is not said before it is written
         intake.go_on.set()
         assert await answers([first, *writes]) == [None] * 41
         assert intake.groups == [1, 40]
         found = await written(settings)
-    assert set(found.values()) == {2}
+    assert set(found.values()) == {count}
     assert len(found) == 41
     assert "gone" not in found
 
 
-async def test_a_request_that_the_topic_does_not_take_takes_no_other_along(settings: Settings) -> None:
+@pytest.mark.parametrize("kind", [CountedSingles, CountedTransactions])
+async def test_a_request_that_the_topic_does_not_take_takes_no_other_along(settings: Settings, kind: Kind) -> None:
+    count = kind.records
     async with kafka_admin(settings) as admin:
         await admin.create_topics(
             [
@@ -120,32 +148,32 @@ async def test_a_request_that_the_topic_does_not_take_takes_no_other_along(setti
                 )
             ]
         )
-    async with working(settings) as intake:
+    async with working(settings, kind) as intake:
         intake.go_on.clear()
-        first = asyncio.create_task(intake.write(outgoing("first")))
+        first = asyncio.create_task(intake.write(outgoing("first", count)))
         await wait_until(lambda: intake.groups)
-        good = [asyncio.create_task(intake.write(outgoing(f"r{number}"))) for number in range(5)]
-        large = asyncio.create_task(intake.write([*outgoing("large"), *outgoing("large", 1, 50_000)]))
-        more = asyncio.create_task(intake.write(outgoing("more")))
+        good = [asyncio.create_task(intake.write(outgoing(f"r{number}", count))) for number in range(5)]
+        large = asyncio.create_task(intake.write([*outgoing("large", count - 1), *outgoing("large", 1, 50_000)]))
+        more = asyncio.create_task(intake.write(outgoing("more", count)))
         await asyncio.sleep(0)
         intake.go_on.set()
         said = await answers([first, *good, large, more])
         assert isinstance(said[-2], RecordTooLarge), said
         assert said[:-2] == [None] * 6
         assert said[-1] is None
-        await intake.write(outgoing("after"))
+        await intake.write(outgoing("after", count))
         found = await written(settings)
     assert "large" not in found
-    assert found == dict.fromkeys(["first", "r0", "r1", "r2", "r3", "r4", "more", "after"], 2)
+    assert found == dict.fromkeys(["first", "r0", "r1", "r2", "r3", "r4", "more", "after"], count)
 
 
 async def test_a_group_whose_producer_is_fenced_is_refused_whole_and_the_next_is_written(settings: Settings) -> None:
-    async with working(settings, "same") as first:
+    async with working(settings, CountedTransactions, "same") as first:
         await first.write(outgoing("before"))
         first.go_on.clear()
         waiting = [asyncio.create_task(first.write(outgoing(f"r{number}"))) for number in range(5)]
         await wait_until(lambda: len(first.groups) == 2)
-        async with working(settings, "same") as second:
+        async with working(settings, CountedTransactions, "same") as second:
             await second.write(outgoing("other"))
             first.go_on.set()
             said = await answers(waiting)
@@ -166,14 +194,17 @@ async def test_a_group_whose_producer_is_fenced_is_refused_whole_and_the_next_is
     assert not found  # of those that were refused
 
 
-@pytest.mark.parametrize("held", [True, False])
-async def test_a_shutdown_gives_each_that_waits_its_true_answer(settings: Settings, held: bool) -> None:
-    intake = Held(settings) if held else Counted(settings)
+@pytest.mark.parametrize("kind", [HeldSingles, HeldTransactions, CountedSingles, CountedTransactions])
+async def test_a_shutdown_gives_each_that_waits_its_true_answer(
+    settings: Settings, kind: Kind | type[HeldSingles] | type[HeldTransactions]
+) -> None:
+    count = kind.records
+    intake = kind(settings)
     await intake.start()
     await wait_until(lambda: intake.connected)
-    writes = [asyncio.create_task(intake.write(outgoing(f"r{number}"))) for number in range(20)]
+    writes = [asyncio.create_task(intake.write(outgoing(f"r{number}", count))) for number in range(20)]
     await wait_until(lambda: intake.inside.is_set() if isinstance(intake, Held) else intake.groups)
-    late = asyncio.create_task(intake.write(outgoing("late")))
+    late = asyncio.create_task(intake.write(outgoing("late", count)))
     await asyncio.sleep(0)
     await intake.stop()
     said = await answers([*writes, late])
@@ -181,9 +212,9 @@ async def test_a_shutdown_gives_each_that_waits_its_true_answer(settings: Settin
     found = await written(settings)
     for name, answer in zip(names, said, strict=True):
         if answer is None:
-            assert found[name] == 2
+            assert found[name] == count
         elif str(answer) == UNKNOWN:
-            assert found.get(name, 0) in (0, 2)
+            assert found.get(name, 0) in (0, count)
         else:
             assert str(answer) == AWAY
             assert name not in found
