@@ -14,10 +14,11 @@ from importlib.metadata import version
 from typing import Any
 
 from fastapi import FastAPI, Response
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from control_api import health, rest
 from control_api.access.sign_in_limit import SignInLimit
-from control_api.access.tokens import token_rows
+from control_api.access.tokens import known_tokens
 from control_api.console import assets, home, sign_in
 from control_api.definitions.relay import Relay
 from control_api.definitions.repositories import Repositories
@@ -28,7 +29,7 @@ from control_api.graphql.schema import build_schema
 from control_api.history.follower import History
 from control_api.http import problems
 from control_api.http.auth import ReadActor, check_guarded
-from control_api.http.guard import REQUEST_LIMIT_S, Guard
+from control_api.http.guard import REQUEST_LIMIT_S, Guard, Load
 from control_api.http.page import json_response
 from control_api.intake.intake import Intake
 from control_api.intake.producer_types import producer_types
@@ -36,13 +37,25 @@ from control_api.migrate import upgrade_database
 from control_api.parts import Parts
 from control_api.registry import load_registry
 from control_api.rest.definition_schemas import SCHEMAS
-from control_api.rest.quick_push import QuickPush
+from control_api.rest.quick_push import QuickPush, is_push
 from control_api.retention import keep_pruning
 from control_api.statuses import Statuses
 from notifier.database import Database
 from notifier.registry import Registry
 from notifier.seal import Seal, load_seal
 from notifier.settings import Settings
+
+
+class _App(FastAPI):
+    """FastAPI, and the way past it for the request that comes most often."""
+
+    push: ASGIApp | None = None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if self.push is not None and is_push(scope):
+            await self.push(scope, receive, send)
+        else:
+            await super().__call__(scope, receive, send)
 
 
 def create_app(
@@ -60,7 +73,7 @@ def create_app(
     """
     registry = load_registry() if registry is None else registry
     seal = load_seal(settings) if seal is None else seal
-    app = FastAPI(
+    app = _App(
         title="Notifier",
         version=version("notifier"),
         description=(
@@ -73,8 +86,9 @@ def create_app(
         redoc_url=None,
         redirect_slashes=False,
     )
-    app.add_middleware(QuickPush)
-    app.add_middleware(Guard, limit_s=request_limit_s)  # the outermost, added last
+    load = Load()
+    app.add_middleware(Guard, limit_s=request_limit_s, load=load)
+    app.push = Guard(QuickPush(app), limit_s=request_limit_s, load=load)
     problems.install(app)
     app.include_router(health.router)
     for router in rest.ROUTERS:
@@ -109,7 +123,7 @@ def _lifespan(
             parts = Parts(
                 settings=settings,
                 database=database,
-                tokens=token_rows(database),
+                tokens=known_tokens(database),
                 producer_types=types,
                 registry=registry,
                 seal=seal,

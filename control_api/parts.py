@@ -6,6 +6,7 @@ from typing import Annotated
 from fastapi import Depends, Request
 
 from control_api.access.sign_in_limit import SignInLimit
+from control_api.access.tokens import Known
 from control_api.definitions.relay import Relay
 from control_api.definitions.repositories import Repositories
 from control_api.definitions.services import Services
@@ -13,7 +14,6 @@ from control_api.definitions.verification import Verification
 from control_api.history.follower import History
 from control_api.intake.intake import Intake
 from control_api.look_up import LookUp
-from control_api.models import TokenRow
 from control_api.statuses import Statuses
 from notifier.database import Database
 from notifier.registry import Registry
@@ -27,7 +27,7 @@ class Parts:
 
     settings: Settings
     database: Database
-    tokens: LookUp[str, TokenRow]
+    tokens: LookUp[str, Known]
     producer_types: LookUp[str, str]
     registry: Registry
     seal: Seal

@@ -4,6 +4,7 @@ The app itself is `control_api.app`.
 """
 
 import asyncio
+import gc
 import ipaddress
 import logging
 import socket
@@ -11,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import uvicorn
+import uvloop
 from fastapi import FastAPI
 
 from control_api.access.accounts import anybody
@@ -99,6 +101,9 @@ async def _run(settings: Settings, stop: asyncio.Event) -> None:
             await database.close()
         app = create_app(settings, instance=f"{socket.gethostname()}-{port}")
         server = serve(app, listener)
+        # What is there now stays; to look through it again and again for cycles would take longer than what requests leave.
+        gc.freeze()
+        gc.set_threshold(10_000, 5, 5)
         place = f"[{host}]" if ":" in host else host
         logger.info("The control API listens on http://%s:%s", place, port, extra={"action": "start", "port": port})
         await _serve_until(server, listener, stop)
@@ -120,4 +125,4 @@ async def _serve_until(server: uvicorn.Server, listener: socket.socket, stop: as
 def run_api_process(settings: Settings) -> int:
     """Serves the control API as this process; returns the exit status."""
     allow_many_files()
-    return run_role(settings, "api", lambda stop: _run(settings, stop))
+    return run_role(settings, "api", lambda stop: _run(settings, stop), uvloop.new_event_loop)

@@ -26,10 +26,11 @@ logger = logging.getLogger(__name__)
 INTERRUPTED = 130  # as a shell has it for a command that SIGINT ended
 
 RoleWork = Callable[[asyncio.Event], Awaitable[None]]
+LoopFactory = Callable[[], asyncio.AbstractEventLoop]
 
 
-def run_role(settings: Settings, role: str, work: RoleWork) -> int:
-    """Runs `work(stop)` as this process, in its main thread; returns the exit status.
+def run_role(settings: Settings, role: str, work: RoleWork, loop_factory: LoopFactory | None = None) -> int:
+    """Runs `work(stop)` as this process, in its main thread; returns the exit status. `loop_factory`: None is asyncio's own.
 
     `work` ends in order once `stop` is set, and raises NotifierError when it cannot go on. Any other exception is a fault of
     the program and is raised. The process is expected to end with the status: its signal handlers stay.
@@ -37,7 +38,8 @@ def run_role(settings: Settings, role: str, work: RoleWork) -> int:
     signals = _Signals()
     try:
         configure(settings, role)
-        asyncio.run(signals.run(work))
+        with asyncio.Runner(loop_factory=loop_factory) as runner:
+            runner.run(signals.run(work))
     except NotifierError as error:
         logger.critical("The role %s cannot go on: %s", role, error, extra={"action": "stop"})
         print(f"notifier: {error}", file=sys.stderr)  # for people, as the command line prints every error

@@ -12,6 +12,7 @@ import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import cached_property
 
 from sqlalchemy import or_, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -45,10 +46,19 @@ class Token:
     last_used_at: datetime | None = None  # to ten minutes
     revoked_at: datetime | None = None
 
-    @property
+    @cached_property
     def actor(self) -> Actor:
         """The token as an actor. Its name holds the id, since two tokens may have the same name."""
         return Actor(f"token {self.id} ({self.name})", frozenset(self.scopes))
+
+
+@dataclass(slots=True)
+class Known:
+    """A token as `authenticate` knows it."""
+
+    token: Token
+    hash: str
+    used_at: datetime | None  # noted last
 
 
 async def mint(
@@ -97,34 +107,34 @@ async def mint(
     return token, text
 
 
-def token_rows(database: Database) -> LookUp[str, TokenRow]:
-    """Rows of tokens by id, for `authenticate`, which notes that they are used."""
+def known_tokens(database: Database) -> LookUp[str, Known]:
+    """Tokens by id, for `authenticate`."""
 
-    async def fetch(ids: list[str]) -> dict[str, TokenRow]:
+    async def fetch(ids: list[str]) -> dict[str, Known]:
         async with database.read() as session:
             rows = (await session.scalars(select(TokenRow).where(TokenRow.id.in_(ids)))).all()
-        return {row.id: row for row in rows}
+        return {row.id: Known(_token(row), row.hash, row.last_used_at) for row in rows}
 
     return LookUp(fetch)
 
 
-async def authenticate(database: Database, rows: LookUp[str, TokenRow], text: str) -> Token | None:
+async def authenticate(database: Database, known: LookUp[str, Known], text: str) -> Token | None:
     """The token of that text, unless it is expired or revoked, which other processes may have done within `KEPT_S`."""
     found = _TEXT.fullmatch(text)
     if found is None:
         return None
-    row = await rows.get(found[1])
-    # Compared also where there is no such row, so that the time of an answer does not tell which ids exist.
-    same = hmac.compare_digest(_hash(text), row.hash if row is not None else "0" * 64)
-    if row is None or not same:
+    one = await known.get(found[1])
+    # Compared also where there is no such token, so that the time of an answer does not tell which ids exist.
+    same = hmac.compare_digest(_hash(text), one.hash if one is not None else "0" * 64)
+    if one is None or not same:
         return None
-    at = now()
-    if row.revoked_at is not None or (row.expires_at is not None and row.expires_at <= at):
+    at, token = now(), one.token
+    if token.revoked_at is not None or (token.expires_at is not None and token.expires_at <= at):
         return None
-    if row.last_used_at is None or at - row.last_used_at >= _USED_EVERY:
-        row.last_used_at = at  # for those who share this row: one of them notes it
-        await _note_use(database, row.id, at)
-    return _token(row)
+    if one.used_at is None or at - one.used_at >= _USED_EVERY:
+        one.used_at = at  # for those who share it: one of them notes it
+        await _note_use(database, token.id, at)
+    return token
 
 
 async def _note_use(database: Database, id_: str, at: datetime) -> None:

@@ -19,6 +19,7 @@ from control_api.access.actor import Actor, Scope
 from control_api.access.sessions import COOKIE, find_account
 from control_api.access.tokens import authenticate
 from control_api.http.accept import is_browser
+from control_api.http.headers import header
 from control_api.http.origin import check_cookie_request
 from control_api.http.problems import Problem, unauthorized
 from control_api.parts import Parts, PartsDep
@@ -70,7 +71,12 @@ async def identify_token(parts: PartsDep, credentials: Credentials) -> Actor:
             "this needs a token: Authorization: Bearer ntf_… (see `notifier token create`); people sign in at"
             f" {SIGN_IN}"
         )
-    token = await authenticate(parts.database, parts.tokens, credentials.credentials)
+    return await identify_text(parts, credentials.credentials)
+
+
+async def identify_text(parts: Parts, text: str) -> Actor:
+    """The caller whose token has that text. Raises Problem 401."""
+    token = await authenticate(parts.database, parts.tokens, text)
     if token is None:
         problem = unauthorized("the token is unknown, expired or revoked; see `notifier token list`")
         problem.headers["WWW-Authenticate"] += ', error="invalid_token"'
@@ -94,8 +100,12 @@ async def authorize(scopes: SecurityScopes, actor: Annotated[Actor, Depends(iden
 
 async def caller(request: Request, parts: Parts, scope: Scope) -> Actor:
     """The caller, if they have the scope, of a request that FastAPI does not route. Raises as `identify` and `authorize` do."""
-    actor = await identify(request, parts, await _bearer(request), await _cookie(request))
-    return await authorize(SecurityScopes([scope]), actor)
+    scheme, _, text = (header(request.scope, b"authorization") or "").partition(" ")
+    if scheme.lower() == "bearer" and text.strip():
+        actor = await identify_text(parts, text.strip())
+    else:
+        actor = await identify(request, parts, await _bearer(request), await _cookie(request))
+    return actor if actor.may(scope) else await authorize(SecurityScopes([scope]), actor)
 
 
 class ToSignIn(Problem):

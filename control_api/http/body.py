@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 import orjson
 from fastapi import Request
 from pydantic import BaseModel, ValidationError
+from starlette.requests import ClientDisconnect
 
 from control_api.definitions.json_value import MAX_DEPTH
 from control_api.http.encoding import coding_of, unpack
@@ -22,6 +23,8 @@ from notifier.validation import field_errors
 _TEXT = re.compile(rb'"(?:[^"\\]++|\\.)*+(?:"|\\?\Z)', re.DOTALL)
 _IN_THREAD_BYTES = 256 * 1024  # parsing a larger body would hold up the other requests
 
+_BODY = "notifier.body"  # in the ASGI scope
+
 M = TypeVar("M", bound=BaseModel)
 
 
@@ -31,7 +34,7 @@ async def read_body(request: Request, *media_types: str) -> tuple[str, bytes]:
     Raises Problem 415 for another type or encoding, 400 for no body or a damaged one, and 413.
     """
     media_type = media_type_of(request)
-    body = await request.body()
+    body = await whole_body(request)
     coding = coding_of(request)
     if coding is not None:
         body = await unpack(body, coding, body_limit(request.url.path), hold_of(request.scope))
@@ -45,6 +48,22 @@ async def read_body(request: Request, *media_types: str) -> tuple[str, bytes]:
         given = f"not {media_type.header!r}" if media_type.header else "and there is no Content-Type"
         raise Problem(415, f"the body must be {' or '.join(media_types)} in UTF-8, {given}")
     return name, body
+
+
+async def whole_body(request: Request) -> bytes:
+    """The body as it came. Whoever asks for it again gets it too."""
+    body: bytes | None = request.scope.get(_BODY)
+    if body is None:
+        parts = []
+        more = True
+        while more:
+            message = await request.receive()
+            if message["type"] == "http.disconnect":
+                raise ClientDisconnect
+            parts.append(message.get("body", b""))
+            more = message.get("more_body", False)
+        body = request.scope[_BODY] = parts[0] if len(parts) == 1 else b"".join(parts)
+    return body
 
 
 def parse_json(data: bytes, place: str = "the body") -> Any:

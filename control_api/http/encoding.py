@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 
 from fastapi import Request
 
+from control_api.http.headers import header
 from control_api.http.problems import Problem
 
 CODINGS = ("gzip", "deflate")
@@ -21,6 +22,8 @@ PART_BYTES = 256 * 1024  # that it unpacks at once
 
 def coding_of(request: Request) -> str | None:
     """The body's coding, one of `CODINGS`; None: it is as it is. Raises Problem 415 for another one, or more than one."""
+    if header(request.scope, b"content-encoding") is None:
+        return None
     given = ",".join(request.headers.getlist("content-encoding")).lower().split(",")
     named = [_NAMES.get(name.strip(), name.strip()) for name in given if name.strip() not in ("", "identity")]
     if not named:

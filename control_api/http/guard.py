@@ -10,12 +10,12 @@ import logging
 import re
 import time
 from collections.abc import Callable
-from uuid import uuid4
+from secrets import token_hex
 
-from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from control_api.http.headers import header
 from control_api.http.held import Held, Share
 from control_api.http.limits import body_limit
 from control_api.http.problems import Problem, problem_of, unavailable
@@ -42,6 +42,12 @@ SECURITY_HEADERS = {
 }
 
 
+_DEFAULTS = [
+    (name.lower().encode(), value.encode()) for name, value in {**SECURITY_HEADERS, "Cache-Control": "no-store"}.items()
+]
+_ID_HEADER = b"x-request-id"
+
+
 async def _too_many(scope: Scope, receive: Receive, send: Send) -> None:
     raise unavailable("too many requests are at work at this moment: try again", 1)
 
@@ -50,47 +56,56 @@ class _TooLarge(Exception):
     pass
 
 
+class Load:
+    """The requests at work, of one guard or of several together."""
+
+    def __init__(self) -> None:
+        self.held = Held()
+        self.at_work = 0
+        self.arriving: dict[_Request, float] = {}  # those whose body is not all here → when they began, in that order
+
+    def has_room(self) -> bool:
+        """Whether another may come. Ends the request whose body takes longest to come, where that makes room."""
+        return self.at_work < MAX_REQUESTS or self._give_up_slowest()
+
+    def _give_up_slowest(self) -> bool:
+        """False where none takes long."""
+        slowest = next(iter(self.arriving), None)
+        if slowest is None or time.monotonic() - self.arriving[slowest] < _SLOW_S:
+            return False
+        del self.arriving[slowest]
+        slowest.give_up()
+        return True
+
+
 class Guard:
     """The middleware. `limit_s`: how long a request may take, in seconds."""
 
-    def __init__(self, app: ASGIApp, limit_s: float = REQUEST_LIMIT_S) -> None:
+    def __init__(self, app: ASGIApp, limit_s: float = REQUEST_LIMIT_S, load: Load | None = None) -> None:
         self._app = app
         self._limit_s = limit_s
-        self._at_work = 0
-        self._arriving: dict[
-            _Request, float
-        ] = {}  # requests whose body is not all here → when they began, in that order
-        self._held = Held()
+        self._load = load or Load()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        given = Headers(scope=scope).get("x-request-id", "")
-        id_ = given if _ID.fullmatch(given) else uuid4().hex
-        has_room = self._at_work < MAX_REQUESTS or self._give_up_slowest() or scope["path"].startswith("/health/")
-        app = self._app if has_room else _too_many
-        self._at_work += 1
-        share = Share(self._held)
+        load = self._load
+        given = header(scope, b"x-request-id")
+        id_ = given if given is not None and _ID.fullmatch(given) else token_hex(16)
+        app = self._app if load.has_room() or scope["path"].startswith("/health/") else _too_many
+        load.at_work += 1
+        share = Share(load.held)
         share.put_into(scope)
         request = _Request(app, scope, receive, send, id_, share)
-        request.arrived = lambda: self._arriving.pop(request, None)
-        self._arriving[request] = time.monotonic()
+        request.arrived = lambda: load.arriving.pop(request, None)
+        load.arriving[request] = time.monotonic()
         try:
             await request.run(self._limit_s)
         finally:
-            self._at_work -= 1
-            self._arriving.pop(request, None)
+            load.at_work -= 1
+            load.arriving.pop(request, None)
             share.release()
-
-    def _give_up_slowest(self) -> bool:
-        """Ends the request whose body takes longest to come. False where none takes long."""
-        slowest = next(iter(self._arriving), None)
-        if slowest is None or time.monotonic() - self._arriving[slowest] < _SLOW_S:
-            return False
-        del self._arriving[slowest]
-        slowest.give_up()
-        return True
 
 
 class _Request:
@@ -115,9 +130,8 @@ class _Request:
         try:
             async with asyncio.timeout(limit_s) as self._limit_at:
                 try:
-                    headers = Headers(scope=self._scope)
-                    declared = headers.get("content-length", "")
-                    self._whole = "transfer-encoding" not in headers and declared in ("", "0")
+                    declared = header(self._scope, b"content-length") or ""
+                    self._whole = header(self._scope, b"transfer-encoding") is None and declared in ("", "0")
                     if self._whole:
                         self.arrived()
                     if declared.isdecimal() and len(declared) < 20 and int(declared) > self._limit:
@@ -146,10 +160,11 @@ class _Request:
                 raise  # half an answer is out; the server closes the connection
             await self._answer(problem_of(error))
         finally:
-            seconds = round(time.monotonic() - began, 4)
-            logger.debug(
-                "Answered.", extra={"action": "answer", "status": self._status, "seconds": seconds, **self._extra()}
-            )
+            if logger.isEnabledFor(logging.DEBUG):
+                seconds = round(time.monotonic() - began, 4)
+                logger.debug(
+                    "Answered.", extra={"action": "answer", "status": self._status, "seconds": seconds, **self._extra()}
+                )
 
     def _extra(self) -> dict[str, str]:
         return {"method": self._scope["method"], "path": self._scope["path"], "request_id": self._id}
@@ -182,11 +197,13 @@ class _Request:
     async def _send(self, message: Message) -> None:
         if message["type"] == "http.response.start":
             self._started, self._status = True, message["status"]
-            headers = MutableHeaders(scope=message)
-            for name, value in SECURITY_HEADERS.items():
-                headers.setdefault(name, value)
-            headers.setdefault("Cache-Control", "no-store")
-            headers["X-Request-Id"] = self._id
+            given: list[tuple[bytes, bytes]] = message["headers"]
+            names = {name for name, _ in given}
+            message["headers"] = [
+                *(one for one in given if one[0] != _ID_HEADER),
+                *(one for one in _DEFAULTS if one[0] not in names),
+                (_ID_HEADER, self._id.encode()),
+            ]
         await self._send_to(message)
 
     async def _answer(self, problem: Problem) -> None:

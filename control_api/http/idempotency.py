@@ -20,6 +20,7 @@ from sqlalchemy import delete, update
 from sqlalchemy.exc import IntegrityError
 
 from control_api.access.actor import Actor
+from control_api.http.headers import header
 from control_api.http.problems import Problem, problem_of
 from control_api.intake.occasion import Occasion
 from control_api.models import IdempotencyRow
@@ -31,6 +32,7 @@ from notifier.record import now, rfc3339
 logger = logging.getLogger(__name__)
 
 HEADER = "Idempotency-Key"
+_HEADER = HEADER.lower().encode()
 _AT_WORK = timedelta(seconds=60)  # longer than any request may take: a claim this old is a dead process's
 _KEY = re.compile(r"[\x21-\x7e]{1,255}")
 _AGAIN = 503  # kept as status: to be done anew
@@ -49,7 +51,7 @@ async def once(
     parts: Parts, request: Request, actor: Actor, body: bytes, act: Callable[[Occasion], Awaitable[Response]]
 ) -> Response:
     """Does `act`, or answers as it did before. Raises Problem 400, 409 and 422, and what `act` raises."""
-    key = request.headers.get(HEADER)
+    key = header(request.scope, _HEADER)
     if key is None:
         return await act(Occasion(now()))
     if not _KEY.fullmatch(key):

@@ -1,8 +1,11 @@
 """Media types: what a body says that it is, by `Content-Type`."""
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 from fastapi import Request
+
+from control_api.http.headers import header
 
 JSON = "application/json"
 NDJSON = "application/x-ndjson"
@@ -12,6 +15,7 @@ ANY = "any media type"  # for addresses whose senders nobody can tell what to se
 
 _NDJSON_TOO = ("application/ndjson", "application/jsonl", "application/x-jsonlines", "application/jsonlines")
 _UTF_8 = frozenset({"utf-8", "utf8", "us-ascii", "ascii"})  # ASCII is UTF-8
+_KEPT_CHARACTERS = 100  # of a header whose meaning is kept
 # What bytes that are no UTF-8 are read as, where their sender says so and cannot be told otherwise.
 _OTHERS = {
     "iso-8859-1": "cp1252",  # as browsers take it
@@ -58,9 +62,14 @@ def is_json(name: str) -> bool:
 
 def media_type_of(request: Request) -> MediaType:
     """The media type of a request's body; without a name where the header is missing."""
-    header = request.headers.get("content-type", "")
-    name, _, rest = header.partition(";")
+    given = header(request.scope, b"content-type") or ""
+    return _read(given) if len(given) <= _KEPT_CHARACTERS else _read.__wrapped__(given)
+
+
+@lru_cache(256)
+def _read(given: str) -> MediaType:
+    name, _, rest = given.partition(";")
     parameters = [part.partition("=") for part in rest.split(";")]
     charset = next((value for key, _, value in parameters if key.strip().lower() == "charset"), "utf-8")
     name = name.strip().lower()
-    return MediaType(NDJSON if name in _NDJSON_TOO else name, charset.strip("\"' ").lower(), header)
+    return MediaType(NDJSON if name in _NDJSON_TOO else name, charset.strip("\"' ").lower(), given)

@@ -16,6 +16,7 @@ from fastapi.security import APIKeyHeader, SecurityScopes
 
 from control_api.access.actor import Actor
 from control_api.http.auth import Credentials, authorize, identify_token
+from control_api.http.body import whole_body
 from control_api.http.encoding import coding_of, unpacked_parts
 from control_api.http.limits import body_limit
 from control_api.http.problems import Problem, unauthorized
@@ -75,7 +76,7 @@ async def webhook_secret_of(parts: Parts, producer: str) -> str | None:
 
 async def _check_body(secret: str, request: Request, signature: str) -> None:
     """Checks the signature of the body as it came or, where it came compressed, as it was before. Raises Problem 401."""
-    body = await request.body()
+    body = await whole_body(request)
     coding = coding_of(request)
     if coding is None:
         check_signature(secret, body, signature)

@@ -6,6 +6,7 @@ from fastapi import APIRouter, Request, Response
 
 from control_api.http import idempotency
 from control_api.http.auth import RunActor
+from control_api.http.body import whole_body
 from control_api.http.media_type import JSON
 from control_api.http.page import json_response
 from control_api.http.problems import documented
@@ -44,7 +45,7 @@ _TICK = {
 )
 async def run(name: str, request: Request, parts: PartsDep, actor: RunActor) -> Response:
     """Writes a tick; a runner then runs the configuration's pull producers, once. Needs no body."""
-    body = await request.body()  # it has no meaning, but the same key with another body is another request
+    body = await whole_body(request)  # it has no meaning, but the same key with another body is another request
 
     async def act(occasion: Occasion) -> Response:
         tick = await run_now(parts.database, parts.intake, name, occasion.at)

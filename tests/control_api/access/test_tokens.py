@@ -108,9 +108,9 @@ async def test_the_command_line_makes_lists_and_revokes_tokens(database_settings
         ("ci", ("read",), None),
     }
     database = Database(settings)
-    assert (await tokens.authenticate(database, tokens.token_rows(database), token)) is not None
+    assert (await tokens.authenticate(database, tokens.known_tokens(database), token)) is not None
     assert await tokens.revoke_token(settings, token.split("_")[1]) == 1
-    assert (await tokens.authenticate(database, tokens.token_rows(database), token)) is None
+    assert (await tokens.authenticate(database, tokens.known_tokens(database), token)) is None
     assert await tokens.revoke_token(settings, "ci") == 1  # the other one
     assert await tokens.revoke_token(settings, "ci") == 0
     with pytest.raises(UnknownName):
