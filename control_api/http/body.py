@@ -3,6 +3,8 @@
 import asyncio
 import codecs
 import re  # for our own constant pattern
+from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any, TypeVar
 
 import orjson
@@ -12,6 +14,7 @@ from starlette.requests import ClientDisconnect
 
 from control_api.definitions.json_value import MAX_DEPTH
 from control_api.http.encoding import coding_of, unpack
+from control_api.http.headers import header
 from control_api.http.held import hold_of
 from control_api.http.limits import MAX_VALUES, body_limit
 from control_api.http.media_type import ANY, ANY_JSON, JSON, is_json, media_type_of
@@ -25,16 +28,22 @@ _IN_THREAD_BYTES = 256 * 1024  # parsing a larger body would hold up the other r
 
 _BODY = "notifier.body"  # in the ASGI scope
 
+Watch = Callable[[str, bytes, bool], Awaitable[None]]  # the media type, a part of the body, and whether it is the last
+
 M = TypeVar("M", bound=BaseModel)
 
 
-async def read_body(request: Request, *media_types: str) -> tuple[str, bytes]:
+async def read_body(request: Request, *media_types: str, watch: Watch | None = None) -> tuple[str, bytes]:
     """The media type, one of those given, and the body in UTF-8, unpacked, without a byte order mark.
 
-    Raises Problem 415 for another type or encoding, 400 for no body or a damaged one, and 413.
+    `watch` is called with each part of a body that comes in more than one, unless it is packed or has another media type.
+    Raises Problem 415 for another type or encoding, 400 for no body or a damaged one, 413, and what `watch` raises.
     """
     media_type = media_type_of(request)
-    body = await whole_body(request)
+    name = JSON if ANY_JSON in media_types and is_json(media_type.name) else media_type.name
+    is_taken = name in media_types and media_type.is_utf8
+    watched = watch is not None and is_taken and header(request.scope, b"content-encoding") is None
+    body = await whole_body(request, partial(watch, name) if watched and watch is not None else None)
     coding = coding_of(request)
     if coding is not None:
         body = await unpack(body, coding, body_limit(request.url.path), hold_of(request.scope))
@@ -43,15 +52,14 @@ async def read_body(request: Request, *media_types: str) -> tuple[str, bytes]:
         raise Problem(400, "the body is empty")
     if ANY in media_types:
         return media_type.name, media_type.utf8(body)
-    name = JSON if ANY_JSON in media_types and is_json(media_type.name) else media_type.name
-    if name not in media_types or not media_type.is_utf8:
+    if not is_taken:
         given = f"not {media_type.header!r}" if media_type.header else "and there is no Content-Type"
         raise Problem(415, f"the body must be {' or '.join(media_types)} in UTF-8, {given}")
     return name, body
 
 
-async def whole_body(request: Request) -> bytes:
-    """The body as it came. Whoever asks for it again gets it too."""
+async def whole_body(request: Request, watch: Callable[[bytes, bool], Awaitable[None]] | None = None) -> bytes:
+    """The body as it came. Whoever asks for it again gets it too. `watch`: as of `read_body`."""
     body: bytes | None = request.scope.get(_BODY)
     if body is None:
         parts = []
@@ -62,6 +70,8 @@ async def whole_body(request: Request) -> bytes:
                 raise ClientDisconnect
             parts.append(message.get("body", b""))
             more = message.get("more_body", False)
+            if watch is not None and (more or len(parts) > 1):
+                await watch(parts[-1], not more)
         body = request.scope[_BODY] = parts[0] if len(parts) == 1 else b"".join(parts)
     return body
 

@@ -32,7 +32,7 @@ from notifier.record import now, rfc3339
 logger = logging.getLogger(__name__)
 
 HEADER = "Idempotency-Key"
-_HEADER = HEADER.lower().encode()
+HEADER_NAME = HEADER.lower().encode()
 _AT_WORK = timedelta(seconds=60)  # longer than any request may take: a claim this old is a dead process's
 _KEY = re.compile(r"[\x21-\x7e]{1,255}")
 _AGAIN = 503  # kept as status: to be done anew
@@ -51,7 +51,7 @@ async def once(
     parts: Parts, request: Request, actor: Actor, body: bytes, act: Callable[[Occasion], Awaitable[Response]]
 ) -> Response:
     """Does `act`, or answers as it did before. Raises Problem 400, 409 and 422, and what `act` raises."""
-    key = header(request.scope, _HEADER)
+    key = header(request.scope, HEADER_NAME)
     if key is None:
         return await act(Occasion(now()))
     if not _KEY.fullmatch(key):

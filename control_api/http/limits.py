@@ -15,4 +15,7 @@ _LIMITS = {  # by the beginning of the address
 
 def body_limit(path: str) -> int:
     """How many bytes a request to that address may bring, as they come and unpacked."""
-    return next((limit for start, limit in _LIMITS.items() if path.startswith(start)), MAX_BODY_BYTES)
+    for start, limit in _LIMITS.items():
+        if path.startswith(start):
+            return limit
+    return MAX_BODY_BYTES

@@ -8,12 +8,15 @@ from fastapi import APIRouter, Request, Response
 from control_api.http import idempotency
 from control_api.http.auth import PushActor
 from control_api.http.body import read_body
+from control_api.http.headers import header
 from control_api.http.media_type import ANY_JSON, JSON, NDJSON
 from control_api.http.problems import documented
 from control_api.intake.occasion import Occasion
 from control_api.parts import PartsDep
-from control_api.rest.pushed import ACCEPTED, accept, accepted
+from control_api.rest.arriving import Arriving
+from control_api.rest.pushed import ACCEPTED, accept, accept_checked, accepted
 from notifier.message import Message
+from notifier.record import now
 
 router = APIRouter(tags=["messages"])
 
@@ -55,10 +58,15 @@ async def post_messages(request: Request, parts: PartsDep, actor: PushActor) -> 
     which the answer tells. 503 says that nothing was written (its `detail` says so where that cannot be known); repeat
     it, best under the same Idempotency-Key.
     """
-    media_type, body = await read_body(request, JSON, ANY_JSON, NDJSON)
+    arriving = Arriving(Occasion(now()))
+    # Under a key the whole body says whether the request is a repeat, which is answered as it was.
+    watch = arriving.take if header(request.scope, idempotency.HEADER_NAME) is None else None
+    media_type, body = await read_body(request, JSON, ANY_JSON, NDJSON, watch=watch)
 
     async def act(occasion: Occasion) -> Response:
-        ids = await accept(parts, media_type, body, occasion)
-        return accepted(ids)
+        checked = await arriving.checked()
+        if checked is None:
+            return accepted(await accept(parts, media_type, body, occasion))
+        return accepted(await accept_checked(parts, checked))
 
     return await idempotency.once(parts, request, actor, body, act)

@@ -20,7 +20,7 @@ from control_api.intake.occasion import Occasion
 from control_api.intake.outgoing import Outgoing
 from control_api.look_up import LookUp
 from control_api.parts import Parts
-from control_api.rest.items import elements, lines
+from control_api.rest.items import Elements, Lines
 from notifier.errors import FieldError, InputError, RecordError, RecordTooLarge, UnsupportedVersion
 from notifier.message import MAX_BYTES, Message, read_message, without_absent
 from notifier.pointer import pointer
@@ -83,6 +83,11 @@ async def accept(parts: Parts, media_type: str, body: bytes, occasion: Occasion)
         checked = read(media_type, body, occasion)
     else:  # a large body would hold up the other requests
         checked = await asyncio.to_thread(read, media_type, body, occasion)
+    return await accept_checked(parts, checked)
+
+
+async def accept_checked(parts: Parts, checked: Sequence[Checked]) -> list[str]:
+    """As `accept`, for messages that are read already."""
     await check_producers(parts.producer_types, parts.registry, checked)
     return await write(parts.intake, checked)
 
@@ -97,47 +102,70 @@ async def write(intake: Intake, messages: Sequence[Checked]) -> list[str]:
 
 def read(media_type: str, body: bytes, occasion: Occasion) -> list[Checked]:
     """The messages of a body, each checked by itself. Raises as `accept` does."""
-    found = _lines(body) if media_type == NDJSON else _values(body)
-    checked: list[Checked] = []
-    errors: list[FieldError] = []
-    for position, pushed in enumerate(found):
-        one = _check(pushed, position, occasion)
-        if isinstance(one, Checked):
-            checked.append(one)
-        else:
-            errors += one
-            if len(errors) >= _MAX_ERRORS:
-                break
-    if errors:
-        raise InputError(errors[:_MAX_ERRORS])
-    return checked
+    reader = Reader(media_type, occasion)
+    reader.feed(body, last=True)
+    return reader.checked
 
 
-def _values(body: bytes) -> Iterator[Pushed]:
-    body = body.strip()
-    if body.startswith(b"["):
-        for position, raw in enumerate(elements(body)):
+class Reader:
+    """Reads the messages of a body that comes in pieces, however it is cut. `checked`: those that may go to the topic."""
+
+    def __init__(self, media_type: str, occasion: Occasion) -> None:
+        self._occasion = occasion
+        self._position = 0
+        self._errors: list[FieldError] = []
+        self._lines = Lines() if media_type == NDJSON else None
+        self._elements: Elements | None = None  # of an array, once that shows
+        self._begun: list[bytes] = []  # of a body that is no array
+        self.checked: list[Checked] = []
+
+    def feed(self, data: bytes, last: bool) -> None:
+        """Reads on. Raises as `accept` does, as soon as that shows."""
+        for pushed in self._pushed_lines(self._lines, data, last) if self._lines else self._values(data, last):
+            one = _check(pushed, self._position, self._occasion)
+            self._position += 1
+            if isinstance(one, Checked):
+                self.checked.append(one)
+            else:
+                self._errors += one
+                if len(self._errors) >= _MAX_ERRORS:
+                    break
+        if self._errors and (last or len(self._errors) >= _MAX_ERRORS):
+            raise InputError(self._errors[:_MAX_ERRORS])
+
+    def _values(self, data: bytes, last: bool) -> Iterator[Pushed]:
+        if self._elements is None:
+            if not self._begun:
+                data = data.lstrip() if data[:1].isspace() else data
+            if not self._begun and data.startswith(b"["):
+                self._elements = Elements()
+            elif last:
+                yield _single(b"".join([*self._begun, data]).rstrip())
+                return
+            else:
+                self._begun += [data] if data else []
+                return
+        for position, raw in enumerate(self._elements.feed(data, last), self._position):
             yield Pushed(f"/{position}", raw, parse_json(raw, f"message {position + 1}"))
-        return
+
+    def _pushed_lines(self, lines: Lines, data: bytes, last: bool) -> Iterator[Pushed]:
+        for position, (start, line) in enumerate(lines.feed(data, last), self._position):
+            if len(line) > MAX_BYTES:
+                raise RecordTooLarge(f"/{position}: {len(line)} bytes, and a message may have {MAX_BYTES} at most")
+            try:
+                value = parse_json(line)
+            except Problem as refused:
+                raise Problem(400, f"line {lines.number(start)}: {refused.detail}") from None
+            yield Pushed(f"/{position}", line, value)
+
+
+def _single(body: bytes) -> Pushed:
     if body.startswith(b"{"):
         if len(body) > MAX_BYTES:
             raise RecordTooLarge(f"the message: {len(body)} bytes, and a message may have {MAX_BYTES} at most")
-        yield Pushed("", body, parse_json(body))
-        return
+        return Pushed("", body, parse_json(body))
     parse_json(body[:MAX_BYTES])
     raise InputError(FieldError("", "must be a message, which is a JSON object, or an array of messages"))
-
-
-def _lines(body: bytes) -> Iterator[Pushed]:
-    for position, (start, line) in enumerate(lines(body)):
-        if len(line) > MAX_BYTES:
-            raise RecordTooLarge(f"/{position}: {len(line)} bytes, and a message may have {MAX_BYTES} at most")
-        try:
-            value = parse_json(line)
-        except Problem as refused:
-            number = body.count(b"\n", 0, start) + 1
-            raise Problem(400, f"line {number}: {refused.detail}") from None
-        yield Pushed(f"/{position}", line, value)
 
 
 def _check(pushed: Pushed, position: int, occasion: Occasion) -> Checked | list[FieldError]:

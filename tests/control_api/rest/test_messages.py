@@ -1,15 +1,17 @@
 """`POST /messages`: what is refused, and what lies on the topic afterwards."""
 
 import asyncio
+import codecs
 import gzip
 import json
 import re
 import secrets
 import zlib
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from typing import Any
 
+import httpx
 import msgspec
 import orjson
 import pytest
@@ -223,6 +225,49 @@ async def test_a_request_of_sixteen_mebibytes_is_accepted(api: Api) -> None:
     large = [{**GOOD, "id": f"{mark}-{number}", "content": "x" * 890_000} for number in range(18)]
     ids, found = await pushed(api, large)
     assert len(found) == len(ids) == 18
+
+
+@pytest.mark.parametrize("type_", ["application/json", "application/x-ndjson"])
+async def test_a_body_that_comes_in_parts_is_accepted_whole_and_in_order(api: Api, type_: str) -> None:
+    mark = secrets.token_hex(4)
+    many = [{**GOOD, "id": f"{mark}-{number}", "content": "ä" * 150} for number in range(1000)]
+    body = orjson.dumps(many) if type_ == "application/json" else b"\n".join(map(orjson.dumps, many))
+    body = codecs.BOM_UTF8 + b" \n" + body
+
+    async def parts() -> AsyncIterator[bytes]:
+        for start in range(0, len(body), 30_001):
+            yield body[start : start + 30_001]
+
+    async with api.client("push") as ci:
+        answer = await ci.post("/api/v1/messages", content=parts(), headers={"Content-Type": type_})
+    assert answer.status_code == 202, answer.text
+    assert [one["id"] for one in answer.json()["messages"]] == [one["id"] for one in many]
+    there = [orjson.loads(record.value)["id"] for record in await read_all(api.settings, "messages")]
+    assert [id_ for id_ in there if id_.startswith(mark)] == [one["id"] for one in many]
+
+
+@pytest.mark.parametrize(
+    ("type_", "begin", "status"),
+    [
+        ("application/json", b"[" + b"{}," * 30_000, 422),
+        ("application/json", b"[" * 100_000, 400),
+        ("application/json", b"[" + b'{"producer":"ci","content":"x"},' * 20_001, 413),
+        ("application/x-ndjson", b"1\n" * 50_000, 422),
+    ],
+)
+async def test_a_body_that_cannot_be_accepted_is_refused_before_the_rest_of_it_has_come(
+    api: Api, type_: str, begin: bytes, status: int
+) -> None:
+    url = httpx.URL(api.url)
+    reader, writer = await asyncio.open_connection(url.host, url.port)
+    writer.write(
+        f"POST /api/v1/messages HTTP/1.1\r\nHost: {url.host}\r\nAuthorization: Bearer {api.tokens['push']}\r\n"
+        f"Content-Type: {type_}\r\nContent-Length: 16000000\r\n\r\n".encode()
+    )
+    writer.write(begin)
+    head = await reader.readuntil(b"\r\n\r\n")  # while the rest is not sent
+    writer.close()
+    assert head.startswith(b"HTTP/1.1 %d" % status)
 
 
 async def test_requests_at_the_same_moment_are_all_accepted(api: Api) -> None:
