@@ -26,8 +26,6 @@ from notifier.validation import field_errors
 _TEXT = re.compile(rb'"(?:[^"\\]++|\\.)*+(?:"|\\?\Z)', re.DOTALL)
 _IN_THREAD_BYTES = 256 * 1024  # parsing a larger body would hold up the other requests
 
-_BODY = "notifier.body"  # in the ASGI scope
-
 Watch = Callable[[str, bytes, bool], Awaitable[None]]  # the media type, a part of the body, and whether it is the last
 
 M = TypeVar("M", bound=BaseModel)
@@ -60,7 +58,8 @@ async def read_body(request: Request, *media_types: str, watch: Watch | None = N
 
 async def whole_body(request: Request, watch: Callable[[bytes, bool], Awaitable[None]] | None = None) -> bytes:
     """The body as it came. Whoever asks for it again gets it too. `watch`: as of `read_body`."""
-    body: bytes | None = request.scope.get(_BODY)
+    # Kept where Starlette's own `body` keeps it. The scope lives as long as the connection, and the body with it.
+    body: bytes | None = getattr(request, "_body", None)
     if body is None:
         parts = []
         more = True
@@ -72,7 +71,7 @@ async def whole_body(request: Request, watch: Callable[[bytes, bool], Awaitable[
             more = message.get("more_body", False)
             if watch is not None and (more or len(parts) > 1):
                 await watch(parts[-1], not more)
-        body = request.scope[_BODY] = parts[0] if len(parts) == 1 else b"".join(parts)
+        body = request._body = parts[0] if len(parts) == 1 else b"".join(parts)
     return body
 
 

@@ -28,15 +28,18 @@ class Lines:
         self._before = 0  # line ends before `_block`
         self._block = b""  # whole lines
         self._rest: list[bytes] = []  # of a line that is not whole
+        self.held = 0  # bytes of that
 
     def feed(self, data: bytes, last: bool) -> Iterator[tuple[int, bytes]]:
         """Where each line that is whole now begins, for `number`, and the line. Raises Problem 413 beyond `MAX_ITEMS`."""
         whole, end, rest = (data, b"", b"") if last else data.rpartition(b"\n")
         if not last and not end:
             self._rest.append(data)
+            self.held += len(data)
             return
         self._before += self._block.count(b"\n")
         self._block, self._rest = b"".join([*self._rest, whole, end]), [rest]
+        self.held = len(rest)
         for found in _LINE.finditer(self._block):
             _check_count(self._count)
             self._count += 1

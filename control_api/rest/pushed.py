@@ -119,6 +119,11 @@ class Reader:
         self._begun: list[bytes] = []  # of a body that is no array
         self.checked: list[Checked] = []
 
+    @property
+    def held(self) -> int:
+        """How many bytes are kept of a line, or of a body that is no array, which is not whole."""
+        return self._lines.held if self._lines else sum(map(len, self._begun))
+
     def feed(self, data: bytes, last: bool) -> None:
         """Reads on. Raises as `accept` does, as soon as that shows."""
         for pushed in self._pushed_lines(self._lines, data, last) if self._lines else self._values(data, last):
