@@ -5,10 +5,11 @@ import sys
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
-from bench import intake, latency, picture, router, scaling
+from bench import intake, judge, latency, picture, router, scaling
 
 BENCHMARKS: dict[str, Callable[[Sequence[str]], Coroutine[Any, Any, None]]] = {
     "intake": intake.main,
+    "judge": judge.main,
     "latency": latency.main,
     "router": router.main,
     "scaling": scaling.main,

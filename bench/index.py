@@ -6,20 +6,21 @@ from pathlib import Path
 import msgspec
 from aiokafka.partitioner import murmur2
 
-from bench.rule import Configuration, read_rule
+from bench.rule import Configuration, address, read_rule
 from notifier.topics import DELIVERIES
 
 
 class Message(msgspec.Struct):
-    """Of a message, what matching looks at."""
+    """Of a message, what matching and writing look at."""
 
     producer: str
     id: str
     receiver: str
     content: str
+    sender: str | None = None
 
 
-class Delivery(msgspec.Struct):
+class Delivery(msgspec.Struct, omit_defaults=True):
     """What is written for each match: as much as the router writes, the message's own bytes spliced in."""
 
     id: str
@@ -30,63 +31,100 @@ class Delivery(msgspec.Struct):
     message: msgspec.Raw
     message_id: str
     recipient: str
+    address: str | None
+    sender: str | None
     receiver: str
-    attempt: int = 1
+    attempt: int
 
 
 class Output(msgspec.Struct, frozen=True):
-    """Where the deliveries of a consumer go. Their key is the lane, and a script consumer has one, so it is one partition."""
+    """One partition of a consumer's topic, and the key of what goes there: the lane."""
 
     topic: str
     key: bytes
     partition: int
 
 
+class _Entry(msgspec.Struct, frozen=True):
+    """A configuration as one receiver finds it."""
+
+    producers: frozenset[str]
+    keywords: tuple[str, str]
+    configuration: Configuration
+    output: Output
+
+
+class _Person(msgspec.Struct):
+    """A receiver, and the configurations that name it."""
+
+    name: str
+    address: str | None  # None where the consumers are the lanes
+    entries: list[_Entry]
+
+
 class Index:
     """Finds the matches of a message; one look-up and then the few configurations of its receiver."""
 
     def __init__(self, file: Path, prefix: str) -> None:
-        configurations, consumers = read_rule(file)
-        self.outputs = {
-            name: Output(
-                topic=prefix + DELIVERIES + name,
-                key=name.encode(),
-                partition=(murmur2(name.encode()) & 0x7FFFFFFF) % consumers.partitions,
-            )
-            for name in consumers.names
-        }
-        self._by_receiver: dict[str, list[tuple[frozenset[str], Configuration, Output]]] = {}
+        configurations, consumers, self._ignore_case = read_rule(file)
+        self.topics = {name: prefix + DELIVERIES + name for name in consumers.names}
+        self._partitions = consumers.partitions
+        shared: dict[tuple[str, bytes], Output] = {}
+        self._people: dict[str, _Person] = {}
         for configuration in configurations:
-            entry = frozenset(configuration.producers), configuration, self.outputs[configuration.consumer]
+            keywords = configuration.skip_keywords
+            if self._ignore_case:
+                keywords = (keywords[0].casefold(), keywords[1].casefold())
+            producers = frozenset(configuration.producers)
             for user in configuration.users:
-                self._by_receiver.setdefault(user.casefold(), []).append(entry)
+                person = self._people.get(user.casefold())
+                if person is None:
+                    own = address(user) if consumers.people else None
+                    person = self._people[user.casefold()] = _Person(user.casefold(), own, [])
+                key = (person.address or configuration.consumer).encode()
+                output = shared.get((configuration.consumer, key))
+                if output is None:
+                    output = self._output(configuration.consumer, key)
+                    shared[configuration.consumer, key] = output
+                person.entries.append(_Entry(producers, keywords, configuration, output))
         self._decode = msgspec.json.Decoder(Message).decode
         self._encode = msgspec.json.Encoder().encode
+
+    def _output(self, consumer: str, key: bytes) -> Output:
+        return Output(self.topics[consumer], key, (murmur2(key) & 0x7FFFFFFF) % self._partitions)
 
     def deliveries(self, value: bytes) -> Iterator[tuple[Output, bytes]]:
         """What a message gives rise to."""
         message = self._decode(value)
-        receiver = message.receiver.casefold()
-        for producers, configuration, output in self._by_receiver.get(receiver, ()):
-            if message.producer not in producers:
+        person = self._people.get(message.receiver.casefold())
+        if person is None:
+            return
+        content = ""
+        for entry in person.entries:
+            if message.producer not in entry.producers:
                 continue
-            first, second = configuration.skip_keywords
-            if first in message.content or second in message.content:
+            content = content or (message.content.casefold() if self._ignore_case else message.content)
+            first, second = entry.keywords
+            if first in content or second in content:
                 continue
-            consumer = configuration.consumer
+            configuration = entry.configuration
+            consumer, receiver = configuration.consumer, person.name
             yield (
-                output,
+                entry.output,
                 self._encode(
                     Delivery(
                         id=f"{message.producer}/{message.id}/{configuration.name}/{consumer}/{receiver}",
                         configuration=configuration.name,
                         configuration_version=1,
                         consumer=consumer,
-                        lane=consumer,
+                        lane=person.address or consumer,
                         message=msgspec.Raw(value),
                         message_id=message.id,
                         recipient=receiver,
+                        address=person.address,
+                        sender=message.sender,
                         receiver=receiver,
+                        attempt=1,
                     )
                 ),
             )

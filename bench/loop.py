@@ -55,7 +55,7 @@ async def main(kafka: str, prefix: str, rule: str) -> None:
     producer = AIOKafkaProducer(bootstrap_servers=kafka, acks="all", max_batch_size=BATCH_BYTES)
     async with consumer, producer:
         # At once, or each topic costs a round trip of its own when it is first written to.
-        await producer.client.set_topics([output.topic for output in index.outputs.values()])
+        await producer.client.set_topics(list(index.topics.values()))
         work = asyncio.create_task(route(consumer, producer, index))
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, work.cancel)
         await asyncio.gather(work, return_exceptions=True)

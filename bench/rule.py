@@ -1,12 +1,13 @@
 """The rule that all contenders apply, what it says about a message in plain Python, and itself as definitions and as JSON.
 
-Every configuration has producers, users, two skip keywords of its own and a consumer. A message is delivered by each
-configuration that names its producer and its receiver, unless one of that configuration's keywords is in its content.
+Every configuration has producers, users, two skip keywords and a consumer. A message is delivered by each configuration that
+names its producer and its receiver, unless one of that configuration's keywords is in its content.
 
-How large: U = max(1,000, N) users for N configurations, and G = min(4, N) groups into which the 8 producers are dealt: of N ≥ 4
-configurations each has 2 producers, of one it has all 8. A user is, with each group of producers, in one configuration of
-that group in 90 % of the cases, in two in 5 % and in none in 5 %; so a pair of producer and receiver matches one
-configuration on average, and a configuration has G·U/N users (N=10,000: 4, N=100: 40). At N=1 everything is in the one there is.
+`make_rule` makes the small world; the others are made by `bench.worlds`. The small one: U = max(1,000, N) users for N
+configurations, and G = min(4, N) groups into which the 8 producers are dealt: of N ≥ 4 configurations each has 2 producers, of
+one it has all 8. A user is, with each group of producers, in one configuration of that group in 90 % of the cases, in two in 5 %
+and in none in 5 %; so a pair of producer and receiver matches one configuration on average, and a configuration has G·U/N users
+(N=10,000: 4, N=100: 40). At N=1 everything is in the one there is.
 """
 
 import random
@@ -18,14 +19,17 @@ from typing import Any
 
 import msgspec
 
+from notifier.topics import MESSAGES
+
 PRODUCERS = tuple(f"producer-{number}" for number in range(8))
 GROUPS = 4
 FEWEST_USERS = 1_000
 IN_NONE, IN_TWO = 0.05, 0.05
+TELEGRAM = {"bot_token": "1:nobody", "chat_id": "recipient"}  # the router opens no secrets, and sends nothing
 
 
 class Configuration(msgspec.Struct, frozen=True):
-    """One configuration."""
+    """One configuration. Without users it takes messages to anyone."""
 
     name: str
     producers: tuple[str, ...]
@@ -39,6 +43,7 @@ class Consumers(msgspec.Struct, frozen=True):
 
     names: tuple[str, ...]
     partitions: int  # of the topic of each
+    people: bool = False  # whether each person is a lane; if not, the consumer itself is the only one
 
 
 @dataclass(frozen=True)
@@ -48,6 +53,9 @@ class Rule:
     users: tuple[str, ...]
     configurations: tuple[Configuration, ...]
     consumers: Consumers
+    producers: tuple[str, ...] = PRODUCERS
+    ignore_case: bool = False  # of the keywords
+    partitions: int = MESSAGES.partitions  # of the input
 
     @cached_property
     def by_pair(self) -> dict[tuple[str, str], list[Configuration]]:
@@ -61,32 +69,48 @@ class Rule:
 
     def matches(self, producer: str, receiver: str, content: str) -> list[str]:
         """The names of the configurations that deliver a message: what the contenders' outputs are checked against."""
+        searched = content.casefold() if self.ignore_case else content
         return [
             configuration.name
             for configuration in self.by_pair.get((producer, receiver), ())
-            if not any(keyword in content for keyword in configuration.skip_keywords)
+            if not any(
+                (keyword.casefold() if self.ignore_case else keyword) in searched
+                for keyword in configuration.skip_keywords
+            )
         ]
 
     def definitions(self) -> Iterator[tuple[str, dict[str, Any]]]:
         """What the router is given: key on the topic `definitions`, and spec."""
         yield "script/nothing", {"executor": "bash", "content": "true"}
         for user in self.users:
-            yield f"user/{user}", {}
-        for producer in PRODUCERS:
+            info = {"telegram": {"username": f"tg_{user}", "id": int(address(user))}} if self.consumers.people else {}
+            yield f"user/{user}", {"additional_info": info}
+        for producer in self.producers:
             yield f"producer/{producer}", {"type": "push", "parameters": {}}
         for consumer in self.consumers.names:
-            parameters = {"script": "nothing", "partitions": self.consumers.partitions}
-            yield f"consumer/{consumer}", {"type": "script", "parameters": parameters}
+            type_, parameters = ("telegram", TELEGRAM) if self.consumers.people else ("script", {"script": "nothing"})
+            yield (
+                f"consumer/{consumer}",
+                {
+                    "type": type_,
+                    "parameters": {**parameters, "partitions": self.consumers.partitions},
+                },
+            )
         yield "filter/receiver-exists", {"type": "receiver_exists", "parameters": {}}
         for configuration in self.configurations:
-            parameters = {"skip_keywords": list(configuration.skip_keywords)}
-            yield f"filter/skip-{configuration.name}", {"type": "skip_keywords", "parameters": parameters}
+            skip = {"skip_keywords": list(configuration.skip_keywords), "ignore_case": self.ignore_case}
+            yield f"filter/skip-{configuration.name}", {"type": "skip_keywords", "parameters": skip}
         for configuration in self.configurations:
             yield f"configuration/{configuration.name}", spec(configuration)
 
     def write(self, file: Path) -> None:
         """What the other contenders are given."""
-        file.write_bytes(msgspec.json.encode((self.configurations, self.consumers)))
+        file.write_bytes(msgspec.json.encode((self.configurations, self.consumers, self.ignore_case)))
+
+
+def address(user: str) -> str:
+    """A person's address, for consumers that write to people."""
+    return str(1_000_000 + int(user.rpartition("-")[2]))
 
 
 def spec(configuration: Configuration, title: str | None = None) -> dict[str, Any]:
@@ -94,15 +118,15 @@ def spec(configuration: Configuration, title: str | None = None) -> dict[str, An
     found = {
         "users": list(configuration.users),
         "producers": list(configuration.producers),
-        "filters": ["receiver-exists", f"skip-{configuration.name}"],
+        "filters": [*(("receiver-exists",) if configuration.users else ()), f"skip-{configuration.name}"],
         "consumers": [configuration.consumer],
     }
     return found if title is None else {**found, "title": title}
 
 
-def read_rule(file: Path) -> tuple[Sequence[Configuration], Consumers]:
+def read_rule(file: Path) -> tuple[Sequence[Configuration], Consumers, bool]:
     """What `Rule.write` has written."""
-    return msgspec.json.decode(file.read_bytes(), type=tuple[tuple[Configuration, ...], Consumers])
+    return msgspec.json.decode(file.read_bytes(), type=tuple[tuple[Configuration, ...], Consumers, bool])
 
 
 def make_rule(count: int, consumers: int = 8, partitions: int = 4) -> Rule:

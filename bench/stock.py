@@ -39,8 +39,7 @@ async def main(kafka: str, prefix: str, rule: str) -> None:
     )
     app.boot_strategy = Boot(app)
     topics: dict[str, Any] = {
-        output.topic: app.topic(output.topic, key_serializer="raw", value_serializer="raw")
-        for output in index.outputs.values()
+        topic: app.topic(topic, key_serializer="raw", value_serializer="raw") for topic in index.topics.values()
     }
 
     async def route(values: Any) -> None:
