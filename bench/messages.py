@@ -32,8 +32,9 @@ class Messages:
             user: (murmur2(user.encode()) & 0x7FFFFFFF) % rule.partitions for user in rule.users
         }
         self._values: list[bytes] = []
-        self._keys: list[bytes] = []
+        self._keys: list[bytes | None] = []
         self._matches: list[list[str]] = []
+        self._first = 0  # those below are forgotten
 
     def make(self, count: int) -> None:
         """Makes them, so that it takes no time later."""
@@ -41,8 +42,9 @@ class Messages:
         for number in range(len(self._values), count):
             message = self._traffic.draw(number)
             self._values.append(encode({"id": message_id(number), **message}))
-            self._keys.append(message["receiver"].encode())
-            self._matches.append(self._rule.matches(message["producer"], message["receiver"], message["content"]))
+            receiver: str | None = message.get("receiver")
+            self._keys.append(None if receiver is None else receiver.encode())
+            self._matches.append(self._rule.matches(message["producer"], receiver, message["content"]))
 
     def values(self, count: int) -> Sequence[bytes]:
         """The first `count` messages as they lie on the topic."""
@@ -51,7 +53,10 @@ class Messages:
 
     def partition(self, number: int) -> int:
         """The partition of the input that the n-th message belongs to."""
-        return self._partitions[self._keys[number].decode()]
+        key = self._keys[number]
+        if self._traffic.partition is not None or key is None:
+            return self._traffic.partition or 0
+        return self._partitions[key.decode()]
 
     def deliveries(self, first: int, end: int) -> int:
         """How many deliveries the messages of a range give rise to."""
@@ -61,6 +66,17 @@ class Messages:
         """How many messages of a range give rise to none."""
         return len([names for names in self._matches[first:end] if not names])
 
+    def forget(self, end: int) -> None:
+        """Frees the memory of those below a number, which shall not be asked for again."""
+        first, self._first = self._first, end
+        self._values[first:end] = [b""] * (end - first)
+        self._keys[first:end] = [None] * (end - first)
+        self._matches[first:end] = [[]] * (end - first)
+
+    def counts(self, count: int) -> Counter[str]:
+        """How many deliveries each of the first `count` messages makes, by its id."""
+        return Counter({message_id(number): len(names) for number, names in enumerate(self._matches[:count]) if names})
+
     def expected(self, count: int) -> Counter[tuple[str, str]]:
         """What the first `count` messages shall give rise to: configuration and message id."""
         return Counter((name, message_id(number)) for number in range(count) for name in self._matches[number])
@@ -68,7 +84,7 @@ class Messages:
     async def write(self, settings: Settings, first: int, end: int) -> None:
         """Puts a range onto the topic, in whole batches; returns when the broker has them."""
         self.make(end)
-        parts: list[list[tuple[bytes, bytes]]] = [[] for _ in range(self._rule.partitions)]
+        parts: list[list[tuple[bytes | None, bytes]]] = [[] for _ in range(self._rule.partitions)]
         for number in range(first, end):
             parts[self.partition(number)].append((self._keys[number], self._values[number]))
         async with kafka_producer(settings, max_batch_size=BATCH_BYTES) as producer:

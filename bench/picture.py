@@ -1,7 +1,7 @@
 """Draws what `python -m bench router` has measured: processor time for a message over the number of configurations.
 
-`python -m bench picture [--results FILE] [--out FILE]`. Both axes are logarithmic. The colours are of middle brightness and the
-ground is left out, so that it can be read on a light and on a dark page.
+`python -m bench picture [--world small] [--results FILE] [--out FILE]`. Both axes are logarithmic. The colours are of middle
+brightness and the ground is left out, so that it can be read on a light and on a dark page.
 """
 
 import argparse
@@ -12,6 +12,7 @@ from pathlib import Path
 
 from bench.report import RESULTS
 from bench.trial import CONTENDERS, LOOP, ROUTER, STOCK
+from bench.worlds import SMALL, WORLDS
 
 PICTURE = Path(__file__).parent.parent / "docs" / "router-cost.svg"
 
@@ -29,16 +30,19 @@ def main(arguments: Sequence[str]) -> None:
     parser = argparse.ArgumentParser(prog="python -m bench picture", description="Draws what `router` has measured.")
     parser.add_argument("--results", type=Path, default=RESULTS, help="file of the figures (default: %(default)s)")
     parser.add_argument("--out", type=Path, default=PICTURE, help="file of the picture (default: %(default)s)")
+    parser.add_argument("--world", choices=WORLDS, default=SMALL, help="(default: %(default)s)")
     options = parser.parse_args(arguments)
     if not options.results.exists():
         parser.error(f"{options.results} is not there; `python -m bench router` writes it")
     rows = json.loads(options.results.read_text()).get("scale", {}).get("rows", [])
     lines: dict[str, Line] = {}
     for row in rows:
-        if row["cpu_s"]:  # seconds for a million messages are microseconds for one
+        if (
+            row["cpu_s"] and row.get("world", SMALL) == options.world
+        ):  # seconds for a million messages are microseconds for one
             lines.setdefault(row["contender"], []).append((row["configurations"], row["cpu_s"]))
     if not lines:
-        parser.error(f"{options.results} has no figures of the part `scale`")
+        parser.error(f"{options.results} has no figures of the part `scale` in the world {options.world}")
     options.out.write_text(draw(lines))
     print(options.out)
 

@@ -5,17 +5,18 @@ each as a process of its own; our router is `python -m notifier router`, with al
 described in `bench.rule`, how a flow is measured in `bench.trial`. Each contender must first get a small flow exactly
 right, and every flow that is measured is checked too, before its figures count.
 
-    scale     1 to 10,000 configurations, 8 consumers with 4 partitions each
+    scale     1 to 10,000 configurations in each world (`bench.worlds`), 8 consumers with 4 partitions each
     spread    1,000 configurations, each with a consumer of its own with 1 partition
-    latency   100 configurations, 500 messages a second: from just before the Kafka client's `send` until a follower in another
-              process has read the delivery, so both ways to the broker and the follower's own work are in it
+    latency   100 configurations in each world, 500 messages a second: from just before the Kafka client's `send` until a follower
+              in another process has read the delivery, so both ways to the broker and the follower's own work are in it
     workers   two or more routers that share the partitions, beside one: processor time of all of them
     change    10,000 configurations, one of which is edited now and then while messages flow: the longest time between two
               deliveries that reaches into the 3 s after an edit, and that ends in the 3 s before it
+    fan_out   messages that make many deliveries; see `bench.fanout`
+    memory    the router's after many messages; see `bench.memory`
 """
 
 import asyncio
-import gc
 import itertools
 import logging
 import math
@@ -27,16 +28,18 @@ import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
-from datetime import UTC, datetime
 from pathlib import Path
 
+from bench.fanout import measure_fan_out
+from bench.memory import measure_memory
 from bench.messages import Messages
 from bench.plan import Plan, plan_of, read_options
-from bench.report import Results, Row, tables, write
+from bench.progress import named, say
+from bench.report import Results, Row, beside_loop, tables, write
 from bench.rule import Configuration, make_rule, spec
-from bench.trial import CONTENDERS, ROUTER, STOCK, Figures, Trial, trial
+from bench.trial import CONTENDERS, ROUTER, STOCK, Figures, Trial, no_collector, trial
 from bench.worker import Failed, Worker
-from notifier.errors import NotifierError
+from bench.worlds import SMALL, World, make_world
 from notifier.settings import PREFIX, load_settings, variable
 from streams.broker.broker import EmbeddedBroker
 
@@ -93,39 +96,57 @@ class _Bench:
         results: Results = {}
         if "scale" in self._plan.parts:
             results["scale"], results["latency"] = [], []
-            for count in self._plan.counts:
-                rows, latencies = await self._compare(count, 8, 4, with_latency=count == LATENCY_AT)
-                results["scale"] += rows
-                results["latency"] += latencies
+            for world in self._plan.worlds:
+                for count in self._plan.counts:
+                    rows, latencies = await self._compare(make_world(world, count), with_latency=count == LATENCY_AT)
+                    results["scale"] += rows
+                    results["latency"] += latencies
         if "spread" in self._plan.parts:
-            results["spread"], _ = await self._compare(SPREAD, SPREAD, 1, with_latency=False)
+            rule = make_rule(SPREAD, SPREAD, 1)
+            results["spread"], _ = await self._compare(World(SMALL, rule, lambda: None), with_latency=False)
         if "workers" in self._plan.parts:
             results["workers"] = await self._share()
         if "change" in self._plan.parts:
-            results["change"] = await self._change()
+            results["change"] = [await self._change(make_world(world, CHANGE_AT)) for world in self._plan.worlds]
+        if "fan_out" in self._plan.parts:
+            results |= await measure_fan_out(self._plan, self._kafka, self._folder)
+        if "memory" in self._plan.parts:
+            results["memory"] = await measure_memory(
+                max(self._plan.counts), self._plan.memory, self._kafka, self._folder
+            )
         return {part: rows for part, rows in results.items() if rows}
 
-    async def _compare(
-        self, count: int, consumers: int, partitions: int, *, with_latency: bool
-    ) -> tuple[list[Row], list[Row]]:
-        """Every contender with one rule."""
-        rule = make_rule(count, consumers, partitions)
-        messages = Messages(rule)
+    async def _compare(self, world: World, *, with_latency: bool) -> tuple[list[Row], list[Row]]:
+        """Every contender in one world."""
+        rule = world.rule
+        count, consumers = len(rule.configurations), len(rule.consumers.names)
+        messages = world.messages()
         rows, latencies = [], []
         for contender in self._plan.contenders:
-            about = {"contender": contender, "configurations": count, "users": len(rule.users), "consumers": consumers}
-            label = f"{CONTENDERS[contender]}, N={count:,}, {consumers:,} consumers"
-            with _named(label):
+            about = {"world": world.name, "contender": contender, "configurations": count}
+            about |= {"users": len(rule.users), "producers": len(rule.producers), "consumers": consumers}
+            label = f"{CONTENDERS[contender]}, {world.name}, N={count:,}, {consumers:,} consumers"
+            with named(label):
                 made = trial(contender, rule, messages, self._kafka, self._folder)
                 async with made as one, one.workers() as workers:
                     size = await self._first_flow(one, workers, label)
+                    cold = await self._flow(one, workers, min(size, self._plan.cold), label)
+                    warm = await self._flow(one, workers, size, label)
+                    rows.append(
+                        {
+                            **about,
+                            **asdict(warm),
+                            "cold_messages": cold.messages,
+                            "cold_rate": cold.rate,
+                            "cold_cpu_s": cold.cpu_s,
+                            "deliveries_a_message": round(messages.deliveries(0, one.written) / one.written, 3),
+                            "nobody": round(messages.nobody(0, one.written) / one.written, 3),
+                        }
+                    )
                     if with_latency:
                         say(f"{label}: latency")
                         latencies.append({**about, **await self._latency(one, workers)})
-                    cold = await self._flow(one, workers, size, label)
-                    warm = await self._flow(one, workers, size, label)
-                    rows.append({**about, **asdict(warm), "cold_cpu_s": cold.cpu_s})
-        return rows, latencies
+        return [beside_loop(row, rows) for row in rows], latencies
 
     async def _first_flow(self, one: Trial, workers: Sequence[Worker], label: str) -> int:
         """Warms the contender up and checks it; how many messages make a flow of a fitting length, by its speed."""
@@ -149,7 +170,7 @@ class _Bench:
         sent: dict[str, int] = {}
         counted: set[str] = set()
         async with one.follower() as arrivals:
-            with _no_collector():
+            with no_collector():
                 async for name, at in one.flow(int((SETTLE_S + self._plan.latency_s) * LATENCY_RATE), LATENCY_RATE):
                     sent[name] = at
                     if len(sent) > SETTLE_S * LATENCY_RATE:
@@ -171,7 +192,7 @@ class _Bench:
         rows: list[Row] = []
         for number in (1, self._plan.workers):
             label = f"{number} × {CONTENDERS[ROUTER]}, N={WORKERS_AT:,}"
-            with _named(label):
+            with named(label):
                 made = trial(ROUTER, rule, messages, self._kafka, self._folder)
                 async with made as one, one.workers(number) as workers:
                     size = await self._first_flow(one, workers, label)
@@ -180,11 +201,10 @@ class _Bench:
             rows.append({"contender": ROUTER, "workers": number, "configurations": WORKERS_AT, **asdict(figures)})
         return rows
 
-    async def _change(self) -> list[Row]:
-        rule = make_rule(CHANGE_AT)
-        messages = Messages(rule)
-        label = f"{CONTENDERS[ROUTER]}, N={CHANGE_AT:,}, with edits"
-        with _named(label):
+    async def _change(self, world: World) -> Row:
+        rule, messages = world.rule, world.messages()
+        label = f"{CONTENDERS[ROUTER]}, {world.name}, N={CHANGE_AT:,}, with edits"
+        with named(label):
             async with trial(ROUTER, rule, messages, self._kafka, self._folder) as one, one.workers() as workers:
                 say(f"{label}: check")
                 first = await one.warm_up(FIRST_MESSAGES, workers)
@@ -193,22 +213,21 @@ class _Bench:
                 rate = float(math.ceil(min(CHANGE_RATE, _speed(first) / 2)))
                 say(f"{label}: {EDITS} edits at {rate:,.0f} messages/s")
                 async with one.follower() as arrivals:
-                    with _no_collector():
+                    with no_collector():
                         edits = await self._edit(one, rate, rule.configurations[:EDITS])
                     await one.finish(workers)
                     await asyncio.sleep(0.5)
                     gaps = list(itertools.pairwise(at for _, at in arrivals()))
                 await one.check()
         window = int(EDIT_WINDOW_S * 1e9)
-        return [
-            {
-                "contender": ROUTER,
-                "configurations": CHANGE_AT,
-                "messages_per_s": rate,
-                "before_ms": [_longest(gap for gap in gaps if at - window < gap[1] <= at) for at in edits],
-                "after_ms": [_longest(gap for gap in gaps if gap[1] > at and gap[0] < at + window) for at in edits],
-            }
-        ]
+        return {
+            "world": world.name,
+            "contender": ROUTER,
+            "configurations": CHANGE_AT,
+            "messages_per_s": rate,
+            "before_ms": [_longest(gap for gap in gaps if at - window < gap[1] <= at) for at in edits],
+            "after_ms": [_longest(gap for gap in gaps if gap[1] > at and gap[0] < at + window) for at in edits],
+        }
 
     async def _edit(self, one: Trial, rate: float, configurations: Sequence[Configuration]) -> list[int]:
         """Lets messages flow and edits the configurations, one at a time; when, in nanoseconds of the clock."""
@@ -227,32 +246,6 @@ class _Bench:
                 tasks.append(asyncio.create_task(one.publisher.publish(change)))
         await asyncio.gather(*tasks)
         return times
-
-
-def say(text: str) -> None:
-    """Tells progress on standard error."""
-    print(f"{datetime.now(UTC):%H:%M:%S} {text}", file=sys.stderr, flush=True)
-
-
-@contextmanager
-def _named(label: str) -> Iterator[None]:
-    """Puts the label in front of a failure."""
-    try:
-        yield
-    except Failed as error:
-        raise Failed(f"{label}: {error}") from None
-    except NotifierError as error:
-        raise Failed(f"{label}: {error}") from error
-
-
-@contextmanager
-def _no_collector() -> Iterator[None]:
-    """Without the garbage collector in this process: with these many messages it stops the sending for 0.1 s."""
-    gc.disable()
-    try:
-        yield
-    finally:
-        gc.enable()
 
 
 @contextmanager

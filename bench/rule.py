@@ -11,7 +11,7 @@ and in none in 5 %; so a pair of producer and receiver matches one configuration
 """
 
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -67,17 +67,50 @@ class Rule:
                     found.setdefault((producer, user), []).append(configuration)
         return found
 
-    def matches(self, producer: str, receiver: str, content: str) -> list[str]:
-        """The names of the configurations that deliver a message: what the contenders' outputs are checked against."""
-        searched = content.casefold() if self.ignore_case else content
-        return [
-            configuration.name
-            for configuration in self.by_pair.get((producer, receiver), ())
-            if not any(
-                (keyword.casefold() if self.ignore_case else keyword) in searched
-                for keyword in configuration.skip_keywords
-            )
-        ]
+    @cached_property
+    def for_anyone(self) -> dict[str, list[Configuration]]:
+        """The configurations without users that name a producer."""
+        return self._by_producer(configuration for configuration in self.configurations if not configuration.users)
+
+    @cached_property
+    def by_producer(self) -> dict[str, list[Configuration]]:
+        """The configurations that name a producer."""
+        return self._by_producer(self.configurations)
+
+    def _by_producer(self, configurations: Iterable[Configuration]) -> dict[str, list[Configuration]]:
+        found: dict[str, list[Configuration]] = {}
+        for configuration in configurations:
+            for producer in configuration.producers:
+                found.setdefault(producer, []).append(configuration)
+        return found
+
+    def matches(self, producer: str, receiver: str | None, content: str) -> list[str]:
+        """The configuration's name for each delivery that a message makes: what the contenders' outputs are checked against.
+
+        Without a receiver, with consumers that write to people, a configuration makes one for each of its users.
+        """
+        if receiver is None:
+            taking = self.by_producer.get(producer, [])
+        else:
+            taking = self.by_pair.get((producer, receiver), []) + self.for_anyone.get(producer, [])
+        if self.ignore_case:
+            content = content.casefold()
+        names = []
+        for configuration in taking:
+            first, second = self._keywords[configuration.name]
+            if first not in content and second not in content:
+                recipients = len(configuration.users) if receiver is None and self.consumers.people else 1
+                names += [configuration.name] * recipients
+        return names
+
+    @cached_property
+    def _keywords(self) -> dict[str, tuple[str, str]]:
+        """By configuration, as they are searched for."""
+        found = {}
+        for configuration in self.configurations:
+            first, second = configuration.skip_keywords
+            found[configuration.name] = (first.casefold(), second.casefold()) if self.ignore_case else (first, second)
+        return found
 
     def definitions(self) -> Iterator[tuple[str, dict[str, Any]]]:
         """What the router is given: key on the topic `definitions`, and spec."""

@@ -9,7 +9,7 @@ import random
 from bisect import bisect
 from collections.abc import Sequence
 from itertools import accumulate
-from typing import Any, Protocol
+from typing import Any
 
 from bench.rule import Rule
 
@@ -30,14 +30,17 @@ KEYWORDS = tuple(
 )
 
 
-class Traffic(Protocol):
+class Traffic:
     """Draws messages."""
+
+    partition: int | None = None  # of the input; by default the receiver decides
 
     def draw(self, number: int) -> dict[str, Any]:
         """The n-th message, without its id. Call it for one number after the other."""
+        raise NotImplementedError
 
 
-class SmallTraffic:
+class SmallTraffic(Traffic):
     """That of the small world."""
 
     def __init__(self, rule: Rule) -> None:
@@ -69,7 +72,7 @@ class SmallTraffic:
         return " ".join(words)
 
 
-class BroadTraffic:
+class BroadTraffic(Traffic):
     """That of the broad world; `skewed` that of the other."""
 
     def __init__(self, rule: Rule, *, skewed: bool = False) -> None:

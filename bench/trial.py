@@ -8,12 +8,13 @@ the end is known to 0.05 s.
 """
 
 import asyncio
+import gc
 import itertools
 import secrets
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
@@ -49,6 +50,7 @@ class Figures:
     cpu_s: float | None  # processor seconds of all processes for a million messages
     rss_max_mib: float  # of all processes
     rss_end_mib: float
+    pss_end_mib: float | None  # the same without what they share with others, where the system tells
 
 
 class Trial:
@@ -72,7 +74,11 @@ class Trial:
         # So that it knows about all topics at once and need not find each one; it is only asked, and reads nothing.
         probe.assign(self._outputs)
         probe.pause(*self._outputs)
+        self._input = [
+            TopicPartition(settings.topic_prefix + MESSAGES.name, number) for number in range(rule.partitions)
+        ]
         self._done = 0  # messages whose deliveries were watched to the end
+        self.delivered = 0  # deliveries that those made
 
     # --- its processes ---
 
@@ -91,12 +97,16 @@ class Trial:
                 worker.kill()
 
     @asynccontextmanager
-    async def follower(self) -> AsyncIterator[Callable[[], list[tuple[str, int]]]]:
-        """A process that notes when deliveries arrive; gives what it has noted so far: message ids and nanoseconds."""
+    async def follower(self, *consumers: str) -> AsyncIterator[Callable[[], list[tuple[str, int]]]]:
+        """A process that notes when deliveries arrive; gives what it has noted so far: message ids and nanoseconds.
+
+        Follows consumers with one partition each, or all of the rule.
+        """
         file = self.settings.data_dir / f"arrivals-{next(_numbers)}"
+        partitions = 1 if consumers else self.rule.consumers.partitions
         topics = [
-            f"{self.settings.topic_prefix}{DELIVERIES}{name}:{self.rule.consumers.partitions}"
-            for name in self.rule.consumers.names
+            f"{self.settings.topic_prefix}{DELIVERIES}{name}:{partitions}"
+            for name in consumers or self.rule.consumers.names
         ]
         follower = self._worker(("bench.follower", str(self.settings.kafka), str(file), *topics))
         try:
@@ -172,7 +182,7 @@ class Trial:
                 await asyncio.sleep(POLL_S)
 
     async def _watch(self, workers: Sequence[Worker], begun: tuple[float, int, Usage] | None = None) -> Figures:
-        before = self.messages.deliveries(0, self._done)
+        before = self.delivered
         due = self.messages.deliveries(self._done, self.written)
         count = self.written - self._done
         last, last_at = -1, time.monotonic()
@@ -194,7 +204,7 @@ class Trial:
             # Asking about a thousand partitions takes the broker's time, and this one's.
             await asyncio.sleep(max(POLL_S, 4 * (now - asked)))
         await self._committed(workers)
-        self._done = self.written
+        self._done, self.delivered = self.written, before + due
         usage = _usage(workers)
         start, done_before, usage_before = begun or (now, due, usage)
         seconds = now - start
@@ -206,6 +216,7 @@ class Trial:
             cpu_s=round((usage.cpu_s - usage_before.cpu_s) / measured * 1e6, 2) if measured else None,
             rss_max_mib=round(max(rss, usage.rss) / MIB, 1),
             rss_end_mib=round(usage.rss / MIB, 1),
+            pss_end_mib=_pss_mib(workers),
         )
 
     async def check(self) -> None:
@@ -224,6 +235,11 @@ class Trial:
         """How many deliveries there are now."""
         return sum((await self._probe.end_offsets(self._outputs)).values())
 
+    @property
+    def partitions(self) -> list[TopicPartition]:
+        """Of the consumers' topics."""
+        return self._outputs
+
     async def _size(self, topic: str) -> int:
         partitions = next(row.partitions for row in TOPICS if row.name == topic)
         name = self.settings.topic_prefix + topic
@@ -231,15 +247,31 @@ class Trial:
         return sum(ends.values())
 
     async def _committed(self, workers: Sequence[Worker]) -> None:
+        written = sum((await self._probe.end_offsets(self._input)).values())
         deadline = time.monotonic() + STILL_S
         async with kafka_admin(self.settings) as admin:
             while True:
                 group = await admin.list_consumer_group_offsets(self.settings.topic_prefix + self.contender)
-                if sum(committed.offset for committed in group.values()) >= self.written:
+                if sum(committed.offset for committed in group.values()) >= written:
                     return
                 if time.monotonic() > deadline:
                     raise Failed(f"all deliveries are there, and not all messages are committed:\n{workers[0].log()}")
                 await asyncio.sleep(POLL_S)
+
+
+@contextmanager
+def no_collector() -> Iterator[None]:
+    """Without the garbage collector in this process: with these many messages it stops the sending for 0.1 s."""
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
+
+
+def _pss_mib(workers: Sequence[Worker]) -> float | None:
+    found = [worker.pss() for worker in workers]
+    return None if None in found else round(sum(bytes_ or 0 for bytes_ in found) / MIB, 1)
 
 
 def _usage(workers: Sequence[Worker]) -> Usage:
@@ -254,7 +286,8 @@ async def trial(contender: str, rule: Rule, messages: Messages, kafka: str, fold
     data.mkdir()
     settings = Settings(_env_file=None, kafka=kafka, topic_prefix=f"{name}.", data_dir=data)
     consumers = [deliveries(consumer, rule.consumers.partitions) for consumer in rule.consumers.names]
-    await ensure_topics(settings, [*(TOPICS if contender == ROUTER else [MESSAGES]), *consumers])
+    others = [topic for topic in TOPICS if topic is not MESSAGES] if contender == ROUTER else []
+    await ensure_topics(settings, [replace(MESSAGES, partitions=rule.partitions), *others, *consumers])
     try:
         async with kafka_consumer(settings) as probe:
             made = Trial(contender, rule, messages, settings, probe)

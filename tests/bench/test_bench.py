@@ -16,6 +16,7 @@ from bench.picture import draw
 from bench.rule import PRODUCERS, make_rule
 from bench.trial import CONTENDERS, LOOP, ROUTER, trial
 from bench.worker import Failed
+from bench.worlds import BROAD, SKEWED, SMALL, make_world
 from notifier.kafka import kafka_producer
 from tests.rigs.repository import ROOT
 
@@ -63,10 +64,42 @@ def test_a_pair_matches_one_configuration_on_average(count: int) -> None:
     assert sum(map(len, rule.by_pair.values())) / pairs == pytest.approx(1, abs=0.05)
 
 
+@pytest.mark.parametrize("name", [BROAD, SKEWED])
+@pytest.mark.parametrize("count", [100, 10_000])
+def test_a_message_of_the_broad_worlds_matches_one_configuration_on_average(name: str, count: int) -> None:
+    messages = make_world(name, count).messages()
+    messages.make(20_000)
+    assert messages.deliveries(0, 20_000) / 20_000 == pytest.approx(1, abs=0.06)
+    assert messages.nobody(0, 20_000) / 20_000 == pytest.approx(0.37, abs=0.03)
+
+
+@pytest.mark.parametrize("name", [SMALL, BROAD, SKEWED])
+@pytest.mark.parametrize("count", [1, 100])
+def test_the_hand_written_index_finds_what_the_rule_says(tmp_path: Path, name: str, count: int) -> None:
+    world = make_world(name, count)
+    world.rule.write(tmp_path / "rule.json")
+    index = Index(tmp_path / "rule.json", "")
+    messages = world.messages()
+    found = [json.loads(made) for value in messages.values(5_000) for _, made in index.deliveries(value)]
+    pairs = Counter((delivery["configuration"], delivery["message_id"]) for delivery in found)
+    assert faults(messages.expected(5_000), pairs) == []
+
+
 @pytest.mark.slow
 def test_it_runs_and_writes_its_figures(broker: str, tmp_path: Path) -> None:
     out = tmp_path / "figures.json"
-    options = ("--n", "1,10", "--messages", "3000", "--contenders", f"{ROUTER},{LOOP}", "--kafka", broker)
+    options = (
+        "--worlds",
+        "small,broad",
+        "--n",
+        "10",
+        "--messages",
+        "3000",
+        "--contenders",
+        f"{ROUTER},{LOOP}",
+        "--kafka",
+        broker,
+    )
     ended = subprocess.run(
         [sys.executable, "-m", "bench", "router", "--quick", *options, "--out", str(out)],
         cwd=ROOT,
@@ -77,12 +110,44 @@ def test_it_runs_and_writes_its_figures(broker: str, tmp_path: Path) -> None:
     assert ended.returncode == 0, ended.stderr
     assert CONTENDERS[LOOP] in ended.stdout
     rows = json.loads(out.read_text())["scale"]["rows"]
-    assert [(row["contender"], row["configurations"]) for row in rows] == [
-        (ROUTER, 1),
-        (LOOP, 1),
-        (ROUTER, 10),
-        (LOOP, 10),
+    assert [(row["world"], row["contender"], row["configurations"]) for row in rows] == [
+        (SMALL, ROUTER, 10),
+        (SMALL, LOOP, 10),
+        (BROAD, ROUTER, 10),
+        (BROAD, LOOP, 10),
     ]
+    assert all(row["cpu_s_beside_loop"] for row in rows)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "options", [("--fan-out", "--messages", "100"), ("--memory", "--n", "10", "--messages", "1000")]
+)
+def test_fan_out_and_memory_are_measured(broker: str, tmp_path: Path, options: tuple[str, ...]) -> None:
+    out = tmp_path / "figures.json"
+    ended = subprocess.run(
+        [sys.executable, "-m", "bench", "router", *options, "--kafka", broker, "--out", str(out)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=170,
+    )
+    assert ended.returncode == 0, ended.stderr
+    assert json.loads(out.read_text()).keys() == {"memory" if "--memory" in options else "fan_out"}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("world", [SMALL, BROAD])
+def test_judging_is_measured_without_a_broker(world: str) -> None:
+    ended = subprocess.run(
+        [sys.executable, "-m", "bench", "judge", "--world", world, "--n", "10", "--messages", "3000"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert ended.returncode == 0, ended.stderr
+    assert "3,000 messages made" in ended.stdout
 
 
 def test_the_picture_shows_every_contender() -> None:
