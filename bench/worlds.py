@@ -1,7 +1,7 @@
 """Worlds: the organisations that the router is measured in, each a rule and the traffic that goes with it.
 
     small    up to 4 × 10,000 pairs of producer group and receiver, one lane a consumer; see `bench.rule`
-    broad    10,000 users × 20 producers, and all 200,000 pairs come equally often, so that hardly one repeats
+    broad    10,000 users × 20 producers, and all 200,000 pairs come equally often: each once in 200,000 messages
     skewed   the rule of broad; the pairs come by Zipf's law
 
 In broad and skewed a message matches one configuration on average, and about 37 % match none. A configuration has 5 of the 20
