@@ -43,8 +43,7 @@ ORDINARY = "ordinary"  # the producer, configuration and consumer of the ordinar
 ORDINARY_PER_S = 200.0
 SETTLE_S = 3.0  # of ordinary messages alone
 FAN_OUT_AT, ORDINARY_AT = 0, 1  # partitions
-BACKLOG = 20_000  # messages of `long`
-MORE_PER_S = 20.0  # that arrive meanwhile
+MORE_PER_S = 20.0  # messages that arrive meanwhile in `long`
 SAMPLE_S = 1.0
 
 
@@ -52,7 +51,7 @@ async def measure_fan_out(plan: Plan, kafka: str, folder: Path) -> dict[str, lis
     """Rows of both cases, or of the long one."""
     if plan.minutes:
         with named("fan-out, long"):
-            return {"fan_out_long": [await _long(plan.minutes, kafka, folder)]}
+            return {"fan_out_long": [await _long(plan.backlog, plan.minutes, kafka, folder)]}
     rows = []
     for name, make_case in (("many", many), ("everyone", everyone)):
         with named(f"fan-out, {name}"):
@@ -233,7 +232,7 @@ def _longest(arrived: Sequence[tuple[str, int]], begun: int, ended: int) -> floa
     return round(max((after - at for at, after in gaps if after > begun and at < ended), default=0) / 1e6, 1)
 
 
-async def _long(minutes: float, kafka: str, folder: Path) -> Row:
+async def _long(backlog: int, minutes: float, kafka: str, folder: Path) -> Row:
     case = many()
     messages = Messages(case.rule, case.traffic)
     label = "fan-out, long"
@@ -242,13 +241,13 @@ async def _long(minutes: float, kafka: str, folder: Path) -> Row:
         await one.warm_up(WARM_UP, workers)
         await _check(one)
         before = await read_group(one.settings, ROUTER)
-        messages.make(WARM_UP + BACKLOG + more)
-        due = messages.deliveries(0, WARM_UP + BACKLOG)
+        messages.make(WARM_UP + backlog + more)
+        due = messages.deliveries(0, WARM_UP + backlog)
         say(
-            f"{label}: a backlog of {BACKLOG:,} messages, {due:,} deliveries; then {MORE_PER_S:g}/s for {minutes:g} min"
+            f"{label}: a backlog of {backlog:,} messages, {due:,} deliveries; then {MORE_PER_S:g}/s for {minutes:g} min"
         )
         samples = _Samples(one, workers[0], due)
-        await one.write(BACKLOG)
+        await one.write(backlog)
         async for _ in one.flow(more, MORE_PER_S):
             await samples.take()
         while samples.deliveries < messages.deliveries(0, one.written):

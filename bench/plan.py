@@ -28,7 +28,8 @@ class Plan:
     latency_s: float
     workers: int
     fan_out: int  # messages of a backlog that match many configurations
-    minutes: float  # of the long fan-out; 0: the short one
+    backlog: int  # of the long one
+    minutes: float  # that the long one takes at least; 0: the short one
     memory: int  # messages
 
 
@@ -92,6 +93,7 @@ def plan_of(options: argparse.Namespace) -> Plan:
         latency_s=3.0 if quick else 10.0,
         workers=options.workers or 2,
         fan_out=min(options.messages or 2_000, 200 if quick else 2_000),
+        backlog=options.messages or 20_000,
         minutes=options.minutes or 0.0,
         memory=options.messages or 5_000_000,
     )

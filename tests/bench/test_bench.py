@@ -10,6 +10,7 @@ from xml.etree import ElementTree
 import pytest
 
 from bench.audit import faults
+from bench.group import read_group
 from bench.index import Index
 from bench.messages import Messages
 from bench.picture import draw
@@ -17,7 +18,9 @@ from bench.rule import PRODUCERS, make_rule
 from bench.trial import CONTENDERS, LOOP, ROUTER, trial
 from bench.worker import Failed
 from bench.worlds import BROAD, SKEWED, SMALL, make_world
-from notifier.kafka import kafka_producer
+from notifier.kafka import ensure_topics, kafka_consumer, kafka_producer
+from notifier.settings import load_settings
+from notifier.topics import MESSAGES
 from tests.rigs.repository import ROOT
 
 
@@ -83,6 +86,20 @@ def test_the_hand_written_index_finds_what_the_rule_says(tmp_path: Path, name: s
     found = [json.loads(made) for value in messages.values(5_000) for _, made in index.deliveries(value)]
     pairs = Counter((delivery["configuration"], delivery["message_id"]) for delivery in found)
     assert faults(messages.expected(5_000), pairs) == []
+
+
+async def test_a_group_that_is_divided_anew_has_another_generation(broker: str, own_settings: None) -> None:
+    settings = load_settings(env_file=None, kafka=broker, topic_prefix="bench-group.")
+    await ensure_topics(settings, [MESSAGES])
+    options = {"group_id": "bench-group.router", "enable_auto_commit": False}
+    async with kafka_consumer(settings, "bench-group.messages", **options) as one:
+        await one.getmany(timeout_ms=100)
+        first = await read_group(settings, "router")
+        assert await read_group(settings, "router") == first
+        async with kafka_consumer(settings, "bench-group.messages", **options):
+            second = await read_group(settings, "router")
+    assert first.members < second.members
+    assert first.generation < second.generation
 
 
 @pytest.mark.slow
