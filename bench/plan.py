@@ -92,7 +92,7 @@ def plan_of(options: argparse.Namespace) -> Plan:
         flow_s=3.0 if quick else 8.0,
         latency_s=3.0 if quick else 10.0,
         workers=options.workers or 2,
-        fan_out=min(options.messages or 2_000, 200 if quick else 2_000),
+        fan_out=options.messages or (200 if quick else 2_000),
         backlog=options.messages or 20_000,
         minutes=options.minutes or 0.0,
         memory=options.messages or 5_000_000,
