@@ -106,12 +106,12 @@ class Emptied(Outputs):
             for queue in ready:
                 while queue.waits():
                     batch = queue.take()
-                    front, records = batch.encode((1, 0, self._sequences[queue]))
-                    self._sequences[queue] += batch.count
-                    self.records[DELIVERIES if queue.topic.startswith(DELIVERIES) else queue.topic] += batch.count
-                    self.bytes += len(front) + len(records)
+                    encoded = batch.encode((1, 0, self._sequences[queue]))
+                    self._sequences[queue] += len(batch)
+                    self.records[DELIVERIES if queue.topic.startswith(DELIVERIES) else queue.topic] += len(batch)
+                    self.bytes += len(encoded)
                     if self.kept is not None:
-                        self.kept += [(queue.topic, queue.partition, value) for _, value in batch.records()]
+                        self.kept += [(queue.topic, queue.partition, value) for value in batch.values]
                     self.landed += 1
                     queue.landed()
 

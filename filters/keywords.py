@@ -129,8 +129,15 @@ def _is_none(keywords: tuple[str, ...], message: Message) -> bool:
 
 def _is_one_in_any_case(keywords: tuple[str, ...], message: Message) -> bool:
     content = message.content.casefold()
-    return any(keyword in content for keyword in keywords)
+    for keyword in keywords:  # noqa: SIM110 - as above
+        if keyword in content:
+            return True
+    return False
 
 
 def _is_none_in_any_case(keywords: tuple[str, ...], message: Message) -> bool:
-    return not _is_one_in_any_case(keywords, message)
+    content = message.content.casefold()
+    for keyword in keywords:  # noqa: SIM110 - as above
+        if keyword in content:
+            return False
+    return True

@@ -105,6 +105,10 @@ class Telegram(Consumer[TelegramParameters]):
                 return str(found)
         return None
 
+    def addressing(self) -> object:
+        """Its world: all bots reach a person in the same chat."""
+        return type(self).address, self.world_of()
+
     def timeout_s(self) -> float:
         """Seconds that sending all parts of one text may take."""
         return MAX_PARTS * REQUEST_S + 15.0

@@ -70,6 +70,14 @@ class Consumer(Plugin[C]):
         """How it reaches a user; None where it cannot. A consumer with a fixed address is not asked."""
         return user.name_in(self.world_of())
 
+    def addressing(self) -> object:
+        """What its addresses depend on, besides the user: consumers with equal answers reach everyone at the same address.
+
+        The router then finds and keeps each address once for all of them. By default the consumer itself; its world where the
+        type leaves `address` as it is here. A value that can be hashed.
+        """
+        return self.world_of() if type(self).address is Consumer.address else self
+
     def name_of(self, user: User) -> str | None:
         """What it calls a user: the first name in its world; None where the user has none."""
         return user.name_in(self.world_of()) if self.shows_ids else user.username_in(self.world_of())

@@ -33,7 +33,7 @@ from aiokafka.structs import TopicPartition
 from notifier.kafka import client_options
 from notifier.settings import Settings
 from streams.outputs.produce_request import REQUEST_TIMEOUT_S, Partition, ProduceRequest
-from streams.outputs.record_batch import RecordBatch
+from streams.outputs.records import Records
 
 logger = logging.getLogger(__name__)
 
@@ -48,13 +48,13 @@ Landed = Callable[[BaseException | None], None]
 class _Flight:
     """A batch on its way, or behind another of its partition."""
 
-    __slots__ = ("batch", "landed", "partition", "parts")
+    __slots__ = ("batch", "landed", "partition", "records")
 
-    def __init__(self, partition: Partition, batch: RecordBatch, landed: Landed) -> None:
+    def __init__(self, partition: Partition, records: Records, landed: Landed) -> None:
         self.partition = partition
-        self.batch = batch
+        self.records = records
         self.landed = landed
-        self.parts = (b"", b"")  # as it is written, with its sequence numbers, while it is on its way
+        self.batch = bytearray()  # as it is written, with its sequence numbers, while it is on its way
 
 
 class BatchProducer:
@@ -112,11 +112,11 @@ class BatchProducer:
         """Whether the partition is known to exist."""
         return self.client.cluster.leader_for_partition(TopicPartition(topic, partition)) is not None
 
-    def send(self, topic: str, partition: int, batch: RecordBatch, landed: Landed) -> None:
+    def send(self, topic: str, partition: int, records: Records, landed: Landed) -> None:
         """Sends a batch, behind those of the same partition that have not landed. Raises ProducerClosed."""
         if self.closed:
             raise ProducerClosed
-        flight = _Flight((topic, partition), batch, landed)
+        flight = _Flight((topic, partition), records, landed)
         line = self._lines.setdefault(flight.partition, [])
         line.append(flight)
         if len(line) == 1:
@@ -124,7 +124,7 @@ class BatchProducer:
 
     def _begin(self, flight: _Flight) -> None:
         # The sequence number goes on only when the batch has landed, since a refused batch takes none.
-        flight.parts = flight.batch.encode((*self._producer, self._sequences.get(flight.partition, 0)))
+        flight.batch = flight.records.encode((*self._producer, self._sequences.get(flight.partition, 0)))
         self._dispatch(flight)
 
     def _dispatch(self, flight: _Flight) -> None:
@@ -158,12 +158,12 @@ class BatchProducer:
         while waiting:
             size, count = 0, 0
             while count < len(waiting) and size < REQUEST_BYTES:
-                size += len(waiting[count].parts[1])
+                size += len(waiting[count].batch)
                 count += 1
             flights = waiting[:count]
             del waiting[:count]
             try:
-                request = ProduceRequest([(flight.partition, flight.parts) for flight in flights])
+                request = ProduceRequest([(flight.partition, flight.batch) for flight in flights])
                 answers = await self.client.send(node, request)
             except KafkaError as error:
                 logger.warning("Broker %s does not take batches now: %r", node, error, extra={"action": "send"})
@@ -182,7 +182,7 @@ class BatchProducer:
             error = for_code(answers.get(flight.partition, -1))
             if error is NoError or error is DuplicateSequenceNumber:
                 numbers = self._sequences
-                numbers[flight.partition] = (numbers.get(flight.partition, 0) + flight.batch.count) & _SEQUENCES
+                numbers[flight.partition] = (numbers.get(flight.partition, 0) + len(flight.records)) & _SEQUENCES
                 self._land(flight, None)
             elif error.retriable and error is not UnknownTopicOrPartitionError:  # which may never come back
                 again.append(flight)

@@ -6,13 +6,10 @@ Outlets know no broker. Sending is left to `streams.outputs.outputs`; finding pa
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
-from streams.outputs.partitioner import partition_of
+from streams.outputs.partitioner import hashed, hashes
 from streams.outputs.queue import Queue, Receipt, settle_all
-from streams.outputs.record_batch import framed
-
-_KEYS = 100_000  # keys whose queue is remembered, for each topic
 
 
 class Outlet:
@@ -25,28 +22,28 @@ class Outlet:
         # By partition; before the partitions are known, one queue for all records.
         self.queues: list[Queue] = [Queue(topic, -1, outlets.compression)]
         self._outlets = outlets
-        self.by_key: dict[
-            bytes, tuple[Queue, bytes]
-        ] = {}  # a key's queue and framed form, where `find` has been called
         self._touched = outlets.touched
 
     def put(self, key: bytes, value: bytes) -> None:
         """Appends a record; it is sent after the next `seal`."""
-        queue, framed_key = self.by_key.get(key) or self.find(key)
-        queue.append(framed_key, value)
+        queue = self.queues[hashed(key) % len(self.queues)]
+        queue.keys.append(key)
+        queue.values.append(value)
         self._touched.add(queue)
+
+    def put_all(self, keys: Sequence[bytes], values: Sequence[bytes]) -> None:
+        """Appends records with keys that are all new, as `put` does, for a fifth of its cost."""
+        queues, touched = self.queues, self._touched
+        count = len(queues)
+        for key, value, hash_ in zip(keys, values, hashes(keys), strict=True):
+            queue = queues[hash_ % count]
+            queue.keys.append(key)
+            queue.values.append(value)
+            touched.add(queue)
 
     def waits(self) -> bool:
         """Whether it has records that are not in flight."""
         return any(queue.waits() for queue in self.queues)
-
-    def find(self, key: bytes) -> tuple[Queue, bytes]:
-        """The queue of a key, and the key `framed`; remembers both."""
-        if len(self.by_key) >= _KEYS:
-            self.by_key.clear()
-        queues = self.queues
-        found = self.by_key[key] = queues[partition_of(key, len(queues))], framed(key)
-        return found
 
     def holds(self, queue: Queue) -> bool:
         """Whether the queue is one of the present division."""
@@ -57,7 +54,6 @@ class Outlet:
         before = self.queues
         # A batch in flight keeps its queue until it lands.
         self.queues = [Queue(self.topic, number, self._outlets.compression) for number in range(partitions)]
-        self.by_key.clear()
         for queue in before:
             self.put_again(queue)
 

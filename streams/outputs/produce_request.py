@@ -15,7 +15,7 @@ REQUEST_TIMEOUT_S = 30.0
 _ACKS_ALL = -1
 
 Partition = tuple[str, int]  # topic and number
-Parts = tuple[bytes, bytes]  # of a record batch; see `RecordBatch.encode`
+Batch = bytes | bytearray  # a record batch; see `streams.outputs.records`
 
 _int16, _int32 = Struct(">h").pack, Struct(">i").pack
 _read_int16, _read_int32 = Struct(">h").unpack_from, Struct(">i").unpack_from
@@ -28,7 +28,7 @@ class _Bytes:
 
     __slots__ = ("_parts", "_size")
 
-    def __init__(self, parts: list[bytes]) -> None:
+    def __init__(self, parts: list[Batch]) -> None:
         self._parts = parts
         self._size = sum(map(len, parts))
 
@@ -78,16 +78,18 @@ class ProduceRequest:
     FLEXIBLE_VERSION = False
     RESPONSE_TYPE = _Answers
 
-    def __init__(self, batches: Sequence[tuple[Partition, Parts]]) -> None:
-        topics: dict[str, list[tuple[int, Parts]]] = {}
-        for (topic, partition), parts in batches:
-            topics.setdefault(topic, []).append((partition, parts))
-        body = [_int16(-1) + _int16(_ACKS_ALL) + _int32(int(REQUEST_TIMEOUT_S * 1000)) + _int32(len(topics))]
+    def __init__(self, batches: Sequence[tuple[Partition, Batch]]) -> None:
+        topics: dict[str, list[tuple[int, Batch]]] = {}
+        for (topic, partition), batch in batches:
+            topics.setdefault(topic, []).append((partition, batch))
+        body: list[Batch] = [
+            _int16(-1) + _int16(_ACKS_ALL) + _int32(int(REQUEST_TIMEOUT_S * 1000)) + _int32(len(topics))
+        ]
         for topic, mine in topics.items():
             name = topic.encode()
             body.append(_int16(len(name)) + name + _int32(len(mine)))
-            for partition, (front, records) in mine:
-                body += (_int32(partition) + _int32(len(front) + len(records)) + front, records)
+            for partition, batch in mine:
+                body += (_int32(partition) + _int32(len(batch)), batch)
         self._body = body
 
     def prepare(self, versions: dict[int, tuple[int, int]]) -> "ProduceRequest":

@@ -1,10 +1,15 @@
 """Arrival: the record that is being routed, read as a message and matched. What the router's steps pass on to each other."""
 
+from collections.abc import Sequence
 from datetime import datetime
+
+import msgspec
 
 from notifier.message import Message
 from streams.inputs.batch import Batch, Record
-from streams.router.plan import Path, ProducerPlan
+from streams.router.person import Person
+from streams.router.plan import ProducerPlan
+from streams.router.route import Route
 
 
 class Arrival:
@@ -14,15 +19,32 @@ class Arrival:
     So nobody may keep it.
     """
 
-    __slots__ = ("at", "batch", "message", "message_id", "path", "plan", "record", "value")
+    __slots__ = (
+        "at", "batch", "in_id", "in_json", "message", "message_id", "moment", "origin", "person", "plan", "record", "remained",
+        "routes", "value",
+    )  # fmt: skip
 
+    at: datetime  # when it is judged
+    moment: bytes
     record: Record
     value: bytes  # the record's
     message: Message
     message_id: str  # its own, or the one that its place on the topic gives it
+    in_id: bytes  # the same as it stands in a delivery's id
+    in_json: bytes  # the same within a JSON string
     plan: ProducerPlan
-    path: Path
+    person: Person | None  # the receiver
+    routes: Sequence[Route]  # that may remain: those of the receiver, also of other producers
+    remained: int  # how many of them the index did not drop
 
-    def __init__(self, batch: Batch, at: datetime) -> None:
+    def __init__(self, batch: Batch) -> None:
         self.batch = batch
-        self.at = at  # when the slice is judged
+        # The part of an attempt that tells where the record came from.
+        topic = msgspec.json.encode(batch.topic)
+        self.origin = b'","origin":{"topic":%b,"partition":%d,"offset":' % (topic, batch.partition)
+
+    def begin(self, at: datetime) -> None:
+        """What comes now is judged at this moment."""
+        self.at = at
+        # The part of an attempt from the reason on.
+        self.moment = b'","started_at":%b,"ended_at":%b,"number":1' % (2 * (msgspec.json.encode(at),))

@@ -3,10 +3,10 @@
 A delivery is spliced from prepared bytes and the message's own, and not encoded again, which takes ten times as long. It is byte
 for byte what `Delivery.encode` would give:
 
-    {"id":"<producer>/<id> NAME BEFORE <recipient> TITLE BETWEEN LANE <message>,"message_id":"<id> WHO ,"sender":… HEARD }
+    {"id":"<producer>/<id> BEFORE <recipient> TITLE LANE <message>,"message_id":"<id> WHO ,"sender":… HEARD }
 
-NAME and TITLE are the configuration's. BEFORE and BETWEEN are the consumer's, with the lane where that is the consumer itself.
-A contact has the recipient, LANE (where that is the recipient's address), WHO (recipient and address) and HEARD (receiver).
+BEFORE and TITLE are a leg's: of a configuration and one of its consumers, with the lane where that is the consumer itself. A
+contact has the recipient, LANE (where that is the recipient's address), WHO (recipient and address) and HEARD (receiver).
 Splicing is left to `streams.router.router`.
 """
 
@@ -23,13 +23,12 @@ from notifier.plugin import Consumer
 from notifier.topics import DELIVERIES
 from notifier.user import User
 from streams.outputs.outlet import Outlet
+from streams.outputs.partitioner import hashed
+from streams.router.person import Person
 
 _json = msgspec.json.encode
 _MESSAGE = b',"message":'
-_RECIPIENT = b'","recipient":"'
-_RECEIVER = b',"receiver":"'
 _ATTEMPT = b',"attempt":1'
-_RECEIVED = b'"' + _ATTEMPT
 # Characters that need neither percent-encoding in an id (see `urllib.parse.quote`) nor escaping in JSON.
 PLAIN = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-~"
 
@@ -48,33 +47,28 @@ def sender_text(name: str) -> bytes:
 
 
 class Contact(msgspec.Struct, gc=False, eq=False):  # there may be many, and none is in a circle
-    """One recipient's, or everyone's, parts of a delivery. Equal parts are shared."""
+    """One recipient's, or everyone's, parts of a delivery."""
 
     recipient: bytes  # as it stands in the delivery's id
-    opening: bytes = b""
-    name: bytes = b""
-    address: bytes = b'"'
-    receives: bytes = _ATTEMPT
-    receiver: bytes = b""
-    closing: bytes = b""
+    who: bytes = b'"'
+    heard: bytes = _ATTEMPT
     lane: bytes = b""  # empty where the consumer itself is the lane
     key: bytes = b""  # the record's key: the lane
+    hashed: int = 0  # of the key
 
 
 def _contact(user: User, *, address: str | None, receiver: str) -> Contact:
-    recipient = quote(user.username, safe="").encode()
-    name = _same(_json(user.username)[1:-1], recipient)
-    contact = Contact(recipient=recipient, opening=_RECIPIENT, name=name, receives=_RECEIVER, closing=_RECEIVED)
-    contact.receiver = _same(_json(receiver)[1:-1], name)
+    contact = Contact(
+        recipient=quote(user.username, safe="").encode(),
+        who=b'","recipient":' + _json(user.username),
+        heard=b',"receiver":' + _json(receiver) + _ATTEMPT,
+    )
     if address is not None:
-        contact.address = b'","address":' + _json(address)
+        contact.who += b',"address":' + _json(address)
         contact.lane = _json(address) + _MESSAGE
-        contact.key = address.encode()
+        contact.key = _same(address.encode(), contact.recipient)
+        contact.hashed = hashed(contact.key)
     return contact
-
-
-def _same(text: bytes, other: bytes) -> bytes:
-    return other if text == other else text
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -88,75 +82,95 @@ class Refusal:
     detail: str
 
 
-Contacts = dict[str, Contact | str]  # by username; a text says why there is no contact
+def _same(text: bytes, other: bytes) -> bytes:
+    """Equal texts as one object, which the processor's cache holds once."""
+    return other if text == other else text
 
 
-def name_and_title(configuration: Configuration) -> tuple[bytes, bytes]:
-    """A configuration's part of a delivery's id, and its part of the rest."""
-    title = b'","configuration":' + _json(configuration.name)
-    title += b',"configuration_version":' + _json(configuration.version)
-    return f"/{quote(configuration.name, safe='')}/".encode(), title
+class Names:
+    """How the consumers of a world call people."""
 
+    def __init__(self, plugin: Consumer[Any]) -> None:
+        self._plugin = plugin  # one of the consumers
+        self._said: dict[str, bytes] = {}  # by username
 
-class Exit:
-    """A consumer's parts of a delivery, its outlet and its contacts."""
-
-    __slots__ = (
-        "_everyone", "_plugin", "_senders", "before", "between", "consumer", "contacts", "key", "outlet",
-    )  # fmt: skip
-
-    def __init__(
-        self, consumer: str, plugin: Consumer[Any], outlet: Outlet, contacts: Contacts, senders: dict[str, bytes]
-    ) -> None:
-        self.consumer = consumer
-        self.outlet = outlet
-        self._plugin = plugin
-        # The record's key where the consumer itself is the lane, since its parameters fix the address; else None.
-        self.key = consumer.encode() if plugin.fixed_address() else None
-        self.before = f"{quote(consumer, safe='')}/".encode()
-        self.between = b',"consumer":' + _json(consumer) + b',"lane":'
-        if self.key is not None:
-            self.between += _json(consumer) + _MESSAGE
-        self.contacts = contacts  # shared with the exits that have the same addresses
-        self._everyone: dict[tuple[str, ...], Contact] = {}  # by usernames; only where the address is fixed
-        self._senders = senders  # by username; shared with the exits that use the same names
-
-    def sender(self, user: User) -> bytes:
-        """A sender's part of a delivery, by the name in the consumer's world; empty where there is no such name."""
-        text = self._senders.get(user.username)
+    def said(self, person: Person) -> bytes:
+        """A sender's part of a delivery; empty where the user has no such name."""
+        assert person.user is not None
+        text = self._said.get(person.username)
         if text is None:
-            name = self._plugin.name_of(user)
-            text = self._senders[user.username] = b"" if name is None else sender_text(name)
+            name = self._plugin.name_of(person.user)
+            text = self._said[person.username] = b"" if name is None else sender_text(name)
+        person.said, person.names = text, self
         return text
 
+
+class Addresses:
+    """How some consumers reach people: all that reach them at the same addresses under the same names."""
+
+    def __init__(self, plugin: Consumer[Any], *, fixed: bool) -> None:
+        self._plugin = plugin  # one of the consumers
+        self.fixed = fixed
+        self._contacts: dict[str, Contact | str] = {}  # by username; a text says why there is no contact
+
     def to(self, user: User) -> Contact | str:
-        """How to write to a user, or why that is not possible."""
-        found = self.contacts.get(user.username)
+        """How to write to a user, or what the user lacks."""
+        found = self._contacts.get(user.username)
         if found is None:
-            found = self.contacts[user.username] = self._find(user)
+            found = self._contacts[user.username] = self._find(user)
         return found
 
     def _find(self, user: User) -> Contact | str:
-        address = None
-        if self.key is None:
-            address = self._plugin.address(user)
-            if address is None:
-                world = self._plugin.world_of()
-                return f"{user.username} has no address for the consumer {self.consumer} (world {world!r})"
+        address = None if self.fixed else self._plugin.address(user)
+        if address is None and not self.fixed:
+            return f"(world {self._plugin.world_of()!r})"
         # Who has no name in the consumer's world is called by the one that is known: the address is what matters.
         return _contact(user, address=address, receiver=self._plugin.name_of(user) or user.username)
 
+
+class Exit:
+    """A consumer: its outlet, and how it reaches people."""
+
+    __slots__ = ("_everyone", "addresses", "consumer", "fixed", "hashed", "key", "names", "outlet")
+
+    def __init__(self, consumer: str, outlet: Outlet, addresses: Addresses, names: Names) -> None:
+        self.consumer = consumer
+        self.outlet = outlet
+        self.addresses = addresses
+        self.names = names
+        self.fixed = addresses.fixed  # whether the consumer's parameters fix the address; then it is itself the lane
+        self.key = consumer.encode()  # of every record, if so
+        self.hashed = hashed(self.key)
+        self._everyone: dict[tuple[str, ...], Contact] = {}  # by usernames; only where the address is fixed
+
+    def to(self, person: Person) -> Contact | str:
+        """How to write to a person, or why that is not possible. Keeps what it finds with the person."""
+        assert person.user is not None
+        found = self.addresses.to(person.user)
+        if isinstance(found, str):
+            return f"{person.username} has no address for the consumer {self.consumer} {found}"
+        person.contact, person.addresses = found, self.addresses
+        return found
+
     def to_everyone(self, usernames: tuple[str, ...]) -> Contact | str:
         """How to write to all of these users together, or for a configuration without users; or why that is not possible."""
-        if self.key is None:
+        if not self.fixed:
             return f"the consumer {self.consumer} writes to people, and the configuration has no users"
         contact = self._everyone.get(usernames)
         if contact is None:
             if len(self._everyone) > 100:  # who is at work changes, and many users have many combinations
                 self._everyone.clear()
             contact = self._everyone[usernames] = Contact(recipient=b"*")
-            contact.address = b'","recipients":' + _json(list(usernames))
+            contact.who = b'","recipients":' + _json(list(usernames))
         return contact
+
+
+class Leg(msgspec.Struct, gc=False, eq=False):  # there may be many, and none is in a circle
+    """The way from a configuration to one of its consumers."""
+
+    exit: Exit
+    before: bytes
+    title: bytes
 
 
 class Exits:
@@ -166,35 +180,41 @@ class Exits:
         self._catalog = catalog
         self._outlet = outlet
         self._exits: dict[str, Exit] = {}  # by consumer
-        self._together: dict[tuple[str, ...], tuple[Exit, ...]] = {}  # by consumers
-        self._senders: dict[tuple[str, bool], dict[str, bytes]] = {}  # by names, as below, and username
-        # By names (the world, and whether ids are names), and by consumer where they have addresses.
-        self._contacts: dict[tuple[tuple[str, bool], str], Contacts] = {}
+        self._names: dict[object, Names] = {}  # by the world, and whether ids are names
+        self._addresses: dict[object, Addresses] = {}  # by what a consumer says of them, see `Consumer.addressing`
 
     def change(self, catalog: Catalog) -> None:
         """Takes another catalog from now on."""
         if catalog.consumers is not self._catalog.consumers or catalog.users is not self._catalog.users:
-            self._exits, self._together, self._contacts, self._senders = {}, {}, {}, {}
+            self._exits, self._names, self._addresses = {}, {}, {}
         self._catalog = catalog
 
-    def to(self, consumers: tuple[str, ...]) -> tuple[Exit, ...]:
-        """The exits to some consumers, without consumers that cannot be used."""
-        exits = self._together.get(consumers)
-        if exits is None:
-            exits = tuple([self._to(name) for name in consumers if name in self._catalog.consumers])
-            self._together[consumers] = exits
-        return exits
+    def legs(self, configuration: Configuration) -> tuple[Leg, ...]:
+        """The ways to a configuration's consumers, without consumers that cannot be used."""
+        name = f"/{quote(configuration.name, safe='')}/"
+        title = b'","configuration":' + _json(configuration.name)
+        title += b',"configuration_version":' + _json(configuration.version)
+        legs = []
+        for consumer in configuration.spec.consumers:
+            if consumer in self._catalog.consumers:
+                exit_ = self._to(consumer)
+                between = title + b',"consumer":' + _json(consumer) + b',"lane":'
+                if exit_.fixed:
+                    between += _json(consumer) + _MESSAGE
+                legs.append(Leg(exit_, f"{name}{quote(consumer, safe='')}/".encode(), between))
+        return tuple(legs)
 
     def _to(self, consumer: str) -> Exit:
         found = self._exits.get(consumer)
         if found is None:
             plugin = self._catalog.consumers[consumer]
-            names = plugin.world_of(), plugin.shows_ids
-            contacts = self._contacts.setdefault((names, "" if plugin.fixed_address() else consumer), {})
-            senders = self._senders.setdefault(names, {})
-            found = self._exits[consumer] = Exit(
-                consumer, plugin, self._outlet(DELIVERIES + consumer), contacts, senders
-            )
+            fixed = plugin.fixed_address()
+            as_usual = type(plugin).name_of is Consumer.name_of
+            called = (plugin.world_of(), plugin.shows_ids) if as_usual else plugin
+            names = self._names.setdefault(called, Names(plugin))
+            reached = (called, None if fixed else plugin.addressing())
+            addresses = self._addresses.setdefault(reached, Addresses(plugin, fixed=fixed))
+            found = self._exits[consumer] = Exit(consumer, self._outlet(DELIVERIES + consumer), addresses, names)
         return found
 
     def refusals(self, configuration: Configuration, user: User | None) -> list[Refusal]:

@@ -9,9 +9,8 @@ from collections.abc import Iterable, Iterator
 
 Value = str | None
 Asked = tuple[str, Iterable[Value], bool]  # field, values, and whether they are refused instead of accepted
-NOTHING_NAMED = object()  # stands for every value that no filter names
 
-FEW = 8  # up to this many slots are stored as a tuple, since a set that holds a high slot takes a kilobyte
+FEW = 24  # up to this many slots are stored as a tuple, since a set that holds a high slot takes a kilobyte
 
 
 class Field:

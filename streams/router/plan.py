@@ -1,12 +1,8 @@
-"""ProducerPlan: what the matcher keeps for one producer, so that most of its messages cost one look into a dictionary.
+"""ProducerPlan: what the matcher keeps for one producer: its people, its configurations, and what it has to ask the index.
 
-A **path** is the index's answer for one receiver, or for everyone: the routes that remain. Messages that agree in producer,
-receiver and the looked-up fields share a path. Producers of one world with the same configurations share their paths
-(`SharedPaths`) and their counts (`Considered`). Who makes plans, and when they are forgotten, is `streams.router.matcher`'s.
+Who makes plans, and when they are forgotten, is `streams.router.matcher`'s.
 """
 
-from collections.abc import Iterable
-from typing import Any
 from urllib.parse import quote
 
 import msgspec
@@ -14,111 +10,54 @@ import msgspec
 from notifier.folded import folded
 from notifier.identity import Ambiguous
 from notifier.message import Message
-from notifier.outcome import Reason
 from notifier.user import User
-from streams.router.index import NOTHING_NAMED, Field, Value, slots_of
+from streams.router.index import Field, Value
+from streams.router.person import Person
 from streams.router.route import LABELS, Route
 
-MAX_SENDERS = 50_000  # names whose users are remembered, for each world
+_json = msgspec.json.encode
 
 
-class Path(msgspec.Struct, gc=False, eq=False):
-    """The index's answer for one receiver, or for everyone."""
+class World:
+    """The people of a world, as its producers name them."""
 
-    routes: tuple[Route, ...] = ()  # that the index does not drop, in the order of their names
-    receiver: User | None = None  # None: the message names nobody, or nobody who is known
-    username: str = ""  # the receiver's
-    problem: tuple[Reason, str] | None = None  # why no configuration considers the message, also in words
+    __slots__ = ("name", "people", "users")
 
-
-class SharedPaths:
-    """The paths of all producers of one world with the same configurations."""
-
-    __slots__ = ("any_receiver", "members", "paths", "routes")
-
-    def __init__(self, slots: int, receivers: Field | None) -> None:
-        self.any_receiver = slots if receivers is None else slots & receivers.usually  # slots that take any receiver
-        self.members = frozenset(() if self.any_receiver else slots_of(slots))
-        self.paths: dict[Any, Path] = {}  # by `ProducerPlan.key`
-        self.routes: dict[tuple[Route, ...], tuple[Route, ...]] = {}  # equal tuples of paths, once each
-
-
-class Considered:
-    """Counts the messages that the same configurations considered, since `Matcher.tally`."""
-
-    __slots__ = ("for_all", "for_one", "routes")
-
-    def __init__(self, routes: Iterable[Route]) -> None:
-        self.routes = [(route.configuration.name, route) for route in routes]
-        self.for_one = 0
-        self.for_all = 0  # messages without receiver
-
-    def dropped(self) -> dict[str, int]:
-        """The recipients whom the index dropped, by configuration; sets the counts to zero.
-
-        Considered messages minus hits. Routes are shared: surplus hits belong to another counter, and stay for it. Called
-        once a second for up to ten thousand routes, so it makes no object that Python's garbage collector tracks.
-        """
-        for_one, for_all = self.for_one, self.for_all
-        self.for_one = self.for_all = 0
-        found: dict[str, int] = {}
-        for name, route in self.routes:
-            count = for_one - route.hits
-            if count < 0:
-                route.hits, count = -count, 0
-            elif route.hits:
-                route.hits = 0
-            if for_all:
-                missed = for_all - route.hits_of_all
-                route.hits_of_all = max(0, -missed)
-                count += max(0, missed) * (len(route.configuration.spec.users) or 1)
-            if count:
-                found[name] = count
-        return found
-
-
-class World(msgspec.Struct, frozen=True, eq=False):
-    """The people of a producer's world."""
-
-    name: str
-    users: dict[str, User | Ambiguous]  # by folded name in the world
-    senders: dict[str, User | None]  # by the name that a message gives; all producers of the world share it
+    def __init__(self, name: str, users: dict[str, User | Ambiguous]) -> None:
+        self.name = name
+        self.users = users  # by folded name
+        self.people: dict[str, Person] = {}  # by the names that messages gave
 
 
 class ProducerPlan:
     """A producer's people, the configurations that take its messages, and the fields that are looked up for them."""
 
     __slots__ = (
-        "addressed", "considered", "drops", "first", "name", "names", "paths", "readers", "senders", "shared", "slots",
-        "source", "suppressed", "world",
+        "asks", "attempted", "attempts", "drops", "everyone", "first", "for_all", "for_one", "name", "number", "people",
+        "readers", "slots", "source", "told", "world",
     )  # fmt: skip
 
-    def __init__(self, name: str, world: World, slots: int, shared: SharedPaths, considered: Considered) -> None:
+    def __init__(self, name: str, world: World, number: int, slots: int) -> None:
         self.name = name
-        self.world = world.name
-        self.names = world.users
-        self.senders = world.senders
+        self.world = world
+        self.people = world.people
+        self.number = number  # among the producers that configurations have named; -1: none has
         self.slots = slots  # of the configurations that take its messages
-        self.first: tuple[Route, ...] | None = None  # of those, in the order of their names; see `Matcher.considering`
+        self.for_one = 0  # messages for one receiver that its configurations considered, since `Matcher.tally`
+        self.for_all = 0  # messages without receiver, likewise
         self.readers: tuple[tuple[str, Field], ...] = ()  # the looked-up fields besides the receiver
-        self.shared = shared
-        self.paths = shared.paths
-        self.addressed: dict[Any, Path] = {}  # paths of messages that name their configuration
-        self.source = b'{"id":"' + quote(name, safe="").encode() + b"/"  # the front of its deliveries
-        self.suppressed: dict[Any, Any] = {}  # prepared attempts; see `streams.router.undelivered`
-        self.drops: dict[Route, str] = {}  # see `Matcher.drop_of_index`
-        self.considered = considered
-
-    def sender(self, name: str) -> User | None:
-        """The user who sent a message, where the name is a user's."""
-        try:
-            return self.senders[name]
-        except KeyError:
-            if len(self.senders) >= MAX_SENDERS:
-                self.senders.clear()
-            known = self.names.get(folded(name))
-            user = self.senders[name] = known if isinstance(known, User) else None
-            return user
+        # Whether the index has to be asked about each message: some configurations take any receiver, or look up more.
+        self.asks = True
+        self.everyone: tuple[Route, ...] | None = None  # of messages without receiver, where there are no readers
+        self.first: tuple[Route, ...] | None = None  # the first configurations; see `Matcher.considering`
+        id_ = quote(name, safe="").encode()
+        self.source = b'{"id":"' + id_ + b"/"  # the front of its deliveries
+        self.attempted = id_ + b"/"  # the front of an attempt's delivery; see `streams.router.undelivered`
+        self.attempts = b'","producer":' + _json(name) + b',"message":"'  # what stands behind it
+        # What `streams.router.undelivered` keeps: what it says of all messages that the index drops for their receiver in every
+        # configuration, and what it says of each configuration.
+        self.told: tuple[bytes, bytes, bytes, bytes] | None = None
+        self.drops: dict[Route, bytes] = {}
 
     def values(self, field: str, message: Message) -> tuple[Value, ...]:
         """A message's values in a looked-up field."""
@@ -127,19 +66,7 @@ class ProducerPlan:
         if field == "sender":
             if message.sender is None:
                 return (None,)
-            user = self.sender(message.sender)
             given = folded(message.sender)
-            return (given,) if user is None else (given, folded(user.username))
+            user = self.world.users.get(given)
+            return (given, folded(user.username)) if isinstance(user, User) else (given,)
         return (message.labels.get(field.removeprefix(LABELS), ""),)
-
-    def key(self, message: Message) -> tuple[Any, ...]:
-        """What messages on the same path have in common. All values that no filter names count as one."""
-        parts: list[Any] = [message.receiver]
-        for field, index in self.readers:
-            known = index.values
-            if field == "severity":
-                value: Value = message.severity
-                parts.append(value if value in known else NOTHING_NAMED)
-            else:
-                parts.append(tuple([value for value in self.values(field, message) if value in known]))
-        return tuple(parts)

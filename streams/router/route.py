@@ -33,10 +33,11 @@ Test = Callable[[Any, Message], bool]
 class Step:
     """A filter that is asked, compiled as far as it declares. All routes that use the filter share it."""
 
-    __slots__ = ("_states", "_timed", "filter", "name", "reason", "test")
+    __slots__ = ("_states", "_timed", "filter", "label", "name", "reason", "test")
 
     def __init__(self, name: str, filter_: Filter[Any]) -> None:
         self.name = name
+        self.label = b": " + inner_json(name)  # as an attempt names it behind its configuration
         self.filter = filter_
         # A function and its first argument: whether the message alone passes; may raise. None: ask the filter.
         self.test = _test_of(name, filter_)
@@ -93,15 +94,17 @@ _UNKNOWN: tuple[Test, Any] = _unknown, None
 class Route(msgspec.Struct, gc=False, eq=False, kw_only=True):  # there may be many, and none is in a circle
     """A compiled configuration."""
 
+    # What each message of a receiver asks for, side by side in memory.
+    takes: int = 0  # the producers whose messages it takes, as bits; the matcher sets them
+    hits: int = 0  # messages for one receiver that the index let pass, since `Matcher.tally`
     test: Test | None  # of the first step of `asked`; None: there are no steps
     argument: Any  # the first argument of `test`
     tests: tuple[tuple[Test, Any], ...]  # of the other steps of `asked`
-    exits: Any = None  # its consumers' exits; the router sets them
-    name: bytes = b""  # its part of a delivery's id; the router sets it
-    title: bytes = b""  # its part of the rest of a delivery; the router sets it
+    legs: Any = None  # its ways to its consumers, see `streams.router.exits`; set when it first delivers
+    numbers: tuple[int, ...] = ()  # the same producers, each by the place of its bit
     lacking: bool = False  # whether some consumers cannot be used
-    hits: int = 0  # messages for one receiver that the index let pass, since `Matcher.tally`
-    hits_of_all: int = 0  # messages without receiver, likewise
+    hits_of_all: int = 0  # as `hits`, of messages without receiver
+    label: bytes = b""  # see `label`
     configuration: Configuration
     chain: tuple[Step, ...]  # all filters
     lookups: tuple[tuple[Step, str, Collection[str | None]], ...]  # steps in the index, with field and values
@@ -172,6 +175,27 @@ class Route(msgspec.Struct, gc=False, eq=False, kw_only=True):  # there may be m
 def name_of(route: Route) -> str:
     """The configuration's name: the order of routes."""
     return route.configuration.name
+
+
+def inner_json(text: str) -> bytes:
+    """A text as it stands within a JSON string."""
+    return msgspec.json.encode(text)[1:-1]
+
+
+def label(route: Route) -> bytes:
+    """The configuration's name within a JSON string."""
+    if not route.label:
+        route.label = inner_json(route.configuration.name)
+    return route.label
+
+
+def cause(route: Route, step: Step | None, reason: Reason) -> bytes:
+    """What an attempt says of a drop, within a JSON string: `cfg: at-work (on_leave)`, the reason where that says more."""
+    if step is None:
+        return label(route) + b": " + reason.encode()
+    if reason == "filtered":
+        return label(route) + step.label
+    return label(route) + step.label + b" (" + reason.encode() + b")"
 
 
 def _small(values: frozenset[str | None]) -> Collection[str | None]:

@@ -12,7 +12,6 @@ Counting what filters drop is left to `streams.router.counters`.
 
 import logging
 from collections.abc import Sequence
-from typing import NamedTuple
 from urllib.parse import quote
 
 import msgspec
@@ -31,31 +30,24 @@ from notifier.topics import ATTEMPTS, DEAD_LETTERS
 from streams.inputs.batch import Batch, Record
 from streams.outputs.outputs import Outputs
 from streams.router.arrival import Arrival
-from streams.router.exits import Refusal, id_parts
+from streams.router.exits import Refusal
 from streams.router.matcher import Matcher
-from streams.router.route import Route
+from streams.router.route import Route, Step, cause, inner_json, label
 
 logger = logging.getLogger(__name__)
 _seldom = Seldom(logger)
 
 NAMED_DROPS = 5  # in the detail of an attempt
-MAX_PREPARED = 1_000  # attempts that are kept prepared, for each producer
 _ERROR_CHARACTERS = 2_000  # of a dead letter's error, which may quote the message
 
 _json = msgspec.json.encode
 
-Dropped = tuple[Route, str | None, Reason]  # by which filter; None: a user's definition cannot be used
+Dropped = tuple[Route, Step | None, Reason]  # by which filter; None: a user's definition cannot be used
 
 
-class Prepared(NamedTuple):
-    """The equal parts of all attempts of a producer's messages that say the same."""
-
-    prefix: bytes  # front of the delivery's id: the producer
-    suffix: bytes  # end of the delivery's id: the configuration, where only one considered the message
-    producer: bytes  # from behind the delivery's id to the message's
-    outcome: bytes  # from behind the message's id to the time
-    about: bytes  # number and configuration
-    rest: bytes  # detail, and the origin's beginning
+# What an attempt says of a message that made no delivery: the end of its delivery's id, the reason, the part about the
+# configuration, and the detail, as they stand in the JSON.
+Told = tuple[bytes, bytes, bytes, bytes]
 
 
 class Undelivered:
@@ -65,6 +57,8 @@ class Undelivered:
         self._matcher = matcher
         self._attempts = outputs.outlet(ATTEMPTS.name)
         self._dead_letters = outputs.outlet(DEAD_LETTERS.name)
+        self._keys: list[bytes] = []  # of attempts that are not put yet
+        self._values: list[bytes] = []  # likewise
 
     # --- dead letters ---
 
@@ -144,74 +138,101 @@ class Undelivered:
         self._attempts.put(attempt.delivery.encode(), attempt.encode())
 
     def tell_nothing(self, arrival: Arrival, dropped: Sequence[Dropped]) -> None:
-        """The one attempt of a message that made no delivery.
+        """The one attempt of a message that made no delivery; `flush` puts it into its outlet.
 
-        Such messages may be many, so the equal parts of attempts are kept and spliced, as those of deliveries are: byte for
-        byte what `Attempt.encode` would give.
+        Such messages may be many, and all different, so it is spliced from parts of which none depends on more than the
+        producer, the receiver or a configuration: byte for byte what `Attempt.encode` would give.
         """
-        batch, plan, path = arrival.batch, arrival.plan, arrival.path
-        key = path.receiver is None, path.routes, *dropped
-        known: dict[object, Prepared] = plan.suppressed  # lives as long as the definitions that it was made by
-        keeps = not plan.readers and arrival.message.configuration is None
-        prepared = known.get(key) if keeps else None
-        if prepared is None:
-            prepared = _prepare(arrival.message, *self._why_nothing(arrival, dropped))
-            if keeps:
-                if len(known) >= MAX_PREPARED:
-                    known.clear()
-                known[key] = prepared
-        prefix, suffix, producer, outcome, about, rest = prepared
-        in_id, in_json = id_parts(arrival.message_id)
-        delivery = prefix + in_id + suffix
-        at = _json(arrival.at)
-        value = b"".join(
-            (
-                b'{"delivery":"', delivery, producer, in_json, outcome, at, b',"ended_at":', at, about,
-                b"" if path.receiver is None else b',"recipient":' + _json(path.username),
-                rest, _json(batch.topic),
-                b',"partition":%d,"offset":%d}}' % (batch.partition, arrival.record.offset),
+        plan, person = arrival.plan, arrival.person
+        told: Told | None = None
+        alike = not arrival.remained and person is not None and arrival.message.configuration is None
+        if alike:  # all such messages of a producer, where nothing but the receiver is looked up
+            told = plan.told
+        if told is None:
+            told = self._why_nothing(arrival, dropped)
+            if alike and not plan.readers:
+                plan.told = told
+        end, reason, about, detail = told
+        delivery = plan.attempted + arrival.in_id + end
+        self._keys.append(delivery)
+        self._values.append(
+            b"".join(
+                (
+                    b'{"delivery":"', delivery, plan.attempts, arrival.in_json, b'","outcome":"suppressed","reason":"', reason,
+                    arrival.moment, about, b"" if person is None else person.recipient, b',"detail":"', detail,
+                    arrival.origin, b"%d}}" % arrival.record.offset,
+                )
             )
         )  # fmt: skip
-        self._attempts.put(delivery, value)
 
-    def _why_nothing(self, arrival: Arrival, dropped: Sequence[Dropped]) -> tuple[Reason, str, Configuration | None]:
-        """The reason, the detail, and the configuration if only one considered the message."""
-        message, path = arrival.message, arrival.path
+    def flush(self) -> None:
+        """Puts what `tell_nothing` has written since the last call into its outlet."""
+        if self._keys:
+            self._attempts.put_all(self._keys, self._values)
+            self._keys, self._values = [], []
+
+    def _why_nothing(self, arrival: Arrival, dropped: Sequence[Dropped]) -> Told:
+        message = arrival.message
         first, count = self._matcher.considering(arrival.plan, message, NAMED_DROPS)
+        only = first[0].configuration if count == 1 else None
+        by_index = count - arrival.remained
+        reason: Reason = "filtered"
         if not count:
             if message.configuration is None:
                 text = f"no enabled configuration considers messages of the producer {message.producer}"
             else:
                 text = f"the configuration {message.configuration} does not consider messages of {message.producer}"
-            return "filtered", text, None
-        only = first[0].configuration if count == 1 else None
-        by_index = count - len(path.routes)
-        reasons: set[Reason] = {reason for _, _, reason in dropped}
-        if by_index:
-            reasons.add("filtered")
-        if not reasons:
-            return "filtered", f"no consumer: {', '.join([route.configuration.name for route in first])}", only
+            detail = inner_json(text)
+        elif not dropped and not by_index:
+            detail = b"no consumer: " + b", ".join([label(route) for route in first])
+        else:
+            reasons: set[Reason] = {reason for _, _, reason in dropped}
+            if by_index:
+                reasons.add("filtered")
+            if len(reasons) == 1:
+                (reason,) = reasons
+            detail = self._causes(arrival, dropped, first, by_index)
+        name = message.configuration if only is None else only.name
+        end, about = b"", b""
+        if name is not None:
+            end = b"/" + quote(name, safe="").encode()
+            about = b',"configuration":' + _json(name)
+        if only is not None:
+            about += b',"configuration_version":' + _json(only.version)
+        return end, reason.encode(), about, detail
+
+    def _causes(self, arrival: Arrival, dropped: Sequence[Dropped], first: Sequence[Route], by_index: int) -> bytes:
+        """Which filters dropped a message, of at most `NAMED_DROPS`."""
         # Drops of steps come first: the message got further there than in the index.
-        causes: dict[Route, dict[str, None]] = {}
-        for route, filter_, reason in dropped:
-            causes.setdefault(route, {})[_cause(filter_, reason)] = None
-        drops: list[str] = []
+        causes: dict[Route, dict[bytes, None]] = {}
+        for route, step, reason in dropped:
+            causes.setdefault(route, {})[cause(route, step, reason)] = None
+        drops: list[bytes] = []
         named = 0  # configurations
-        for route, some in causes.items():
+        for some in causes.values():
             if len(drops) < NAMED_DROPS:
-                drops += [f"{route.configuration.name}: {cause}" for cause in some]
+                drops += some
                 named += 1
         if by_index:
             for route in first:
-                if len(drops) < NAMED_DROPS and route not in path.routes:
-                    drops.append(self._matcher.drop_of_index(route, arrival.plan, path, message))
+                if len(drops) < NAMED_DROPS and route not in arrival.routes:
+                    drops.append(self._cause_of_index(arrival, route))
                     named += 1
         more = by_index + len(causes) - named
-        return (
-            reasons.pop() if len(reasons) == 1 else "filtered",
-            ", ".join(drops[:NAMED_DROPS]) + (f" and {more} more" if more > 0 else ""),
-            only,
-        )
+        return b", ".join(drops[:NAMED_DROPS]) + (b" and %d more" % more if more > 0 else b"")
+
+    def _cause_of_index(self, arrival: Arrival, route: Route) -> bytes:
+        plan, person = arrival.plan, arrival.person
+        alike = (
+            person is not None and not plan.readers
+        )  # then only the filter that looks up the receiver can have dropped it
+        text = plan.drops.get(route) if alike else None
+        if text is None:
+            step = self._matcher.drop_of_index(route, plan, person, arrival.message)
+            text = cause(route, step, "filtered")
+            if alike:
+                plan.drops[route] = text
+        return text
 
 
 def _letter(batch: Batch, record: Record, reason: Reason, error: str) -> DeadLetter:
@@ -236,27 +257,3 @@ def _attempt(arrival: Arrival, delivery: str, reason: Reason, detail: str) -> At
         detail=detail,
         origin=Origin(topic=batch.topic, partition=batch.partition, offset=arrival.record.offset),
     )
-
-
-def _prepare(message: Message, reason: Reason, detail: str, only: Configuration | None) -> Prepared:
-    name = message.configuration if only is None else only.name
-    about = b',"number":1'
-    if name is not None:
-        about += b',"configuration":' + _json(name)
-    if only is not None:
-        about += b',"configuration_version":' + _json(only.version)
-    return Prepared(
-        prefix=quote(message.producer, safe="").encode() + b"/",
-        producer=b'","producer":' + _json(message.producer) + b',"message":"',
-        suffix=b"" if name is None else b"/" + quote(name, safe="").encode(),
-        outcome=b'","outcome":"suppressed","reason":' + _json(reason) + b',"started_at":',
-        about=about,
-        rest=b',"detail":' + _json(detail) + b',"origin":{"topic":',
-    )
-
-
-def _cause(filter_: str | None, reason: Reason) -> str:
-    """The filter that dropped, with the reason where that says more: `at-work (on_leave)`."""
-    if filter_ is None or reason == "filtered":
-        return filter_ or reason
-    return f"{filter_} ({reason})"

@@ -7,17 +7,16 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from functools import cache
 from random import Random
-from struct import pack_into
+from struct import Struct, pack_into
 from typing import Any, Protocol
 
-import google_crc32c
 from aiokafka import TopicPartition
 from aiokafka.codec import gzip_encode, lz4_encode, snappy_encode, zstd_encode
+from aiokafka.record.util import calc_crc32c
 
 from notifier.kafka import kafka_producer
 from notifier.settings import Settings
 from streams.outputs.produce_request import ProduceRequest
-from streams.outputs.record_batch import RecordBatch
 from tests.rigs.kafka_tools import create_topic
 
 _TOPIC_IS_NEW = (3, 6)  # the broker's errors until a partition has its leader
@@ -30,8 +29,8 @@ LATIN = (("schlüssel".encode("latin-1"), b"x"),)  # a header whose name is not 
 class Made(Protocol):
     """A batch that can be written."""
 
-    def encode(self) -> tuple[bytes, bytes]:
-        """Its bytes in two parts."""
+    def encode(self) -> bytes:
+        """Its bytes."""
 
 
 def number(value: int) -> bytes:
@@ -64,9 +63,30 @@ def record(
     return text(b"".join(parts))
 
 
-def batch(body: bytes, count: int, compression: int = 0) -> RecordBatch:
+# Base offset, length, leader's epoch, format and checksum; then attributes, last offset, first and last time, the producer's id,
+# epoch and sequence number, count of records: https://kafka.apache.org/documentation/#recordbatch.
+_FRONT, _REST = Struct(">qiibI"), Struct(">hiqqqhii")
+_COUNTED = 9  # bytes between the length and the part that the checksum covers
+_CHECKSUM, _CHECKED = 17, 21  # where it stands, and where that part begins
+
+
+class RawBatch:
+    """A batch of records that are bytes; those of a compression have to be compressed."""
+
+    def __init__(self, body: bytes, count: int, compression: int = 0) -> None:
+        self._body, self._count, self._compression = body, count, compression
+        self._began = int(time.time() * 1000)
+
+    def encode(self) -> bytes:
+        """Its bytes, with the right checksum."""
+        began, count = self._began, self._count
+        rest = _REST.pack(self._compression, count - 1, began, began, -1, -1, -1, count) + self._body
+        return _FRONT.pack(0, _COUNTED + len(rest), -1, 2, calc_crc32c(rest)) + rest
+
+
+def batch(body: bytes, count: int, compression: int = 0) -> RawBatch:
     """A batch; a body of a compression has to be compressed."""
-    return RecordBatch(body, count, int(time.time() * 1000), compression)
+    return RawBatch(body, count, compression)
 
 
 Write = Callable[[str, Made], Awaitable[int]]
@@ -165,17 +185,16 @@ class OddBatch:
 
     _PLACES = {"format": (16, "b"), "attributes": (21, "h"), "last": (23, "i"), "time": (27, "q"), "count": (57, "i")}  # noqa: RUF012
 
-    def __init__(self, made: RecordBatch, field: str, value: int) -> None:
+    def __init__(self, made: RawBatch, field: str, value: int) -> None:
         self._made, self._field, self._value = made, field, value
 
-    def encode(self) -> tuple[bytes, bytes]:
-        """Its bytes in two parts."""
-        front, body = self._made.encode()
-        header = bytearray(front)
+    def encode(self) -> bytes:
+        """Its bytes."""
+        made = bytearray(self._made.encode())
         place, form = self._PLACES[self._field]
-        pack_into(f">{form}", header, place, self._value)
-        pack_into(">I", header, 17, google_crc32c.extend(google_crc32c.value(bytes(header[21:])), body))
-        return bytes(header), body
+        pack_into(f">{form}", made, place, self._value)
+        pack_into(">I", made, _CHECKSUM, calc_crc32c(bytes(made[_CHECKED:])))
+        return bytes(made)
 
 
 ODD_KINDS = ("odd values", "one byte wrong", "packed", "packed, one byte wrong", "odd times", "odd header of the batch",

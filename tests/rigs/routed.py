@@ -3,7 +3,7 @@ that change it. Needs no broker."""
 
 import json
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -225,11 +225,12 @@ class Routed:
         self.router = Router(load_settings(env_file=None), _Definitions(catalog))  # type: ignore[arg-type]
         self.offset = 0
 
-    def route(self, message: Mapping[str, Any]) -> dict[str, list[bytes]]:
-        """What one message gives rise to, by topic."""
+    def route(self, message: Mapping[str, Any], turn: Callable[[], None] = lambda: None) -> dict[str, list[bytes]]:
+        """What one message gives rise to, by topic. `turn` is called whenever other tasks would have a turn."""
         record = _Record(self.offset, json.dumps(message, ensure_ascii=False).encode())
         self.offset += 1
-        self.router.judge(Batch(topic="messages", partition=3, records=[record]), [record])
+        for _ in self.router.judge(Batch(topic="messages", partition=3, records=[record]), [record]):
+            turn()
         found: dict[str, list[bytes]] = {}
         for queue in self.router._outputs.touched:
             found.setdefault(queue.topic, []).extend(value for _, value in queue.empty()[0])

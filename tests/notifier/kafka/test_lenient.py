@@ -12,14 +12,13 @@ from notifier.kafka import kafka_consumer, lenient
 from notifier.kafka.lenient import LenientRecords
 from notifier.kafka.unpacking import MOST_BYTES
 from notifier.settings import Settings
-from streams.outputs.record_batch import RecordBatch
 from tests.rigs.kafka_tools import produce, read_all
-from tests.rigs.raw_records import LATIN, Header, batch, number, record, text, write_batch
+from tests.rigs.raw_records import LATIN, Header, RawBatch, batch, number, record, text, write_batch
 
 
-def read(made: RecordBatch) -> list[Any]:
+def read(made: RawBatch) -> list[Any]:
     """What is read of a fetch of this batch, twice over: by the router and by a Kafka consumer they are the same."""
-    data = b"".join(made.encode())
+    data = made.encode()
     records = LenientRecords(data)
     found = records.read(records.plain.next_batch())
     (again,) = [list(batch) for batch in _batches(LenientRecords(data))]
@@ -32,7 +31,7 @@ def _batches(records: LenientRecords) -> Any:
         yield records.next_batch()
 
 
-def three(middle: bytes) -> RecordBatch:
+def three(middle: bytes) -> RawBatch:
     return batch(record(b"first") + middle + record(b"last", place=2), 3)
 
 
@@ -108,7 +107,7 @@ def few(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lenient, "MOST_SALVAGED", 20)
 
 
-def of(count: int, headers: Sequence[Header], compression: int = 4) -> tuple[bytes, RecordBatch]:
+def of(count: int, headers: Sequence[Header], compression: int = 4) -> tuple[bytes, RawBatch]:
     """A batch of so many records, and its body."""
     body = b"".join([record(b"x", headers=headers, place=place) for place in range(count)])
     body = zstd_encode(body) if compression else body
@@ -136,7 +135,7 @@ def test_a_record_of_very_many_headers_keeps_the_first_ones() -> None:
 @pytest.mark.usefixtures("few")
 @pytest.mark.parametrize(("count", "headers"), [(30, ()), (10, LATIN)])
 def test_a_fetch_ends_where_many_records_were_read(count: int, headers: Sequence[Header]) -> None:
-    data = b"".join(of(count, headers)[1].encode())
+    data = of(count, headers)[1].encode()
     assert [len(list(one)) for one in _batches(LenientRecords(data * 3))] == [count, count]
 
 

@@ -11,7 +11,7 @@ from notifier.kafka import ensure_topics
 from notifier.settings import Settings
 from notifier.topics import deliveries
 from streams.outputs.batch_producer import BatchProducer
-from streams.outputs.record_batch import OpenBatch, RecordBatch, framed
+from streams.outputs.records import Records
 from tests.rigs.kafka_tools import delete_topics, read_all, wait_until
 
 TOPIC = "deliveries.room"
@@ -29,11 +29,8 @@ async def sending(settings: Settings, partitions: int = 1) -> AsyncIterator[Batc
         await producer.stop()
 
 
-def batch(*values: bytes) -> RecordBatch:
-    found = OpenBatch()
-    for value in values:
-        found.append(framed(b"key"), value)
-    return found.close(0)
+def batch(*values: bytes, compression: int = 0) -> Records:
+    return Records([b"key"] * len(values), values, compression)
 
 
 class Landing:
@@ -148,10 +145,10 @@ async def test_compressed_batches_are_read_by_others(settings: Settings) -> None
     async with sending(settings) as producer:
         landed: list[BaseException | None] = []
         for compression in range(5):
-            found = OpenBatch()
-            for number in range(10):
-                found.append(framed(b"key"), b"%d/%d " % (compression, number) + b"x" * 500)
-            producer.send(settings.topic_prefix + TOPIC, 0, found.close(compression), landed.append)
+            made = batch(
+                *[b"%d/%d " % (compression, number) + b"x" * 500 for number in range(10)], compression=compression
+            )
+            producer.send(settings.topic_prefix + TOPIC, 0, made, landed.append)
         await wait_until(lambda: landed == [None] * 5)
     assert [value.split()[0] for value in await values(settings)] == [
         b"%d/%d" % (c, n) for c in range(5) for n in range(10)

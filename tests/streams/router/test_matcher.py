@@ -320,10 +320,11 @@ def test_counts_are_right_when_messages_come_while_they_are_taken() -> None:
 
 
 def test_what_is_kept_has_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("streams.router.matcher.MAX_PATHS", 10)
+    monkeypatch.setattr("streams.router.matcher.MAX_NAMES", 10)
     routed = Routed(BEGINNING)
     for number in range(100):
         routed.route({"producer": "p0", "receiver": f"stranger-{number}", "content": "x"})
-        assert routed.router._matcher._path_count <= 10
+        (world,) = routed.router._matcher._worlds.values()
+        assert len(world.people) <= 4 + 10
         routed.router._matcher.tidy()
     assert routed.router._matcher._forgotten == []
