@@ -38,7 +38,8 @@ class Lines:
             self.held += len(data)
             return
         self._before += self._block.count(b"\n")
-        self._block, self._rest = b"".join([*self._rest, whole, end]), [rest]
+        block = [part for part in (*self._rest, whole, end) if part]  # one alone is not copied
+        self._block, self._rest = b"".join(block), [rest] if rest else []
         self.held = len(rest)
         for found in _LINE.finditer(self._block):
             _check_count(self._count)
