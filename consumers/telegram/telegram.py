@@ -107,7 +107,7 @@ class Telegram(Consumer[TelegramParameters]):
 
     def addressing(self) -> object:
         """Its world: all bots reach a person in the same chat."""
-        return type(self).address, self.world_of()
+        return (Telegram, self.world_of()) if type(self).address is Telegram.address else self
 
     def timeout_s(self) -> float:
         """Seconds that sending all parts of one text may take."""

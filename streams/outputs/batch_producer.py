@@ -48,12 +48,13 @@ Landed = Callable[[BaseException | None], None]
 class _Flight:
     """A batch on its way, or behind another of its partition."""
 
-    __slots__ = ("batch", "landed", "partition", "records")
+    __slots__ = ("again", "batch", "landed", "partition", "records")
 
     def __init__(self, partition: Partition, records: Records, landed: Landed) -> None:
         self.partition = partition
         self.records = records
         self.landed = landed
+        self.again = False  # whether it was sent more than once, so that it may be written already
         self.batch = bytearray()  # as it is written, with its sequence numbers, while it is on its way
 
 
@@ -124,7 +125,11 @@ class BatchProducer:
 
     def _begin(self, flight: _Flight) -> None:
         # The sequence number goes on only when the batch has landed, since a refused batch takes none.
-        flight.batch = flight.records.encode((*self._producer, self._sequences.get(flight.partition, 0)))
+        try:
+            flight.batch = flight.records.encode((*self._producer, self._sequences.get(flight.partition, 0)))
+        except Exception as error:  # a fault of ours, or no memory; the partition must not wait for ever
+            asyncio.get_running_loop().call_soon(self._land, flight, error)
+            return
         self._dispatch(flight)
 
     def _dispatch(self, flight: _Flight) -> None:
@@ -188,7 +193,8 @@ class BatchProducer:
                 again.append(flight)
             else:
                 stale |= error.invalid_metadata
-                self._land(flight, error())
+                # What may be written already must not go again under another number, or beside other records.
+                self._land(flight, KafkaError(f"its outcome is unknown: {error()}") if flight.again else error())
         if again:
             await self._send_again(again)
         elif stale:
@@ -199,6 +205,7 @@ class BatchProducer:
         await asyncio.sleep(RETRY_S)
         await self.client.force_metadata_update()
         for flight in flights:
+            flight.again = True
             self._dispatch(flight)
 
     async def _find_leaders(self) -> None:

@@ -190,14 +190,13 @@ class Outputs:
         if error is None:
             self.landed += 1
             queue.landed()
-            if queue.one_by_one and not queue.waits():
-                queue.one_by_one = False
         elif isinstance(error, _TOO_LARGE):
-            if queue.one_by_one:
+            together = 0 if queue.flying is None else len(queue.flying)
+            if together == 1:
                 self._refuse(queue, error)
             else:
-                queue.one_by_one = True
                 queue.take_back()
+                queue.one_by_one = together
         else:
             queue.take_back()
             if self._connection.producer is producer and not isinstance(error, UnknownTopicOrPartitionError):
@@ -233,7 +232,7 @@ class Outputs:
         )
         receipts, queue.flying, queue.landing = queue.landing, None, []
         # The receipt of the record waits for the letter, also where later records of the receipt are in the queue.
-        waiting = receipts or [queue.receipts[0][0]]
+        waiting = [receipt for receipt, _ in receipts or [queue.receipts[0]]]
         if not receipts:
             waiting[0].open += 1
         self.outlet(DEAD_LETTERS.name).put(name.encode(), letter.encode())

@@ -57,10 +57,10 @@ class Queue:
         self.sent = 0  # records that have ever left the queue
         self.receipts: deque[tuple[Receipt, int]] = deque()  # each with the `sent` at which its last record has left
         self.flying: Records | None = None  # in flight
-        self.landing: list[Receipt] = []  # receipts whose last record is in flight
+        self.landing: list[tuple[Receipt, int]] = []  # those of the receipts whose last record is in flight
         self.since = 0.0  # when `flying` took off, on the monotonic clock
-        # After the broker refused a batch as too large: the record that is too large has to be found.
-        self.one_by_one = False
+        # So many of the first records take off alone: the broker refused them together, and which is too large has to be found.
+        self.one_by_one = 0
         self.failures = 0  # in a row
 
     def waits(self) -> bool:
@@ -75,6 +75,7 @@ class Queue:
         """Lets the first records take off."""
         keys, values = self.keys, self.values
         count = 1 if self.one_by_one else _fitting(values)
+        self.one_by_one = max(self.one_by_one - 1, 0)
         if count == len(values):
             self.keys, self.values = [], []
         else:
@@ -83,30 +84,31 @@ class Queue:
         self.flying = Records(keys, values, self._compression)
         self.sent += count
         while self.receipts and self.receipts[0][1] <= self.sent:
-            self.landing.append(self.receipts.popleft()[0])
+            self.landing.append(self.receipts.popleft())
         return self.flying
 
     def take_back(self) -> None:
         """Puts what is in flight back in front of the others."""
         if self.flying is None:
             return
-        ends = self.sent
         self.sent -= len(self.flying)
         self.keys[:0], self.values[:0] = self.flying.keys, self.flying.values
-        self.receipts.extendleft((receipt, ends) for receipt in reversed(self.landing))
+        self.receipts.extendleft(reversed(self.landing))
         self.flying, self.landing = None, []
 
     def landed(self) -> None:
         """What is in flight is acknowledged."""
         receipts, self.flying, self.landing, self.failures = self.landing, None, [], 0
-        for receipt in receipts:
+        for receipt, _ in receipts:
             receipt.settle()
 
     def empty(self) -> tuple[list[Output], list[Receipt]]:
         """Takes all records that wait; the caller settles the receipts."""
         records = list(zip(self.keys, self.values, strict=True))
         receipts = [receipt for receipt, _ in self.receipts]
-        self.sent += len(records)
+        if self.flying is not None and receipts:  # the first of them may have records in flight too
+            receipts[0].open += 1
+            self.landing.append((receipts[0], self.sent))
         self.keys, self.values, self.receipts = [], [], deque()
         return records, receipts
 

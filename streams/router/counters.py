@@ -34,6 +34,7 @@ class DropCounters:
         self._worker = worker  # names this process in the records
         self.counts = _no_counts()  # since the last record
         self._task: asyncio.Task[None] | None = None
+        self._ending = asyncio.Event()
 
     def start(self) -> None:
         """Begins to write."""
@@ -44,11 +45,10 @@ class DropCounters:
         task, self._task = self._task, None
         if task is None:
             return
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
+        self._ending.set()
         try:
             async with asyncio.timeout(LAST_S):
-                await self._send()
+                await task
         except TimeoutError:
             logger.warning("The last counters could not be written.", extra={"action": "count"})
 
@@ -63,9 +63,13 @@ class DropCounters:
             counts[configuration] += count
 
     async def _keep_sending(self) -> None:
-        while True:
-            await asyncio.sleep(COUNT_EVERY_S)
-            await self._send()
+        while not self._ending.is_set():
+            try:
+                async with asyncio.timeout(COUNT_EVERY_S):
+                    await self._ending.wait()
+            except TimeoutError:
+                pass
+            await self._send()  # never cut off between two parts of a tally, which would lose the others
 
     async def _send(self) -> None:
         for part in self._matcher.tally():

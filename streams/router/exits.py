@@ -212,7 +212,7 @@ class Exits:
             as_usual = type(plugin).name_of is Consumer.name_of
             called = (plugin.world_of(), plugin.shows_ids) if as_usual else plugin
             names = self._names.setdefault(called, Names(plugin))
-            reached = (called, None if fixed else plugin.addressing())
+            reached = (called, fixed, None if fixed else plugin.addressing())
             addresses = self._addresses.setdefault(reached, Addresses(plugin, fixed=fixed))
             found = self._exits[consumer] = Exit(consumer, self._outlet(DELIVERIES + consumer), addresses, names)
         return found

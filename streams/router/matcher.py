@@ -36,6 +36,7 @@ from streams.router.plan import ProducerPlan, World
 from streams.router.route import Route, Step, name_of
 
 MAX_NAMES = 20_000  # names of a world that are kept beyond the number of its users: other spellings, and nobody's
+MAX_ANY = 32  # configurations of a producer that take any receiver, up to which no sets of bits are needed
 MAX_MASKED = 256  # producers up to which each person has a byte for each
 MAX_COMBINED = 1_000  # combinations of routes that are kept
 _TALLIED_AT_ONCE = 2_000  # routes, which take milliseconds
@@ -192,20 +193,24 @@ class Matcher:
         receivers = fields.get("receiver")
         any_receiver = slots if receivers is None else slots & receivers.usually
         plan.asks = bool(any_receiver or plan.readers or not slots)
+        if any_receiver.bit_count() <= MAX_ANY:
+            plan.any_receiver = self._in_order(any_receiver)
         return plan
 
     def _remaining(self, plan: ProducerPlan, slots: int, message: Message, person: Person | None) -> Sequence[Route]:
         """The routes that the index does not drop, in the order of their names."""
+        if not slots:
+            return ()
         if person is None:
             if not plan.readers and message.configuration is None:
                 if plan.everyone is None:
                     plan.everyone = self._in_order(slots)
                 return plan.everyone
         else:
-            if person.asks and not plan.asks and message.configuration is None:
-                routes = person.routes if person.routes is not None else self._look_up(person)
-                if routes is not None:
-                    return [route for route in routes if route.takes >> plan.number & 1]
+            if plan.any_receiver is not None and message.configuration is None:
+                named = person.routes if person.routes is not None else self._look_up(person)
+                if named is not None:
+                    return self._few(plan, message, person, named)
             receivers = self._index.fields.get("receiver")
             if receivers is not None:
                 slots &= receivers.accepting(person.username)
@@ -221,15 +226,30 @@ class Matcher:
             routes = self._combined[left] = self._in_order(left)
         return routes
 
+    def _few(self, plan: ProducerPlan, message: Message, person: Person, named: Sequence[Route]) -> Sequence[Route]:
+        """As `_remaining`, where both the routes that name the receiver and those that take any are few."""
+        routes = [route for route in named if route.takes >> plan.number & 1]
+        if plan.any_receiver:
+            routes += [route for route in plan.any_receiver if route not in person.refusing]
+            routes.sort(key=name_of)
+        if plan.readers:
+            values: dict[str, tuple[Value, ...]] = {}
+            for field, _ in plan.readers:
+                values[field] = plan.values(field, message)
+            routes = [route for route in routes if _accepts(route, values)]
+        return routes
+
     def _look_up(self, person: Person) -> Sequence[Route] | None:
         """The routes that name a person, who keeps them; None where there are too many."""
         receivers = self._index.fields.get("receiver")
         few = () if receivers is None else receivers.values.get(person.username, ())
         if not isinstance(few, tuple):
             return None
-        routes = [self._slots[slot] for slot in few if receivers is not None and not receivers.usually >> slot & 1]
+        usually = 0 if receivers is None else receivers.usually
+        routes = [self._slots[slot] for slot in few if not usually >> slot & 1]
         routes.sort(key=name_of)
         person.routes = tuple(routes)
+        person.refusing = tuple([self._slots[slot] for slot in few if usually >> slot & 1])
         if len(self._numbers) <= MAX_MASKED:
             person.masks, person.asks = masks_of(routes, len(self._numbers)), False
         return person.routes
@@ -350,6 +370,14 @@ class Matcher:
             self._incomplete |= 1 << route.slot
         else:
             self._incomplete &= ~(1 << route.slot)
+
+
+def _accepts(route: Route, values: Mapping[str, tuple[Value, ...]]) -> bool:
+    """Whether the lookups of a route accept a message with these values; the receiver is not looked at."""
+    for step, field, accepted in route.lookups:
+        if field != "receiver" and any(value in accepted for value in values[field]) is step.filter.parameters.negate:
+            return False
+    return True
 
 
 def _dropped(routes: Sequence[Route], for_one: Sequence[int], for_all: Sequence[int]) -> dict[str, int]:

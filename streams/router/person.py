@@ -27,6 +27,7 @@ class Person(msgspec.Struct, gc=False, eq=False):  # there may be many, and none
     problem: tuple[Reason, str] | None = None  # why it is nobody, also in words
     asks: bool = True  # whether the matcher has to be asked about each message: there are no masks
     routes: tuple[Route, ...] | None = None  # those whose filters name and accept the receiver, by name; not known yet
+    refusing: tuple[Route, ...] = ()  # those that take any receiver but this one; known where `routes` is
     masks: Sequence[int] = b""  # by the number of a producer: which of the routes take its messages, as bits
     recipient: bytes = b""  # the part of an attempt that names the user
     # What `streams.router.exits` found last: a `Contact` with the `Addresses` it is of, and a sender's part with its `Names`.

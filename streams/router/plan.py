@@ -33,8 +33,8 @@ class ProducerPlan:
     """A producer's people, the configurations that take its messages, and the fields that are looked up for them."""
 
     __slots__ = (
-        "asks", "attempted", "attempts", "drops", "everyone", "first", "for_all", "for_one", "name", "number", "people",
-        "readers", "slots", "source", "told", "world",
+        "any_receiver", "asks", "attempted", "attempts", "drops", "everyone", "first", "for_all", "for_one", "name",
+        "number", "people", "readers", "slots", "source", "told", "world",
     )  # fmt: skip
 
     def __init__(self, name: str, world: World, number: int, slots: int) -> None:
@@ -48,6 +48,8 @@ class ProducerPlan:
         self.readers: tuple[tuple[str, Field], ...] = ()  # the looked-up fields besides the receiver
         # Whether the index has to be asked about each message: some configurations take any receiver, or look up more.
         self.asks = True
+        # The configurations that take any receiver, where they are few; see `Matcher`.
+        self.any_receiver: tuple[Route, ...] | None = None
         self.everyone: tuple[Route, ...] | None = None  # of messages without receiver, where there are no readers
         self.first: tuple[Route, ...] | None = None  # the first configurations; see `Matcher.considering`
         id_ = quote(name, safe="").encode()

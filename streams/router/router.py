@@ -17,6 +17,7 @@ import gc
 import os
 import socket
 from collections.abc import Callable, Iterator, Sequence
+from time import monotonic
 
 import msgspec
 
@@ -41,8 +42,9 @@ from streams.router.route import Route
 from streams.router.undelivered import Dropped, Undelivered
 
 SLICE = 500  # records that are judged before other tasks get a turn
-SLICE_BYTES = 2 * 1024 * 1024  # of deliveries, likewise: some 5,000, which take 15 ms
-SLICE_RECIPIENTS = 500  # of one message for everyone, likewise
+SLICE_BYTES = 2 * 1024 * 1024  # of what is written, likewise: some 5,000 deliveries, which take 15 ms
+SLICE_S = 0.02  # likewise
+MANY = 32  # configurations, or recipients, of one message between two looks at whether others should have a turn
 OPEN_BYTES = 16 * 1024 * 1024  # written and not acknowledged, before judging waits; one slice may go beyond it
 _read = msgspec.json.Decoder(Message).decode
 _VERSION = Message.VERSION
@@ -61,6 +63,7 @@ class Router:
         self._open_bytes = 0
         self._room = asyncio.Event()  # `_open_bytes` has become less
         self._judged = 0  # slices, ever
+        self._until = 0.0  # when other tasks should have a turn, on the monotonic clock
         self._in_message = False  # whether other tasks have a turn within a message, which is judged by one catalog
         self._next: Catalog | None = None  # that came meanwhile
 
@@ -133,17 +136,26 @@ class Router:
 
     def _end_slice(self) -> int:
         self._undelivered.flush()
-        made, self._deliveries.made = self._deliveries.made, 0
+        made = self._deliveries.made + self._undelivered.made
+        self._deliveries.made = self._undelivered.made = 0
         return made
+
+    def _is_due(self) -> bool:
+        """Whether other tasks should have a turn."""
+        return self._deliveries.made + self._undelivered.made >= SLICE_BYTES or monotonic() >= self._until
+
+    def _begin_slice(self, arrival: Arrival) -> None:
+        arrival.begin(now())
+        self._until = monotonic() + SLICE_S
 
     def _judge_slice(self, batch: Batch, records: Sequence[Record]) -> Iterator[int]:
         """Judges some records. What every message goes through is written out: a method for one message took 6 % more."""
         arrival, matcher, deliveries = Arrival(batch), self._matcher, self._deliveries
-        arrival.begin(now())
+        self._begin_slice(arrival)
         for record in records:
-            if deliveries.made >= SLICE_BYTES:
+            if deliveries.made >= SLICE_BYTES or monotonic() >= self._until:
                 yield self._end_slice()
-                arrival.begin(now())
+                self._begin_slice(arrival)
             value = record.value
             try:
                 if value is None or len(value) > MAX_BYTES:
@@ -160,22 +172,20 @@ class Router:
                 person = plan.people.get(message.receiver)  # type: ignore[arg-type]  # nobody is None
                 if person is None or person.asks or plan.asks or message.configuration is not None:
                     person, routes = matcher.find(plan, message)
-                    if person is None:
-                        yield from self._route_to_all(arrival, routes)
-                        continue
-                    if person.problem is not None:
-                        self._undelivered.tell_problem(arrival, *person.problem)
+                    if person is None or person.problem is not None or len(routes) > MANY:
+                        yield from self._in_turns(arrival, self._route_long(arrival, person, routes))
                         continue
                     chosen: Sequence[int] = range(len(routes))
                 else:
                     routes = person.routes or ()
                     chosen = places[person.masks[plan.number]]
                     plan.for_one += 1
+                for place in chosen:  # at once, since a plugin may raise
+                    routes[place].hits += 1
                 dropped: list[Dropped] | None = None
                 nothing = True
                 for place in chosen:
                     route = routes[place]
-                    route.hits += 1
                     try:
                         passed = route.test is None or route.test(route.argument, message)
                         if passed and route.tests:
@@ -222,44 +232,76 @@ class Router:
         self._counters.counts[drop[1]][route.configuration.name] += 1
         return ((route, *drop),)
 
-    def _route_to_all(self, arrival: Arrival, routes: Sequence[Route]) -> Iterator[int]:
-        """Routes a message that names no receiver: to everyone in each configuration."""
-        arrival.person, arrival.routes, arrival.remained = None, routes, len(routes)
-        for route in routes:  # at once, since counts may be taken while other tasks have a turn
-            route.hits_of_all += 1
-        dropped: list[Dropped] = []
-        nothing = True
+    def _in_turns(self, arrival: Arrival, work: Iterator[None]) -> Iterator[int]:
+        """Routes one message, which may take long, by one catalog; gives turns meanwhile."""
         self._in_message = True
         try:
-            for route in routes:
-                dropped.extend((route, None, "unknown_receiver") for _ in route.missing_users)
-                passed: list[User | None] = []
-                failure: FilterFailed | None = None
-                recipients = self._recipients(route)
-                for start in range(0, len(recipients), SLICE_RECIPIENTS):
-                    if start or self._deliveries.made >= SLICE_BYTES:
-                        yield self._end_slice()
-                    some = recipients[start : start + SLICE_RECIPIENTS]
-                    failure = self._ask(arrival, route, some, passed, dropped) or failure
-                if (
-                    failure is not None
-                ):  # then for nobody: a delivery to some would be the same as the one after a redrive
-                    nothing = False
-                    self._undelivered.bury_for(arrival, route.configuration, failure)
-                    continue
-                for count, _ in enumerate(self._deliveries.to_all(arrival, route, passed), start=1):
-                    nothing = False
-                    if count % SLICE_RECIPIENTS == 0:
-                        yield self._end_slice()
-            for route, _, reason in dropped:
-                self._counters.counts[reason][route.configuration.name] += 1
-            if nothing:
-                self._undelivered.tell_nothing(arrival, dropped)
+            for _ in work:
+                if self._is_due():
+                    yield self._end_slice()
+                    self._until = monotonic() + SLICE_S
         finally:
             self._in_message = False
             if self._next is not None:
                 catalog, self._next = self._next, None
                 self._use(catalog)
+        arrival.begin(now())  # of the messages behind it
+
+    def _route_long(self, arrival: Arrival, person: Person | None, routes: Sequence[Route]) -> Iterator[None]:
+        """Routes a message for everyone, for nobody who is known, or for one by many configurations."""
+        arrival.person, arrival.routes, arrival.remained = person, routes, len(routes)
+        if person is None:
+            yield from self._route_to_all(arrival, routes)
+        elif person.problem is not None:
+            self._undelivered.tell_problem(arrival, *person.problem)
+        else:
+            yield from self._route_by_many(arrival, person, routes)
+
+    def _route_by_many(self, arrival: Arrival, person: Person, routes: Sequence[Route]) -> Iterator[None]:
+        """Routes a message for one receiver by many configurations, as `_judge_slice` does by few."""
+        for route in routes:
+            route.hits += 1
+        dropped: list[Dropped] = []
+        nothing = True
+        for count, route in enumerate(routes, start=1):
+            drop = self._first_drop(arrival, route, person)
+            if drop is not None:
+                dropped += drop
+                nothing = nothing and bool(drop)
+            elif self._deliveries.to_one(arrival, route, person):
+                nothing = False
+            if count % MANY == 0 or self._deliveries.made >= SLICE_BYTES:
+                yield
+        if nothing:
+            self._undelivered.tell_nothing(arrival, dropped)
+
+    def _route_to_all(self, arrival: Arrival, routes: Sequence[Route]) -> Iterator[None]:
+        """Routes a message that names no receiver: to everyone in each configuration."""
+        for route in routes:  # at once, since counts may be taken while other tasks have a turn
+            route.hits_of_all += 1
+        dropped: list[Dropped] = []
+        nothing = True
+        for route in routes:
+            dropped.extend((route, None, "unknown_receiver") for _ in route.missing_users)
+            passed: list[User | None] = []
+            failure: FilterFailed | None = None
+            recipients = self._recipients(route)
+            for start in range(0, len(recipients), MANY):
+                failed = self._ask(arrival, route, recipients[start : start + MANY], passed, dropped)
+                failure = failure or failed
+                yield
+            if failure is not None:  # then for nobody: a delivery to some would be the same as the one after a redrive
+                nothing = False
+                self._undelivered.bury_for(arrival, route.configuration, failure)
+                continue
+            for count, _ in enumerate(self._deliveries.to_all(arrival, route, passed), start=1):
+                nothing = False
+                if count % MANY == 0 or self._deliveries.made >= SLICE_BYTES:
+                    yield
+        for route, _, reason in dropped:
+            self._counters.counts[reason][route.configuration.name] += 1
+        if nothing:
+            self._undelivered.tell_nothing(arrival, dropped)
 
     def _ask(
         self,

@@ -59,6 +59,7 @@ class Undelivered:
         self._dead_letters = outputs.outlet(DEAD_LETTERS.name)
         self._keys: list[bytes] = []  # of attempts that are not put yet
         self._values: list[bytes] = []  # likewise
+        self.made = 0  # bytes, since the router has set it to 0
 
     # --- dead letters ---
 
@@ -103,7 +104,9 @@ class Undelivered:
         self._write_letter(msgspec.structs.replace(letter, id=name, producer=producer, message=name))
 
     def _write_letter(self, letter: DeadLetter) -> None:
-        self._dead_letters.put(letter.id.encode(), letter.encode())
+        value = letter.encode()
+        self.made += len(value)
+        self._dead_letters.put(letter.id.encode(), value)
 
     # --- suppressed attempts ---
 
@@ -135,7 +138,9 @@ class Undelivered:
         self._write_attempt(msgspec.structs.replace(attempt, configuration=configuration))
 
     def _write_attempt(self, attempt: Attempt) -> None:
-        self._attempts.put(attempt.delivery.encode(), attempt.encode())
+        value = attempt.encode()
+        self.made += len(value)
+        self._attempts.put(attempt.delivery.encode(), value)
 
     def tell_nothing(self, arrival: Arrival, dropped: Sequence[Dropped]) -> None:
         """The one attempt of a message that made no delivery; `flush` puts it into its outlet.
@@ -168,6 +173,7 @@ class Undelivered:
     def flush(self) -> None:
         """Puts what `tell_nothing` has written since the last call into its outlet."""
         if self._keys:
+            self.made += sum(map(len, self._values))
             self._attempts.put_all(self._keys, self._values)
             self._keys, self._values = [], []
 

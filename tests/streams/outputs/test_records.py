@@ -60,6 +60,50 @@ def test_a_queue_lets_go_of_its_records_in_order_and_settles_each_receipt_once(s
     assert sent == [b"%d" % number for number in range(len(sizes))]
 
 
+def _queue(sizes: list[int]) -> Queue:
+    queue = Queue("messages", 0, 0)
+    for number, size in enumerate(sizes):
+        queue.keys.append(b"%d" % number)
+        queue.values.append(b"x" * size)
+    return queue
+
+
+def test_a_batch_that_is_taken_apart_settles_each_receipt_with_its_own_last_record() -> None:
+    queue = _queue([1])
+    settled: list[str] = []
+    queue.seal(Receipt(1, lambda: settled.append("first")))
+    for number in (1, 2):
+        queue.keys.append(b"%d" % number)
+        queue.values.append(b"x")
+    queue.seal(Receipt(1, lambda: settled.append("second")))
+    queue.take()
+    queue.take_back()  # too large together
+    queue.one_by_one = 3
+    seen = []
+    while queue.waits():
+        assert len(queue.take()) == 1
+        queue.landed()
+        seen.append(list(settled))
+    assert seen == [["first"], ["first"], ["first", "second"]]
+
+
+def test_what_is_in_flight_settles_its_receipt_when_the_others_are_moved() -> None:
+    queue = _queue([BATCH_BYTES, 1])
+    settled: list[None] = []
+    queue.seal(Receipt(1, lambda: settled.append(None)))
+    queue.take()
+    records, receipts = queue.empty()
+    assert [key for key, _ in records] == [b"1"]
+    for receipt in receipts:
+        receipt.settle()  # the other queue's have landed
+    assert not settled
+    queue.take_back()
+    queue.take()
+    assert not settled
+    queue.landed()
+    assert len(settled) == 1
+
+
 def _batches(data: bytes) -> list[Any]:
     found, batches = [], MemoryRecords(data)
     while batches.has_next():

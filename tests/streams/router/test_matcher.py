@@ -29,12 +29,23 @@ from tests.rigs.routed import (
     failures_of,
 )
 
+_LIMITS: dict[str, dict[str, float]] = {  # ordinary; and so low that each other way is taken
+    "": {},
+    "bits": {"matcher.MAX_ANY": -1, "index.FEW": 1, "matcher.MAX_COMBINED": 2, "matcher.MAX_NAMES": 0},
+    "many": {"matcher.MAX_MASKED": 1, "router.MANY": 1, "router.SLICE_S": 0.0},
+}
 
+
+@pytest.mark.parametrize("limits", _LIMITS)
 @settings(
-    max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+    max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
 )
 @given(rounds=st.lists(st.tuples(CHANGES, st.lists(MESSAGES, min_size=1, max_size=12)), min_size=1, max_size=4))
-def test_the_compiled_form_decides_as_the_plain_one(rounds: list[tuple[Any, list[dict[str, Any]]]]) -> None:
+def test_the_compiled_form_decides_as_the_plain_one(
+    limits: str, monkeypatch: pytest.MonkeyPatch, rounds: list[tuple[Any, list[dict[str, Any]]]]
+) -> None:
+    for name, value in _LIMITS[limits].items():
+        monkeypatch.setattr(f"streams.router.{name}", value)
     catalog = BEGINNING
     routed = Routed(catalog)
     for revision, (changes, messages) in enumerate(rounds, start=2):
