@@ -131,6 +131,8 @@ async def test_every_due_time_has_one_tick_while_the_broker_is_away(tmp_path: Pa
         for name in names:
             await define(settings, name, 1, {"cron": "* * * * * *", "missed": "none"})
         await wait_for_records(settings, "ticks", 4, 120)
+        # One that is still starting when the broker goes would end, and be started anew by a supervisor.
+        await wait_until(lambda: all('"action":"start"' in role.output() for role in started), 120)
         for how in ("killed", "stopped"):
             if how == "killed":
                 os.kill(json.loads(broker_file(settings).read_text())["pid"], signal.SIGKILL)
