@@ -52,7 +52,7 @@ MAX_RECORD_BYTES = 1_000_000
 # `LONGER` times. That took a quarter off the cost of a message with 44 busy output partitions.
 BATCH_COST_S = 150e-6
 FEW_RECORDS = 4
-LONGER = 8
+LONGER = 16
 LONGEST_GATHER_S = 0.2
 _BACKOFF_S = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
 _TOO_LARGE = (MessageSizeTooLargeError, RecordListTooLargeError)

@@ -14,6 +14,8 @@ from streams.router.person import Person
 from streams.router.route import Route
 from streams.router.undelivered import Undelivered
 
+AT_ONCE = 32  # recipients of one message
+MADE_AT_ONCE = 2 * 1024 * 1024  # bytes
 _SENDERS = 20_000  # names whose texts are remembered
 
 
@@ -57,24 +59,29 @@ class Deliveries:
     def to_all(self, arrival: Arrival, route: Route, passed: Sequence[User | None]) -> Iterator[None]:
         """Delivers a message that names no receiver to those for whom it passed; None for a configuration without users.
 
-        Gives nothing for each that it has written, so that the caller may do something else meanwhile.
+        Gives nothing for every `AT_ONCE` that it has written, and at the end, so that the caller may do something else meanwhile.
         """
-        if not passed:
-            return
         people = [user for user in passed if user is not None]
-        everyone = tuple([user.username for user in people])
         for leg in self._legs_of(route):
-            together = leg.exit.fixed or not people
-            for user in [None] if together else people:
-                contact = leg.exit.to_everyone(everyone) if user is None else leg.exit.to(self._matcher.person_of(user))
-                if isinstance(contact, Contact):
-                    self._write(arrival, leg, contact)
-                else:
-                    self._undelivered.refuse(arrival, [no_address(route.configuration, leg.exit, user, contact)])
-                yield
+            exit_ = leg.exit
+            if exit_.fixed or not people:
+                self._deliver(arrival, route, leg, None, exit_.to_everyone(tuple([user.username for user in people])))
+                continue
+            for count, user in enumerate(people, start=1):
+                person = self._matcher.person_of(user)
+                contact = person.contact if person.addresses is exit_.addresses else exit_.to(person)
+                self._deliver(arrival, route, leg, user, contact)
+                if count % AT_ONCE == 0 or self.made >= MADE_AT_ONCE:
+                    yield
         if route.lacking:
             self._undelivered.refuse(arrival, self._exits.refusals(route.configuration, None))
-            yield
+        yield
+
+    def _deliver(self, arrival: Arrival, route: Route, leg: Leg, user: User | None, contact: Contact | str) -> None:
+        if isinstance(contact, Contact):
+            self._write(arrival, leg, contact)
+        else:
+            self._undelivered.refuse(arrival, [no_address(route.configuration, leg.exit, user, contact)])
 
     def _write(self, arrival: Arrival, leg: Leg, contact: Contact) -> None:
         """Splices a delivery and puts it into its queue; see `streams.router.exits` for the parts."""

@@ -294,10 +294,9 @@ class Router:
                 nothing = False
                 self._undelivered.bury_for(arrival, route.configuration, failure)
                 continue
-            for count, _ in enumerate(self._deliveries.to_all(arrival, route, passed), start=1):
+            if passed and route.configuration.spec.consumers:
                 nothing = False
-                if count % MANY == 0 or self._deliveries.made >= SLICE_BYTES:
-                    yield
+                yield from self._deliveries.to_all(arrival, route, passed)
         for route, _, reason in dropped:
             self._counters.counts[reason][route.configuration.name] += 1
         if nothing:
