@@ -1,6 +1,6 @@
 """Fan-out: what a delivery costs where one message makes many, and whether others wait for it meanwhile.
 
-    many       1,000 configurations, of which some 225 match each message; all deliveries of a message go to one person
+    many       1,000 configurations; each message matches some 225 of them, and all its deliveries go to one person
     everyone   a message without receiver, to each of the 10,000 users of one configuration
     long       a backlog of 20,000 messages as in `many` (4.5 million deliveries), while more arrive for some minutes
 

@@ -1,10 +1,10 @@
 """LookUp: questions to the database that requests share.
 
-A session of the database costs a request much more than the row that it reads. So what is asked for while a query is under way
-is asked by the next one, together, and what was found is kept for `KEPT_S`. That is how long a change that another process makes
-may go unnoticed; one that this process makes is seen at once, since whoever makes it calls `forget`. That something is not there
-is never kept, so what was just made can be used at once everywhere. A query that takes too long is given up, so that a
-connection that hangs holds up nobody who asks after it.
+A session of the database costs a request much more than the row that it reads. So keys that are asked for while a query is under
+way go together into the next one, and a value that was found is kept for `KEPT_S` seconds. A change by another process may go
+unnoticed for that long. A change by this process is seen at once: the code that makes it calls `forget`. That a key is missing is
+never kept, so a new row can be used at once everywhere. A query that takes longer than its limit is given up, so a connection
+that hangs holds up no later question.
 """
 
 import asyncio

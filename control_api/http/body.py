@@ -57,7 +57,7 @@ async def read_body(request: Request, *media_types: str, watch: Watch | None = N
 
 
 async def whole_body(request: Request, watch: Callable[[bytes, bool], Awaitable[None]] | None = None) -> bytes:
-    """The body as it came. Whoever asks for it again gets it too. `watch`: as of `read_body`."""
+    """The body as it came; a second call gives the same. `watch`: as of `read_body`."""
     # Kept where Starlette's own `body` keeps it. The scope lives as long as the connection, and the body with it.
     body: bytes | None = getattr(request, "_body", None)
     if body is None:

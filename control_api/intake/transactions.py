@@ -1,4 +1,4 @@
-"""Transactions: requests of many records, whole or not at all to whoever reads committed records.
+"""Transactions: writes requests of several records. A reader of committed records sees a request whole or not at all.
 
 The records of one request are written in one Kafka transaction, together with those of requests at the same moment. When the
 broker does not answer, nothing of the request appears later: a commit is only asked for once all records are acknowledged, and a

@@ -8,7 +8,9 @@ from control_api.intake.occasion import Occasion
 from control_api.rest.pushed import Checked, Reader
 from notifier.message import MAX_BYTES
 
-_MAX_HELD_BYTES = 2 * MAX_BYTES  # of what is not whole: it will be refused, and is not kept here too meanwhile
+_MAX_HELD_BYTES = (
+    2 * MAX_BYTES
+)  # of an item that is not whole yet; a longer one is refused in any case, so it is not held a second time
 _PIECE_BYTES = 64 * 1024  # read at once: of a message that is not whole all is looked at again each time
 
 

@@ -14,8 +14,8 @@ from streams.router.person import Person
 from streams.router.route import Route
 from streams.router.undelivered import Undelivered
 
-AT_ONCE = 32  # recipients of one message
-MADE_AT_ONCE = 2 * 1024 * 1024  # bytes
+SLICE_BYTES = 2 * 1024 * 1024  # that are written before other tasks get a turn: some 5,000 deliveries, which take 15 ms
+MANY = 32  # configurations, or recipients, of one message between two looks at whether others should have a turn
 _SENDERS = 20_000  # names whose texts are remembered
 
 
@@ -59,7 +59,7 @@ class Deliveries:
     def to_all(self, arrival: Arrival, route: Route, passed: Sequence[User | None]) -> Iterator[None]:
         """Delivers a message that names no receiver to those for whom it passed; None for a configuration without users.
 
-        Gives nothing for every `AT_ONCE` that it has written, and at the end, so that the caller may do something else meanwhile.
+        Gives nothing for every `MANY` that it has written, and at the end, so that the caller may do something else meanwhile.
         """
         people = [user for user in passed if user is not None]
         for leg in self._legs_of(route):
@@ -71,7 +71,7 @@ class Deliveries:
                 person = self._matcher.person_of(user)
                 contact = person.contact if person.addresses is exit_.addresses else exit_.to(person)
                 self._deliver(arrival, route, leg, user, contact)
-                if count % AT_ONCE == 0 or self.made >= MADE_AT_ONCE:
+                if count % MANY == 0 or self.made >= SLICE_BYTES:
                     yield
         if route.lacking:
             self._undelivered.refuse(arrival, self._exits.refusals(route.configuration, None))

@@ -5,9 +5,9 @@ configurations nor with that of the pairs of producer and receiver.
                person of its receiver ┴─► routes that remain ─► steps of each
 
 What is known of a receiver is kept once for all producers (`streams.router.person`): the few routes that name the receiver, each
-with the producers that it takes as bits. Where that is not enough (routes for any receiver, other looked-up fields, receivers
-with many routes, messages that name their configuration or no receiver) the index (`streams.router.index`) is asked. The steps of
-the routes that remain (`streams.router.route`) are asked for each message, by the router. A change of the catalog compiles the
+with the producers that it takes as bits. Few routes for any receiver, and lookups of other fields, are judged beside them one by
+one. The index (`streams.router.index`) is asked where there are many, or a message names its configuration or no receiver. The
+router asks the steps of the routes that remain (`streams.router.route`) for each message. A change of the catalog compiles the
 configurations that it touches, and the persons whom they name are looked up anew when a message needs them.
 
 Nothing is kept for a pair of producer and receiver, or for a combination of routes but the last few: traffic need not repeat.
@@ -33,7 +33,7 @@ from notifier.user import User
 from streams.router.index import Index, Value, slots_of
 from streams.router.person import Person, masks_of, new_person, nobody
 from streams.router.plan import ProducerPlan, World
-from streams.router.route import Route, Step, name_of
+from streams.router.route import Route, Step, accepts, dropped, name_of
 
 MAX_NAMES = 20_000  # names of a world that are kept beyond the number of its users: other spellings, and nobody's
 MAX_ANY = 32  # configurations of a producer that take any receiver, up to which no sets of bits are needed
@@ -169,7 +169,7 @@ class Matcher:
         if any(for_one) or any(for_all):
             routes = list(self._routes.values())
             for start in range(0, len(routes), _TALLIED_AT_ONCE):
-                yield _dropped(routes[start : start + _TALLIED_AT_ONCE], for_one, for_all)
+                yield dropped(routes[start : start + _TALLIED_AT_ONCE], for_one, for_all)
 
     # --- finding ---
 
@@ -236,7 +236,7 @@ class Matcher:
             values: dict[str, tuple[Value, ...]] = {}
             for field, _ in plan.readers:
                 values[field] = plan.values(field, message)
-            routes = [route for route in routes if _accepts(route, values)]
+            routes = [route for route in routes if accepts(route, values)]
         return routes
 
     def _look_up(self, person: Person) -> Sequence[Route] | None:
@@ -370,37 +370,6 @@ class Matcher:
             self._incomplete |= 1 << route.slot
         else:
             self._incomplete &= ~(1 << route.slot)
-
-
-def _accepts(route: Route, values: Mapping[str, tuple[Value, ...]]) -> bool:
-    """Whether the lookups of a route accept a message with these values; the receiver is not looked at."""
-    for step, field, accepted in route.lookups:
-        if field != "receiver" and any(value in accepted for value in values[field]) is step.filter.parameters.negate:
-            return False
-    return True
-
-
-def _dropped(routes: Sequence[Route], for_one: Sequence[int], for_all: Sequence[int]) -> dict[str, int]:
-    """The recipients whom the index dropped, by configuration, of the messages of each producer; takes the routes' hits.
-
-    Called each second for up to ten thousand routes, so it makes no object that Python's garbage collector tracks.
-    """
-    found: dict[str, int] = {}
-    with_all = any(for_all)
-    for route in routes:
-        count = -route.hits
-        for number in route.numbers:
-            count += for_one[number]
-        route.hits = 0
-        if count < 0:  # hits of messages that are counted next time
-            route.hits, count = -count, 0
-        if with_all:
-            missed = sum([for_all[number] for number in route.numbers]) - route.hits_of_all
-            route.hits_of_all = max(0, -missed)
-            count += max(0, missed) * (len(route.configuration.spec.users) or 1)
-        if count:
-            found[route.configuration.name] = count
-    return found
 
 
 def _nobody(world: str, name: str, found: Ambiguous | None) -> Person:

@@ -34,7 +34,7 @@ from streams.outputs.outputs import Outputs
 from streams.outputs.queue import Receipt
 from streams.router.arrival import Arrival
 from streams.router.counters import DropCounters
-from streams.router.deliveries import Deliveries
+from streams.router.deliveries import MANY, SLICE_BYTES, Deliveries
 from streams.router.exits import PLAIN, id_parts
 from streams.router.matcher import Matcher
 from streams.router.person import Person, places
@@ -42,9 +42,7 @@ from streams.router.route import Route
 from streams.router.undelivered import Dropped, Undelivered
 
 SLICE = 500  # records that are judged before other tasks get a turn
-SLICE_BYTES = 2 * 1024 * 1024  # of what is written, likewise: some 5,000 deliveries, which take 15 ms
 SLICE_S = 0.02  # likewise
-MANY = 32  # configurations, or recipients, of one message between two looks at whether others should have a turn
 OPEN_BYTES = 16 * 1024 * 1024  # written and not acknowledged, before judging waits; one slice may go beyond it
 _read = msgspec.json.Decoder(Message).decode
 _VERSION = Message.VERSION

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from streams.router.deliveries import MANY
 from streams.router.person import places
-from streams.router.router import MANY
 from tests.rigs.routed import BEGINNING, Moody, Routed, attempts_of, changed, deliveries_of, failures_of
 from tests.rigs.router_rig import Direct
 
