@@ -24,12 +24,13 @@ class Watched:
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         self.fetching = asyncio.Event()
+        self.wait_s = 0.0  # at least so long a fetch waits for records
         super().__init__(*args, **kwargs)
 
     async def _getmany(self, active_partitions: Any, timeout: float) -> Any:
         self.fetching.set()
         try:
-            return await super()._getmany(active_partitions, timeout)  # type: ignore[misc]  # of the class mixed in
+            return await super()._getmany(active_partitions, max(timeout, self.wait_s))  # type: ignore[misc]  # of the class mixed in
         finally:
             self.fetching.clear()
 

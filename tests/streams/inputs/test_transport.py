@@ -70,12 +70,14 @@ async def test_what_arrives_while_the_flow_is_stopped_is_read_again(
     rig = Rig(settings, "work", transport)
     async with rig.running():
         await wait_until(lambda: TP(rig.topic, 0) in rig.consumer._get_active_partitions() and rig.consumer.flow_active)
+        rig.consumer.wait_s = 30.0  # the records below come while it waits, however slow the machine is
         rig.consumer.fetching.clear()
         await rig.consumer.fetching.wait()
-        await asyncio.sleep(0.1)  # the fetch begins a moment later, in another thread, and then waits for half a second
+        await asyncio.sleep(0.5)  # the fetch begins a moment later, in another thread
         rig.consumer.stop_flow()
         await produce(settings, "work", [b"first", b"second"], partition=0)
         await wait_until(lambda: not rig.consumer.fetching.is_set())
+        rig.consumer.wait_s = 0.0
         await asyncio.sleep(0.5)  # what is lost is lost by now; what is not is not read either, as the flow stands
         assert rig.seen == []
         rig.consumer.resume_flow()
