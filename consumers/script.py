@@ -86,6 +86,10 @@ class Script(Consumer[ScriptParameters]):
             results.update(await self._run(items, context))
         return [results[delivery.id] for delivery in deliveries]
 
+    def preview(self, delivery: Delivery, text: str) -> str:
+        """The object that the script gets. A template plays no part in it."""
+        return msgspec.json.format(msgspec.json.encode(item_of(delivery)), indent=2).decode()
+
     async def check(self, context: Context) -> None:
         """Raises Permanent when there is no such script, or none can run here. Does not run it."""
         try:

@@ -1,8 +1,8 @@
 """Decision: which configurations consider a message, for whom it passes their filters, and which filter dropped it.
 
 The plain algorithm: each configuration that names the producer judges the message, filter by filter (`filters.chain`). The
-router does not run it: its compiled form (`streams.router`) is quicker, and a property test holds it to this reference.
-Deliveries, attempts and dead letters are made by the router.
+router does not run it: its compiled form (`streams.router`) is quicker, and a property test holds it to this reference. What
+explains a message does (`control_api.explain`). Deliveries, attempts and dead letters are made by the router.
 """
 
 from collections.abc import Sequence
@@ -12,7 +12,6 @@ from datetime import datetime
 from filters.chain import AnyFilter, Chain, FilterFailed, Unusable
 from notifier.catalog import Catalog, Configuration
 from notifier.folded import folded
-from notifier.identity import Ambiguous
 from notifier.message import Message
 from notifier.outcome import Reason
 from notifier.plugin import Candidate
@@ -26,6 +25,14 @@ class Drop:
     recipient: str | None  # username; none: the message is for everyone and the configuration has no users
     filter: str | None  # name of the filter; none: the user's definition cannot be used
     reason: Reason
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Problem:
+    """Why no configuration considers a message."""
+
+    reason: Reason  # unknown_producer, unknown_configuration, disabled, unknown_receiver or ambiguous_receiver
+    text: str  # the same in words
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -45,9 +52,7 @@ class Decision:
     judgements: Sequence[Judgement] = ()  # of every configuration that considers it, sorted by name
     sender: User | None = None  # none: the message has no sender, or not a known one
     receiver: User | None = None  # none: the message names no receiver, or there is a problem
-    # Why no configuration considers it: unknown_producer, unknown_configuration, disabled, unknown_receiver or
-    # ambiguous_receiver.
-    problem: Reason | None = None
+    problem: Reason | None = None  # why no configuration considers it, see `Problem`
     text: str = ""  # the problem in words
 
 
@@ -59,68 +64,56 @@ class Judge:
 
     def decide(self, message: Message, at: datetime) -> Decision:
         """What becomes of a message at the moment `at`."""
-        catalog = self.catalog
-        producer = catalog.producers.get(message.producer)
-        if producer is None:
-            return Decision(problem="unknown_producer", text=missing(catalog, "producer", message.producer))
-        if message.configuration is None:
-            configurations = catalog.by_producer.get(message.producer, ())
-        else:
-            configuration = catalog.configurations.get(message.configuration)
-            if configuration is None:
-                return Decision(
-                    problem="unknown_configuration", text=missing(catalog, "configuration", message.configuration)
-                )
-            if not configuration.spec.enabled:
-                return Decision(problem="disabled", text=f"the configuration {configuration.name} is not enabled")
-            considered = message.producer in configuration.spec.producers
-            configurations = (configuration,) if considered else ()
-        names = catalog.directory.world(producer.world_of())
-        receiver: User | None = None
-        if message.receiver is not None:
-            found = names.get(folded(message.receiver))
-            if found is None:
-                return Decision(
-                    problem="unknown_receiver",
-                    text=f"nobody is called {message.receiver!r} in the world {producer.world_of()!r}",
-                )
-            if isinstance(found, Ambiguous):
-                return Decision(
-                    problem="ambiguous_receiver",
-                    text=f"{message.receiver!r} in the world {producer.world_of()!r} may be {', '.join(found.usernames)}",
-                )
-            receiver = found
-        sender: User | None = None
-        if message.sender is not None:
-            known = names.get(folded(message.sender))
-            if isinstance(known, User):
-                sender = known
+        configurations, problem = self.considering(message)
+        sender, receiver, unknown = self.people(message) if problem is None else (None, None, None)
+        problem = problem or unknown
+        if problem is not None:
+            return Decision(problem=problem.reason, text=problem.text)
         return Decision(
             judgements=[self.judge(message, configuration, sender, receiver, at) for configuration in configurations],
             sender=sender,
             receiver=receiver,
         )
 
+    def considering(self, message: Message) -> tuple[Sequence[Configuration], Problem | None]:
+        """The configurations that consider a message, sorted by name, or why none can."""
+        catalog = self.catalog
+        if message.producer not in catalog.producers:
+            return (), Problem(reason="unknown_producer", text=missing(catalog, "producer", message.producer))
+        if message.configuration is None:
+            return catalog.by_producer.get(message.producer, ()), None
+        configuration = catalog.configurations.get(message.configuration)
+        if configuration is None:
+            text = missing(catalog, "configuration", message.configuration)
+            return (), Problem(reason="unknown_configuration", text=text)
+        if not configuration.spec.enabled:
+            return (), Problem(reason="disabled", text=f"the configuration {configuration.name} is not enabled")
+        return ((configuration,) if message.producer in configuration.spec.producers else ()), None
+
+    def people(self, message: Message) -> tuple[User | None, User | None, Problem | None]:
+        """The sender and the receiver of a message whose producer is known, or why there is no such receiver."""
+        world = self.catalog.producers[message.producer].world_of()
+        names = self.catalog.directory.world(world)
+        known = None if message.sender is None else names.get(folded(message.sender))
+        sender = known if isinstance(known, User) else None
+        if message.receiver is None:
+            return sender, None, None
+        found = names.get(folded(message.receiver))
+        if isinstance(found, User):
+            return sender, found, None
+        if found is None:
+            text = f"nobody is called {message.receiver!r} in the world {world!r}"
+            return sender, None, Problem(reason="unknown_receiver", text=text)
+        text = f"{message.receiver!r} in the world {world!r} may be {', '.join(found.usernames)}"
+        return sender, None, Problem(reason="ambiguous_receiver", text=text)
+
     def judge(
         self, message: Message, configuration: Configuration, sender: User | None, receiver: User | None, at: datetime
     ) -> Judgement:
         """What one configuration decides, given the sender and the receiver as users."""
-        dropped: list[Drop] = []
-        recipients: list[User | None]
-        if receiver is not None:
-            recipients = [receiver]
-        elif configuration.spec.users:
-            recipients = []
-            for username in configuration.spec.users:
-                user = self.catalog.users.get(username)
-                if user is None:  # the definition cannot be used
-                    dropped.append(Drop(recipient=username, filter=None, reason="unknown_receiver"))
-                else:
-                    recipients.append(user)
-        else:
-            recipients = [None]
-        filters = [(name, filter_of(self.catalog, name)) for name in configuration.spec.filters]
-        chain = Chain([(name, filter_) for name, filter_ in filters if filter_ is not None])
+        recipients, unusable = self.recipients(configuration, receiver)
+        dropped = [Drop(recipient=username, filter=None, reason="unknown_receiver") for username in unusable]
+        chain = self.chain(configuration)
         passed: list[User | None] = []
         failure: FilterFailed | None = None
         for recipient in recipients:
@@ -137,6 +130,25 @@ class Judge:
         return Judgement(
             configuration=configuration, passed=[] if failure else passed, dropped=dropped, failure=failure
         )
+
+    def recipients(
+        self, configuration: Configuration, receiver: User | None
+    ) -> tuple[Sequence[User | None], Sequence[str]]:
+        """For whom a configuration judges a message, and the names of its users whose definitions cannot be used.
+
+        None stands for everyone, where the message names no receiver and the configuration no users.
+        """
+        if receiver is not None:
+            return [receiver], []
+        usernames, users = configuration.spec.users, self.catalog.users
+        if not usernames:
+            return [None], []
+        return [users[name] for name in usernames if name in users], [name for name in usernames if name not in users]
+
+    def chain(self, configuration: Configuration) -> Chain:
+        """The filters of a configuration."""
+        filters = [(name, filter_of(self.catalog, name)) for name in configuration.spec.filters]
+        return Chain([(name, filter_) for name, filter_ in filters if filter_ is not None])
 
 
 def filter_of(catalog: Catalog, name: str) -> AnyFilter | None:

@@ -117,6 +117,10 @@ class Telegram(Consumer[TelegramParameters]):
         """Sends each text. Raises Retryable or Permanent as the table in `consumers.telegram.answers` says."""
         return [await self._deliver(delivery, context) for delivery in deliveries]
 
+    def preview(self, delivery: Delivery, text: str) -> str:
+        """The parts that the text is sent in, a blank line between two."""
+        return "\n\n".join(_parts(text))
+
     async def check(self, context: Context) -> None:
         """Asks Telegram for the chat, or for the bot with `chat_id: recipient`. Raises Permanent or Retryable."""
         bot = await self._open(context)
@@ -144,7 +148,7 @@ class Telegram(Consumer[TelegramParameters]):
                 text = default_text(delivery, delivery.read_message())
             except RecordError as error:
                 return Result(outcome="refused", reason="invalid_content", detail=str(error))
-        parts = split_text(clean_text(text), MAX_TEXT)
+        parts = _parts(text)
         if not parts:
             return Result(outcome="refused", reason="invalid_content", detail="the text is empty")
         return await self._send(delivery.id, chat_id, parts, context)
@@ -210,6 +214,10 @@ def _import_bot() -> "type[TelegramBot]":
     from consumers.telegram.bot import TelegramBot
 
     return TelegramBot
+
+
+def _parts(text: str) -> Sequence[str]:
+    return split_text(clean_text(text), MAX_TEXT)
 
 
 def _is_chat(text: str) -> bool:

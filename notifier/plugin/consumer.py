@@ -86,5 +86,9 @@ class Consumer(Plugin[C]):
         """Delivers, in order; returns a Result for each."""
         raise NotImplementedError
 
+    def preview(self, delivery: Delivery, text: str) -> str:
+        """What it sends, for people to see. `text` is what the template makes, or the default text; by default it is that."""
+        return text
+
     async def check(self, context: Context) -> None:
         """Tries the parameters against the real service without sending anything; raises Permanent or Retryable."""

@@ -23,6 +23,7 @@ from notifier.folded import folded
 from notifier.message import Message
 from notifier.outcome import Reason
 from notifier.plugin import Candidate, Filter
+from notifier.reach import called
 from notifier.record import now
 from notifier.user import User
 
@@ -134,7 +135,7 @@ class Review:
         if consumer is None:
             return delivery
         try:
-            name = consumer.name_of(user) or user.username  # as the router calls people
+            name = called(consumer, user)
             address = None if consumer.fixed_address() else consumer.address(user)
         except Exception:  # a plugin's fault; the router had an address from it
             return delivery

@@ -20,6 +20,7 @@ import msgspec
 from notifier.catalog import Catalog, Configuration
 from notifier.outcome import Reason
 from notifier.plugin import Consumer
+from notifier.reach import called, lacks_address, lacks_consumer, lacks_people
 from notifier.topics import DELIVERIES
 from notifier.user import User
 from streams.outputs.outlet import Outlet
@@ -111,21 +112,24 @@ class Addresses:
     def __init__(self, plugin: Consumer[Any], *, fixed: bool) -> None:
         self._plugin = plugin  # one of the consumers
         self.fixed = fixed
-        self._contacts: dict[str, Contact | str] = {}  # by username; a text says why there is no contact
+        self._contacts: dict[str, Contact | None] = {}  # by username
 
-    def to(self, user: User) -> Contact | str:
-        """How to write to a user, or what the user lacks."""
-        found = self._contacts.get(user.username)
-        if found is None:
-            found = self._contacts[user.username] = self._find(user)
-        return found
+    @property
+    def world(self) -> str:
+        """The world of the addresses."""
+        return self._plugin.world_of()
 
-    def _find(self, user: User) -> Contact | str:
+    def to(self, user: User) -> Contact | None:
+        """How to write to a user; None where the user has no address."""
+        if user.username not in self._contacts:
+            self._contacts[user.username] = self._find(user)
+        return self._contacts[user.username]
+
+    def _find(self, user: User) -> Contact | None:
         address = None if self.fixed else self._plugin.address(user)
         if address is None and not self.fixed:
-            return f"(world {self._plugin.world_of()!r})"
-        # Who has no name in the consumer's world is called by the one that is known: the address is what matters.
-        return _contact(user, address=address, receiver=self._plugin.name_of(user) or user.username)
+            return None
+        return _contact(user, address=address, receiver=called(self._plugin, user))
 
 
 class Exit:
@@ -147,15 +151,15 @@ class Exit:
         """How to write to a person, or why that is not possible. Keeps what it finds with the person."""
         assert person.user is not None
         found = self.addresses.to(person.user)
-        if isinstance(found, str):
-            return f"{person.username} has no address for the consumer {self.consumer} {found}"
+        if found is None:
+            return lacks_address(person.username, self.consumer, self.addresses.world)
         person.contact, person.addresses = found, self.addresses
         return found
 
     def to_everyone(self, usernames: tuple[str, ...]) -> Contact | str:
         """How to write to all of these users together, or for a configuration without users; or why that is not possible."""
         if not self.fixed:
-            return f"the consumer {self.consumer} writes to people, and the configuration has no users"
+            return lacks_people(self.consumer)
         contact = self._everyone.get(usernames)
         if contact is None:
             if len(self._everyone) > 100:  # who is at work changes, and many users have many combinations
@@ -210,9 +214,9 @@ class Exits:
             plugin = self._catalog.consumers[consumer]
             fixed = plugin.fixed_address()
             as_usual = type(plugin).name_of is Consumer.name_of
-            called = (plugin.world_of(), plugin.shows_ids) if as_usual else plugin
-            names = self._names.setdefault(called, Names(plugin))
-            reached = (called, fixed, None if fixed else plugin.addressing())
+            kind = (plugin.world_of(), plugin.shows_ids) if as_usual else plugin
+            names = self._names.setdefault(kind, Names(plugin))
+            reached = (kind, fixed, None if fixed else plugin.addressing())
             addresses = self._addresses.setdefault(reached, Addresses(plugin, fixed=fixed))
             found = self._exits[consumer] = Exit(consumer, self._outlet(DELIVERIES + consumer), addresses, names)
         return found
@@ -225,7 +229,7 @@ class Exits:
                 consumer=name,
                 recipient=None if user is None else user.username,
                 reason="consumer_deleted",
-                detail=f"the consumer {name} cannot be used; its definition is missing or wrong",
+                detail=lacks_consumer(name),
             )
             for name in configuration.spec.consumers
             if name not in self._catalog.consumers

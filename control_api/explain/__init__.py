@@ -1,0 +1,1 @@
+"""Why a message reached or did not reach each person."""

@@ -1,0 +1,102 @@
+"""Ways: the deliveries that a configuration makes of a message which its filters let pass, or why one cannot be made.
+
+The plain form of what the router writes (`streams.router.deliveries`); a property test holds the two together.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+from notifier.catalog import Catalog, Configuration
+from notifier.delivery import Delivery, delivery_id
+from notifier.message import Message
+from notifier.outcome import Reason
+from notifier.plugin import Consumer
+from notifier.reach import called, lacks_address, lacks_consumer, lacks_people
+from notifier.user import User
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Way:
+    """One delivery, or why it is not made."""
+
+    consumer: str
+    recipient: User | None = None  # none: everyone in `recipients`
+    recipients: tuple[str, ...] | None = None
+    address: str | None = None
+    lane: str | None = None  # none: it is not made
+    reason: Reason = "ok"
+    text: str = ""  # why it is not made
+
+    def concerns(self, user: User | None) -> bool:
+        """Whether it is for this user, or for everyone."""
+        return self.recipient is None or user is None or self.recipient.username == user.username
+
+
+def ways(
+    catalog: Catalog, configuration: Configuration, passed: Sequence[User | None], *, to_all: bool
+) -> Iterator[Way]:
+    """What is made for those whom a message passed for; `to_all`: the message names no receiver."""
+    people = [user for user in passed if user is not None]
+    for name in configuration.spec.consumers if passed else ():
+        consumer = catalog.consumers.get(name)
+        if consumer is None:
+            for user in [None] if to_all else people:
+                yield Way(consumer=name, recipient=user, reason="consumer_deleted", text=lacks_consumer(name))
+        elif to_all and (not people or consumer.fixed_address()):
+            yield _to_everyone(name, consumer, people)
+        else:
+            for user in people:
+                yield _to_one(name, consumer, user)
+
+
+def _to_everyone(name: str, consumer: Consumer[Any], people: Sequence[User]) -> Way:
+    if not consumer.fixed_address():
+        return Way(consumer=name, reason="no_address", text=lacks_people(name))
+    return Way(consumer=name, recipients=tuple([user.username for user in people]), lane=name)
+
+
+def _to_one(name: str, consumer: Consumer[Any], user: User) -> Way:
+    if consumer.fixed_address():
+        return Way(consumer=name, recipient=user, lane=name)
+    address = consumer.address(user)
+    if address is None:
+        text = lacks_address(user.username, name, consumer.world_of())
+        return Way(consumer=name, recipient=user, reason="no_address", text=text)
+    return Way(consumer=name, recipient=user, address=address, lane=address)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Told:
+    """A message as it lies on the topic."""
+
+    message: Message
+    value: bytes  # its JSON, unknown fields included
+    id: str  # its own, or the one that its place on the topic gives it
+
+
+def delivery_of(
+    way: Way, told: Told, configuration: Configuration, consumer: Consumer[Any], sender: User | None
+) -> Delivery:
+    """The delivery as the consumer gets it; `sender` as a user, where it is one."""
+    message, user = told.message, way.recipient
+    assert way.lane is not None
+    return Delivery(
+        id=delivery_id(
+            message.producer, told.id, configuration.name, way.consumer, None if user is None else user.username
+        ),
+        configuration=configuration.name,
+        configuration_version=configuration.version,
+        consumer=way.consumer,
+        lane=way.lane,
+        message=msgspec.Raw(told.value),
+        message_id=told.id,
+        recipient=None if user is None else user.username,
+        recipients=way.recipients,
+        address=way.address,
+        sender=(None if sender is None else consumer.name_of(sender)) or message.sender,
+        receiver=None if user is None else called(consumer, user),
+        not_before=message.not_before,
+    )

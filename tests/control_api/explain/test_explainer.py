@@ -1,0 +1,217 @@
+"""An explanation says what the router does, in sentences that are true."""
+
+import json
+from datetime import datetime, timedelta
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from consumers.text.template import Renderer
+from control_api.explain.explainer import Explained, Question, explain
+from control_api.explain.explanation import ConfigurationExplanation, RecipientExplanation
+from control_api.explain.rendering import render
+from control_api.explain.ways import Told
+from notifier.catalog import Catalog
+from notifier.message import read_message
+from tests.rigs.routed import (
+    BEGINNING,
+    CHANGES,
+    MESSAGES,
+    NOW,
+    Routed,
+    attempts_of,
+    changed,
+    deliveries_of,
+    failures_of,
+)
+
+
+def asked(catalog: Catalog, message: dict[str, Any], offset: int = 0, **more: Any) -> Explained:
+    """What is explained of a message."""
+    read, value = read_message(json.dumps(message).encode())
+    told = Told(message=read, value=value, id=read.id or f"3-{offset}-1700000000000")
+    return explain(catalog, Question(**{"told": told, "at": NOW, **more}))
+
+
+@pytest.fixture(autouse=True)
+def _now(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("streams.router.router.now", lambda: NOW)
+
+
+@settings(
+    max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture]
+)
+@given(rounds=st.lists(st.tuples(CHANGES, st.lists(MESSAGES, min_size=1, max_size=12)), min_size=1, max_size=3))
+def test_an_explanation_says_what_the_router_does(rounds: list[tuple[Any, list[dict[str, Any]]]]) -> None:
+    catalog = BEGINNING
+    routed = Routed(catalog)
+    for revision, (changes, messages) in enumerate(rounds, start=2):
+        catalog = changed(catalog, changes, revision)
+        routed.router._use(catalog)
+        for message in messages:
+            outputs = routed.route(message)
+            explained = asked(catalog, message, routed.offset - 1)
+            _check(explained, outputs)
+
+
+def _check(explained: Explained, outputs: dict[str, list[bytes]]) -> None:
+    """Deliveries, refusals and dead letters are those of the explanation, with their reasons, lanes and addresses."""
+    made = dict(deliveries_of(outputs))
+    attempts = attempts_of(outputs)
+    explanation = explained.explanation
+    told = {
+        (
+            part.configuration,
+            consumer.consumer,
+            None if _is_of_all(made, part, consumer) else recipient.recipient,
+        ): consumer
+        for part in explanation.configurations
+        for recipient in part.recipients
+        for consumer in recipient.consumers
+    }
+    delivered = {key: each for key, each in told.items() if each.verdict == "delivered"}
+    assert set(delivered) == set(made)
+    for key, each in delivered.items():
+        assert (each.lane, each.address) == (made[key].lane, made[key].address)
+    sent = {sending.delivery.id: sending.delivery for sending in explained.sendings}
+    assert {id_: delivery.configuration_version for id_, delivery in sent.items()} == {
+        delivery.id: delivery.configuration_version for delivery in made.values()
+    }
+    for delivery in made.values():
+        found = sent[delivery.id]
+        assert (found.sender, found.receiver, found.recipients) == (
+            delivery.sender,
+            delivery.receiver,
+            delivery.recipients,
+        )
+    refused = {
+        (part.configuration, each.consumer, each.reason, each.text)
+        for part in explanation.configurations
+        for recipient in part.recipients
+        for each in recipient.consumers
+        if each.verdict != "delivered"
+    }
+    assert refused == {
+        (attempt.configuration, attempt.consumer, attempt.reason, attempt.detail)
+        for attempt in attempts
+        if attempt.consumer
+    }
+    failed = {part.configuration: part.reason for part in explanation.configurations if part.verdict == "failed"}
+    assert failed == {name: letter.reason for name, letter in failures_of(outputs).items()}
+    if explanation.reason != "ok":
+        letters = [json.loads(value) for value in outputs.get("dead_letters", [])]
+        assert explanation.reason in [*[each["reason"] for each in letters], *[each.reason for each in attempts]]
+    elif not made and not refused and not failed:
+        (attempt,) = attempts
+        recipients = [each for part in explanation.configurations for each in part.recipients]
+        reasons = {each.reason for each in recipients if each.verdict == "dropped"}
+        assert attempt.reason == (reasons.pop() if len(reasons) == 1 else "filtered")
+
+
+def _is_of_all(made: Any, part: ConfigurationExplanation, consumer: Any) -> bool:
+    """Whether a consumer's entry tells of the one delivery to everyone."""
+    return (part.configuration, consumer.consumer, None) in made
+
+
+# --- sentences ---
+
+SPEC = {"users": ["u0", "u1"], "producers": ["p0"], "filters": ["exists", "at-work"], "consumers": ["file"]}
+
+
+def _defined(*changes: tuple[str, str, Any]) -> Catalog:
+    return changed(BEGINNING, [("configuration", "builds", SPEC), *changes], 2)
+
+
+def _only(explained: Explained) -> RecipientExplanation:
+    (part,) = explained.explanation.configurations
+    (recipient,) = part.recipients
+    return recipient
+
+
+MESSAGE = {"producer": "p0", "receiver": "u0", "content": "failed"}
+ON_LEAVE = ("user", "u0", {"on_leave": True})
+
+
+@pytest.mark.parametrize(
+    ("ago", "since"),
+    [
+        (None, ""),
+        (timedelta(hours=1), " since 09:07"),
+        (timedelta(days=3), " since Monday"),
+        (timedelta(days=8), " since 18 November 2026"),
+    ],
+)
+def test_a_leave_is_said_with_its_beginning_where_that_is_known(ago: timedelta | None, since: str) -> None:
+    leaves: dict[str, datetime] = {} if ago is None else {"u0": NOW - ago}
+    explained = asked(_defined(ON_LEAVE), MESSAGE, past=True, leaves=leaves)
+    text = f"u0 did not get it: builds dropped it, because at-work says that u0 is on leave{since}."
+    assert explained.explanation.text == text
+    recipient = _only(explained)
+    assert (recipient.verdict, recipient.reason, recipient.consumers) == ("dropped", "on_leave", [])
+    assert [(step.filter, step.verdict, step.reason) for step in recipient.steps] == [
+        ("exists", "passed", "ok"),
+        ("at-work", "dropped", "on_leave"),
+    ]
+
+
+def test_what_was_not_decided_yet_is_said_so() -> None:
+    assert asked(_defined(ON_LEAVE), MESSAGE).explanation.text == (
+        "u0 would not get it: builds would drop it, because at-work says that u0 is on leave."
+    )
+    assert asked(_defined(), MESSAGE).explanation.text == "builds would pass it on to file for u0."
+
+
+def test_who_is_dropped_beside_others_is_explained_too() -> None:
+    explained = asked(_defined(ON_LEAVE), {"producer": "p0", "content": "failed"}, past=True)
+    (part,) = explained.explanation.configurations
+    assert {each.recipient: each.verdict for each in part.recipients} == {"u0": "dropped", "u1": "passed"}
+    assert part.verdict == "delivered"
+    assert part.text == (
+        "builds passed it on to file for u1. "
+        "u0 did not get it: builds dropped it, because at-work says that u0 is on leave."
+    )
+
+
+@pytest.mark.parametrize(
+    ("message", "more", "text"),
+    [
+        ({"producer": "ci", "content": "x"}, {}, "Nobody got it: there is no producer 'ci'."),
+        ({**MESSAGE, "receiver": "bob"}, {}, "Nobody got it: nobody is called 'bob' in the world 'default'."),
+        (
+            {**MESSAGE, "producer": "p1"},
+            {},
+            "Nobody got it: no enabled configuration considers messages of the producer p1.",
+        ),
+        (MESSAGE, {"receiver": "u1"}, "u1 did not get it by builds: the message is for u0."),
+        (MESSAGE, {"receiver": "bob"}, "bob did not get it by builds: there is no user 'bob'."),
+        (MESSAGE, {"configuration": "off"}, "Nobody got it by off: off is switched off."),
+        (MESSAGE, {"configuration": "gone"}, "Nobody got it by gone: there is no configuration 'gone'."),
+    ],
+)
+def test_what_is_in_the_way_is_named(message: dict[str, Any], more: dict[str, Any], text: str) -> None:
+    catalog = _defined(("configuration", "off", {**SPEC, "enabled": False}))
+    assert asked(catalog, message, past=True, **more).explanation.text == text
+
+
+@pytest.mark.parametrize(
+    ("template", "rendered", "said"),
+    [
+        ("{{ message.content }} for {{ receiver }}", "failed for u0", ""),
+        (None, "From u1 to u0: failed", ""),
+        ("{{ message.no_such }}", "From u1 to u0: failed", "; its template fails, so the default text is taken: "),
+    ],
+)
+async def test_the_text_is_what_the_consumer_sends(template: str | None, rendered: str, said: str) -> None:
+    spec = {**SPEC, "template": template}
+    catalog = _defined(("configuration", "builds", spec))
+    explained = asked(catalog, {**MESSAGE, "sender": "u1"})
+    renderer = Renderer()
+    try:
+        await render(explained, catalog.consumers, renderer)
+    finally:
+        await renderer.close()
+    (consumer,) = _only(explained).consumers
+    assert consumer.rendered == rendered
+    assert consumer.text.startswith(f"file gets it for u0{said}")
