@@ -3,7 +3,7 @@
 from control_api.models.access import AccountRow, IdempotencyRow, SessionRow, TokenRow
 from control_api.models.base import Base
 from control_api.models.definitions import AuditRow, ChangeRow, DefinitionRow, LeaseRow, OutboxRow, ReferenceRow
-from control_api.models.history import AttemptRow, DeadLetterRow, HistoryOffsetRow, RunRow
+from control_api.models.history import AttemptRow, DeadLetterRow, HistoryOffsetRow, MessageRow, RunRow
 from notifier.tick_claims import METADATA
 
 __all__ = [
@@ -17,6 +17,7 @@ __all__ = [
     "HistoryOffsetRow",
     "IdempotencyRow",
     "LeaseRow",
+    "MessageRow",
     "OutboxRow",
     "ReferenceRow",
     "RunRow",

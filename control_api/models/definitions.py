@@ -73,7 +73,11 @@ class AuditRow(Base):
     """The audit log, append-only. `before` and `after` are specs with secrets masked."""
 
     __tablename__ = "audit"
-    __table_args__ = (Index("ix_audit_kind_name", "kind", "name"), Index("ix_audit_at", "at"))
+    __table_args__ = (
+        Index("ix_audit_kind_name", "kind", "name"),
+        Index("ix_audit_at", "at"),
+        Index("ix_audit_revision", "revision"),
+    )
 
     id: Mapped[int] = mapped_column(Number, primary_key=True, autoincrement=True)
     at: Mapped[datetime]

@@ -111,6 +111,22 @@ def _place() -> tuple[Column[Any] | UniqueConstraint, ...]:
     )
 
 
+class MessageRow(Base):
+    """Where a message that has an id lies on `messages`. Its producer and id are one number, which another message may share.
+
+    So a row is small, however long the id is, and who reads the record sees whether it is the one.
+    """
+
+    __tablename__ = "message"
+    __table_args__ = (Index("ix_message_digest", "digest"), Index("ix_message_at", "at"))
+
+    generation: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=False)
+    partition: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=False)
+    offset: Mapped[int] = mapped_column(Number, primary_key=True, autoincrement=False)
+    digest: Mapped[int] = mapped_column(Number)  # of producer and id, see `control_api.history.message_index`
+    at: Mapped[datetime]  # the record's time
+
+
 class AttemptRow(Base):
     """An Attempt from the topic."""
 

@@ -5,13 +5,14 @@ import unicodedata
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from sqlalchemy import text
 
 from control_api.access.actor import COMMAND_LINE
 from control_api.definitions.services import Services
-from control_api.migrate import upgrade, upgrade_database
+from control_api.migrate import migration_config, upgrade, upgrade_database
 from control_api.models import Base, ChangeRow, DefinitionRow
 from notifier.database import Database
 from notifier.errors import DatabaseError
@@ -69,7 +70,8 @@ async def test_names_that_only_look_different_to_a_computer_are_both_kept(databa
                 **times,
             )
             session.add(row)
-        await session.execute(text("UPDATE alembic_version SET version_num = '0003'"))
+    async with database.connection() as connection:
+        await connection.run_sync(lambda sync: command.downgrade(migration_config(sync), "0003"))
     await database.close()
     await upgrade(database_settings)
     database = Database(database_settings)
