@@ -24,6 +24,7 @@ from control_api.definitions.relay import Relay
 from control_api.definitions.repositories import Repositories
 from control_api.definitions.services import Services
 from control_api.definitions.verification import Verification
+from control_api.dry_run.dry_runs import DryRuns
 from control_api.graphql import endpoint as graphql
 from control_api.graphql.schema import build_schema
 from control_api.history.follower import History
@@ -134,11 +135,13 @@ def _lifespan(
                 repositories=Repositories(registry, seal, settings.services),
                 history=History(settings, database),
                 statuses=Statuses(settings),
+                dry_runs=DryRuns(settings, database, services),
                 sign_in_limit=SignInLimit(),
             )
             for part in (parts.relay, parts.history, parts.statuses, parts.intake):  # stopped in the opposite order
                 await part.start()
                 stack.push_async_callback(part.stop)
+            stack.push_async_callback(parts.dry_runs.stop)
             pruning = asyncio.create_task(keep_pruning(database), name="retention")
             stack.push_async_callback(_cancel, pruning)
             app.state.parts = parts

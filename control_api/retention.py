@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import delete, select, tuple_
 from sqlalchemy.orm import InstrumentedAttribute
 
-from control_api.models import AttemptRow, Base, DeadLetterRow, IdempotencyRow, RunRow, SessionRow
+from control_api.models import AttemptRow, Base, DeadLetterRow, DryRunRow, IdempotencyRow, RunRow, SessionRow
 from notifier.database import Database
 from notifier.errors import DatabaseError
 from notifier.record import now
@@ -19,6 +19,7 @@ logger = logging.getLogger(__name__)
 EVERY_S = 3600.0
 IDEMPOTENCY_KEPT = timedelta(days=1)
 SESSIONS_KEPT = timedelta(days=7)
+DRY_RUNS_KEPT = timedelta(days=7)
 _ROWS = 5000  # in one transaction, so that other writers wait briefly
 
 
@@ -34,6 +35,7 @@ RULES: tuple[tuple[type[Base], tuple[InstrumentedAttribute[Any], ...], Instrumen
     (RunRow, (RunRow.id,), RunRow.scheduled_at, _as_long_as(RUNS)),
     (IdempotencyRow, (IdempotencyRow.actor, IdempotencyRow.key), IdempotencyRow.at, IDEMPOTENCY_KEPT),
     (SessionRow, (SessionRow.hash,), SessionRow.created_at, SESSIONS_KEPT),
+    (DryRunRow, (DryRunRow.id,), DryRunRow.created_at, DRY_RUNS_KEPT),
 )
 
 

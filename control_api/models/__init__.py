@@ -3,6 +3,7 @@
 from control_api.models.access import AccountRow, IdempotencyRow, SessionRow, TokenRow
 from control_api.models.base import Base
 from control_api.models.definitions import AuditRow, ChangeRow, DefinitionRow, LeaseRow, OutboxRow, ReferenceRow
+from control_api.models.dry_run import DryRunRow
 from control_api.models.history import AttemptRow, DeadLetterRow, HistoryOffsetRow, MessageRow, RunRow
 from notifier.tick_claims import METADATA
 
@@ -14,6 +15,7 @@ __all__ = [
     "ChangeRow",
     "DeadLetterRow",
     "DefinitionRow",
+    "DryRunRow",
     "HistoryOffsetRow",
     "IdempotencyRow",
     "LeaseRow",

@@ -1,0 +1,149 @@
+"""Comparison: what two versions of a configuration make of the same messages, counted, with samples of where they differ.
+
+A record costs itself only: what cannot be read, or what a plugin raises for, is counted. Without I/O, and in little memory: what
+is kept grows with the names in use, up to a bound, and not with the messages.
+"""
+
+import logging
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
+from typing import Protocol
+
+import msgspec
+
+from control_api.dry_run.report import MOST_SAMPLES, Report, Sample, Samples
+from control_api.dry_run.version import Delivery, Version
+from notifier.errors import RecordError
+from notifier.message import MAX_BYTES, Message, read_message, topic_id
+from notifier.one_line import one_line
+from notifier.seldom import Seldom
+
+logger = logging.getLogger(__name__)
+_seldom = Seldom(logger)
+
+_SHOWN = 120  # characters of a message in a sample
+
+
+class Record(Protocol):
+    """A record of `messages` as aiokafka gives it."""
+
+    @property
+    def partition(self) -> int: ...
+    @property
+    def offset(self) -> int: ...
+    @property
+    def timestamp(self) -> int: ...
+    @property
+    def value(self) -> bytes | None: ...
+
+
+class _Head(msgspec.Struct, gc=False):
+    """The part of a message that says whether the rest is worth a look."""
+
+    producer: str
+
+
+_head = msgspec.json.Decoder(_Head).decode
+_message = msgspec.json.Decoder(Message).decode
+
+
+class Comparison:
+    """Judges messages by the stored version of a configuration and by a draft; None in place of the draft: by the stored one."""
+
+    def __init__(self, now: Version, draft: Version | None) -> None:
+        self.report = Report()
+        self.samples = Samples()
+        self._now = now
+        self._draft = draft
+        self._producers = frozenset(now.producers) | frozenset(() if draft is None else draft.producers)
+
+    def judge(self, records: Iterable[Record]) -> None:
+        """Judges some records, each by its own time. Does not raise."""
+        report = self.report
+        for record in records:
+            report.messages += 1
+            value = record.value
+            try:
+                if value is None or len(value) > MAX_BYTES:
+                    report.unreadable += 1
+                    continue
+                if self._is_of_others(value):
+                    continue
+                message = _read(value)
+                if message.producer in self._producers:
+                    self._compare(message, record)
+            except RecordError:
+                report.unreadable += 1
+            except Exception as error:  # a plugin's fault must cost this record alone, as it does in a router
+                report.unreadable += 1
+                _seldom.log(
+                    logging.ERROR,
+                    "The dry run cannot judge the record %s/%s.",
+                    record.partition,
+                    record.offset,
+                    error=error,
+                    extra={"action": "dry_run"},
+                )
+
+    def _is_of_others(self, value: bytes) -> bool:
+        """Whether neither version takes messages of its producer. What is no message at all is looked at as a whole."""
+        try:
+            return _head(value).producer not in self._producers
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            return False
+
+    def _compare(self, message: Message, record: Record) -> None:
+        report, draft = self.report, self._draft
+        at = datetime.fromtimestamp(record.timestamp / 1000, UTC)
+        report.considered += 1
+        by_now, failure = self._now.deliveries(message, at)
+        by_draft = by_now
+        if draft is not None:
+            by_draft, failure = draft.deliveries(message, at)
+        report.failed += failure is not None
+        report.delivers_now += len(by_now)
+        report.would_deliver += len(by_draft)
+        if draft is None or by_now.keys() == by_draft.keys():
+            return
+        report.added += self._show(self.samples.added, message, record, at, by_draft, by_now, self._now)
+        report.dropped += self._show(self.samples.dropped, message, record, at, by_now, by_draft, draft)
+
+    def _show(
+        self,
+        samples: list[Sample],
+        message: Message,
+        record: Record,
+        at: datetime,
+        makes: Mapping[Delivery, None],
+        other: Mapping[Delivery, None],
+        without: Version,
+    ) -> int:
+        """How many deliveries only one version makes. The first become samples, with what the other one says."""
+        only = [delivery for delivery in makes if delivery not in other]
+        for delivery in only[: MOST_SAMPLES - len(samples)]:
+            consumer, recipient = delivery
+            samples.append(
+                Sample(
+                    producer=message.producer,
+                    message=message.id or topic_id(record.partition, record.offset, record.timestamp),
+                    at=at,
+                    text=one_line(message.title or message.content, _SHOWN),
+                    consumer=consumer,
+                    recipient=recipient,
+                    why=one_line(without.why_not(message, at, delivery)),
+                )
+            )
+        return len(only)
+
+
+def _read(value: bytes) -> Message:
+    """A message. Raises RecordError."""
+    if value.isascii():
+        try:
+            message = _message(value)
+            # What needs no second look: its version is known, and it holds no times, which have bounds.
+            if message.v == Message.VERSION and message.not_before is None and message.occurred_at is None:
+                return message
+        except (msgspec.DecodeError, RecursionError):
+            pass
+    return read_message(value)[0]
