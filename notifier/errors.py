@@ -9,6 +9,7 @@
     │   ├── UnsupportedVersion             its `v` is newer than this program
     │   └── RecordTooLarge                 it is larger than the broker or the contract allows
     ├── InputError                    2    what a person wrote does not fit; names each field
+    │   └── UnknownReference               it refers to definitions that are not there; names them
     ├── UnknownName                   1    nothing of that kind has that name
     ├── Forbidden                     1    who asks may not do that; names the scope that is missing
     ├── Conflict                      1    it contradicts what is stored
@@ -108,6 +109,14 @@ class InputError(NotifierError):
         super().__init__(f"{place}: {text}" if place else text)
 
 
+class UnknownReference(InputError):
+    """Definitions refer to others that are not there. `missing` names those as `<kind>/<name>`, sorted."""
+
+    def __init__(self, errors: Sequence[FieldError], missing: Sequence[str]) -> None:
+        self.missing = tuple(missing)
+        super().__init__(errors)
+
+
 class UnknownName(NotifierError):
     """Nothing of that kind has that name."""
 
@@ -143,13 +152,13 @@ class StillReferenced(Conflict):
 
 
 class StaleVersion(Conflict):
-    """It was changed since the version that the caller had read. `revision` is the one that is stored."""
+    """It was changed since the version that the caller had read. `revision` is the one that is stored; None: none is."""
 
-    def __init__(self, kind: str, name: str, expected: int, revision: int) -> None:
+    def __init__(self, kind: str, name: str, expected: int, revision: int | None) -> None:
         self.expected, self.revision = expected, revision
-        super().__init__(
-            f"the {kind} {name!r} was changed since revision {expected} (it is at {revision} now); read it again"
-        )
+        became = "deleted" if revision is None else "changed"
+        there = "" if revision is None else f" (it is at {revision} now)"
+        super().__init__(f"the {kind} {name!r} was {became} since revision {expected}{there}; read it again")
 
 
 class SecretError(NotifierError):

@@ -18,7 +18,7 @@ from control_api.definitions.secret_parameters import mask
 from control_api.definitions.spec import Reference, Spec
 from control_api.models import AuditRow, ChangeRow, DefinitionRow, OutboxRow, ReferenceRow
 from notifier.definition import Definition, definition_key
-from notifier.errors import Duplicate, FieldError, InputError, StillReferenced
+from notifier.errors import Duplicate, FieldError, InputError, StillReferenced, UnknownReference
 from notifier.folded import folded
 from notifier.outcome import KINDS, Kind
 from notifier.record import JsonObject, now
@@ -237,11 +237,12 @@ async def _check_references(session: AsyncSession, written: Sequence[Edit], dele
         found |= {(kind, name) for name in rows}
     missing = [use for key, uses in wanted.items() if key not in found or key in deleted for use in uses]
     if missing:
-        raise InputError(
+        raise UnknownReference(
             [
                 FieldError(_at(edit, reference.pointer), f"there is no {reference.kind} {reference.name!r}")
                 for edit, reference in missing[:20]
-            ]
+            ],
+            sorted({definition_key(reference.kind, reference.name) for _, reference in missing}),
         )
 
 

@@ -147,7 +147,7 @@ class Services:
         return await self.save(actor, Write(action="patch", kind=kind, name=name, document=patch, expected=expected))
 
     async def save(self, actor: Actor, write: Write) -> Stored:
-        """Does the write. Raises as `create`, `replace` or `patch` does."""
+        """Does the write. Raises as `create`, `replace` or `patch` does; a rollback may also create."""
         name, rest = write.split()
         async with self._database.write() as session:
             await lock(session)
@@ -192,9 +192,15 @@ class Services:
         """The stored row, None for a new definition, and what it is to become."""
         row: Row[Any] | None = None
         if write.action == "create":
-            found = await _find(session, write.kind, name)
+            found = await find_row(session, write.kind, name)
             if found is not None and found.name == name:  # one that only looks the same is named by `write_change`
                 raise Duplicate(f"there is a {write.kind} {name!r} already")
+        elif write.action == "rollback":
+            row = await find_row(session, write.kind, name)
+            if row is not None:
+                _check_version(row, write.expected)
+            elif write.expected is not None:
+                raise StaleVersion(write.kind, name, write.expected, None)
         else:
             row = await _row(session, write.kind, name)
             _check_version(row, write.expected)
@@ -236,7 +242,8 @@ def _select() -> Select[Any]:
     )
 
 
-async def _find(session: AsyncSession, kind: Kind, name: str) -> Row[Any] | None:
+async def find_row(session: AsyncSession, kind: Kind, name: str) -> Row[Any] | None:
+    """The stored definition that the name means, if there is one."""
     row: Row[Any] | None = None
     query = _select().where(DefinitionRow.kind == kind)
     # The exact name first: another user may have been stored with a name that only looks different to a computer.
@@ -252,7 +259,7 @@ async def _row(session: AsyncSession, kind: Kind, name: str) -> Row[Any]:
         check_name(kind, name)  # an impossible name (with NUL, for instance) must not reach the database
     except InputError:
         raise UnknownName(kind, name) from None
-    row = await _find(session, kind, name)
+    row = await find_row(session, kind, name)
     if row is None:
         raise UnknownName(kind, name)
     return row

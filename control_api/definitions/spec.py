@@ -146,7 +146,11 @@ def _privilege(parameters: Parameters) -> str | None:
 
 def document(kind: Kind, name: str, value: JsonObject, registry: Registry) -> JsonObject:
     """A stored definition as it is shown: the name, every field of the kind's model, secrets as `{"set": true}`."""
-    masked = mask(kind, value, registry)
+    return whole(kind, name, mask(kind, value, registry))
+
+
+def whole(kind: Kind, name: str, masked: JsonObject) -> JsonObject:
+    """A masked spec with its name and every field of the kind's model."""
     try:
         shown = SPECS[kind].model_validate(masked, extra="ignore").model_dump(mode="json")
     except ValidationError:  # stored by an older program that allowed more; it must be seen to be mended

@@ -20,7 +20,7 @@ from notifier.registry import Registry
 class Write:
     """One write as it was asked for, not yet checked."""
 
-    action: Literal["create", "replace", "patch"]
+    action: Literal["create", "replace", "patch", "rollback"]  # a rollback replaces, or creates what was deleted
     kind: Kind
     name: str | None = None  # none: the document has it, as with `create`
     document: object  # parsed JSON or YAML; with `patch`, a merge patch (RFC 7396)

@@ -70,19 +70,21 @@ class ReferenceRow(Base):
 
 
 class AuditRow(Base):
-    """The audit log, append-only. `before` and `after` are specs with secrets masked."""
+    """The audit log. The database itself refuses to change or delete a row. `before` and `after` are masked specs."""
 
     __tablename__ = "audit"
     __table_args__ = (
-        Index("ix_audit_kind_name", "kind", "name"),
         Index("ix_audit_at", "at"),
         Index("ix_audit_revision", "revision"),
+        Index("ix_audit_kind_name_id", "kind", "name", "id"),
+        Index("ix_audit_actor_id", "actor", "id"),
+        Index("ix_audit_action_id", "action", "id"),
     )
 
     id: Mapped[int] = mapped_column(Number, primary_key=True, autoincrement=True)
     at: Mapped[datetime]
     actor: Mapped[str] = mapped_column(String(200))
-    action: Mapped[str] = mapped_column(String(50))  # create, replace, patch, delete, apply; token and account ones
+    action: Mapped[str] = mapped_column(String(50))  # docs/history.md lists them
     kind: Mapped[str] = mapped_column(String(20))  # of a definition, or `token`, `account`
     name: Mapped[str] = mapped_column(String(150))
     revision: Mapped[int | None] = mapped_column(Number)  # None: nothing is published

@@ -19,8 +19,8 @@ class Operation:
     """One operation on each kind. Texts name the kind as `{kind}`, `{Kind}` (its model) and `{kinds}`."""
 
     method: Literal["GET", "POST", "PUT", "PATCH", "DELETE"]
-    path: Literal["", "/{name}"]  # after the kind's own
-    endpoint: Callable[..., Any]  # a method of `DefinitionRoutes`
+    path: Literal["", "/{name}", "/{name}/history", "/{name}/rollback"]  # after the kind's own
+    endpoint: Callable[..., Any]  # a method of the routes' class
     scope: Literal["read", "write"]  # changes of scripts need `admin` instead
     status: int = 200
     summary: str

@@ -2,11 +2,11 @@
 
 `OPERATIONS` is the table of their routes, and `DefinitionRoutes` has a method for each. Kinds differ in the path parameter of
 the name, in the model, and in the scope that changes need. The documents are those of YAML. What may stand in them, and what
-belongs together, is checked in `control_api.definitions`.
+belongs together, is checked in `control_api.definitions`. The routes on versions are in `control_api.rest.history`.
 """
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import Annotated, Any
 from urllib.parse import quote
@@ -68,7 +68,8 @@ def _location(kind: Kind, name: str) -> str:
     return f"/api/v1/{kind}s/{quote(name, safe='@+')}"
 
 
-def _answer(stored: Stored, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
+def stored_answer(stored: Stored, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
+    """A definition as an answer, with its ETag."""
     return json_response(stored.document, status, {"ETag": stored.etag, **(headers or {})})
 
 
@@ -81,13 +82,13 @@ async def _read_document(request: Request, *media_types: str) -> tuple[bytes, An
     return body, document
 
 
-class DefinitionRoutes:
-    """The routes of one kind. What FastAPI passes as `actor`, `name` and `verify` differs by kind: see `_dependencies`."""
+class KindRoutes:
+    """Routes of one kind. What FastAPI passes as `actor`, `name` and `verify` differs by kind: see `_dependencies`."""
 
-    def __init__(self, kind: Kind) -> None:
+    def __init__(self, kind: Kind, operations: Iterable[Operation]) -> None:
         self._kind = kind
         self.router = APIRouter(prefix=f"/{kind}s", tags=[f"{kind}s"])
-        for operation in OPERATIONS:
+        for operation in operations:
             self.router.add_api_route(
                 operation.path.replace("name", name_field(kind)),
                 self._endpoint(operation),
@@ -97,52 +98,6 @@ class DefinitionRoutes:
                 response_class=Response,
                 **operation.describe(kind),
             )
-
-    async def list_definitions(
-        self, query: Annotated[DefinitionQuery, Query()], parts: PartsDep, actor: Actor
-    ) -> Response:
-        found = await parts.services.list(self._kind, query.limit, query.cursor, query.q)
-        return page([self._marked(parts, stored) for stored in found.items], found.next_cursor)
-
-    async def post_definition(self, request: Request, parts: PartsDep, actor: Actor, verify: bool) -> Response:
-        body, document = await _read_document(request, JSON)
-        write = Write(action="create", kind=self._kind, document=document)
-
-        async def act(occasion: Occasion) -> Response:
-            stored = await parts.verification.save(actor, write, verify=verify)
-            return _answer(stored, 201, {"Location": _location(self._kind, stored.name)})
-
-        return await idempotency.once(parts, request, actor, body, act)
-
-    async def get_definition(self, name: str, parts: PartsDep, actor: Actor) -> Response:
-        stored = await parts.services.get(self._kind, name)
-        return json_response(self._marked(parts, stored), headers={"ETag": stored.etag})
-
-    async def put_definition(
-        self, name: str, request: Request, parts: PartsDep, actor: Actor, verify: bool
-    ) -> Response:
-        _, document = await _read_document(request, JSON)
-        expected = await if_match.expected_revision(request, parts.services, self._kind, name)
-        write = Write(action="replace", kind=self._kind, name=name, document=document, expected=expected)
-        return _answer(await parts.verification.save(actor, write, verify=verify))
-
-    async def patch_definition(
-        self, name: str, request: Request, parts: PartsDep, actor: Actor, verify: bool
-    ) -> Response:
-        _, patch = await _read_document(request, MERGE_PATCH, JSON)
-        expected = await if_match.expected_revision(request, parts.services, self._kind, name)
-        write = Write(action="patch", kind=self._kind, name=name, document=patch, expected=expected)
-        return _answer(await parts.verification.save(actor, write, verify=verify))
-
-    async def delete_definition(self, name: str, request: Request, parts: PartsDep, actor: Actor) -> Response:
-        expected = await if_match.expected_revision(request, parts.services, self._kind, name)
-        await parts.services.delete(actor, self._kind, name, expected)
-        return Response(status_code=204)
-
-    def _marked(self, parts: Parts, stored: Stored) -> JsonObject:
-        """The document, with what running roles find wrong with it where they do."""
-        problem = parts.statuses.problem(self._kind, stored.name)
-        return stored.document if problem is None else {**stored.document, PROBLEM: problem}
 
     def _endpoint(self, operation: Operation) -> Callable[..., Any]:
         """The operation's method, with the kind's own dependencies in the signature that FastAPI reads."""
@@ -166,9 +121,59 @@ class DefinitionRoutes:
         }
 
 
+class DefinitionRoutes(KindRoutes):
+    """The routes that read and change definitions of one kind."""
+
+    async def list_definitions(
+        self, query: Annotated[DefinitionQuery, Query()], parts: PartsDep, actor: Actor
+    ) -> Response:
+        found = await parts.services.list(self._kind, query.limit, query.cursor, query.q)
+        return page([self._marked(parts, stored) for stored in found.items], found.next_cursor)
+
+    async def post_definition(self, request: Request, parts: PartsDep, actor: Actor, verify: bool) -> Response:
+        body, document = await _read_document(request, JSON)
+        write = Write(action="create", kind=self._kind, document=document)
+
+        async def act(occasion: Occasion) -> Response:
+            stored = await parts.verification.save(actor, write, verify=verify)
+            return stored_answer(stored, 201, {"Location": _location(self._kind, stored.name)})
+
+        return await idempotency.once(parts, request, actor, body, act)
+
+    async def get_definition(self, name: str, parts: PartsDep, actor: Actor) -> Response:
+        stored = await parts.services.get(self._kind, name)
+        return json_response(self._marked(parts, stored), headers={"ETag": stored.etag})
+
+    async def put_definition(
+        self, name: str, request: Request, parts: PartsDep, actor: Actor, verify: bool
+    ) -> Response:
+        _, document = await _read_document(request, JSON)
+        expected = await if_match.expected_revision(request, parts.services, self._kind, name)
+        write = Write(action="replace", kind=self._kind, name=name, document=document, expected=expected)
+        return stored_answer(await parts.verification.save(actor, write, verify=verify))
+
+    async def patch_definition(
+        self, name: str, request: Request, parts: PartsDep, actor: Actor, verify: bool
+    ) -> Response:
+        _, patch = await _read_document(request, MERGE_PATCH, JSON)
+        expected = await if_match.expected_revision(request, parts.services, self._kind, name)
+        write = Write(action="patch", kind=self._kind, name=name, document=patch, expected=expected)
+        return stored_answer(await parts.verification.save(actor, write, verify=verify))
+
+    async def delete_definition(self, name: str, request: Request, parts: PartsDep, actor: Actor) -> Response:
+        expected = await if_match.expected_revision(request, parts.services, self._kind, name)
+        await parts.services.delete(actor, self._kind, name, expected)
+        return Response(status_code=204)
+
+    def _marked(self, parts: Parts, stored: Stored) -> JsonObject:
+        """The document, with what running roles find wrong with it where they do."""
+        problem = parts.statuses.problem(self._kind, stored.name)
+        return stored.document if problem is None else {**stored.document, PROBLEM: problem}
+
+
 _MASKED = ' Secrets are shown as `{"set": true}`.'
 _KEPT = " A secret that is left out, or written as it is shown, is kept; null clears it."
-_SHOWN: JsonObject = {
+SHOWN: JsonObject = {
     "description": "The {kind}.",
     "headers": _TAG_HEADER,
     "content": {JSON: {"schema": ref("{Kind}")}},
@@ -204,7 +209,7 @@ OPERATIONS: tuple[Operation, ...] = (
         summary="Create a {kind}",
         description="Names are given once, whatever their case; unknown fields are refused.",
         secrets=_MASKED,
-        answers={**_SHOWN, "headers": {**_TAG_HEADER, "Location": {"schema": {"type": "string"}}}},
+        answers={**SHOWN, "headers": {**_TAG_HEADER, "Location": {"schema": {"type": "string"}}}},
         takes={JSON: ref("{Kind}")},
         parameters=(idempotency.PARAMETER,),
         problems=(400, 401, 403, 409, 413, 415, 422),
@@ -217,7 +222,7 @@ OPERATIONS: tuple[Operation, ...] = (
         summary="Get a {kind}",
         description="The document as it would be written, every field in it; `problem` where a running role cannot use it.",
         secrets=_MASKED,
-        answers=_SHOWN,
+        answers=SHOWN,
         problems=(401, 403, 404),
     ),
     Operation(
@@ -229,7 +234,7 @@ OPERATIONS: tuple[Operation, ...] = (
         description="Fields that are left out take their defaults.",
         secrets=_KEPT,
         more=" What is stored already changes nothing.",
-        answers=_SHOWN,
+        answers=SHOWN,
         takes={JSON: ref("{Kind}Replacement")},
         parameters=(if_match.PARAMETER,),
         problems=(400, 401, 403, 404, 409, 412, 413, 415, 422),
@@ -242,7 +247,7 @@ OPERATIONS: tuple[Operation, ...] = (
         summary="Change a {kind}",
         description="By a merge patch (RFC 7396): null removes a field, lists are replaced whole.",
         secrets=_KEPT,
-        answers=_SHOWN,
+        answers=SHOWN,
         takes={MERGE_PATCH: _PATCH, JSON: _PATCH},
         parameters=(if_match.PARAMETER,),
         problems=(400, 401, 403, 404, 409, 412, 413, 415, 422),
@@ -260,4 +265,4 @@ OPERATIONS: tuple[Operation, ...] = (
     ),
 )
 
-ROUTERS: tuple[APIRouter, ...] = tuple(DefinitionRoutes(kind).router for kind in KINDS)
+ROUTERS: tuple[APIRouter, ...] = tuple(DefinitionRoutes(kind, OPERATIONS).router for kind in KINDS)

@@ -1,0 +1,57 @@
+"""Differences between two documents: which fields were added, replaced and removed, by JSON Pointer (RFC 6901).
+
+Objects are compared field by field, however deep; lists are compared whole, as a merge patch replaces them whole. A masked
+secret is one value. The changes, done in order, make the one document of the other.
+"""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from notifier.pointer import pointer
+from notifier.record import JsonObject
+
+_ABSENT: Any = object()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Change:
+    """What became of one field. `op` is JSON Patch's word (RFC 6902); what is not there is None."""
+
+    op: Literal["add", "replace", "remove"]
+    pointer: str  # empty: the whole document
+    before: Any = None
+    after: Any = None
+
+    def answer(self) -> JsonObject:
+        """As JSON."""
+        return {"op": self.op, "pointer": self.pointer, "before": self.before, "after": self.after}
+
+
+def differences(before: JsonObject | None, after: JsonObject | None) -> list[Change]:
+    """The changes from one document to another; None: there is none."""
+    return list(_changes(_ABSENT if before is None else before, _ABSENT if after is None else after, ""))
+
+
+def is_masked(value: Any) -> bool:
+    """Whether the value is what is shown in place of a secret: `{"set": true}`, perhaps with `"changed": true`."""
+    return isinstance(value, dict) and value.get("set") is True and value.keys() <= {"set", "changed"}
+
+
+def _changes(before: Any, after: Any, at: str) -> Iterator[Change]:
+    if before is _ABSENT:
+        if after is not _ABSENT:
+            yield Change(op="add", pointer=at, after=after)
+    elif after is _ABSENT:
+        yield Change(op="remove", pointer=at, before=before)
+    elif isinstance(before, dict) and isinstance(after, dict) and not (is_masked(before) or is_masked(after)):
+        for key in [*before, *(key for key in after if key not in before)]:
+            yield from _changes(before.get(key, _ABSENT), after.get(key, _ABSENT), pointer([key], at))
+    elif _text(before) != _text(after):
+        yield Change(op="replace", pointer=at, before=before, after=after)
+
+
+def _text(value: Any) -> str:
+    # For Python 1, 1.0 and True are equal; in JSON they are three values.
+    return json.dumps(value, sort_keys=True)

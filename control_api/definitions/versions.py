@@ -1,0 +1,121 @@
+"""Versions: what a definition was, change by change, and how to go back to one. A version is a revision that wrote it.
+
+All is read from the audit log, which is never changed; so a definition that was deleted still has its history. A secret is
+never in there: going back keeps the secrets that are stored now.
+"""
+
+from dataclasses import dataclass
+
+from sqlalchemy import ColumnElement, select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from control_api.access.actor import Actor
+from control_api.definitions.audit import changes_of, newest
+from control_api.definitions.secret_parameters import secrets_of, without_secrets
+from control_api.definitions.services import Services, Stored, find_row
+from control_api.definitions.writes import Write
+from control_api.models import AuditRow
+from notifier.database import Database
+from notifier.definition import check_name
+from notifier.errors import Conflict, FieldError, InputError, UnknownName, UnknownReference
+from notifier.outcome import Kind
+from notifier.pointer import pointer
+from notifier.record import JsonObject, rfc3339
+from notifier.registry import Registry
+
+MAX_VERSION = 2**63 - 1
+_NAMED = 5  # versions that an error names
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rollback:
+    """That a definition is to be as it was in a version."""
+
+    kind: Kind
+    name: str
+    version: int
+    expected: int | None = None  # revision that the caller has read; none: any
+
+
+async def history(
+    session: AsyncSession, kind: Kind, name: str, limit: int, cursor: str | None
+) -> tuple[list[JsonObject], str | None]:
+    """Versions of a definition as JSON, the newest first, and the cursor of the next page if there is one.
+
+    Raises UnknownName where there never was one of that name, and InputError for a cursor that is none.
+    """
+    known = await _known_name(session, kind, name)
+    rows, next_cursor = await newest(session, _versions_of(kind, known), limit, cursor)
+    return [_version(row) for row in rows], next_cursor
+
+
+async def rollback(database: Database, services: Services, actor: Actor, wanted: Rollback) -> Stored:
+    """Writes the spec of a version as a new version, also where the definition was deleted since.
+
+    Raises UnknownName, StaleVersion and Forbidden; Conflict where the version refers to what is gone; InputError for a
+    version that is none, and for one that does not fit any more (a required secret that is stored nowhere, for instance).
+    """
+    kind = wanted.kind
+    async with database.read() as session:
+        row = await _find_version(session, wanted)
+    assert row.after is not None
+    written = without_secrets(kind, row.after, services.registry)
+    write = Write(action="rollback", kind=kind, name=row.name, document=written, expected=wanted.expected)
+    try:
+        return await services.save(actor, write)
+    except UnknownReference as error:
+        gone = ", ".join(error.missing)
+        raise Conflict(
+            f"version {wanted.version} of the {kind} {row.name!r} refers to what is not there any more: {gone};"
+            " bring that back first, by a rollback of its own"
+        ) from None
+    except InputError as error:
+        raise InputError(_with_secrets_named(error, row, kind, services.registry)) from None
+
+
+async def _known_name(session: AsyncSession, kind: Kind, name: str) -> str:
+    """The name as it is stored, or was. Raises UnknownName."""
+    try:
+        known = check_name(kind, name)  # an impossible name must not reach the database
+    except InputError:
+        raise UnknownName(kind, name) from None
+    stored = await find_row(session, kind, known)
+    if stored is not None:
+        return str(stored.name)
+    if await session.scalar(select(AuditRow.id).where(*_versions_of(kind, known)).limit(1)) is None:
+        raise UnknownName(kind, name)
+    return known
+
+
+def _versions_of(kind: Kind, name: str) -> list[ColumnElement[bool]]:
+    return [AuditRow.kind == kind, AuditRow.name == name, AuditRow.revision.is_not(None)]
+
+
+async def _find_version(session: AsyncSession, wanted: Rollback) -> AuditRow:
+    """The row that wrote the version. Raises UnknownName, and InputError for a version that is none or a deletion."""
+    name = await _known_name(session, wanted.kind, wanted.name)
+    of_it = _versions_of(wanted.kind, name)
+    row = await session.scalar(select(AuditRow).where(*of_it, AuditRow.revision == wanted.version))
+    if row is not None and row.after is not None:
+        return row
+    query = select(AuditRow.revision).where(*of_it, AuditRow.after.is_not(None)).order_by(AuditRow.id.desc())
+    last = ", ".join(map(str, await session.scalars(query.limit(_NAMED))))
+    what = "is none of its versions" if row is None else "is the one that deleted it"
+    raise InputError(FieldError("/version", f"{wanted.version} {what}; the last to go back to are {last}"))
+
+
+def _with_secrets_named(error: InputError, row: AuditRow, kind: Kind, registry: Registry) -> list[FieldError]:
+    assert row.after is not None
+    secrets = {pointer(["parameters", field]) for field in secrets_of(kind, row.after, registry)}
+    text = f"the secret of version {row.revision} is stored nowhere any more; write the {kind} with it instead"
+    return [FieldError(fault.pointer, text) if fault.pointer in secrets else fault for fault in error.errors]
+
+
+def _version(row: AuditRow) -> JsonObject:
+    return {
+        "version": row.revision,
+        "at": rfc3339(row.at),
+        "actor": row.actor,
+        "action": row.action,
+        "changes": changes_of(row),
+    }

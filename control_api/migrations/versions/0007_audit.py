@@ -1,0 +1,44 @@
+"""The audit log is found by who, what and when, and its rows can neither be changed nor deleted."""
+
+from collections.abc import Sequence
+
+from alembic import op
+
+revision: str = "0007"
+down_revision: str | None = "0006"
+branch_labels: str | Sequence[str] | None = None
+depends_on: str | Sequence[str] | None = None
+
+_TEXT = "the audit log is append-only"
+_SQLITE = tuple(
+    f"CREATE TRIGGER audit_no_{word} BEFORE {word.upper()} ON audit BEGIN SELECT RAISE(ABORT, '{_TEXT}'); END"
+    for word in ("update", "delete")
+)
+_POSTGRESQL = (
+    f"CREATE FUNCTION audit_refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION '{_TEXT}'; END $$",
+    "CREATE TRIGGER audit_append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON audit"
+    " FOR EACH STATEMENT EXECUTE FUNCTION audit_refuse()",
+)
+
+
+def upgrade() -> None:
+    """Goes to this step."""
+    op.drop_index("ix_audit_kind_name", "audit")
+    op.create_index("ix_audit_kind_name_id", "audit", ["kind", "name", "id"])
+    op.create_index("ix_audit_actor_id", "audit", ["actor", "id"])
+    op.create_index("ix_audit_action_id", "audit", ["action", "id"])
+    for statement in _SQLITE if op.get_bind().dialect.name == "sqlite" else _POSTGRESQL:
+        op.execute(statement)
+
+
+def downgrade() -> None:
+    """Goes back to the step before."""
+    if op.get_bind().dialect.name == "sqlite":
+        op.execute("DROP TRIGGER audit_no_update")
+        op.execute("DROP TRIGGER audit_no_delete")
+    else:
+        op.execute("DROP TRIGGER audit_append_only ON audit")
+        op.execute("DROP FUNCTION audit_refuse()")
+    for name in ("ix_audit_action_id", "ix_audit_actor_id", "ix_audit_kind_name_id"):
+        op.drop_index(name, "audit")
+    op.create_index("ix_audit_kind_name", "audit", ["kind", "name"])
