@@ -17,6 +17,7 @@ from fastapi import FastAPI, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from control_api import health, rest
+from control_api.access.failed_sign_ins import FailedSignIns
 from control_api.access.sign_in_limit import SignInLimit
 from control_api.access.tokens import known_tokens
 from control_api.console import assets, home, sign_in
@@ -137,7 +138,9 @@ def _lifespan(
                 statuses=Statuses(settings),
                 dry_runs=DryRuns(settings, database, services),
                 sign_in_limit=SignInLimit(),
+                failed_sign_ins=FailedSignIns(database),
             )
+            stack.push_async_callback(parts.failed_sign_ins.stop)
             for part in (parts.relay, parts.history, parts.statuses, parts.intake):  # stopped in the opposite order
                 await part.start()
                 stack.push_async_callback(part.stop)

@@ -5,6 +5,7 @@ from typing import Annotated
 
 from fastapi import Depends, Request
 
+from control_api.access.failed_sign_ins import FailedSignIns
 from control_api.access.sign_in_limit import SignInLimit
 from control_api.access.tokens import Known
 from control_api.definitions.relay import Relay
@@ -41,6 +42,7 @@ class Parts:
     statuses: Statuses
     dry_runs: DryRuns
     sign_in_limit: SignInLimit
+    failed_sign_ins: FailedSignIns
 
 
 async def parts_of(request: Request) -> Parts:

@@ -5,6 +5,7 @@ backups hold nothing else. Only api, runner, delivery and `notifier apply` have 
 """
 
 import hashlib
+import hmac
 import os
 from base64 import b64decode, urlsafe_b64decode, urlsafe_b64encode
 from pathlib import Path
@@ -31,14 +32,18 @@ class Seal:
 
     def __init__(self, key: str, old_key: str | None = None) -> None:
         """Raises SecretError when a key is not 32 bytes in URL-safe base64."""
-        self.key_id, self._aead = _key(key, "secret_key")
+        self.key_id, self._aead, self._mark = _key(key, "secret_key")
         self._open = {self.key_id: self._aead}
         if old_key is not None:
-            old_id, aead = _key(old_key, "secret_key_old")
+            old_id, aead, _ = _key(old_key, "secret_key_old")
             self._open.setdefault(old_id, aead)
 
     def __repr__(self) -> str:
         return f"Seal(key_id={self.key_id!r})"
+
+    def mark(self, data: bytes) -> str:
+        """A keyed hash, in hexadecimal: whoever has it and not the key cannot try out what the data was."""
+        return hmac.digest(self._mark, data, "sha256").hex()
 
     def close(self, secret: str, place: str) -> str:
         """Seals a secret for one place, `<kind>/<name>/<field>`; it opens only there."""
@@ -70,14 +75,16 @@ def is_sealed(value: object) -> bool:
     return isinstance(value, str) and value.startswith(_PREFIX + ":") and value.count(":") == 2
 
 
-def _key(text: str, field: str) -> tuple[str, AESGCM]:
+def _key(text: str, field: str) -> tuple[str, AESGCM, bytes]:
+    """The key's id, the key for sealing, and one for `Seal.mark`, from which the other cannot be told."""
     try:
         raw = b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
     except ValueError:
         raw = b""
     if len(raw) != KEY_BYTES:
         raise SecretError(f"{variable(field)} must be 32 bytes in URL-safe base64, as `notifier key` prints them")
-    return hashlib.sha256(b"notifier key id" + raw).hexdigest()[:8], AESGCM(raw)
+    key_id = hashlib.sha256(b"notifier key id" + raw).hexdigest()[:8]
+    return key_id, AESGCM(raw), hashlib.sha256(b"notifier mark" + raw).digest()
 
 
 def key_file(settings: Settings) -> Path:

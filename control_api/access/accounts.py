@@ -8,22 +8,25 @@ from typing import cast
 
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
-from sqlalchemy import delete, func, select
+from sqlalchemy import delete, func, select, text
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from control_api.access.actor import COMMAND_LINE, ROLES, Actor, Role
+from control_api.access.entry import entry
 from control_api.migrate import upgraded
-from control_api.models import AccountRow, AuditRow, SessionRow, TokenRow
+from control_api.models import AccountRow, SessionRow, TokenRow
 from notifier.database import Database
-from notifier.definition import check_name
-from notifier.errors import Duplicate, FieldError, InputError, UnknownName
+from notifier.definition import check_name, is_username
+from notifier.errors import Conflict, Duplicate, FieldError, InputError, UnknownName
 from notifier.folded import composed
-from notifier.record import JsonObject, now
+from notifier.record import now
 from notifier.settings import Settings, variable
 
 ADMIN = "admin"
 MIN_PASSWORD, MAX_PASSWORD = 12, 1024  # characters
+
+_LOCK = 7_306_874_210_003  # PostgreSQL's advisory lock of those who change accounts
 
 _hasher = PasswordHasher()  # Argon2id with the parameters of RFC 9106's second recommendation
 # The hash that is verified where there is no such account, so that the time of an answer does not tell which exist.
@@ -37,7 +40,7 @@ class Account:
     name: str
     role: Role
     created_at: datetime
-    updated_at: datetime  # of the password
+    updated_at: datetime  # of the password or the role
 
     @property
     def actor(self) -> Actor:
@@ -47,9 +50,8 @@ class Account:
 
 async def add(session: AsyncSession, actor: Actor, name: str, password: str, role: str) -> Account:
     """Adds an account within the caller's transaction. Raises InputError and Duplicate."""
-    name = check_name("user", name)
-    if role not in ROLES:
-        raise InputError(FieldError("/role", f"must be one of {', '.join(ROLES)}; got {role!r}"))
+    name = _check_name(name)
+    known = _check_role(role)
     _check_password(name, password)
     if await session.get(AccountRow, name) is not None:
         raise Duplicate(f"there is an account {name!r} already")
@@ -60,24 +62,61 @@ async def add(session: AsyncSession, actor: Actor, name: str, password: str, rol
         await session.flush()
     except IntegrityError:
         raise Duplicate(f"there is an account {name!r} already") from None
-    _audit(session, actor, "create_account", name, {"role": role})
-    return Account(name=name, role=role, created_at=at, updated_at=at)
+    session.add(entry(actor.name, "create_account", "account", name, after={"role": role}))
+    return Account(name=name, role=known, created_at=at, updated_at=at)
 
 
-async def change_password(session: AsyncSession, actor: Actor, name: str, password: str) -> None:
-    """Changes a password within the caller's transaction, and signs the account out everywhere.
+async def change(
+    session: AsyncSession, actor: Actor, name: str, *, password: str | None = None, role: str | None = None
+) -> Account:
+    """Changes what is given within the caller's transaction, and signs the account out everywhere.
 
-    Raises UnknownName and InputError.
+    The role that it has already is no change. Raises UnknownName, InputError, and Conflict where no admin would be left.
     """
-    row = await _find(session, name)
-    if row is None:
-        raise UnknownName("account", name)
-    name = row.name
-    _check_password(name, password)
-    row.password_hash = await asyncio.to_thread(_hasher.hash, password)
+    await _lock(session)
+    row = await _get(session, name)
+    if role is not None:
+        _check_role(role)
+    if password is not None:
+        _check_password(row.name, password)
+        row.password_hash = await asyncio.to_thread(_hasher.hash, password)
+        session.add(entry(actor.name, "change_password", "account", row.name))
+    if role is not None and role != row.role:
+        await _keep_an_admin(session, row)
+        roles = {"before": {"role": row.role}, "after": {"role": role}}
+        session.add(entry(actor.name, "change_role", "account", row.name, **roles))
+        row.role = role
+    elif password is None:
+        return account_of(row)
     row.updated_at = now()
-    await session.execute(delete(SessionRow).where(SessionRow.account == name))
-    _audit(session, actor, "change_password", name, None)
+    await session.execute(delete(SessionRow).where(SessionRow.account == row.name))
+    return account_of(row)
+
+
+async def remove(session: AsyncSession, actor: Actor, name: str) -> None:
+    """Removes an account within the caller's transaction; its sessions end. Raises UnknownName, and Conflict as `change`."""
+    await _lock(session)
+    row = await _get(session, name)
+    await _keep_an_admin(session, row)
+    await session.execute(delete(SessionRow).where(SessionRow.account == row.name))
+    await session.delete(row)
+    session.add(entry(actor.name, "remove_account", "account", row.name, before={"role": row.role}))
+
+
+async def accounts(session: AsyncSession, limit: int, cursor: str | None = None) -> tuple[list[Account], str | None]:
+    """Accounts by name, and the cursor of the next page if there is one. Raises InputError for a cursor that is none."""
+    query = select(AccountRow).order_by(AccountRow.name).limit(limit + 1)
+    if cursor is not None:
+        if not is_username(cursor):
+            raise InputError(FieldError("/cursor", "is none of ours: give back the `next_cursor` of a page as it was"))
+        query = query.where(AccountRow.name > cursor)
+    found = [account_of(row) for row in await session.scalars(query)]
+    return found[:limit], found[limit - 1].name if len(found) > limit else None
+
+
+async def get_account(session: AsyncSession, name: str) -> Account:
+    """One account. Raises UnknownName."""
+    return account_of(await _get(session, name))
 
 
 async def verify(database: Database, name: str, password: str) -> Account | None:
@@ -122,7 +161,25 @@ async def add_account(settings: Settings, *, name: str, password: str, role: str
 async def set_password(settings: Settings, *, name: str, password: str) -> None:
     """Changes the password of an account. Raises UnknownName, InputError and DatabaseError."""
     async with upgraded(settings) as database, database.write() as session:
-        await change_password(session, COMMAND_LINE, name, password)
+        await change(session, COMMAND_LINE, name, password=password)
+
+
+async def set_role(settings: Settings, *, name: str, role: str) -> None:
+    """Changes the role of an account. Raises as `change` does, and DatabaseError."""
+    async with upgraded(settings) as database, database.write() as session:
+        await change(session, COMMAND_LINE, name, role=role)
+
+
+async def remove_account(settings: Settings, name: str) -> None:
+    """Removes an account. Raises as `remove` does, and DatabaseError."""
+    async with upgraded(settings) as database, database.write() as session:
+        await remove(session, COMMAND_LINE, name)
+
+
+async def list_accounts(settings: Settings) -> list[Account]:
+    """All accounts by name. Raises DatabaseError."""
+    async with upgraded(settings) as database, database.read() as session:
+        return [account_of(row) for row in await session.scalars(select(AccountRow).order_by(AccountRow.name))]
 
 
 async def ensure_admin(settings: Settings) -> str | None:
@@ -144,9 +201,42 @@ async def ensure_admin(settings: Settings) -> str | None:
         return None if given else password
 
 
+async def _lock(session: AsyncSession) -> None:
+    """Makes this transaction the only one that changes accounts, so that two together do not take the last two admins away."""
+    if session.get_bind().dialect.name == "postgresql":  # SQLite has one writer at a time anyway
+        await session.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _LOCK})
+
+
+async def _keep_an_admin(session: AsyncSession, row: AccountRow) -> None:
+    """Raises Conflict where the account is the last one that is admin."""
+    others = select(AccountRow.name).where(AccountRow.role == "admin", AccountRow.name != row.name).limit(1)
+    if row.role == "admin" and await session.scalar(others) is None:
+        raise Conflict(f"the account {row.name!r} is the last admin; make another account admin first")
+
+
+async def _get(session: AsyncSession, name: str) -> AccountRow:
+    row = await _find(session, name) if is_username(name) else None  # PostgreSQL answers a NUL with an error
+    if row is None:
+        raise UnknownName("account", name)
+    return row
+
+
 async def _find(session: AsyncSession, name: str) -> AccountRow | None:
     """The account of that name, which another system may have written in another Unicode form."""
     return await session.get(AccountRow, name) or await session.get(AccountRow, composed(name))
+
+
+def _check_name(name: str) -> str:
+    try:
+        return check_name("user", name)
+    except InputError as error:  # a user's document calls it `username`
+        raise InputError([FieldError("/name", fault.detail) for fault in error.errors]) from None
+
+
+def _check_role(role: str) -> Role:
+    if role not in ROLES:
+        raise InputError(FieldError("/role", f"must be one of {', '.join(ROLES)}; got {role[:200]!r}"))
+    return role
 
 
 def _check_password(name: str, password: str) -> None:
@@ -161,9 +251,3 @@ def _verify(hashed: str, password: str) -> bool:
         return _hasher.verify(hashed, password)
     except (VerificationError, InvalidHashError):
         return False
-
-
-def _audit(session: AsyncSession, actor: Actor, action: str, name: str, after: JsonObject | None) -> None:
-    session.add(
-        AuditRow(at=now(), actor=actor.name[:200], action=action, kind="account", name=name, before=None, after=after)
-    )

@@ -1,7 +1,7 @@
 """Sessions: browsers in which an account has signed in. The cookie holds 256 random bits, the database their hash.
 
-A session ends after twelve hours without use, after seven days, by signing out, and when the password is changed or the
-account deleted. Each request reads the role of the account, so a change of role counts at once.
+A session ends after twelve hours without use, after seven days, by signing out, and when the account's password or role is
+changed or the account removed. Each request reads the account, so that counts at once.
 """
 
 import hashlib
@@ -12,7 +12,8 @@ from datetime import timedelta
 from sqlalchemy import delete, select, update
 
 from control_api.access.accounts import Account, account_of
-from control_api.models import AccountRow, AuditRow, SessionRow
+from control_api.access.entry import entry
+from control_api.models import AccountRow, SessionRow
 from control_api.retention import SESSIONS_KEPT
 from notifier.database import Database
 from notifier.errors import DatabaseError
@@ -29,7 +30,7 @@ _SEEN_EVERY = timedelta(minutes=10)  # resolution of `seen_at`: a write for each
 async def open_session(database: Database, account: Account) -> str | None:
     """Signs an account in whose password was just verified. Returns the value of the cookie.
 
-    None when the password was changed or the account deleted in the meantime.
+    None when the account was changed or removed in the meantime.
     """
     ticket, at = secrets.token_urlsafe(32), now()
     async with database.write() as session:
@@ -37,7 +38,7 @@ async def open_session(database: Database, account: Account) -> str | None:
         if row is None or row.updated_at != account.updated_at:
             return None
         session.add(SessionRow(hash=_hash(ticket), account=account.name, created_at=at, seen_at=at))
-        session.add(_audit("sign_in", account))
+        session.add(entry(account.actor.name, "sign_in", "account", account.name))
     return ticket
 
 
@@ -69,21 +70,9 @@ async def close_session(database: Database, ticket: str) -> None:
             delete(SessionRow).where(SessionRow.hash == _hash(ticket)).returning(SessionRow.hash)
         )
         if gone.all() and account is not None:
-            session.add(_audit("sign_out", account))
+            session.add(entry(account.actor.name, "sign_out", "account", account.name))
 
 
 def _hash(ticket: str) -> str:
     # 256 random bits cannot be guessed: a plain SHA-256 is enough, and the time of a look-up by hash discloses nothing.
     return hashlib.sha256(ticket.encode()).hexdigest()
-
-
-def _audit(action: str, account: Account) -> AuditRow:
-    return AuditRow(
-        at=now(),
-        actor=account.actor.name[:200],
-        action=action,
-        kind="account",
-        name=account.name,
-        before=None,
-        after=None,
-    )

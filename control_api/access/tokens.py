@@ -18,12 +18,13 @@ from sqlalchemy import or_, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from control_api.access.actor import COMMAND_LINE, SCOPES, Actor, Scope
+from control_api.access.entry import entry
 from control_api.look_up import LookUp
 from control_api.migrate import upgraded
-from control_api.models import AuditRow, TokenRow
+from control_api.models import TokenRow
 from notifier.database import Database
 from notifier.errors import DatabaseError, FieldError, Forbidden, InputError, UnknownName
-from notifier.record import JsonObject, now
+from notifier.record import now
 from notifier.settings import Settings
 
 logger = logging.getLogger(__name__)
@@ -103,7 +104,7 @@ async def mint(
             expires_at=expires_at,
         )
     )
-    _audit(session, actor, "create_token", token.id, after={"name": name, "scopes": list(wanted)})
+    session.add(entry(actor.name, "create_token", "token", token.id, after={"name": name, "scopes": list(wanted)}))
     return token, text
 
 
@@ -167,7 +168,8 @@ async def revoke(session: AsyncSession, actor: Actor, name: str) -> int:
     alive = [row for row in rows if row.revoked_at is None]
     for row in alive:
         row.revoked_at = now()
-        _audit(session, actor, "revoke_token", row.id, before={"name": row.name, "scopes": row.scopes})
+        gone = {"name": row.name, "scopes": row.scopes}
+        session.add(entry(actor.name, "revoke_token", "token", row.id, before=gone))
     return len(alive)
 
 
@@ -209,17 +211,4 @@ def _token(row: TokenRow) -> Token:
         expires_at=row.expires_at,
         last_used_at=row.last_used_at,
         revoked_at=row.revoked_at,
-    )
-
-
-def _audit(
-    session: AsyncSession,
-    actor: Actor,
-    action: str,
-    id_: str,
-    before: JsonObject | None = None,
-    after: JsonObject | None = None,
-) -> None:
-    session.add(
-        AuditRow(at=now(), actor=actor.name[:200], action=action, kind="token", name=id_, before=before, after=after)
     )

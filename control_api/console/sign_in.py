@@ -131,6 +131,7 @@ async def _open(request: Request, parts: PartsDep, given: Credentials) -> tuple[
     if account is None or opened is None:
         # The name is left out: people type their password into the wrong field.
         logger.warning("Somebody was not signed in.", extra={"action": "sign_in", "host": host})
+        parts.failed_sign_ins.note(given.name, host)
         raise unauthorized(
             "the name or the password is wrong; who runs Notifier sets a new one: notifier account password NAME"
         )

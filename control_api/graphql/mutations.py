@@ -11,6 +11,7 @@ from typing import Any
 import graphene  # type: ignore[import-untyped]  # graphene has no types
 
 from control_api.access.actor import Scope
+from control_api.definitions.manual_run import run_now
 from control_api.definitions.services import Stored
 from control_api.definitions.spec import name_field
 from control_api.definitions.writes import Write
@@ -18,7 +19,6 @@ from control_api.graphql import record_types
 from control_api.graphql.context import GraphQLContext, Resolver, guarded, shown
 from control_api.graphql.definition_types import KindTypes, object_type
 from control_api.graphql.errors import payload_errors
-from control_api.intake.ticks import run_now
 from notifier.errors import FieldError, InputError
 from notifier.outcome import Kind
 from notifier.record import JsonObject, rfc3339
@@ -154,7 +154,8 @@ def _delete(kind: Kind) -> Resolver:
 
 
 async def _run(root: Any, context: GraphQLContext, configuration: str) -> JsonObject:
-    tick = await run_now(context.parts.database, context.parts.intake, configuration, context.occasion.at)
+    parts, at = context.parts, context.occasion.at
+    tick = await run_now(parts.database, parts.intake, context.actor, configuration, at)
     shown_tick = {
         "configuration": tick.configuration,
         "scheduled_at": rfc3339(tick.scheduled_at),

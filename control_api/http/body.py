@@ -119,9 +119,12 @@ def _check_depth(value: Any, place: str) -> None:
     raise Problem(400, f"{place} is nested more than {MAX_DEPTH} deep")
 
 
-async def read_model(request: Request, model: type[M]) -> tuple[bytes, M]:
-    """The body as it came and as a model. Raises Problem 400 and 415, and InputError that names every field."""
-    _, body = await read_body(request, JSON)
+async def read_model(request: Request, model: type[M], *media_types: str) -> tuple[bytes, M]:
+    """The body (JSON, unless it may be others) as it came and as a model.
+
+    Raises Problem 400 and 415, and InputError that names every field.
+    """
+    _, body = await read_body(request, *(media_types or (JSON,)))
     value = parse_json(body)
     if not isinstance(value, dict):
         raise InputError(FieldError("", "must be a JSON object"))
@@ -132,7 +135,8 @@ async def read_model(request: Request, model: type[M]) -> tuple[bytes, M]:
         raise InputError(field_errors(error, value)) from None
 
 
-def documented_body(model: type[BaseModel]) -> dict[str, Any]:
+def documented_body(model: type[BaseModel], *media_types: str) -> dict[str, Any]:
     """`openapi_extra` of a route that reads its body by `read_model`."""
     schema = model.model_json_schema()
-    return {"requestBody": {"required": True, "content": {JSON: {"schema": schema}}}}
+    content = {media_type: {"schema": schema} for media_type in media_types or (JSON,)}
+    return {"requestBody": {"required": True, "content": content}}

@@ -14,11 +14,8 @@ from notifier.tick import Tick
 from notifier.topics import TICKS
 
 
-async def run_now(database: Database, intake: Intake, configuration: str, at: datetime) -> Tick:
-    """Writes a tick of the moment `at`; a runner then runs the configuration's pull producers, once.
-
-    Returns when Kafka has acknowledged it. Raises UnknownName, and what `Intake.write` raises while the broker is away.
-    """
+async def manual_tick(database: Database, configuration: str, at: datetime) -> Tick:
+    """The tick of the moment `at`, not yet written. Raises UnknownName."""
     try:
         check_name("configuration", configuration)  # an impossible name must not reach the database
     except InputError:
@@ -29,6 +26,9 @@ async def run_now(database: Database, intake: Intake, configuration: str, at: da
         )
         if await session.scalar(query) is None:
             raise UnknownName("configuration", configuration)
-    tick = Tick(configuration=configuration, scheduled_at=at, trigger="manual")
-    await intake.write([Outgoing(TICKS, tick.encode(), configuration.encode())])
-    return tick
+    return Tick(configuration=configuration, scheduled_at=at, trigger="manual")
+
+
+async def write_tick(intake: Intake, tick: Tick) -> None:
+    """Returns when Kafka has acknowledged the tick. Raises what `Intake.write` raises while the broker is away."""
+    await intake.write([Outgoing(TICKS, tick.encode(), tick.configuration.encode())])

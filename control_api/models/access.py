@@ -60,7 +60,7 @@ class IdempotencyRow(Base):
 
     actor: Mapped[str] = mapped_column(String(200), primary_key=True)
     key: Mapped[str] = mapped_column(String(255), primary_key=True)
-    request_hash: Mapped[str] = mapped_column(String(64))  # SHA-256 of method, path and body
+    request_hash: Mapped[str] = mapped_column(String(64))  # keyed SHA-256 of method, path and body
     status: Mapped[int | None]  # None: the request is still at work
     headers: Mapped[dict[str, Any] | None]  # Location, ETag, Content-Type
     body: Mapped[str | None] = mapped_column(Text)

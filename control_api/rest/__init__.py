@@ -3,7 +3,9 @@
 from fastapi import APIRouter
 
 from control_api.rest import (
+    accounts,
     attempts,
+    audit,
     configurations,
     dead_letters,
     definitions,
@@ -36,6 +38,8 @@ ROUTERS: tuple[APIRouter, ...] = (
     schemas.router,
     status.router,
     tokens.router,
+    accounts.router,
+    audit.router,
 )
 
 HOOKS: tuple[APIRouter, ...] = (hooks.router, github_hook.router)  # at the root: `/hooks/…`

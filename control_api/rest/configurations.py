@@ -4,6 +4,7 @@ from urllib.parse import quote
 
 from fastapi import APIRouter, Request, Response
 
+from control_api.definitions.manual_run import run_now
 from control_api.http import idempotency
 from control_api.http.auth import RunActor
 from control_api.http.body import whole_body
@@ -11,7 +12,6 @@ from control_api.http.media_type import JSON
 from control_api.http.page import json_response
 from control_api.http.problems import documented
 from control_api.intake.occasion import Occasion
-from control_api.intake.ticks import run_now
 from control_api.parts import PartsDep
 from notifier.record import rfc3339
 
@@ -48,7 +48,7 @@ async def run(name: str, request: Request, parts: PartsDep, actor: RunActor) -> 
     body = await whole_body(request)  # it has no meaning, but the same key with another body is another request
 
     async def act(occasion: Occasion) -> Response:
-        tick = await run_now(parts.database, parts.intake, name, occasion.at)
+        tick = await run_now(parts.database, parts.intake, actor, name, occasion.at)
         at = rfc3339(tick.scheduled_at)
         return json_response(
             {"configuration": name, "scheduled_at": at, "trigger": tick.trigger},

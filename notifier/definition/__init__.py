@@ -1,7 +1,7 @@
 """Definitions: what people write (users, scripts, producers, filters, consumers, configurations), and its record."""
 
 from notifier.definition.definition import Definition, definition_key
-from notifier.definition.names import Name, Username, check_name
+from notifier.definition.names import Name, Username, check_name, is_username
 from notifier.definition.schedule_spec import ScheduleSpec
 from notifier.definition.specs import (
     MAX_SCRIPT_BYTES,
@@ -28,5 +28,6 @@ __all__ = [
     "Username",
     "check_name",
     "definition_key",
+    "is_username",
     "read_spec",
 ]

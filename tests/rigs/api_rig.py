@@ -119,6 +119,11 @@ SCOPE_OF = {
         for kind, name in NAMES.items()
         for method in ("PUT", "PATCH", "DELETE")
     },
+    **{f"GET /api/v1/{kind}s/{{{name}}}/history": "read" for kind, name in NAMES.items()},
+    **{
+        f"POST /api/v1/{kind}s/{{{name}}}/rollback": "admin" if kind == "script" else "write"
+        for kind, name in NAMES.items()
+    },
     "POST /hooks/json/{producer}": "push",
     "POST /api/v1/messages": "push",
     "POST /api/v1/configurations/{name}/run": "run",
@@ -141,6 +146,12 @@ SCOPE_OF = {
     "POST /api/v1/tokens": "admin",
     "GET /api/v1/tokens/{id}": "admin",
     "DELETE /api/v1/tokens/{id}": "admin",
+    "GET /api/v1/accounts": "admin",
+    "POST /api/v1/accounts": "admin",
+    "GET /api/v1/accounts/{name}": "admin",
+    "PATCH /api/v1/accounts/{name}": "admin",
+    "DELETE /api/v1/accounts/{name}": "admin",
+    "GET /api/v1/audit": "admin",
     "GET /openapi.json": "read",
     "GET /health/live": None,
     "GET /health/ready": None,

@@ -13,6 +13,7 @@ from control_api.access import tokens
 from control_api.access.actor import COMMAND_LINE, SCOPES
 from control_api.definitions.services import Services
 from control_api.migrate import upgrade_database
+from control_api.parts import Parts
 from notifier.database import Database
 from notifier.errors import FieldError, InputError, Permanent, Retryable
 from notifier.outcome import Kind
@@ -105,6 +106,12 @@ class Rest:
     def __init__(self, app: FastAPI, bearer: dict[str, str]) -> None:
         self._app, self._bearer = app, bearer
         self._clients: dict[str | None, httpx.AsyncClient] = {}
+
+    @property
+    def parts(self) -> Parts:
+        """What the API is made of."""
+        parts: Parts = self._app.state.parts
+        return parts
 
     def client(self, scope: str | None = "admin") -> httpx.AsyncClient:
         """Whose token has that scope alone; None: without a token."""

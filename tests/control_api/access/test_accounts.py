@@ -1,11 +1,19 @@
 """Accounts and their passwords."""
 
+import asyncio
+from collections.abc import Callable, Coroutine
+from typing import Any
+
 import pytest
 from pydantic import SecretStr
+from sqlalchemy import select
 
 from control_api.access import accounts
+from control_api.access.actor import COMMAND_LINE
+from control_api.access.sessions import find_account, open_session
+from control_api.models import AuditRow
 from notifier.database import Database
-from notifier.errors import Duplicate, InputError, UnknownName
+from notifier.errors import Conflict, Duplicate, InputError, UnknownName
 from notifier.settings import Settings
 
 pytest_plugins = ["tests.rigs.databases"]
@@ -48,3 +56,124 @@ async def test_the_admins_password_may_be_given(settings: Settings) -> None:
     short = settings.model_copy(update={"admin_password": SecretStr("short"), "data_dir": settings.data_dir / "other"})
     with pytest.raises(InputError, match="NOTIFIER_ADMIN_PASSWORD"):
         await accounts.ensure_admin(short)
+
+
+PASSWORD = "correct horse battery"
+
+
+async def _add(database: Database, **roles: str) -> None:
+    async with database.write() as session:
+        for name, role in roles.items():
+            await accounts.add(session, COMMAND_LINE, name, PASSWORD, role)
+
+
+async def _change(database: Database, name: str, **what: Any) -> accounts.Account:
+    async with database.write() as session:
+        return await accounts.change(session, COMMAND_LINE, name, **what)
+
+
+async def _remove(database: Database, name: str) -> None:
+    async with database.write() as session:
+        await accounts.remove(session, COMMAND_LINE, name)
+
+
+async def _demote(database: Database, name: str) -> None:
+    await _change(database, name, role="editor")
+
+
+async def _roles(database: Database) -> dict[str, str]:
+    async with database.read() as session:
+        return {account.name: account.role for account in (await accounts.accounts(session, 500))[0]}
+
+
+@pytest.mark.parametrize("what", [{"password": "another long password"}, {"role": "viewer"}, None])
+async def test_a_change_or_removal_ends_the_sessions_of_the_account_alone(
+    store: Database, what: dict[str, Any] | None
+) -> None:
+    await _add(store, ada="editor", eve="editor", root="admin")
+    tickets = {}
+    for name in ("ada", "eve"):
+        account = await accounts.verify(store, name, PASSWORD)
+        assert account is not None
+        tickets[name] = await open_session(store, account)
+    if what is None:
+        await _remove(store, "ada")
+    else:
+        await _change(store, "ada", **what)
+    assert await find_account(store, tickets["ada"] or "") is None
+    assert await find_account(store, tickets["eve"] or "") is not None
+
+
+async def test_the_role_that_it_has_is_no_change(store: Database) -> None:
+    await _add(store, ada="editor")
+    account = await accounts.verify(store, "ada", PASSWORD)
+    assert account is not None
+    ticket = await open_session(store, account)
+    assert await _change(store, "ada", role="editor") == account
+    assert await _change(store, "ada") == account
+    assert await find_account(store, ticket or "") is not None
+
+
+@pytest.mark.parametrize("act", [_demote, _remove])
+async def test_the_last_admin_stays(store: Database, act: Callable[[Database, str], Coroutine[Any, Any, None]]) -> None:
+    await _add(store, ada="admin", eve="admin", bob="viewer")
+    await act(store, "eve")
+    with pytest.raises(Conflict, match="'ada' is the last admin"):
+        await act(store, "ada")
+    await _change(store, "ada", role="admin")
+    await act(store, "bob")
+    assert (await _roles(store))["ada"] == "admin"
+
+
+async def test_of_two_who_take_the_last_admins_away_at_once_one_is_refused(store_settings: Settings) -> None:
+    databases = [Database(store_settings) for _ in range(2)]
+    store = databases[0]
+    for turn in range(5):
+        names = [f"a{turn}", f"b{turn}"]
+        await _add(store, **dict.fromkeys(names, "admin"))
+        for name, role in (await _roles(store)).items():
+            if name not in names and role == "admin":
+                await _remove(store, name)
+        acts = (_demote, _remove) if turn % 2 else (_demote, _demote)
+        done = await asyncio.gather(
+            *(act(database, name) for act, database, name in zip(acts, databases, names, strict=True)),
+            return_exceptions=True,
+        )
+        assert sorted(str(type(one)) for one in done) == sorted([str(type(None)), str(Conflict)])
+        assert list((await _roles(store)).values()).count("admin") == 1
+    for database in databases:
+        await database.close()
+
+
+async def test_accounts_come_by_name_page_by_page(store: Database) -> None:
+    await _add(store, bob="viewer", ada="admin", eve="editor")
+    async with store.read() as session:
+        first, cursor = await accounts.accounts(session, 2)
+        rest, end = await accounts.accounts(session, 2, cursor)
+        with pytest.raises(InputError, match="/cursor"):
+            await accounts.accounts(session, 2, "nul\0")
+        with pytest.raises(UnknownName):
+            await accounts.get_account(session, "nul\0")
+    assert [account.name for account in [*first, *rest]] == ["ada", "bob", "eve"]
+    assert end is None
+
+
+async def test_what_happens_to_accounts_is_in_the_audit_log_without_passwords(store: Database) -> None:
+    await _add(store, ada="admin", eve="viewer")
+    await _change(store, "eve", role="editor", password="another long password")
+    await _remove(store, "eve")
+    with pytest.raises(Conflict):
+        await _change(store, "ada", role="viewer", password="yet another password")
+    async with store.read() as session:
+        log = [
+            (row.action, row.name, row.before, row.after)
+            for row in await session.scalars(select(AuditRow).order_by(AuditRow.id))
+        ]
+    assert log == [
+        ("create_account", "ada", None, {"role": "admin"}),
+        ("create_account", "eve", None, {"role": "viewer"}),
+        ("change_password", "eve", None, None),
+        ("change_role", "eve", {"role": "viewer"}, {"role": "editor"}),
+        ("remove_account", "eve", {"role": "editor"}, None),
+    ]
+    assert await accounts.verify(store, "ada", PASSWORD) is not None

@@ -79,7 +79,7 @@ async def test_a_changed_password_ends_every_session_of_the_account(store: Datab
     assert mine is not None
     assert others is not None
     async with store.write() as session:
-        await accounts.change_password(session, COMMAND_LINE, "ada", "another long password")
+        await accounts.change(session, COMMAND_LINE, "ada", password="another long password")
     assert await find_account(store, mine) is None
     assert await find_account(store, others) == eve
     # Somebody whose old password was right a moment before the change is not let in after it.

@@ -7,7 +7,9 @@ import pytest
 
 from control_api.access.sessions import COOKIE, find_account
 from control_api.access.sign_in_limit import TRIES, WINDOW_S
+from notifier.record import JsonObject
 from tests.rigs.console_server import BROWSER, PASSWORD, Console
+from tests.rigs.kafka_tools import wait_until
 from tests.rigs.problems import problem
 
 pytest_plugins = ["tests.rigs.databases"]
@@ -86,6 +88,15 @@ async def test_an_unknown_name_is_answered_like_a_wrong_password(console: Consol
             assert "set-cookie" not in answer.headers
             answers.append(problem(answer, 401))
     assert all(body == answers[0] for body in answers)
+
+    async def noted() -> list[JsonObject]:
+        async with console.client(headers={"Authorization": f"Bearer {console.tokens['admin']}"}) as admin:
+            log = (await admin.get("/api/v1/audit", params={"action": "sign_in_failed"})).json()["items"]
+        return [item for item in log if item["name"] == name]
+
+    (entry,) = await wait_until(noted)
+    assert entry["actor"] == "nobody"
+    assert entry["changes"][0]["after"]["address"].startswith("127.0.")
 
 
 async def test_a_refused_form_is_shown_again_without_the_password(console: Console) -> None:

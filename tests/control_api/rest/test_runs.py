@@ -26,6 +26,11 @@ async def test_a_configuration_is_run(api: Api) -> None:
     assert again.json() == tick
     assert tick["trigger"] == "manual"
     assert answer.headers["location"] == f"/api/v1/runs/to-chat/{tick['scheduled_at']}"
+    async with api.client("admin") as admin:
+        log = (await admin.get("/api/v1/audit", params={"action": "run"})).json()["items"]
+    (entry,) = [one for one in log if one["changes"][0]["after"] == {"scheduled_at": tick["scheduled_at"]}]
+    assert (entry["kind"], entry["name"], entry["version"]) == ("configuration", "to-chat", None)
+    assert entry["actor"].endswith("(all of run)")
     (record,) = [one for one in await read_all(api.settings, "ticks") if orjson.loads(one.value) == tick]
     assert record.key == b"to-chat"
 
