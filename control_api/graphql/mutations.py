@@ -14,8 +14,10 @@ from control_api.access.actor import Scope
 from control_api.definitions.manual_run import run_now
 from control_api.definitions.services import Stored
 from control_api.definitions.spec import name_field
+from control_api.definitions.versions import Rollback, rollback
 from control_api.definitions.writes import Write
 from control_api.graphql import record_types
+from control_api.graphql.account_fields import account_mutations
 from control_api.graphql.context import GraphQLContext, Resolver, guarded, shown
 from control_api.graphql.definition_types import KindTypes, object_type
 from control_api.graphql.errors import payload_errors
@@ -72,6 +74,14 @@ def mutation_fields(kinds: dict[Kind, KindTypes]) -> dict[str, Any]:
             {**_name(kind), **_if_match()},
             f"Deletes a {kind} that nothing names any more.",
         )
+        version = graphene.Argument(graphene.Int, required=True, description=f"A version of `{kind}History`.")
+        fields[f"rollback_{kind}"] = _field(
+            scope,
+            payload,
+            _rollback(kind),
+            {**_name(kind), "version": version, **_if_match()},
+            f"Writes what a {kind} was in that version as a new version, also where it was deleted since.",
+        )
     ticked = object_type(
         "RunPayload", "What was begun.", {"tick": graphene.Field(record_types.tick()), "errors": errors}
     )
@@ -82,7 +92,7 @@ def mutation_fields(kinds: dict[Kind, KindTypes]) -> dict[str, Any]:
         {"configuration": graphene.Argument(graphene.String, required=True, description="Its name.")},
         "Runs a configuration now; the query `run` follows it.",
     )
-    return fields
+    return fields | account_mutations(errors)
 
 
 def _field(scope: Scope, type_: Any, resolve: Resolver, arguments: dict[str, Any], description: str) -> Any:
@@ -149,6 +159,17 @@ def _delete(kind: Kind) -> Resolver:
         revision = await context.parts.services.delete(context.actor, kind, name, _revision(if_match))
         context.forget()
         return {"name": name, "revision": revision, "errors": []}
+
+    return resolve
+
+
+def _rollback(kind: Kind) -> Resolver:
+    async def resolve(
+        root: Any, context: GraphQLContext, version: int, if_match: str | None = None, **arguments: str
+    ) -> JsonObject:
+        parts, name = context.parts, arguments[name_field(kind)]
+        wanted = Rollback(kind=kind, name=name, version=version, expected=_revision(if_match))
+        return await _written(kind, context, rollback(parts.database, parts.services, context.actor, wanted))
 
     return resolve
 

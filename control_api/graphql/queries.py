@@ -10,15 +10,17 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from control_api.definitions.plugins import PluginQuery, plugin_items
 from control_api.definitions.spec import name_field
 from control_api.graphql import record_types
+from control_api.graphql.account_fields import account_queries
+from control_api.graphql.arguments import checked, model_arguments, text_argument
 from control_api.graphql.context import GraphQLContext, Resolver, guarded, shown
 from control_api.graphql.definition_types import KindTypes, page_type
+from control_api.graphql.history_fields import history_queries
 from control_api.history import records
 from control_api.history.queries import AttemptQuery, DeadLetterQuery, RunQuery
 from control_api.page_query import PageQuery
 from notifier.errors import FieldError, InputError
 from notifier.outcome import Kind
 from notifier.record import JsonObject
-from notifier.validation import field_errors
 
 _Read = Callable[[AsyncSession, records.Conditions, int, str | None], Awaitable[tuple[list[JsonObject], str | None]]]
 _MOMENT: TypeAdapter[Any] = TypeAdapter(AwareDatetime)
@@ -32,38 +34,41 @@ def query_fields(kinds: dict[Kind, KindTypes]) -> dict[str, Any]:
         fields[f"{kind}s"] = _field(
             made.page,
             _list(kind),
-            {**_page_arguments(), "q": _text("Whose name or title contains it.")},
+            {**model_arguments(PageQuery), "q": text_argument("Whose name or title contains it.")},
             f"{kind.capitalize()}s by name.",
         )
         fields[kind] = _field(
-            made.shown, _get(kind), {name_field(kind): _text("Its name.", required=True)}, f"A {kind}."
+            made.shown, _get(kind), {name_field(kind): text_argument("Its name.", required=True)}, f"A {kind}."
         )
     newest = "Newest first."
     return {
         **fields,
+        **history_queries(),
+        **account_queries(),
         "attempts": _field(
             page_type("AttemptPage", record_types.attempt(), newest), _history(AttemptQuery, records.attempts),
-            _arguments(AttemptQuery), "What became of messages; kept for 7 days.",
+            model_arguments(AttemptQuery), "What became of messages; kept for 7 days.",
         ),
         "dead_letters": _field(
             page_type("DeadLetterPage", letter, newest), _history(DeadLetterQuery, records.dead_letters),
-            _arguments(DeadLetterQuery), "What was given up; kept for 30 days.",
+            model_arguments(DeadLetterQuery), "What was given up; kept for 30 days.",
         ),
-        "dead_letter": _field(letter, _dead_letter, {"id": _text("Its own id.", required=True)}, "A dead letter, whole."),
+        "dead_letter": _field(letter, _dead_letter, {"id": text_argument("Its own id.", required=True)}, "A dead letter, whole."),
         "runs": _field(
             page_type("RunPage", run, newest), _history(RunQuery, records.runs),
-            _arguments(RunQuery), "What became of ticks; kept for 30 days.",
+            model_arguments(RunQuery), "What became of ticks; kept for 30 days.",
         ),
         "run": _field(
             run, _run,
             {
-                "configuration": _text("The configuration's name.", required=True),
-                "scheduled_at": _text("When it was due, in RFC 3339.", required=True),
+                "configuration": text_argument("The configuration's name.", required=True),
+                "scheduled_at": text_argument("When it was due, in RFC 3339.", required=True),
             },
             "A run.",
         ),
         "plugins": _field(
-            graphene.List(graphene.NonNull(record_types.plugin())), _plugins, _arguments(PluginQuery), "What types there are.",
+            graphene.List(graphene.NonNull(record_types.plugin())), _plugins, model_arguments(PluginQuery),
+            "What types there are.",
         ),
     }  # fmt: skip
 
@@ -72,36 +77,9 @@ def _field(type_: Any, resolve: Resolver, arguments: dict[str, Any], description
     return graphene.Field(type_, args=arguments, resolver=guarded("read", resolve), description=description)
 
 
-def _text(description: str, *, required: bool = False) -> Any:
-    return graphene.Argument(graphene.String, required=required, description=description)
-
-
-def _page_arguments() -> dict[str, Any]:
-    return _arguments(PageQuery)
-
-
-def _arguments(model: Any) -> dict[str, Any]:
-    """The query parameters of a list in REST; `_checked` validates them by the same model."""
-    return {
-        name: graphene.Argument(
-            graphene.Int if field.annotation is int else graphene.String, description=field.description
-        )
-        for name, field in model.model_fields.items()
-    }
-
-
-def _checked(model: Any, arguments: dict[str, Any]) -> Any:
-    # Null counts as not given, as a variable without a value does.
-    given = {name: value for name, value in arguments.items() if value is not None}
-    try:
-        return model.model_validate(given)
-    except ValidationError as error:
-        raise InputError(field_errors(error, given)) from None
-
-
 def _list(kind: Kind) -> Resolver:
     async def resolve(root: Any, context: GraphQLContext, q: str | None = None, **arguments: Any) -> JsonObject:
-        query = _checked(PageQuery, arguments)
+        query = checked(PageQuery, arguments)
         async with context.turn:
             page = await context.parts.services.list(kind, query.limit, query.cursor, q)
         context.spend(len(page.items))
@@ -121,7 +99,7 @@ def _get(kind: Kind) -> Resolver:
 
 def _history(model: Any, read: _Read) -> Resolver:
     async def resolve(root: Any, context: GraphQLContext, **arguments: Any) -> JsonObject:
-        query = _checked(model, arguments)
+        query = checked(model, arguments)
         async with context.turn, context.parts.database.read() as session:
             items, next_cursor = await read(session, query.conditions(), query.limit, query.cursor)
         context.spend(len(items))
@@ -147,4 +125,4 @@ async def _run(root: Any, context: GraphQLContext, configuration: str, scheduled
 
 
 async def _plugins(root: Any, context: GraphQLContext, **arguments: Any) -> list[dict[str, object]]:
-    return plugin_items(context.parts.registry, _checked(PluginQuery, arguments).kind)
+    return plugin_items(context.parts.registry, checked(PluginQuery, arguments).kind)

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 from graphql import (
     GraphQLInputObjectType,
+    GraphQLInt,
     GraphQLNonNull,
     GraphQLObjectType,
     get_introspection_query,
@@ -31,6 +32,7 @@ def _call(type_name: str, field: str) -> str:
             if isinstance(argument.type, GraphQLNonNull):
                 inner = get_named_type(argument.type)
                 value = "{}" if isinstance(inner, GraphQLInputObjectType) else '"2026-01-01T00:00:00Z"'
+                value = "1" if inner is GraphQLInt else value
                 given.append(f"{name}: {value}")
         arguments = f"({', '.join(given)})" if given else ""
         return f"{type_name.lower()} {{ {field}{arguments} {_below(type_.fields[field].type)} }}"
@@ -50,12 +52,18 @@ async def test_every_field_is_open_to_its_scope_and_to_no_other(api: Api) -> Non
     relations |= {f"Configuration.{kind}s" for kind in ("user", "producer", "filter", "consumer")}
     relations |= {f"{kind.capitalize()}.problem" for kind in KINDS}
     reads = {f"Query.{kind}{end}" for kind in KINDS for end in ("", "s")}
+    reads |= {f"Query.{kind}History" for kind in KINDS}
     reads |= {f"Query.{name}" for name in ("attempts", "deadLetters", "deadLetter", "runs", "run", "plugins")}
-    writes = {f"Mutation.{do}{kind.capitalize()}": kind for do in ("create", "update", "delete") for kind in KINDS}
+    writes = {
+        f"Mutation.{do}{kind.capitalize()}": kind for do in ("create", "update", "delete", "rollback") for kind in KINDS
+    }
+    admins = {"Query.audit", "Query.accounts", "Query.account"}
+    admins |= {f"Mutation.{do}Account" for do in ("create", "update", "delete")}
     assert scopes == {
         **dict.fromkeys(reads | relations, "read"),
         **{name: "admin" if kind == "script" else "write" for name, kind in writes.items()},
         "Mutation.run": "run",
+        **dict.fromkeys(admins, "admin"),
     }
     for name, needed in scopes.items():
         query = _call(*name.split("."))
