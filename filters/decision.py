@@ -12,6 +12,8 @@ from datetime import datetime
 from filters.chain import AnyFilter, Chain, FilterFailed, Unusable
 from notifier.catalog import Catalog, Configuration
 from notifier.folded import folded
+from notifier.group import PREFIX, Group
+from notifier.identity import Ambiguous
 from notifier.message import Message
 from notifier.outcome import Reason
 from notifier.plugin import Candidate
@@ -51,7 +53,8 @@ class Decision:
 
     judgements: Sequence[Judgement] = ()  # of every configuration that considers it, sorted by name
     sender: User | None = None  # none: the message has no sender, or not a known one
-    receiver: User | None = None  # none: the message names no receiver, or there is a problem
+    # None: the message names no receiver, or there is a problem. Of a group each member is judged as the receiver.
+    receiver: User | Group | None = None
     problem: Reason | None = None  # why no configuration considers it, see `Problem`
     text: str = ""  # the problem in words
 
@@ -90,7 +93,7 @@ class Judge:
             return (), Problem(reason="disabled", text=f"the configuration {configuration.name} is not enabled")
         return ((configuration,) if message.producer in configuration.spec.producers else ()), None
 
-    def people(self, message: Message) -> tuple[User | None, User | None, Problem | None]:
+    def people(self, message: Message) -> tuple[User | None, User | Group | None, Problem | None]:
         """The sender and the receiver of a message whose producer is known, or why there is no such receiver."""
         world = self.catalog.producers[message.producer].world_of()
         names = self.catalog.directory.world(world)
@@ -99,18 +102,22 @@ class Judge:
         if message.receiver is None:
             return sender, None, None
         found = names.get(folded(message.receiver))
-        if isinstance(found, User):
-            return sender, found, None
-        if found is None:
-            text = f"nobody is called {message.receiver!r} in the world {world!r}"
-            return sender, None, Problem(reason="unknown_receiver", text=text)
-        text = f"{message.receiver!r} in the world {world!r} may be {', '.join(found.usernames)}"
-        return sender, None, Problem(reason="ambiguous_receiver", text=text)
+        if found is None or isinstance(found, Ambiguous):
+            reason, text = unknown(self.catalog, world, message.receiver, found)
+            return sender, None, Problem(reason=reason, text=text)
+        if isinstance(found, Group) and not members_of(self.catalog, found):
+            return sender, None, Problem(reason="unknown_receiver", text=nobody_in(found))
+        return sender, found, None
 
     def judge(
-        self, message: Message, configuration: Configuration, sender: User | None, receiver: User | None, at: datetime
+        self,
+        message: Message,
+        configuration: Configuration,
+        sender: User | None,
+        receiver: User | Group | None,
+        at: datetime,
     ) -> Judgement:
-        """What one configuration decides, given the sender and the receiver as users."""
+        """What one configuration decides, given the sender as a user and the receiver as a user or group."""
         recipients, unusable = self.recipients(configuration, receiver)
         dropped = [Drop(recipient=username, filter=None, reason="unknown_receiver") for username in unusable]
         chain = self.chain(configuration)
@@ -132,15 +139,17 @@ class Judge:
         )
 
     def recipients(
-        self, configuration: Configuration, receiver: User | None
+        self, configuration: Configuration, receiver: User | Group | None
     ) -> tuple[Sequence[User | None], Sequence[str]]:
         """For whom a configuration judges a message, and the names of its users whose definitions cannot be used.
 
         None stands for everyone, where the message names no receiver and the configuration no users.
         """
+        if isinstance(receiver, Group):
+            return members_of(self.catalog, receiver), []
         if receiver is not None:
             return [receiver], []
-        usernames, users = configuration.spec.users, self.catalog.users
+        usernames, users = configuration.usernames, self.catalog.users
         if not usernames:
             return [None], []
         return [users[name] for name in usernames if name in users], [name for name in usernames if name not in users]
@@ -157,6 +166,26 @@ def filter_of(catalog: Catalog, name: str) -> AnyFilter | None:
     if known is None and name not in catalog.pass_on_error:
         return Unusable(name, missing(catalog, "filter", name))
     return known
+
+
+def members_of(catalog: Catalog, group: Group) -> tuple[User, ...]:
+    """The members of a group, without those whose definitions cannot be used."""
+    return tuple([catalog.users[name] for name in group.members if name in catalog.users])
+
+
+def nobody_in(group: Group) -> str:
+    """Why nobody gets a message for a group without members, in words."""
+    return f"the group {group.name} has no members"
+
+
+def unknown(catalog: Catalog, world: str, name: str, found: Ambiguous | None) -> tuple[Reason, str]:
+    """Why a name is nobody's, or not clearly somebody's: the reason, and in words."""
+    if found is not None:
+        return "ambiguous_receiver", f"{name!r} in the world {world!r} may be {', '.join(found.usernames)}"
+    group = folded(name).removeprefix(PREFIX)
+    if group != folded(name):
+        return "unknown_receiver", missing(catalog, "group", group)
+    return "unknown_receiver", f"nobody is called {name!r} in the world {world!r}"
 
 
 def missing(catalog: Catalog, kind: str, name: str) -> str:

@@ -6,8 +6,9 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
-from notifier.definition import SPECS, ConfigurationSpec, Definition, PluginSpec, ScriptSpec, UserSpec
+from notifier.definition import SPECS, ConfigurationSpec, Definition, GroupSpec, PluginSpec, ScriptSpec, UserSpec
 from notifier.errors import NotifierError, UnknownName
+from notifier.group import Group, group_named
 from notifier.identity import Directory
 from notifier.outcome import Kind
 from notifier.plugin import Consumer, Filter, Plugin, Producer
@@ -24,16 +25,41 @@ _seldom = Seldom(logger)
 
 @dataclass(frozen=True, kw_only=True)
 class Configuration:
-    """A configuration at one version, which is the revision that wrote it."""
+    """A configuration at one version, which is the revision that wrote it, with the members that its groups have now."""
 
     name: str
     version: int
     spec: ConfigurationSpec
+    members: Mapping[str, tuple[str, ...]] = field(
+        default_factory=dict
+    )  # usernames by group, of the groups that it names
+
+    @cached_property
+    def usernames(self) -> tuple[str, ...]:
+        """Its users, each once, the members of its groups among them.
+
+        A group that cannot be used stands for itself, `group:NAME`. So do groups without members in a configuration that has
+        nobody else: it is not one without users.
+        """
+        found: dict[str, None] = {}
+        for name in self.spec.users:
+            group = group_named(name)
+            found.update(dict.fromkeys((name,) if group is None else self.members.get(group, (name,))))
+        return tuple(found) or self.spec.users
 
     @cached_property
     def users(self) -> frozenset[str]:
-        """Usernames of its users."""
-        return frozenset(self.spec.users)
+        """`usernames` as a set."""
+        return frozenset(self.usernames)
+
+    @cached_property
+    def groups(self) -> tuple[str, ...]:
+        """Names of the groups among its users."""
+        return tuple([group for name in self.spec.users if (group := group_named(name)) is not None])
+
+    def with_members(self, groups: Mapping[str, Group]) -> "Configuration":
+        """The same configuration with the members that its groups have in these."""
+        return replace(self, members={name: groups[name].members for name in self.groups if name in groups})
 
 
 Change = tuple[Kind, str, Definition | None]  # None: deleted
@@ -47,6 +73,7 @@ class Catalog:
     seal: Seal | None = field(default=None, repr=False)  # none: secrets stay closed
     revision: int = 0
     users: Mapping[str, User] = field(default_factory=dict)
+    groups: Mapping[str, Group] = field(default_factory=dict)
     scripts: Mapping[str, Script] = field(default_factory=dict)
     producers: Mapping[str, Producer[Any]] = field(default_factory=dict)
     filters: Mapping[str, Filter[Any]] = field(default_factory=dict)
@@ -58,7 +85,7 @@ class Catalog:
     @cached_property
     def directory(self) -> Directory:
         """Who is who."""
-        return Directory(self.users.values())
+        return Directory(self.users.values(), self.groups.values())
 
     @cached_property
     def by_producer(self) -> Mapping[str, tuple[Configuration, ...]]:
@@ -111,18 +138,35 @@ class Catalog:
                     words,
                     extra={"action": "read_definition", "definition": f"{kind}/{name}"},
                 )
+        self._link(tables)
         changed: dict[str, Any] = {f"{kind}s": table for kind, table in tables.items()}
         changed["pass_on_error"] = frozenset(pass_on_error)
         catalog = replace(self, revision=revision, problems=problems, **changed)
-        if "user" not in tables and "directory" in self.__dict__:
+        if "user" not in tables and "group" not in tables and "directory" in self.__dict__:
             catalog.__dict__["directory"] = self.directory
         return catalog
+
+    def _link(self, tables: dict[Kind, dict[str, Any]]) -> None:
+        """Gives each configuration the members of its groups, where one of both changed."""
+        groups: Mapping[str, Group] = tables.get("group", self.groups)
+        other = {name for name in groups.keys() | self.groups.keys() if groups.get(name) is not self.groups.get(name)}
+        configurations: Mapping[str, Configuration] = tables.get("configuration", self.configurations)
+        linked = {
+            name: configuration.with_members(groups)
+            for name, configuration in configurations.items()
+            if configuration.groups
+            and (configuration is not self.configurations.get(name) or not other.isdisjoint(configuration.groups))
+        }
+        if linked:
+            tables["configuration"] = {**configurations, **linked}
 
     def _read(self, definition: Definition) -> Any:
         # A newer writer of the same version may write more fields.
         spec = validated(SPECS[definition.kind], definition.spec, extra="ignore")
         if isinstance(spec, UserSpec):
             return user_of(definition.name, spec)
+        if isinstance(spec, GroupSpec):
+            return Group(name=definition.name, members=spec.members, additional_info=spec.additional_info)
         if isinstance(spec, ScriptSpec):
             return Script(name=definition.name, executor=spec.executor, content=spec.content)
         if isinstance(spec, ConfigurationSpec):

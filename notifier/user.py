@@ -28,19 +28,11 @@ class User:
 
     def identities(self, world: str) -> Iterator[Mapping[str, Any]]:
         """The objects of a world, in the order given."""
-        found = self.additional_info.get(world)
-        for identity in found if isinstance(found, list) else [found]:
-            if isinstance(identity, dict):
-                yield identity
+        return _identities(self.additional_info, world)
 
     def names_in(self, world: str) -> list[str]:
         """Every name that a producer of the world may call the person by: usernames and ids, as text."""
-        names = [
-            str(identity[part])
-            for identity in self.identities(world)
-            for part in ("username", "id")
-            if _is_name(identity.get(part))
-        ]
+        names = names_of(self.additional_info, world)
         if not names and world == DEFAULT_WORLD:
             return [self.username]
         return names
@@ -56,6 +48,23 @@ class User:
         if not names and world == DEFAULT_WORLD:
             return self.username
         return names[0] if names else None
+
+
+def names_of(info: Mapping[str, Any], world: str) -> list[str]:
+    """Every name in a world: usernames and ids, as text."""
+    return [
+        str(identity[part])
+        for identity in _identities(info, world)
+        for part in ("username", "id")
+        if _is_name(identity.get(part))
+    ]
+
+
+def _identities(info: Mapping[str, Any], world: str) -> Iterator[Mapping[str, Any]]:
+    found = info.get(world)
+    for identity in found if isinstance(found, list) else [found]:
+        if isinstance(identity, dict):
+            yield identity
 
 
 def _is_name(value: object) -> bool:

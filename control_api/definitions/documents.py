@@ -1,6 +1,6 @@
 """Documents: definitions as people write them in YAML files, read strictly, and written again by `export`.
 
-    users, scripts, producers, filters, consumers, configurations: lists of objects with a `username` or `name`
+    users, groups, scripts, producers, filters, consumers, configurations: lists of objects with a `username` or `name`
 
 The YAML is `control_api.definitions.yaml_core`'s; a key given twice is an error and tags are refused. Every error names the
 file and the line. A script may say `file: disk_space.sh` in place of `content` (`control_api.definitions.includes`). Whether

@@ -133,7 +133,7 @@ class Planner:
         kind, name = document.kind, document.name
         written = with_secrets(document.value, document.folder, self._secret_fields(document), self.environment)
         after = read(kind, name, written, before=before, registry=self.registry, seal=self.seal)
-        if kind == "configuration":
+        if any(reference.kind == "user" for reference in after.references):
             after = with_usernames(after, users)
         edit = Edit(kind=kind, name=name, before=before, after=after, place=document.place)
         if before is None:

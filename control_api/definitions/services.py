@@ -207,8 +207,9 @@ class Services:
         before: JsonObject | None = row.spec if row is not None else None
         written = patched(write.kind, before or {}, rest, self.registry) if write.action == "patch" else rest
         spec = read(write.kind, name, written, before=before, registry=self.registry, seal=self._seal)
-        if write.kind == "configuration":
-            spec = with_usernames(spec, await stored_usernames(session, spec.value.get("users", ())))
+        named = [reference.name for reference in spec.references if reference.kind == "user"]
+        if named:
+            spec = with_usernames(spec, await stored_usernames(session, named))
         return row, spec
 
     def _stored(self, row: Row[Any]) -> Stored:

@@ -5,7 +5,7 @@ secrets are sealed (`control_api.definitions.secret_parameters`). Whether the na
 `control_api.definitions.changes`.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import cast
 
@@ -15,8 +15,9 @@ from consumers.text.template import check_template
 from control_api.definitions.json_value import check_json
 from control_api.definitions.secret_parameters import SecretParameters, mask
 from notifier.absent import without_nulls
-from notifier.definition import SPECS, ConfigurationSpec, PluginSpec, check_name, read_spec
+from notifier.definition import SPECS, ConfigurationSpec, GroupSpec, PluginSpec, check_name, read_spec
 from notifier.errors import FieldError, InputError
+from notifier.group import group_named
 from notifier.outcome import Kind
 from notifier.plugin import Consumer, Parameters, PluginKind, secret_fields
 from notifier.record import JsonObject
@@ -85,14 +86,25 @@ def read(kind: Kind, name: str, written: object, *, before: JsonObject | None, r
         if model.template is not None:
             check_template(model.template)
         return Spec(value=value, title=title, references=tuple(_references(model)))
+    if isinstance(model, GroupSpec):
+        return Spec(value=value, title=title, references=tuple(_references_to("user", "members", model.members)))
     return Spec(value=value, title=title, privilege="creating or changing a script" if kind == "script" else None)
 
 
 def _references(model: ConfigurationSpec) -> Iterator[Reference]:
     kinds: tuple[Kind, ...] = ("user", "producer", "filter", "consumer")
     for kind in kinds:
-        for position, name in enumerate(getattr(model, f"{kind}s")):
-            yield Reference(kind=kind, name=name, pointer=f"/{kind}s/{position}")
+        yield from _references_to(kind, f"{kind}s", getattr(model, f"{kind}s"))
+
+
+def _references_to(kind: Kind, field: str, names: Iterable[str]) -> Iterator[Reference]:
+    for position, name in enumerate(names):
+        group = group_named(name) if kind == "user" else None
+        pointer = f"/{field}/{position}"
+        if group is None:
+            yield Reference(kind=kind, name=name, pointer=pointer)
+        else:
+            yield Reference(kind="group", name=group, pointer=pointer)
 
 
 def _read_plugin(model: PluginSpec, value: JsonObject, secrets: SecretParameters, registry: Registry) -> Spec:

@@ -28,15 +28,16 @@ class Usernames:
 
 
 def with_usernames(spec: Spec, known: Usernames) -> Spec:
-    """A configuration's spec that names users as they are stored."""
-    users = spec.value.get("users")
+    """A spec that names users as they are stored; of a configuration or group, others name none."""
+    field = "members" if "members" in spec.value else "users"
+    users = spec.value.get(field)
     if not users:
         return spec
     references = tuple(
         replace(reference, name=known.find(reference.name)) if reference.kind == "user" else reference
         for reference in spec.references
     )
-    return replace(spec, value={**spec.value, "users": [known.find(name) for name in users]}, references=references)
+    return replace(spec, value={**spec.value, field: [known.find(name) for name in users]}, references=references)
 
 
 async def stored_usernames(session: AsyncSession, names: Sequence[str]) -> Usernames:

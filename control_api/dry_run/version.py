@@ -13,6 +13,7 @@ from functools import cached_property
 from filters.chain import Chain, FilterFailed
 from filters.decision import Decision, Judge, Judgement, filter_of
 from notifier.catalog import Catalog, Configuration
+from notifier.group import Group
 from notifier.message import Message
 from notifier.plugin import Candidate
 from notifier.user import User
@@ -49,6 +50,8 @@ class Version:
         (judgement,) = decision.judgements
         if not judgement.passed:
             return NONE, judgement.failure
+        if isinstance(decision.receiver, Group):
+            return self._of_each(judgement), None
         if decision.receiver is not None:
             return self._of_one(decision.receiver), None
         return self._of_all(judgement), None
@@ -64,6 +67,14 @@ class Version:
             found = self._to_one[user.username] = {
                 (name, user.username): None for name in self._consumers if self._reaches(name, user)
             }
+        return found
+
+    def _of_each(self, judgement: Judgement) -> Mapping[Delivery, None]:
+        """The deliveries of a message for a group: those that each member would get of a message of their own."""
+        found: dict[Delivery, None] = {}
+        for user in judgement.passed:
+            if user is not None:
+                found.update(self._of_one(user))
         return found
 
     def _of_all(self, judgement: Judgement) -> Mapping[Delivery, None]:
@@ -104,7 +115,7 @@ class Version:
         user = self._catalog.users.get(recipient)
         if user is None:
             return f"there is no user {recipient}"
-        if decision.receiver is None and spec.users and recipient not in spec.users:
+        if decision.receiver is None and spec.users and recipient not in configuration.users:
             return f"the configuration does not name the user {recipient}"
         return self._why_not_to(message, at, decision, user) or f"{consumer} does not reach {recipient}"
 
@@ -113,7 +124,7 @@ class Version:
         for judgement in decision.judgements:
             if judgement.passed:
                 return "it goes to each recipient, and not to everyone at once"
-        users = [self._catalog.users.get(name) for name in self.configuration.spec.users]
+        users = [self._catalog.users.get(name) for name in self.configuration.usernames]
         for user in users or [None]:
             why = self._why_not_to(message, at, decision, user)
             if why:

@@ -26,6 +26,7 @@ from filters.decision import Judge, missing
 from notifier.catalog import Catalog, Configuration
 from notifier.delivery import Delivery
 from notifier.folded import folded
+from notifier.group import Group
 from notifier.outcome import Reason
 from notifier.plugin import Candidate
 from notifier.user import User
@@ -110,7 +111,7 @@ class _Explainer:
         self._message = question.told.message
         self._person: User | None = None
         self._sender: User | None = None
-        self._receiver: User | None = None
+        self._receiver: User | Group | None = None
         self._sendings: list[Sending] = []
 
     def explained(self) -> Explained:
@@ -316,6 +317,8 @@ class _Explainer:
         who = self._asked or ""
         if self._person is None:
             why, reason = missing(self._catalog, "user", who), "unknown_receiver"
+        elif isinstance(self._receiver, Group):
+            why, reason = f"the message is for the group {self._receiver.name}, and {who} is no member", "filtered"
         elif self._receiver is not None:
             why, reason = f"the message is for {self._receiver.username}", "filtered"
         else:

@@ -17,10 +17,18 @@ from control_api.definitions.spec import name_field
 from control_api.graphql.context import GraphQLContext, Resolver, guarded
 from control_api.graphql.scalars import Json
 from notifier.definition import SPECS
+from notifier.group import group_named
 from notifier.outcome import KINDS, Kind
 from notifier.record import JsonObject
 
-REFERRED: tuple[Kind, ...] = ("user", "producer", "filter", "consumer")  # the kinds that a configuration refers to
+REFERRED: tuple[Kind, ...] = (
+    "user",
+    "group",
+    "producer",
+    "filter",
+    "consumer",
+)  # the kinds that a configuration refers to
+_REFERENCES: dict[Kind, str] = {"user": "Who may be told, by name.", "group": "Whose members may be told."}
 SCRIPTED: tuple[Kind, ...] = ("producer", "consumer")  # the kinds whose `parameters` may name a script
 
 _SCALARS: dict[Any, Any] = {str: graphene.String, time: graphene.String, bool: graphene.Boolean, int: graphene.Int}
@@ -127,8 +135,12 @@ def _relations(kind: Kind, made: dict[Kind, KindTypes]) -> dict[str, Any]:
     relations: dict[str, Any] = {}
     if kind == "configuration":
         for other in REFERRED:
-            text = str(SPECS[kind].model_fields[f"{other}s"].description)
-            relations[f"{other}s"] = many(other, _named(other, f"{other}s"), text)
+            text = _REFERENCES.get(other) or str(SPECS[kind].model_fields[f"{other}s"].description)
+            relations[f"{other}s"] = many(other, _named(other, "users" if other == "group" else f"{other}s"), text)
+    if kind == "group":
+        relations["members"] = many("user", _named("user", "members"), "Who belongs to it.")
+    if kind == "user":
+        relations["groups"] = many("group", _referring("group", kind), "Groups that it belongs to.")
     if kind in REFERRED:
         text = "Configurations that name it."
         relations["configurations"] = many("configuration", _referring("configuration", kind), text)
@@ -151,7 +163,11 @@ def _problem_of(kind: Kind) -> Resolver:
 
 def _named(other: Kind, field: str) -> Resolver:
     async def resolve(root: JsonObject, context: GraphQLContext) -> list[JsonObject]:
-        return await context.named(other, root.get(field) or [])
+        names: list[str] = root.get(field) or []
+        if other in ("user", "group"):  # both stand in one list
+            groups = [(name, group_named(name)) for name in names]
+            names = [group or name for name, group in groups if (group is not None) == (other == "group")]
+        return await context.named(other, names)
 
     return resolve
 

@@ -1,6 +1,7 @@
-"""Definitions: what people write (users, scripts, producers, filters, consumers, configurations), and its record."""
+"""Definitions: what people write (users, groups, scripts, producers, filters, consumers, configurations), and its record."""
 
 from notifier.definition.definition import Definition, definition_key
+from notifier.definition.group_spec import GroupSpec
 from notifier.definition.names import Name, Username, check_name, is_username
 from notifier.definition.schedule_spec import ScheduleSpec
 from notifier.definition.specs import (
@@ -20,6 +21,7 @@ __all__ = [
     "SPECS",
     "ConfigurationSpec",
     "Definition",
+    "GroupSpec",
     "Name",
     "PluginSpec",
     "ScheduleSpec",

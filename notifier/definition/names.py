@@ -13,11 +13,13 @@ from pydantic import AfterValidator, Field, StringConstraints, ValidationInfo
 from notifier.definition.spec import is_written
 from notifier.errors import FieldError, InputError
 from notifier.folded import composed, folded, is_name_character
+from notifier.group import PREFIX, group_named
 from notifier.outcome import Kind
 
 NAME_PATTERN = r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$"
 # Of a schema, for any regular-expression engine: within ASCII exactly the allowed signs, beyond it more (see `is_username`).
 USERNAME_PATTERN = r"^[^\x00-*,/:-?\[-^`{-\x7f]{1,150}$"
+RECIPIENT_PATTERN = rf"{USERNAME_PATTERN}|^{PREFIX}{NAME_PATTERN.removeprefix('^')}"
 MAX_USERNAME = 150
 _NAME_RULE = "1 to 63 lower-case letters, digits and hyphens, not at the ends"
 _USERNAME_RULE = "1 to 150 letters (with their accents and vowel signs), digits and the signs @ . + - _"
@@ -50,6 +52,15 @@ def _check_username(text: str) -> str:
     return text
 
 
+def _check_recipient(text: str) -> str:
+    group = group_named(text)
+    if group is None:
+        return _check_username(text)
+    if not re.fullmatch(NAME_PATTERN.removeprefix("^").removesuffix("$"), group):
+        raise ValueError(f"must be {PREFIX} and the name of a group ({_NAME_RULE}); got {text[:200]!r}")
+    return text
+
+
 Name = Annotated[
     str, _has_form(NAME_PATTERN, _NAME_RULE), Field(json_schema_extra={"pattern": NAME_PATTERN, "maxLength": 63})
 ]
@@ -57,6 +68,11 @@ Username = Annotated[
     str,
     AfterValidator(_check_username),
     Field(json_schema_extra={"pattern": USERNAME_PATTERN, "maxLength": 150}),
+]
+Recipient = Annotated[
+    str,
+    AfterValidator(_check_recipient),
+    Field(json_schema_extra={"pattern": RECIPIENT_PATTERN, "maxLength": 150}),
 ]
 Title = Annotated[str, StringConstraints(max_length=200)]
 
@@ -75,6 +91,8 @@ def check_unique(names: Sequence[str], info: ValidationInfo) -> Sequence[str]:
 
 
 Names = Annotated[tuple[Name, ...], AfterValidator(check_unique)]
+Usernames = Annotated[tuple[Username, ...], AfterValidator(check_unique)]
+Recipients = Annotated[tuple[Recipient, ...], AfterValidator(check_unique)]
 
 
 @lru_cache(maxsize=1000)

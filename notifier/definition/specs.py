@@ -8,7 +8,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, StringConstraints, ValidationInfo, model_validator
 
-from notifier.definition.names import Names, Title, Username, check_unique
+from notifier.definition.group_spec import GroupSpec
+from notifier.definition.names import Names, Recipients, Title
 from notifier.definition.schedule_spec import ScheduleSpec
 from notifier.definition.script_text import check_first_line, executor_of, with_plain_line_ends
 from notifier.definition.spec import WRITTEN, AnyObject, Spec, is_written
@@ -68,7 +69,7 @@ class ConfigurationSpec(Spec):
     """Whose messages go through which filters to which users by which consumers, and when."""
 
     title: Title | None = Field(None, description="What people call it.")
-    users: Annotated[tuple[Username, ...], AfterValidator(check_unique)] = Field((), description="Who may be told.")
+    users: Recipients = Field((), description="Who may be told: usernames, and groups as `group:NAME`.")
     producers: Names = Field((), description="Whose messages are considered.")
     filters: Names = Field((), description="What they must pass, in this order.")
     consumers: Names = Field((), description="How they are delivered.")
@@ -81,6 +82,7 @@ class ConfigurationSpec(Spec):
 
 SPECS: dict[Kind, type[Spec]] = {
     "user": UserSpec,
+    "group": GroupSpec,
     "script": ScriptSpec,
     "producer": PluginSpec,
     "filter": PluginSpec,
@@ -92,7 +94,7 @@ assert tuple(SPECS) == KINDS
 
 def read_spec(kind: Kind, value: Any) -> Spec:
     """Checks what a person wrote against the kind's model. Raises InputError that names every field."""
-    wrong = faults_of_identities(value) if kind == "user" else []
+    wrong = faults_of_identities(value) if kind in ("user", "group") else []
     try:
         spec = validated(SPECS[kind], value, context=WRITTEN)
     except InputError as error:

@@ -66,7 +66,7 @@ def _check_worlds(info: JsonObject) -> JsonObject:
 
 
 def faults_of_identities(written: object) -> list[FieldError]:
-    """What is wrong with the names in the worlds of a user as it was written. YAML reads 1e5, 123 and true as no text."""
+    """What is wrong with the names in the worlds of a user or group as written. YAML reads 1e5, 123 and true as no text."""
     info = written.get("additional_info") if isinstance(written, dict) else None
     faults = []
     for world, value in info.items() if isinstance(info, dict) else ():
@@ -79,6 +79,8 @@ def faults_of_identities(written: object) -> list[FieldError]:
                     faults.append(FieldError(pointer(["additional_info", *place, field]), words))
     return faults
 
+
+Worlds = Annotated[AnyObject, AfterValidator(_check_worlds)]
 
 _IDENTITY = {
     "username": "must be text; put it in quotes",
@@ -97,7 +99,7 @@ class UserSpec(Spec):
         False, description="Whether the person is away; then nothing that asks for working people is sent."
     )
     working_time: WorkingTimeSpec | None = Field(None, description="When the person works; absent: always.")
-    additional_info: Annotated[AnyObject, AfterValidator(_check_worlds)] = Field(
+    additional_info: Worlds = Field(
         default_factory=dict,
         description="Names and addresses by world.",
         examples=[{"github": {"username": "octocat"}, "telegram": {"username": "alice", "id": 123}}],

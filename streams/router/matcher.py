@@ -23,15 +23,16 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from heapq import nsmallest
 from typing import Any
 
-from filters.decision import filter_of, missing
+from filters.decision import filter_of, members_of, missing, nobody_in, unknown
 from notifier.catalog import Catalog, Configuration
 from notifier.folded import folded
+from notifier.group import Group
 from notifier.identity import Ambiguous
 from notifier.message import Message
 from notifier.plugin import Producer
 from notifier.user import User
 from streams.router.index import Index, Value, slots_of
-from streams.router.person import Person, masks_of, new_person, nobody
+from streams.router.person import Members, Person, masks_of, new_person, nobody
 from streams.router.plan import ProducerPlan, World
 from streams.router.route import Route, Step, accepts, dropped, name_of
 
@@ -40,6 +41,7 @@ MAX_ANY = 32  # configurations of a producer that take any receiver, up to which
 MAX_MASKED = 256  # producers up to which each person has a byte for each
 MAX_COMBINED = 1_000  # combinations of routes that are kept
 _TALLIED_AT_ONCE = 2_000  # routes, which take milliseconds
+_KNOWN_OF = ("users", "groups", "producers", "consumers")  # what plans, worlds, persons and legs are made of
 _FREED_AT_ONCE = 2_000  # forgotten objects; freeing many takes milliseconds
 
 
@@ -68,9 +70,9 @@ class Matcher:
     def find(self, plan: ProducerPlan, message: Message) -> tuple[Person | None, Sequence[Route]]:
         """The receiver and the routes that remain, where person and plan do not say so themselves; counts the message.
 
-        None is the receiver of a message that names nobody, which is for everyone. A person with a problem has no routes.
+        None is the receiver of a message that names nobody, which is for everyone. A person with a problem has no routes, and
+        the members of a group have their own: see `find_for`.
         """
-        slots = plan.slots
         if plan.name not in self.catalog.producers:
             return nobody("unknown_producer", missing(self.catalog, "producer", plan.name)), ()
         if message.configuration is not None:
@@ -80,12 +82,18 @@ class Matcher:
                 return nobody("unknown_configuration", missing(self.catalog, "configuration", name)), ()
             if not configuration.spec.enabled:
                 return nobody("disabled", f"the configuration {name} is not enabled"), ()
-            slots &= 1 << self._routes[name].slot
         person = None
         if message.receiver is not None:
             person = self.person(plan, message.receiver)
-            if person.problem is not None:
+            if person.user is None:
                 return person, ()
+        return person, self.find_for(plan, message, person)
+
+    def find_for(self, plan: ProducerPlan, message: Message, person: Person | None) -> Sequence[Route]:
+        """The routes that remain for a person, or for everyone, of a message that `find` was asked about; counts the message."""
+        slots = plan.slots
+        if message.configuration is not None:
+            slots &= 1 << self._routes[message.configuration].slot
         routes = self._remaining(plan, slots, message, person)
         if message.configuration is not None:
             self._count_addressed(message, person, routes)
@@ -93,7 +101,7 @@ class Matcher:
             plan.for_all += 1
         else:
             plan.for_one += 1
-        return person, routes
+        return routes
 
     def person(self, plan: ProducerPlan, name: str) -> Person:
         """Who is called so in a producer's world."""
@@ -101,12 +109,20 @@ class Matcher:
         found = world.people.get(name)
         if found is None:
             known = world.users.get(folded(name))
-            found = self.person_of(known) if isinstance(known, User) else _nobody(world.name, name, known)
+            found = self.person_of(known) if isinstance(known, User) else self._no_user(world.name, name, known)
             if len(world.people) >= len(world.users) + MAX_NAMES:
                 self._forgotten.append(world.people.copy())
                 world.people.clear()  # the plans refer to it
             world.people[name] = found
         return found
+
+    def _no_user(self, world: str, name: str, found: Group | Ambiguous | None) -> Person:
+        if not isinstance(found, Group):
+            return nobody(*unknown(self.catalog, world, name, found))
+        users = members_of(self.catalog, found)
+        if not users:
+            return nobody("unknown_receiver", nobody_in(found))
+        return Members(None, users[0].username, users=users)
 
     def person_of(self, user: User) -> Person:
         """What is kept of a user."""
@@ -125,7 +141,7 @@ class Matcher:
         name = message.configuration or ""
         route = self._routes[name]
         if not routes and message.producer in route.configuration.spec.producers:
-            self._dropped_addressed[name] += 1 if person is not None else len(route.configuration.spec.users) or 1
+            self._dropped_addressed[name] += 1 if person is not None else len(route.configuration.usernames) or 1
 
     def considering(self, plan: ProducerPlan, message: Message, most: int) -> tuple[Sequence[Route], int]:
         """The first routes by name that consider a message, at most `most`, and how many there are in all."""
@@ -296,8 +312,7 @@ class Matcher:
         """Forgets what the changed configurations are part of; everything where other definitions changed."""
         after = self.catalog
         self._combined = {}
-        same = (before.users is after.users, before.producers is after.producers, before.consumers is after.consumers)
-        if not all(same):
+        if any(getattr(before, table) is not getattr(after, table) for table in _KNOWN_OF):
             self._forgotten += [world.people for world in self._worlds.values()]
             self._forgotten.append(self._persons)
             self.plans, self._worlds, self._persons = {}, {}, {}
@@ -365,17 +380,11 @@ class Matcher:
 
     def _note_missing_users(self, route: Route) -> None:
         users = self.catalog.users
-        route.missing_users = tuple(username for username in route.configuration.spec.users if username not in users)
+        route.missing_users = tuple(username for username in route.configuration.usernames if username not in users)
         if route.missing_users:
             self._incomplete |= 1 << route.slot
         else:
             self._incomplete &= ~(1 << route.slot)
-
-
-def _nobody(world: str, name: str, found: Ambiguous | None) -> Person:
-    if found is None:
-        return nobody("unknown_receiver", f"nobody is called {name!r} in the world {world!r}")
-    return nobody("ambiguous_receiver", f"{name!r} in the world {world!r} may be {', '.join(found.usernames)}")
 
 
 def _changed(before: Mapping[str, object], after: Mapping[str, object]) -> set[str]:

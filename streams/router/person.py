@@ -1,4 +1,4 @@
-"""Person: what the router keeps of a user, once for all producers and consumers; or of a name that is nobody's.
+"""Person: what the router keeps of a user, once for all producers and consumers; or of a name that is nobody's, or a group's.
 
 A message touches one or two of them, whoever sent it, so what is needed most often lies side by side here: the routes that name
 the receiver, the parts of a delivery and of an attempt. Who makes persons is `streams.router.matcher`; who fills in the parts
@@ -22,7 +22,7 @@ _json = msgspec.json.encode
 class Person(msgspec.Struct, gc=False, eq=False):  # there may be many, and none is in a circle
     """A user, or nobody."""
 
-    user: User | None
+    user: User | None  # none: nobody, or a group
     username: str = ""
     problem: tuple[Reason, str] | None = None  # why it is nobody, also in words
     asks: bool = True  # whether the matcher has to be asked about each message: there are no masks
@@ -35,6 +35,12 @@ class Person(msgspec.Struct, gc=False, eq=False):  # there may be many, and none
     addresses: Any = None
     said: bytes = b""
     names: Any = None
+
+
+class Members(Person, gc=False, eq=False):
+    """A group of users. What else a person has is unknown, but for the username: that of the first member."""
+
+    users: tuple[User, ...] = ()
 
 
 class Places(dict[int, tuple[int, ...]]):

@@ -8,6 +8,7 @@ from urllib.parse import quote
 import msgspec
 
 from notifier.folded import folded
+from notifier.group import Group
 from notifier.identity import Ambiguous
 from notifier.message import Message
 from notifier.user import User
@@ -23,7 +24,7 @@ class World:
 
     __slots__ = ("name", "people", "users")
 
-    def __init__(self, name: str, users: dict[str, User | Ambiguous]) -> None:
+    def __init__(self, name: str, users: dict[str, User | Group | Ambiguous]) -> None:
         self.name = name
         self.users = users  # by folded name
         self.people: dict[str, Person] = {}  # by the names that messages gave

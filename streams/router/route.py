@@ -223,7 +223,7 @@ def dropped(routes: Sequence[Route], for_one: Sequence[int], for_all: Sequence[i
         if with_all:
             missed = sum([for_all[number] for number in route.numbers]) - route.hits_of_all
             route.hits_of_all = max(0, -missed)
-            count += max(0, missed) * (len(route.configuration.spec.users) or 1)
+            count += max(0, missed) * (len(route.configuration.usernames) or 1)
         if count:
             found[route.configuration.name] = count
     return found

@@ -37,8 +37,8 @@ from streams.router.counters import DropCounters
 from streams.router.deliveries import MANY, SLICE_BYTES, Deliveries
 from streams.router.exits import PLAIN, id_parts
 from streams.router.matcher import Matcher
-from streams.router.person import Person, places
-from streams.router.route import Route
+from streams.router.person import Members, Person, places
+from streams.router.route import Route, Step, name_of
 from streams.router.undelivered import Dropped, Undelivered
 
 SLICE = 500  # records that are judged before other tasks get a turn
@@ -170,7 +170,7 @@ class Router:
                 person = plan.people.get(message.receiver)  # type: ignore[arg-type]  # nobody is None
                 if person is None or person.asks or plan.asks or message.configuration is not None:
                     person, routes = matcher.find(plan, message)
-                    if person is None or person.problem is not None or len(routes) > MANY:
+                    if person is None or person.user is None or len(routes) > MANY:
                         yield from self._in_turns(arrival, self._route_long(arrival, person, routes))
                         continue
                     chosen: Sequence[int] = range(len(routes))
@@ -246,10 +246,12 @@ class Router:
         arrival.begin(now())  # of the messages behind it
 
     def _route_long(self, arrival: Arrival, person: Person | None, routes: Sequence[Route]) -> Iterator[None]:
-        """Routes a message for everyone, for nobody who is known, or for one by many configurations."""
+        """Routes a message for everyone, for a group, for nobody who is known, or for one by many configurations."""
         arrival.person, arrival.routes, arrival.remained = person, routes, len(routes)
         if person is None:
             yield from self._route_to_all(arrival, routes)
+        elif isinstance(person, Members):
+            yield from self._route_to_group(arrival, person)
         elif person.problem is not None:
             self._undelivered.tell_problem(arrival, *person.problem)
         else:
@@ -285,7 +287,10 @@ class Router:
             failure: FilterFailed | None = None
             recipients = self._recipients(route)
             for start in range(0, len(recipients), MANY):
-                failed = self._ask(arrival, route, recipients[start : start + MANY], passed, dropped)
+                # The index knows nothing of missing users.
+                steps = route.chain if route.missing_users else route.asked_of_all
+                some = recipients[start : start + MANY]
+                failed = self._ask(arrival, route, steps, some, passed, dropped)
                 failure = failure or failed
                 yield
             if failure is not None:  # then for nobody: a delivery to some would be the same as the one after a redrive
@@ -300,17 +305,50 @@ class Router:
         if nothing:
             self._undelivered.tell_nothing(arrival, dropped)
 
+    def _route_to_group(self, arrival: Arrival, group: Members) -> Iterator[None]:
+        """Routes a message for a group: to each member as to a receiver. A configuration that fails for one tells none."""
+        remaining: dict[Route, list[User]] = {}
+        for count, user in enumerate(group.users, start=1):
+            for route in self._matcher.find_for(arrival.plan, arrival.message, self._matcher.person_of(user)):
+                route.hits += 1
+                remaining.setdefault(route, []).append(user)
+            if count % MANY == 0:
+                yield
+        dropped: list[Dropped] = []
+        nothing = True
+        for route in sorted(remaining, key=name_of):
+            passed: list[User | None] = []
+            failure: FilterFailed | None = None
+            for start in range(0, len(remaining[route]), MANY):
+                some = remaining[route][start : start + MANY]
+                failed = self._ask(arrival, route, route.asked, some, passed, dropped)
+                failure = failure or failed
+                yield
+            if failure is not None:
+                nothing = False
+                self._undelivered.bury_for(arrival, route.configuration, failure)
+                continue
+            for count, recipient in enumerate(passed, start=1):
+                assert recipient is not None
+                if self._deliveries.to_one(arrival, route, self._matcher.person_of(recipient)):
+                    nothing = False
+                if count % MANY == 0 or self._deliveries.made >= SLICE_BYTES:
+                    yield
+        for route, _, reason in dropped:
+            self._counters.counts[reason][route.configuration.name] += 1
+        if nothing:
+            self._undelivered.tell_nothing_to(group, arrival, remaining, dropped)
+
     def _ask(
         self,
         arrival: Arrival,
         route: Route,
+        steps: Sequence[Step],
         recipients: Sequence[User | None],
         passed: list[User | None],
         dropped: list[Dropped],
     ) -> FilterFailed | None:
-        """Asks the filters about some recipients of a message for everyone. Answers the first failure."""
-        # The index knows nothing of missing users.
-        steps = route.chain if route.missing_users else route.asked_of_all
+        """Asks filters about some recipients of a message for many. Answers the first failure."""
         if not steps:
             passed += recipients
             return None
@@ -331,7 +369,7 @@ class Router:
 
     def _recipients(self, route: Route) -> list[User | None]:
         """The users of a configuration that are defined; None stands for everyone where it names none."""
-        usernames, users = route.configuration.spec.users, self._matcher.catalog.users
+        usernames, users = route.configuration.usernames, self._matcher.catalog.users
         return [users[name] for name in usernames if name in users] if usernames else [None]
 
 

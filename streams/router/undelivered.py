@@ -11,7 +11,7 @@ Counting what filters drop is left to `streams.router.counters`.
 """
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from urllib.parse import quote
 
 import msgspec
@@ -27,12 +27,14 @@ from notifier.message import Message
 from notifier.outcome import Reason
 from notifier.seldom import Seldom
 from notifier.topics import ATTEMPTS, DEAD_LETTERS
+from notifier.user import User
 from streams.inputs.batch import Batch, Record
 from streams.outputs.outputs import Outputs
 from streams.router.arrival import Arrival
 from streams.router.exits import Refusal
 from streams.router.matcher import Matcher
-from streams.router.route import Route, Step, cause, inner_json, label
+from streams.router.person import Members
+from streams.router.route import Route, Step, cause, inner_json, label, name_of
 
 logger = logging.getLogger(__name__)
 _seldom = Seldom(logger)
@@ -169,6 +171,25 @@ class Undelivered:
                 )
             )
         )  # fmt: skip
+
+    def tell_nothing_to(
+        self,
+        group: Members,
+        arrival: Arrival,
+        remaining: Mapping[Route, Sequence[User]],
+        dropped: Sequence[Dropped],
+    ) -> None:
+        """As `tell_nothing`, of a message for a group. `remaining`: for whom of it the index did not drop the message."""
+        drops = list(dropped)
+        for route, users in remaining.items():
+            if len(users) < len(group.users):
+                there = {user.username for user in users}
+                other = next(user for user in group.users if user.username not in there)  # one speaks for all
+                person = self._matcher.person_of(other)
+                step = self._matcher.drop_of_index(route, arrival.plan, person, arrival.message)
+                drops.append((route, step, "filtered"))
+        arrival.routes, arrival.remained = sorted(remaining, key=name_of), len(remaining)
+        self.tell_nothing(arrival, drops)
 
     def flush(self) -> None:
         """Puts what `tell_nothing` has written since the last call into its outlet."""

@@ -6,6 +6,7 @@ import pytest
 from pydantic import SecretStr
 
 from notifier.folded import folded
+from notifier.group import Group
 from notifier.identity import Ambiguous, Directory
 from notifier.plugin import (
     WorldParameters,
@@ -19,7 +20,7 @@ def _user(username: str, **worlds: Any) -> User:
     return User(username=username, additional_info=worlds)
 
 
-def _resolve(directory: Directory, world: str, name: str) -> User | Ambiguous | None:
+def _resolve(directory: Directory, world: str, name: str) -> User | Group | Ambiguous | None:
     return directory.world(world).get(folded(name))
 
 

@@ -17,6 +17,7 @@ SECRET = "hunter2-and-a-half"
 BASE: tuple[tuple[Kind, Mapping[str, Any]], ...] = (
     ("user", {"username": "alice", "additional_info": {"github": {"username": "octocat"}}}),
     ("user", {"username": "bob", "on_leave": True}),
+    ("group", {"name": "ops", "members": ["alice"]}),
     ("script", {"name": "disk-space", "content": "df"}),
     ("script", {"name": "unused", "content": "true"}),
     ("producer", {"name": "ci", "title": "Builds", "type": "push", "parameters": {"webhook_secret": SECRET}}),
@@ -91,6 +92,30 @@ CASES: tuple[Case, ...] = (
         written={"username": "erin", "on_leave": None, "working_time": None, "additional_info": None},
         shows={"on_leave": False, "working_time": None, "additional_info": {}},
     ),
+    Case(
+        id="a group is created", do="create", kind="group",
+        written={"name": "devs", "members": ["BOB", "alice"], "additional_info": {"github": {"username": "org/devs"}}},
+        shows={"members": ["bob", "alice"], "additional_info": {"github": {"username": "org/devs"}}},
+    ),
+    Case(
+        id="a group of nobody", do="create", kind="group", written={"name": "devs", "members": ["nobody", "zoe"]},
+        expect="invalid", pointers=["/members/0", "/members/1"],
+    ),
+    Case(
+        id="a group in a group", do="create", kind="group", written={"name": "devs", "members": ["bob", "group:ops"]},
+        expect="invalid", pointers=["/members/1"],
+    ),
+    Case(id="a group among users", do="update", kind="configuration", name="main", written={"users": ["bob", "group:ops"]}),
+    Case(
+        id="a group that is not there", do="update", kind="configuration", name="main",
+        written={"users": ["group:devs", "group:ops"]}, expect="invalid", pointers=["/users/0"],
+    ),
+    Case(
+        id="a group that no name can have", do="update", kind="configuration", name="main",
+        written={"users": ["group:", "group:Ops", "group:ops:x"]}, expect="invalid",
+        pointers=["/users/0", "/users/1", "/users/2"],
+    ),
+    Case(id="a group is deleted", do="delete", kind="group", name="ops"),
     Case(
         id="a script is created", rows=("S-7", "S-69",),
         do="create",

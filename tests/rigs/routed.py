@@ -137,9 +137,18 @@ USERS = st.fixed_dictionaries(
         ),
     }
 )
+GROUPS = st.fixed_dictionaries(
+    {
+        "members": st.lists(st.sampled_from(["u0", "u1", "u2", "u3", "ghost"]), unique=True, max_size=4),
+        "additional_info": st.sampled_from(
+            [{}, {}, {"github": {"username": "Org/Team"}}, {"github": {"username": "x"}}]
+        ),
+    }
+)
+RECIPIENTS = ["u0", "u1", "u2", "u3", "ghost", "group:g0", "group:g1", "group:g2"]
 CONFIGURATIONS = st.fixed_dictionaries(
     {
-        "users": st.lists(st.sampled_from(["u0", "u1", "u2", "u3", "ghost"]), unique=True, max_size=4),
+        "users": st.lists(st.sampled_from(RECIPIENTS), unique=True, max_size=4),
         "producers": st.lists(st.sampled_from(PRODUCERS), unique=True, min_size=1, max_size=3),
         # The filters of people more often than others: what they record depends on the order.
         "filters": st.lists(
@@ -158,7 +167,9 @@ MESSAGES = st.fixed_dictionaries(
     },
     optional={
         "id": st.sampled_from(["m1", "a/b c%", 'é"\\', "x" * 64]),
-        "receiver": st.sampled_from(["u0", "U1", "u2", "u3", "octocat", "x", "stranger"]),
+        "receiver": st.sampled_from(
+            ["u0", "U1", "u2", "u3", "octocat", "x", "stranger", "group:g0", "GROUP:G1", "group:g2", "org/team"]
+        ),
         "sender": st.sampled_from(["u0", "U1", "octocat", 'a "robot"']),
         "severity": st.sampled_from(["debug", "info", "error"]),
         "labels": st.sampled_from([{}, {"team": "infra"}, {"team": "web", "env": "test"}, {"team": ""}]),
@@ -169,6 +180,7 @@ MESSAGES = st.fixed_dictionaries(
 CHANGES = st.lists(
     st.one_of(
         st.tuples(st.just("user"), st.sampled_from(["u0", "u1", "u2", "u3"]), st.none() | USERS),
+        st.tuples(st.just("group"), st.sampled_from(["g0", "g1", "g2"]), st.none() | GROUPS | st.just({"members": 7})),
         st.tuples(
             st.just("configuration"),
             st.sampled_from(["c0", "c1", "c2", "c3", "c4", "c5", "c6"]),
@@ -193,6 +205,7 @@ BEGINNING = changed(
     Catalog(registry=REGISTRY),
     [
         *(("user", f"u{number}", {}) for number in range(4)),
+        ("group", "g0", {"members": ["u0", "u1", "u2"]}),
         ("producer", "p0", {"type": "push"}),
         ("producer", "p1", {"type": "push"}),
         ("producer", "hub", {"type": "github"}),

@@ -14,6 +14,17 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 
 @pytest.mark.predecessor("S-73")
+async def test_a_configuration_may_name_groups(api: Api) -> None:
+    answer = await api.data(
+        """mutation { updateConfiguration(name: "main", input: {users: ["bob", "group:ops"]}) {
+             configuration { users { username } groups { name members { username } configurations { name } } } } }"""
+    )
+    assert answer["updateConfiguration"]["configuration"] == {
+        "users": [{"username": "bob"}],
+        "groups": [{"name": "ops", "members": [{"username": "alice"}], "configurations": [{"name": "main"}]}],
+    }
+
+
 async def test_a_mutation_sees_what_the_one_before_has_done(own: Api) -> None:
     data = await own.data(
         """mutation {

@@ -44,6 +44,11 @@ async def test_relations_lead_both_ways(own: Api) -> None:
           }
         }"""
     )
+    groups = await own.data(
+        "{ groups { items { name members { username groups { name } } configurations { name } } } }"
+    )
+    ops = {"name": "ops", "members": [{"username": "alice", "groups": [{"name": "ops"}]}], "configurations": []}
+    assert groups["groups"]["items"] == [ops]
     main = [{"name": "main"}]
     disk = {"name": "disk-space", "consumers": [{"name": "to-file"}]}
     assert data["configuration"] == {

@@ -59,6 +59,7 @@ async def by_rest(api: Api, case: Case, etag: str | None) -> Outcome:
 
 _SELECTIONS: dict[Kind, str] = {
     "user": "username onLeave workingTime { start end days timezone } additionalInfo etag",
+    "group": "name title members { username } additionalInfo etag",
     "script": "name title executor content etag",
     "producer": "name title type parameters etag",
     "filter": "name title type parameters etag",
@@ -73,7 +74,7 @@ _SELECTIONS: dict[Kind, str] = {
 async def by_graphql(api: Api, case: Case, etag: str | None) -> Outcome:
     word, key, shown = case.kind.capitalize(), name_field(case.kind), _SELECTIONS[case.kind]
     may_read = case.scope in ("read", "admin")
-    if case.kind == "configuration" and not may_read:  # what it names is more than what was written
+    if case.kind in ("configuration", "group") and not may_read:  # what it names is more than what was written
         shown = "name etag"
     variables: JsonObject = {"name": case.name, "input": _camel(case.kind, case.written), "etag": etag}
     match case.do:
@@ -107,7 +108,7 @@ async def by_graphql(api: Api, case: Case, etag: str | None) -> Outcome:
         assert all(fault["field"] and fault["messages"] for fault in did["errors"])
         return Outcome("invalid", tuple(fault["pointer"] for fault in did["errors"]))
     document = did if case.do == "get" else did.get(case.kind)
-    if document is not None and "users" not in document and case.kind == "configuration":
+    if document is not None and case.kind in ("configuration", "group") and not {"users", "members"} & document.keys():
         return await by_graphql(api, Case(id="", do="get", kind=case.kind, name=document["name"], scope="read"), None)
     return Outcome(
         "done", document=_snake(case.kind, document or {}), names=tuple(item[key] for item in did.get("items", ()))
@@ -121,8 +122,8 @@ def _camel(kind: Kind, document: Mapping[str, Any]) -> JsonObject:
 def _snake(kind: Kind, document: JsonObject) -> JsonObject:
     words = {camel(name): name for name in SPECS[kind].model_fields}
     plain = {words.get(name, name): value for name, value in document.items()}
-    if kind == "configuration":
-        for other in {"users", "producers", "filters", "consumers"} & plain.keys():
+    if kind in ("configuration", "group"):
+        for other in {"users", "producers", "filters", "consumers", "members"} & plain.keys():
             plain[other] = [next(iter(named.values())) for named in plain[other]]
     return plain
 

@@ -47,9 +47,16 @@ def _below(type_: Any) -> str:
 @pytest.mark.predecessor("S-71", "S-73")
 async def test_every_field_is_open_to_its_scope_and_to_no_other(api: Api) -> None:
     scopes = scopes_of(build_schema())
-    relations = {f"{kind.capitalize()}.configurations" for kind in ("user", "producer", "filter", "consumer")}
-    relations |= {"Script.producers", "Script.consumers", "Producer.script", "Consumer.script"}
-    relations |= {f"Configuration.{kind}s" for kind in ("user", "producer", "filter", "consumer")}
+    relations = {f"{kind.capitalize()}.configurations" for kind in ("user", "group", "producer", "filter", "consumer")}
+    relations |= {
+        "Group.members",
+        "User.groups",
+        "Script.producers",
+        "Script.consumers",
+        "Producer.script",
+        "Consumer.script",
+    }
+    relations |= {f"Configuration.{kind}s" for kind in ("user", "group", "producer", "filter", "consumer")}
     relations |= {f"{kind.capitalize()}.problem" for kind in KINDS}
     reads = {f"Query.{kind}{end}" for kind in KINDS for end in ("", "s")}
     reads |= {f"Query.{kind}History" for kind in KINDS}

@@ -71,6 +71,7 @@ async def test_definitions(rest: Rest, case: Case) -> None:
 
 NEW: dict[Kind, JsonObject] = {
     "user": {"username": "zoë+1@x.org"},
+    "group": {"name": "zoe", "members": ["alice", "bob"], "additional_info": {"github": {"username": "o/team"}}},
     "script": {"name": "zoe", "content": "true"},
     "producer": {"name": "zoe", "type": "push", "parameters": {"webhook_secret": "a secret"}},
     "filter": {"name": "zoe", "type": "severity", "parameters": {"at_least": "error"}},

@@ -9,8 +9,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from filters.decision import Judge
+from filters.decision import Judge, members_of
 from notifier.catalog import Catalog
+from notifier.group import Group
 from notifier.message import Message
 from notifier.plugin import Candidate
 from streams.router.route import Step
@@ -148,15 +149,20 @@ def _check_told(
         filter_ = said.split(" (")[0]
         if filter_ in catalog.filters:
             assert filter_ in judgement.configuration.spec.filters
-            asked = Candidate(
-                message=Message.decode(json.dumps(message).encode()),
-                users=judgement.configuration.users,
-                at=NOW,
-                sender=decision.sender,
-                receiver=decision.receiver,
-            )
-            if decision.receiver is not None:
-                assert not Step(filter_, catalog.filters[filter_]).filter.passes(asked)
+            receiver = decision.receiver
+            asked = [
+                Candidate(
+                    message=Message.decode(json.dumps(message).encode()),
+                    users=judgement.configuration.users,
+                    at=NOW,
+                    sender=decision.sender,
+                    receiver=one,
+                )
+                for one in (members_of(catalog, receiver) if isinstance(receiver, Group) else [receiver])
+            ]
+            if receiver is not None:
+                step = Step(filter_, catalog.filters[filter_])
+                assert not all(step.filter.passes(candidate) for candidate in asked)
         else:
             assert said == "unknown_receiver"
 
@@ -336,6 +342,6 @@ def test_what_is_kept_has_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
     for number in range(100):
         routed.route({"producer": "p0", "receiver": f"stranger-{number}", "content": "x"})
         (world,) = routed.router._matcher._worlds.values()
-        assert len(world.people) <= 4 + 10
+        assert len(world.people) <= 4 + 1 + 10  # users, a group, others
         routed.router._matcher.tidy()
     assert routed.router._matcher._forgotten == []
