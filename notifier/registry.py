@@ -19,6 +19,7 @@ from notifier.plugin import (
     Producer,
     nested_secrets,
     secret_fields,
+    wrong_addresses,
 )
 from notifier.seal import Seal, is_sealed
 from notifier.validation import validated
@@ -131,6 +132,10 @@ def _check_class(plugin: type[Plugin[Any]]) -> None:
         raise NotifierError(
             f"the plugin {where} has secrets inside of {', '.join(sorted(hidden))}; make them fields of its own"
         )
+    if unknown := wrong_addresses(model):
+        raise NotifierError(
+            f"the plugin {where} names in `addresses` what is no field or no secret: {', '.join(unknown)}"
+        )
     if plugin.kind == "filter" and not issubclass(model, FilterParameters):
         raise NotifierError(f"the filter {where} needs `Parameters`, a class derived from notifier.FilterParameters")
 
@@ -140,7 +145,7 @@ def close_secrets(
 ) -> dict[str, Any]:
     """The secret fields of parameters, sealed for `<kind>/<name>/<field>`. Idempotent: a sealed value stays."""
     return {
-        field: _map(
+        field: map_secret(
             parameters[field],
             lambda value, field=field: value if is_sealed(value) else seal.close(value, f"{kind}/{name}/{field}"),
         )
@@ -153,16 +158,17 @@ def open_secrets(
 ) -> dict[str, Any]:
     """The secret fields of parameters, opened. Raises SecretError."""
     return {
-        field: _map(parameters[field], lambda value, field=field: seal.open(value, f"{kind}/{name}/{field}"))
+        field: map_secret(parameters[field], lambda value, field=field: seal.open(value, f"{kind}/{name}/{field}"))
         for field in fields & parameters.keys()
     }
 
 
-def _map(value: Any, change: Any) -> Any:
+def map_secret(value: Any, change: Any) -> Any:
+    """The value of a secret parameter with each of its texts changed: one, or those of a list or mapping."""
     if isinstance(value, str):
         return change(value)
     if isinstance(value, list):
-        return [_map(part, change) for part in value]
+        return [map_secret(part, change) for part in value]
     if isinstance(value, dict):
-        return {key: _map(part, change) for key, part in value.items()}
+        return {key: map_secret(part, change) for key, part in value.items()}
     return value

@@ -51,6 +51,10 @@ class Seal:
         sealed = self._aead.encrypt(nonce, secret.encode(), place.encode())
         return f"{_PREFIX}:{self.key_id}:{urlsafe_b64encode(nonce + sealed).decode()}"
 
+    def has_closed(self, sealed: str) -> bool:
+        """Whether a sealed secret is under the current key, by what it says itself."""
+        return sealed.startswith(f"{_PREFIX}:{self.key_id}:")
+
     def open(self, sealed: str, place: str) -> str:
         """The secret again. Raises SecretError when it is not sealed, its key is missing or the place is another."""
         prefix, _, rest = sealed.partition(":")

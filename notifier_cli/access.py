@@ -1,4 +1,4 @@
-"""`notifier token`, `notifier account` and `notifier key`: access to the API and to secrets. No API need run."""
+"""`notifier token` and `notifier account`: access to the API. No API need run."""
 
 import asyncio
 import re  # for our own constant pattern
@@ -9,7 +9,6 @@ from rich.console import Console
 from rich.table import Table
 
 from notifier.record import now
-from notifier.seal import generate_key
 from notifier_cli.environment import read_settings
 
 _UNITS = {"h": "hours", "d": "days", "w": "weeks"}
@@ -120,9 +119,3 @@ def password(name: str, password: str) -> None:
 
     asyncio.run(set_password(settings, name=name, password=password))
     click.echo(f"changed the password of {name}", err=True)
-
-
-@click.command()
-def key() -> None:
-    """Print a new key for NOTIFIER_SECRET_KEY, which secrets are sealed with. Keep it where your backups are not."""
-    click.echo(generate_key())

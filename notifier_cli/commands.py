@@ -26,7 +26,7 @@ COMMANDS: dict[str, str] = {
     "export": "notifier_cli.definitions",
     "token": "notifier_cli.access",
     "account": "notifier_cli.access",
-    "key": "notifier_cli.access",
+    "key": "notifier_cli.key",
     "check": "notifier_cli.check",
     "status": "notifier_cli.status",
     "migrate": "notifier_cli.migrate",

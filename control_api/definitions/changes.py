@@ -26,6 +26,7 @@ from notifier.registry import Registry
 from notifier.topics import deliveries
 
 MAX_RECORD_BYTES = 900_000  # of a definition on its topic: the broker takes 1 MiB with the envelope
+RESEAL = "reseal"  # the action that gives secrets another key and changes none
 _LOCK = 7_306_874_210_002  # PostgreSQL's advisory lock of writers of definitions
 _CHUNK = 500  # names in one statement
 Key = tuple[Kind, str]
@@ -93,20 +94,20 @@ async def write_change(
                 "name": edit.name,
                 "revision": revision,
             }
-            | _seen(edit, registry)
+            | _seen(edit, registry, changed=action != RESEAL)
             for edit in [*written, *deleted]
         ],
     )
     return revision
 
 
-def _seen(edit: Edit, registry: Registry) -> JsonObject:
-    """`before` and `after` for the audit log. A secret that changed says so: `{"set": true, "changed": true}`."""
+def _seen(edit: Edit, registry: Registry, *, changed: bool) -> JsonObject:
+    """`before` and `after` for the audit log. With `changed`, a secret that did says so: `{"set": true, "changed": true}`."""
     old = edit.before
     new = edit.after.value if edit.after is not None else None
     before = None if old is None else mask(edit.kind, old, registry)
     after = None if new is None else mask(edit.kind, new, registry)
-    if old and new and after and after is not new:
+    if changed and old and new and after and after is not new:
         for field, value in after["parameters"].items():
             sealed = new["parameters"][field]
             if value != sealed and sealed != old.get("parameters", {}).get(field):

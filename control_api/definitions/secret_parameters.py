@@ -1,8 +1,9 @@
 """Secret parameters of definitions: sealed where they are stored, `{"set": true}` where they are shown.
 
 A secret is write-only. Writing the field replaces it and `null` clears it. Leaving it out keeps it, and so does writing
-back the `{"set": true}` that was shown, as long as the plugin's type stays the same. What files and editors put around a
-secret unseen is left out or refused.
+back the `{"set": true}` that was shown, as long as the plugin's type and the address that it is sent to stay the same: who
+may edit a definition could have its secret sent elsewhere. What files and editors put around a secret unseen is left out or
+refused.
 """
 
 from collections.abc import Mapping
@@ -12,7 +13,7 @@ from unicodedata import category
 
 from notifier.errors import FieldError, InputError, SecretError
 from notifier.outcome import Kind
-from notifier.plugin import PluginKind, secret_fields
+from notifier.plugin import ParametersModel, PluginKind, secret_addresses, secret_fields
 from notifier.record import JsonObject
 from notifier.registry import Registry, close_secrets, open_secrets
 from notifier.seal import Seal, is_sealed
@@ -27,9 +28,14 @@ class SecretParameters:
 
     kind: PluginKind
     name: str
-    fields: frozenset[str]  # the plugin type's secret parameters
+    model: ParametersModel  # of the plugin's type
     kept: JsonObject  # stored parameters that a write may keep; empty where the plugin's type changes
     seal: Seal
+
+    @property
+    def fields(self) -> frozenset[str]:
+        """The secret parameters of the plugin's type."""
+        return secret_fields(self.model)
 
     def merge(self, written: JsonObject) -> tuple[JsonObject, JsonObject]:
         """The parameters as they are to be stored, and the same with secrets in clear for the plugin's own check.
@@ -50,6 +56,13 @@ class SecretParameters:
                     text = "there is no stored secret to keep; write the secret itself"
                     wrong.append(FieldError(f"/parameters/{field}", text))
                     continue
+                if (address := self._moved(field, written)) is not None:
+                    if self.model.model_fields[field].is_required():
+                        text = (
+                            f"was given for another `{address}` and is not sent to a new one; write the secret itself"
+                        )
+                        wrong.append(FieldError(f"/parameters/{field}", text))
+                    continue  # cleared
                 stored[field] = self.kept[field]
                 opened[field] = self._open(field)
             elif holds_sealed(value):
@@ -69,6 +82,20 @@ class SecretParameters:
         if wrong:
             raise InputError(wrong)
         return stored, opened
+
+    def _moved(self, field: str, written: JsonObject) -> str | None:
+        """The parameter that says where the secret is sent, and says something else than what is stored; None: none does."""
+        return next(
+            (name for name in secret_addresses(self.model).get(field, ()) if self._differs(name, written)), None
+        )
+
+    def _differs(self, name: str, written: JsonObject) -> bool:
+        if name in self.fields:
+            new = written.get(name, SET)
+            return new != SET and not (name in self.kept and self._is_kept(name, new))
+        default = self.model.model_fields[name].get_default(call_default_factory=True, validated_data={})
+        before, after = (default if (value := side.get(name)) is None else value for side in (self.kept, written))
+        return bool(before != after)
 
     def _open(self, field: str) -> object:
         return open_secrets(self.seal, self.kind, self.name, {field: self.kept[field]}, self.fields)[field]

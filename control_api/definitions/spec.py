@@ -19,7 +19,7 @@ from notifier.definition import SPECS, ConfigurationSpec, GroupSpec, PluginSpec,
 from notifier.errors import FieldError, InputError
 from notifier.group import group_named
 from notifier.outcome import Kind
-from notifier.plugin import Consumer, Parameters, PluginKind, secret_fields
+from notifier.plugin import Consumer, Parameters, PluginKind
 from notifier.record import JsonObject
 from notifier.registry import Registry
 from notifier.seal import Seal
@@ -75,7 +75,7 @@ def read(kind: Kind, name: str, written: object, *, before: JsonObject | None, r
         secrets = SecretParameters(
             kind=plugin_kind,
             name=name,
-            fields=secret_fields(registry.get(plugin_kind, model.type).Parameters),
+            model=registry.get(plugin_kind, model.type).Parameters,
             kept=stored.get("parameters", {}) if stored.get("type") == model.type else {},
             seal=seal,
         )

@@ -106,7 +106,7 @@ async def _begin(parts: Parts, who: str, key: str, request_hash: str) -> datetim
                     raise _busy()
             elif row.status != _AGAIN:
                 headers = dict(row.headers or {})
-                content = parts.seal.open(row.body, _place(who, key)).encode() if row.body else b""
+                content = parts.seal.open(row.body, IdempotencyRow.place(who, key)).encode() if row.body else b""
                 return Response(content, row.status, headers={**headers, "Idempotency-Replayed": "true"})
             row.status, row.headers = None, claim
             return row.at
@@ -120,7 +120,7 @@ def _busy() -> Problem:
 
 async def _keep(parts: Parts, who: str, key: str, response: Response) -> None:
     # Sealed: the answer may be a new token.
-    body = parts.seal.close(bytes(response.body).decode(), _place(who, key)) if response.body else None
+    body = parts.seal.close(bytes(response.body).decode(), IdempotencyRow.place(who, key)) if response.body else None
     headers = {name: response.headers[name] for name in _HEADERS if name in response.headers}
     async with parts.database.write() as session:
         await session.execute(
@@ -140,7 +140,3 @@ async def _let_go(parts: Parts, who: str, key: str, *, keep: bool) -> None:
                 await session.execute(delete(IdempotencyRow).where(*mine))
     except DatabaseError as error:
         logger.warning("An Idempotency-Key stays taken for a minute: %s", error, extra={"action": "release_key"})
-
-
-def _place(who: str, key: str) -> str:
-    return f"idempotency/{who}/{key}"

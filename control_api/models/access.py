@@ -63,5 +63,10 @@ class IdempotencyRow(Base):
     request_hash: Mapped[str] = mapped_column(String(64))  # keyed SHA-256 of method, path and body
     status: Mapped[int | None]  # None: the request is still at work
     headers: Mapped[dict[str, Any] | None]  # Location, ETag, Content-Type
-    body: Mapped[str | None] = mapped_column(Text)
+    body: Mapped[str | None] = mapped_column(Text)  # sealed for `place`
     at: Mapped[datetime]
+
+    @staticmethod
+    def place(actor: str, key: str) -> str:
+        """What the body is sealed for."""
+        return f"idempotency/{actor}/{key}"

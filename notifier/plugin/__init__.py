@@ -3,7 +3,16 @@
 from notifier.plugin.consumer import ACCEPTED, Consumer, ConsumerParameters, Result
 from notifier.plugin.context import Context
 from notifier.plugin.filter import Candidate, Filter, FilterParameters, Lookup
-from notifier.plugin.parameters import Parameters, WorldParameters, nested_secrets, secret_fields, secrets_in
+from notifier.plugin.parameters import (
+    Parameters,
+    ParametersModel,
+    WorldParameters,
+    nested_secrets,
+    secret_addresses,
+    secret_fields,
+    secrets_in,
+    wrong_addresses,
+)
 from notifier.plugin.plugin import Plugin, PluginKind
 from notifier.plugin.producer import Producer
 
@@ -17,12 +26,15 @@ __all__ = [
     "FilterParameters",
     "Lookup",
     "Parameters",
+    "ParametersModel",
     "Plugin",
     "PluginKind",
     "Producer",
     "Result",
     "WorldParameters",
     "nested_secrets",
+    "secret_addresses",
     "secret_fields",
     "secrets_in",
+    "wrong_addresses",
 ]

@@ -1,18 +1,24 @@
 """Parameters: the base of every plugin's settings, and the secrets among them."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cache
-from typing import Annotated, Any, TypeAlias, get_args
+from typing import Annotated, Any, ClassVar, TypeAlias, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, StringConstraints
 
 from notifier.absent import Written
+
+_ADDRESSES = frozenset({"url", "base_url", "host", "port", "server", "endpoint"})
 
 
 class Parameters(Written):
     """The base of every plugin's parameters. Unknown fields are refused; descriptions and examples become docs and forms."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+    # Field → the secrets that are sent to where it says. When it changes, they are cleared unless they are written anew. None:
+    # `url`, `base_url`, `host`, `port`, `server` and `endpoint` say where all secrets are sent.
+    addresses: ClassVar[Mapping[str, Sequence[str]] | None] = None
 
     title: Annotated[str, StringConstraints(max_length=200)] | None = Field(None, description="What people call it.")
 
@@ -36,6 +42,25 @@ def secret_fields(parameters: type[BaseModel]) -> frozenset[str]:
 
 def _holds_secret(annotation: Any) -> bool:
     return annotation is SecretStr or any(_holds_secret(part) for part in get_args(annotation))
+
+
+@cache
+def secret_addresses(parameters: ParametersModel) -> Mapping[str, tuple[str, ...]]:
+    """Secret → the fields that say where it is sent; secrets that go nowhere are left out."""
+    secrets = secret_fields(parameters)
+    given = parameters.addresses
+    if given is None:
+        given = {name: sorted(secrets - {name}) for name in parameters.model_fields if name in _ADDRESSES}
+    found = {secret: tuple(name for name, sent in given.items() if secret in sent) for secret in sorted(secrets)}
+    return {secret: fields for secret, fields in found.items() if fields}
+
+
+def wrong_addresses(parameters: ParametersModel) -> list[str]:
+    """Names in `addresses` that are no field, or no secret; the registry refuses them."""
+    given = parameters.addresses or {}
+    secrets = secret_fields(parameters)
+    no_secrets = {name for sent in given.values() for name in sent} - secrets
+    return sorted((given.keys() - parameters.model_fields.keys()) | no_secrets)
 
 
 def nested_secrets(parameters: type[BaseModel]) -> frozenset[str]:

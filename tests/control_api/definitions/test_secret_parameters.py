@@ -7,21 +7,33 @@ from typing import Any
 
 import pytest
 import yaml
+from pydantic import SecretStr
 from sqlalchemy import select
 
 from control_api.definitions.apply import apply, export
 from control_api.definitions.documents import load
 from control_api.definitions.plan import Planner
 from control_api.definitions.services import Services
+from control_api.definitions.writes import Write
 from control_api.models import Base
 from notifier.database import Database
-from notifier.errors import InputError, SecretError
+from notifier.errors import InputError, NotifierError, SecretError
 from notifier.kafka import kafka_admin
-from notifier.plugin import Consumer
+from notifier.plugin import Consumer, ConsumerParameters
 from notifier.registry import Registry
 from notifier.seal import Seal, generate_key, is_sealed
 from notifier.settings import Settings
-from tests.rigs.definitions_rig import CANARY, CHAT, EDITOR, FEED, REGISTRY, ChatParameters, publish_all
+from tests.rigs.definitions_rig import (
+    CANARY,
+    CHAT,
+    EDITOR,
+    FEED,
+    REGISTRY,
+    Apply,
+    ChatParameters,
+    publish_all,
+    write_files,
+)  # fmt: skip
 from tests.rigs.kafka_tools import read_all
 
 pytest_plugins = ["tests.rigs.databases"]
@@ -124,6 +136,102 @@ class Chat2(Consumer[ChatParameters]):
 
     type = "chat2"
     Parameters = ChatParameters
+
+
+MOVED = "was given for another `url` and is not sent to a new one; write the secret itself"
+
+
+@pytest.mark.parametrize(
+    "parameters",
+    [{"url": "https://evil"}, {"url": "https://evil", "token": {"set": True}}],
+    ids=["left out", "as shown"],
+)
+async def test_a_secret_does_not_follow_to_another_address(
+    services: Services, applied: Apply, tmp_path: Path, parameters: dict[str, Any]
+) -> None:
+    await services.create(EDITOR, "producer", FEED)
+    write_files(tmp_path, d_yaml=yaml.dump({"producers": [{"name": "news", "type": "feed", "parameters": parameters}]}))
+    for change in (
+        services.replace(EDITOR, "producer", "news", {"type": "feed", "parameters": parameters}),
+        services.patch(EDITOR, "producer", "news", {"parameters": parameters}),
+        services.draft(
+            EDITOR, Write(action="patch", kind="producer", name="news", document={"parameters": parameters})
+        ),
+        applied(tmp_path),
+    ):
+        with pytest.raises(InputError) as caught:
+            await change
+        (error,) = caught.value.errors
+        assert error.pointer.endswith("/parameters/token")
+        assert error.detail == MOVED
+
+
+async def test_an_optional_secret_is_cleared_with_its_address_and_one_given_anew_is_taken(
+    services: Services, seal: Seal, applied: Apply, tmp_path: Path
+) -> None:
+    parameters = {"url": "https://news", "token": CANARY, "webhook_secret": "hook"}
+    await services.create(EDITOR, "producer", {"name": "news", "type": "feed", "parameters": parameters})
+    moved = {"url": "https://other", "token": "anew"}
+    write_files(tmp_path, d_yaml=yaml.dump({"producers": [{"name": "news", "type": "feed", "parameters": moved}]}))
+    plan = await applied(tmp_path, dry_run=True)
+    assert "parameters.webhook_secret (secret) → (none)" in plan.lines()[0]
+    stored = (await services.patch(EDITOR, "producer", "news", {"parameters": moved})).spec["parameters"]
+    assert set(stored) == {"url", "token"}
+    assert seal.open(stored["token"], "producer/news/token") == "anew"
+    # the same secret for another address is one that is given anew too
+    again = await services.patch(EDITOR, "producer", "news", {"parameters": {"url": "https://third", "token": "anew"}})
+    assert again.spec["parameters"]["token"] == stored["token"]
+    # the same address changes nothing
+    same = await services.patch(EDITOR, "producer", "news", {"parameters": {"url": "https://third"}})
+    assert same.revision == again.revision
+
+
+class MailParameters(ConsumerParameters):
+    addresses = {"server_name": ["password"], "relay": ["password", "relay_key"]}  # noqa: RUF012 - a class variable
+
+    server_name: str = "localhost"
+    relay: SecretStr | None = None
+    url: str = "https://help"  # where people find help; no secret is sent there
+    password: SecretStr | None = None
+    relay_key: SecretStr | None = None
+
+
+class Mail(Consumer[MailParameters]):
+    """Sends mail."""
+
+    type = "mail"
+    Parameters = MailParameters
+
+
+@pytest.mark.parametrize(
+    ("change", "kept"),
+    [
+        ({"url": "https://x"}, {"password", "relay_key", "relay"}),
+        ({"server_name": "localhost"}, {"password", "relay_key", "relay"}),
+        ({"server_name": None}, {"password", "relay_key", "relay"}),
+        ({"server_name": "evil"}, {"relay_key", "relay"}),
+        ({"relay": "first"}, {"password", "relay_key", "relay"}),
+        ({"relay": "second"}, {"relay"}),
+        ({"relay": None}, set()),
+    ],
+    ids=str,
+)
+async def test_a_plugin_says_which_parameter_is_the_address_of_which_secret(
+    store: Database, seal: Seal, change: dict[str, Any], kept: set[str]
+) -> None:
+    services = Services(store, Registry([Mail]), seal)
+    parameters = {"relay": "first", "password": "p", "relay_key": "k"}
+    await services.create(EDITOR, "consumer", {"name": "mail", "type": "mail", "parameters": parameters})
+    stored = await services.patch(EDITOR, "consumer", "mail", {"parameters": change})
+    assert stored.spec.get("parameters", {}).keys() & parameters.keys() == kept
+
+
+def test_an_address_that_is_no_field_is_refused() -> None:
+    class Wrong(MailParameters):
+        addresses = {"sever": ["password"], "relay": ["url"]}  # noqa: RUF012 - a class variable
+
+    with pytest.raises(NotifierError, match="sever, url"):
+        Registry([type("Odd", (Mail,), {"Parameters": Wrong})])
 
 
 async def test_a_secret_whose_key_is_gone_can_be_written_again(services: Services, store: Database) -> None:

@@ -1,0 +1,125 @@
+"""Rotation: everything sealed in the database is sealed anew under the current key, so that the key before it may go.
+
+Sealed are the secret parameters of definitions, and the answers that an Idempotency-Key repeats. All of it is one database
+transaction and, where definitions change, one revision: a rotation that is killed has done nothing, and one that is repeated
+finds nothing to do. What neither key opens stays as it is and is named.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from sqlalchemy import func, select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from control_api.access.actor import COMMAND_LINE, Actor
+from control_api.definitions.changes import RESEAL, Edit, as_kind, lock, write_change
+from control_api.definitions.relay import publish_pending
+from control_api.definitions.secret_parameters import secrets_of
+from control_api.definitions.spec import Reference, Spec
+from control_api.migrate import upgraded
+from control_api.models import DefinitionRow, IdempotencyRow, OutboxRow, ReferenceRow
+from control_api.registry import load_registry
+from notifier.database import Database
+from notifier.errors import SecretError
+from notifier.record import JsonObject
+from notifier.registry import Registry, map_secret
+from notifier.seal import Seal, is_sealed, load_seal
+from notifier.settings import Settings
+
+
+@dataclass(kw_only=True)
+class Rotation:
+    """What a rotation did."""
+
+    resealed: int = 0  # secrets and answers that are under the current key now
+    current: int = 0  # those that were already
+    definitions: int = 0  # that hold a resealed secret
+    closed: list[str] = field(default_factory=list)  # what could not be opened, a sentence each
+    revision: int | None = None  # the change that did it; None: no definition changed
+
+
+async def rotate(database: Database, registry: Registry, seal: Seal, actor: Actor = COMMAND_LINE) -> Rotation:
+    """Seals everything anew that is not under the current key. Stored when it returns, not yet published."""
+    done = Rotation()
+    async with database.write() as session:
+        await lock(session)
+        edits = await _edits(session, registry, seal, done)
+        if edits:
+            done.definitions = len(edits)
+            summary = f"key rotate: {len(edits)} definitions under the key {seal.key_id}"
+            done.revision = await write_change(session, actor, RESEAL, summary, edits, registry)
+        await _reseal_answers(session, seal, done)
+    return done
+
+
+async def rotate_command(settings: Settings) -> Rotation:
+    """`notifier key rotate`: rotates, and returns once the definitions are published.
+
+    Raises SecretError, DatabaseError, and BrokerError where they cannot be published now; they are stored then.
+    """
+    seal = load_seal(settings)
+    async with upgraded(settings) as database:
+        done = await rotate(database, load_registry(), seal)
+        async with database.read() as session:
+            newest = await session.scalar(select(func.max(OutboxRow.revision)))
+        if newest is not None:  # also what an earlier rotation left there
+            await publish_pending(settings, database, newest)
+    return done
+
+
+async def _edits(session: AsyncSession, registry: Registry, seal: Seal, done: Rotation) -> list[Edit]:
+    """The definitions that change. Their fields are not checked again: a type may be of a plugin that is not installed."""
+    columns = (
+        DefinitionRow.kind,
+        DefinitionRow.name,
+        DefinitionRow.title,
+        DefinitionRow.spec,
+        DefinitionRow.partitions,
+    )
+    found: list[Edit] = []
+    for row in (await session.execute(select(*columns).order_by(DefinitionRow.kind, DefinitionRow.name))).all():
+        kind = as_kind(row.kind)
+        parameters: JsonObject = {}
+        for name in sorted(secrets_of(kind, row.spec, registry)):
+            before = row.spec["parameters"][name]
+            after = map_secret(before, _resealing(seal, f"{kind}/{row.name}/{name}", done))
+            if after != before:
+                parameters[name] = after
+        if parameters:
+            value = {**row.spec, "parameters": {**row.spec["parameters"], **parameters}}
+            references = await _references(session, row.kind, row.name)
+            spec = Spec(value=value, title=row.title, references=references, partitions=row.partitions)
+            found.append(Edit(kind=kind, name=row.name, before=row.spec, after=spec))
+    return found
+
+
+async def _references(session: AsyncSession, kind: str, name: str) -> tuple[Reference, ...]:
+    query = select(ReferenceRow.to_kind, ReferenceRow.to_name)
+    rows = await session.execute(query.where(ReferenceRow.kind == kind, ReferenceRow.name == name))
+    return tuple(Reference(kind=as_kind(to_kind), name=to_name, pointer="") for to_kind, to_name in rows)
+
+
+async def _reseal_answers(session: AsyncSession, seal: Seal, done: Rotation) -> None:
+    for row in await session.scalars(select(IdempotencyRow)):
+        if row.body is not None:
+            row.body = _resealing(seal, IdempotencyRow.place(row.actor, row.key), done)(row.body)
+
+
+def _resealing(seal: Seal, place: str, done: Rotation) -> Callable[[str], str]:
+    """What seals one text of that place anew, and counts it."""
+
+    def reseal(text: str) -> str:
+        try:
+            # A text in clear was stored before its field became a secret.
+            opened = seal.open(text, place) if is_sealed(text) else text
+        except SecretError as error:
+            if str(error) not in done.closed:
+                done.closed.append(str(error))
+            return text
+        if is_sealed(text) and seal.has_closed(text):
+            done.current += 1
+            return text
+        done.resealed += 1
+        return seal.close(opened, place)
+
+    return reseal
