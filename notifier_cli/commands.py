@@ -1,9 +1,11 @@
 """The command line: `notifier COMMAND`, or `python -m notifier COMMAND`.
 
-Exit status: 0 done; 1 it failed; 2 what was given is wrong (a setting, an option, a definition); 3 no Kafka broker;
-130 interrupted. What goes wrong is one line on standard error that says what to do next, one for each fault of definitions.
+Exit status: 0 done; 1 it failed; 2 what was given is wrong (a setting, an option, a definition); 3 no Kafka broker, or of
+`apply --dry-run`: something would change; 130 interrupted. What goes wrong is one line on standard error that says what to do
+next, one for each fault of definitions.
 """
 
+import os
 import sys
 from importlib import import_module
 from importlib.metadata import version
@@ -46,7 +48,8 @@ class _Commands(click.Group):
 
 @click.command(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.version_option(version("notifier"), prog_name="notifier")
-def cli() -> None:
+@click.pass_context
+def cli(context: click.Context) -> None:
     """Tells the right person, on the right channel, at the right time.
 
     \b
@@ -57,6 +60,8 @@ def cli() -> None:
 
     Settings are environment variables named NOTIFIER_…, or lines of a file .env in this folder.
     """
+    if os.environ.get("NO_COLOR"):  # https://no-color.org; Click looks at the terminal alone
+        context.color = False
 
 
 def _lines(error: NotifierError) -> list[str]:

@@ -2,10 +2,17 @@
 
 import asyncio
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from notifier_cli.environment import read_settings
+
+if TYPE_CHECKING:
+    from control_api.definitions.plan import PlannedChange
+
+WOULD_CHANGE = 3  # the exit status of a dry run
+_COLOURS = {"+": "green", "~": "yellow", "-": "red"}
 
 
 @click.command()
@@ -19,8 +26,10 @@ from notifier_cli.environment import read_settings
 )
 @click.option("--prune", is_flag=True, help="Also delete what the files do not name.")
 @click.option("--dry-run", is_flag=True, help="Say what would change, and change nothing.")
-def apply(path: Path, prune: bool, dry_run: bool) -> None:
+def apply(path: Path, prune: bool, dry_run: bool) -> int:
     """Make the definitions what the files say, as one change: all of it, or on any error nothing.
+
+    `+` is created, `~` changed, `-` deleted. A dry run ends with status 3 when something would change, else 0.
 
     Works with or without a running API. Secrets are written as ${NAME} or ${file:PATH} and read now; one that the files
     leave out keeps what is stored.
@@ -34,12 +43,28 @@ def apply(path: Path, prune: bool, dry_run: bool) -> None:
       - {name: to-file, type: script, parameters: {script: append}}
     configurations:
       - {name: builds, users: [alice], producers: [ci], consumers: [to-file]}
+
+    `<<: *common` merges, and fields x-… at the top are passed over, as in compose files. `notifier schema` completes in editors.
     """
     settings = read_settings()
     from control_api.definitions.apply import apply_command
 
-    for line in asyncio.run(apply_command(settings, path, prune=prune, dry_run=dry_run)).lines:
-        click.echo(line)
+    applied = asyncio.run(apply_command(settings, path, prune=prune, dry_run=dry_run))
+    for change in applied.plan.changes:
+        if change.sign != "=":
+            click.echo(_styled(change))
+    click.echo(applied.lines[-1])
+    return WOULD_CHANGE if dry_run and applied.plan.edits else 0
+
+
+def _styled(change: "PlannedChange") -> str:
+    """The line of a plan, in colour: the sign and the name by what happens, values by before and after."""
+    named = click.style(f"{change.sign} {change.edit.kind} {change.edit.name}", fg=_COLOURS[change.sign])
+    differences = [
+        f"{one.path} {click.style(one.before, fg='red')} → {click.style(one.after, fg='green')}"
+        for one in change.differences
+    ]
+    return f"{named}: {', '.join(differences)}" if differences else named
 
 
 @click.command()

@@ -1,8 +1,10 @@
 """Documents: definitions as people write them in YAML files, read strictly, and written again by `export`.
 
     users, groups, scripts, producers, filters, consumers, configurations: lists of objects with a `username` or `name`
+    x-…: anything, passed over; a place for anchors
 
-The YAML is `control_api.definitions.yaml_core`'s; a key given twice is an error and tags are refused. Every error names the
+The YAML is `control_api.definitions.yaml_core`'s; a key given twice is an error and tags are refused. `<<` merges objects into
+the one that it stands in, whose own fields win (`control_api.definitions.merge_keys`). Every error names the
 file and the line. A script may say `file: disk_space.sh` in place of `content` (`control_api.definitions.includes`). Whether
 the fields fit is checked in `control_api.definitions.spec`.
 """
@@ -19,6 +21,7 @@ import yaml
 from control_api.definitions import yaml_core
 from control_api.definitions.includes import with_content
 from control_api.definitions.json_value import MAX_DEPTH
+from control_api.definitions.merge_keys import is_merge_key, merged_objects
 from control_api.definitions.spec import name_field, split_name
 from control_api.definitions.text_file import decode
 from control_api.definitions.yaml_core import SCALARS, TAG
@@ -35,6 +38,7 @@ MAX_FILE_BYTES = 64 * 1024 * 1024
 MAX_VALUES = 1_000_000  # in one file, each alias counted as often as it stands for something
 MAX_FAULTS = 20  # told at once
 _LEADING_ZERO = re.compile("[-+]?0[0-9]")  # an older YAML reads an octal number
+EXTENSION = "x-"
 _SECTIONS: Mapping[str, Kind] = {f"{kind}s": kind for kind in KINDS}
 
 
@@ -122,6 +126,7 @@ class _Reader:
         self._values = 0
         self._faults: list[FieldError] = []  # in the definition being read
         self._above: set[int] = set()  # the nodes that hold the one being read
+        self._merging: set[int] = set()  # the nodes whose `<<` is being followed
 
     def documents(self) -> Iterator[Document]:
         for root in self._compose():
@@ -130,6 +135,8 @@ class _Reader:
             if not isinstance(root, yaml.MappingNode):
                 raise self._error(root, f"must be an object with {', '.join(_SECTIONS)}")
             for section, node in self._pairs(root):
+                if section.startswith(EXTENSION):
+                    continue
                 kind = _SECTIONS.get(section)
                 if kind is None:
                     near = get_close_matches(section, _SECTIONS, n=1)
@@ -179,11 +186,14 @@ class _Reader:
                 continue
             yield Document(kind=kind, name=name, value=value, place=place, folder=self._file.parent)
 
-    def _read(self, node: yaml.Node, at: str = "") -> Any:
-        """The value of a node; `at` is its place in the definition."""
+    def _count(self, node: yaml.Node) -> None:
         self._values += 1
         if self._values > MAX_VALUES:
             raise self._error(node, f"there are more than {MAX_VALUES} values in this file; split it")
+
+    def _read(self, node: yaml.Node, at: str = "") -> Any:
+        """The value of a node; `at` is its place in the definition."""
+        self._count(node)
         if isinstance(node, yaml.ScalarNode):
             if node.tag == TAG + "int" and _LEADING_ZERO.match(node.value):
                 text = f"{node.value[:40]!r} would lose its zeros as a number; put it in quotes, or leave them out"
@@ -205,16 +215,51 @@ class _Reader:
             self._above.remove(id(node))
 
     def _pairs(self, node: yaml.MappingNode) -> Iterator[tuple[str, yaml.Node]]:
-        seen: dict[str, int] = {}
+        """The fields of an object, its own ones first, then those that it merges."""
+        own: dict[str, int] = {}
+        merged: list[yaml.MappingNode] = []
         for key_node, value in node.value:
             key = self._scalar(key_node) if isinstance(key_node, yaml.ScalarNode) else None
             if not isinstance(key, str):
                 raise self._error(key_node, "a field's name must be text; put it in quotes")
             line = key_node.start_mark.line + 1
-            if key in seen:
-                raise self._error(key_node, f"the field {key!r} is there already, in line {seen[key]}")
-            seen[key] = line
-            yield key, value
+            if key in own:
+                raise self._error(key_node, f"the field {key!r} is there already, in line {own[key]}")
+            own[key] = line
+            if is_merge_key(key_node):
+                merged += self._merged(value)
+            else:
+                yield key, value
+        if merged:
+            yield from self._merged_pairs(node, merged, own)
+
+    def _merged(self, value: yaml.Node) -> list[yaml.MappingNode]:
+        found = merged_objects(value)
+        if found is None:
+            raise self._error(value, "`<<` merges an object or a list of objects, such as <<: *common")
+        return found
+
+    def _merged_pairs(
+        self, node: yaml.MappingNode, merged: Sequence[yaml.MappingNode], own: Mapping[str, int]
+    ) -> Iterator[tuple[str, yaml.Node]]:
+        """Those that the object does not have itself; where two merged ones have a field, the first one's counts."""
+        if id(node) in self._merging:
+            raise self._error(node, "an alias must not hold itself")
+        if len(self._merging) > MAX_DEPTH:
+            raise self._error(node, "merges what merges too many others")
+        self._merging.add(id(node))
+        seen = set(own)
+        try:
+            for part in merged:
+                self._count(part)  # an empty one too: aliases of aliases grow without an end
+                self._check_tag(part, "map")
+                for key, value in self._pairs(part):
+                    self._count(value)
+                    if key not in seen:
+                        seen.add(key)
+                        yield key, value
+        finally:
+            self._merging.discard(id(node))
 
     def _scalar(self, node: yaml.ScalarNode) -> Any:
         tag = node.tag.removeprefix(TAG)

@@ -27,6 +27,20 @@ WRONG_FILES = [
     ("not YAML", "users: [", r"d\.yaml:\d+: is not YAML"),
     ("key twice", "users: []\nusers: []\n", r"d\.yaml:2: the field 'users' is there already, in line 1"),
     ("field twice", "users:\n  - username: a\n    on_leave: true\n    on_leave: false\n", r"d\.yaml:4: the field 'on_leave'"),
+    ("merged field twice", "x-a: &a\n  on_leave: true\n  on_leave: false\nusers:\n- {<<: *a, username: a}\n",
+     r"d\.yaml:3: the field 'on_leave' is there already, in line 2"),
+    ("merged twice", "x-a: &a {}\nusers:\n- <<: *a\n  <<: *a\n", r"d\.yaml:4: the field '<<' is there already, in line 3"),
+    ("merged text", "users:\n- {username: a, <<: b}\n", r"d\.yaml:2: `<<` merges an object or a list of objects"),
+    ("merged list of texts", "x-a: &a {}\nusers:\n- {username: a, <<: [*a, b]}\n", r"d\.yaml:3: `<<` merges an object"),
+    ("merged nothing", "users:\n- {username: a, <<: }\n", r"d\.yaml:2: `<<` merges an object"),
+    ("merged itself", "users:\n- &a {username: a, <<: *a}\n", r"d\.yaml:2: an alias must not hold itself"),
+    ("merged below itself", "users:\n- &a {username: a, additional_info: {<<: *a}}\n", r"d\.yaml:2: an alias must not hold"),
+    ("merged round and round", "users:\n- &a {username: a, <<: &b {on_leave: true, <<: *a}}\n", r"an alias must not hold itself"),
+    ("merged unknown field", "x-a: &a {onleave: true}\nusers:\n- {<<: *a, username: a}\n",
+     r"d\.yaml:3 user a /onleave: is not a field here"),
+    ("an x- below the top", "users: [{username: a, x-note: hi}]", r"d\.yaml:1 user a /x-note: is not a field here"),
+    ("merged chain", "x-a: [&a0 {}" + "".join(f", &a{n} {{<<: *a{n - 1}}}" for n in range(1, 300))
+     + "]\nusers:\n- {username: a, <<: *a299}\n", r"d\.yaml:1: merges what merges too many others"),
     ("deep field twice", "users: [{username: a, additional_info: {x: {y: 1, y: 2}}}]", r"d\.yaml:1: the field 'y'"),
     ("unknown kind", "user: []\n", r"'user' is not a kind of definition; did you mean 'users'\?"),
     ("unknown field", "users: [{username: a, onleave: true}]", r"d\.yaml:1 user a /onleave: is not a field here"),
@@ -174,6 +188,50 @@ def test_aliases_cannot_grow_without_end(tmp_path: Path, monkeypatch: pytest.Mon
     (tmp_path / "bomb.yaml").write_text("".join(lines) + "}}]\n")
     with pytest.raises(InputError, match="more than 10000 values"):
         load(tmp_path / "bomb.yaml")
+
+
+@pytest.mark.parametrize("leaf", ["{}", "{y: 1}"])
+def test_merge_keys_cannot_grow_without_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, leaf: str) -> None:
+    monkeypatch.setattr("control_api.definitions.documents.MAX_VALUES", 10_000)
+    lines = [f"x-a: [&a0 {leaf}"]
+    lines += [f", &a{n} {{<<: [*a{n - 1}, *a{n - 1}, *a{n - 1}, *a{n - 1}]}}" for n in range(1, 40)]
+    (tmp_path / "bomb.yaml").write_text("".join(lines) + "]\nusers:\n- {username: a, additional_info: {<<: *a39}}\n")
+    with pytest.raises(InputError, match="more than 10000 values"):
+        load(tmp_path / "bomb.yaml")
+
+
+def test_merge_keys_and_extensions_are_those_of_compose_files(tmp_path: Path) -> None:
+    write_files(
+        tmp_path,
+        d_yaml="""\
+            x-common: &common
+              type: chat
+              parameters: &parameters {chat_id: 1, title: merged}
+            x-hours: &hours {start: "09:00", end: "17:00"}
+            x-anything: !vault [1, {2: 3}]
+            consumers:
+              - {name: a, <<: *common}
+              - name: b
+                <<: [{type: first}, *common]
+                parameters: {<<: *parameters, title: own}
+              - {name: c, <<: *common, parameters: {"<<": text}}
+            users:
+              - {username: d, working_time: {<<: *hours, end: "18:00"}}
+            """,
+    )
+    found = {document.name: document.value for document in load(tmp_path)}
+    assert found == {
+        "a": {"type": "chat", "parameters": {"chat_id": 1, "title": "merged"}},
+        "b": {"type": "first", "parameters": {"chat_id": 1, "title": "own"}},
+        "c": {"type": "chat", "parameters": {"<<": "text"}},
+        "d": {"working_time": {"start": "09:00", "end": "18:00"}},
+    }
+
+
+def test_a_field_that_looks_like_a_merge_key_is_dumped_in_quotes(tmp_path: Path) -> None:
+    text = dump({"user": [("a", {"additional_info": {"<<": {"username": "x"}}})]})
+    (tmp_path / "d.yaml").write_text(text)
+    assert load(tmp_path)[0].value == {"additional_info": {"<<": {"username": "x"}}}
 
 
 def test_aliases_and_several_documents_are_read(tmp_path: Path) -> None:
