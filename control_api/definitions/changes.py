@@ -14,6 +14,7 @@ from sqlalchemy import bindparam, delete, insert, select, text, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from control_api.access.actor import Actor
+from control_api.definitions.place import located
 from control_api.definitions.secret_parameters import mask
 from control_api.definitions.spec import Reference, Spec
 from control_api.models import AuditRow, ChangeRow, DefinitionRow, OutboxRow, ReferenceRow
@@ -40,7 +41,7 @@ class Edit:
     name: str
     before: JsonObject | None
     after: Spec | None
-    place: str = ""  # for errors: where it was written, for instance `definitions.yaml:12`
+    place: str = ""  # for errors: see `control_api.definitions.place`
 
     @property
     def key(self) -> Key:
@@ -248,8 +249,7 @@ async def _check_references(session: AsyncSession, written: Sequence[Edit], dele
 
 
 def _at(edit: Edit, pointer: str) -> str:
-    """The place in a person's file, or a bare JSON Pointer where the definition came as a single document."""
-    return f"{edit.place} {edit.kind} {edit.name} {pointer}".rstrip() if edit.place else pointer
+    return located(edit.place, edit.kind, edit.name, pointer)
 
 
 async def _check_unused(session: AsyncSession, deleted: Sequence[Edit], edited: Collection[Key]) -> None:

@@ -10,7 +10,7 @@ the fields fit is checked in `control_api.definitions.spec`.
 """
 
 import re  # for our own constant patterns; never for a person's
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
@@ -22,6 +22,7 @@ from control_api.definitions import yaml_core
 from control_api.definitions.includes import with_content
 from control_api.definitions.json_value import MAX_DEPTH
 from control_api.definitions.merge_keys import is_merge_key, merged_objects
+from control_api.definitions.place import is_pointer, located
 from control_api.definitions.spec import name_field, split_name
 from control_api.definitions.text_file import decode
 from control_api.definitions.yaml_core import SCALARS, TAG
@@ -39,18 +40,18 @@ MAX_VALUES = 1_000_000  # in one file, each alias counted as often as it stands 
 MAX_FAULTS = 20  # told at once
 _LEADING_ZERO = re.compile("[-+]?0[0-9]")  # an older YAML reads an octal number
 EXTENSION = "x-"
-_SECTIONS: Mapping[str, Kind] = {f"{kind}s": kind for kind in KINDS}
+SECTIONS: Mapping[str, Kind] = {f"{kind}s": kind for kind in KINDS}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Document:
-    """One definition as it is written. `place` is its file and line, `folder` what relative paths in it begin from."""
+    """One definition as it is written. `folder` is what relative paths in it begin from; None: it may read no files."""
 
     kind: Kind
     name: str
     value: JsonObject  # without the name
-    place: str
-    folder: Path
+    place: str  # see `control_api.definitions.place`
+    folder: Path | None = None
 
 
 def load(path: Path) -> list[Document]:
@@ -66,6 +67,15 @@ def load(path: Path) -> list[Document]:
             documents += _Reader(file, shown, wrong).documents()
         except InputError as error:
             wrong += error.errors
+    wrong += check_names(documents)
+    if wrong:
+        # Plugins' parameters and what is named elsewhere are checked once all files can be read; the fields here and now.
+        raise InputError(first_of([*wrong, *_faults(documents)]))
+    return documents
+
+
+def check_names(documents: Iterable[Document]) -> Iterator[FieldError]:
+    """The names that are given twice, in whatever form."""
     seen: dict[tuple[Kind, str], Document] = {}
     for document in documents:
         first = seen.setdefault((document.kind, folded(document.name)), document)
@@ -73,11 +83,14 @@ def load(path: Path) -> list[Document]:
             text = f"is there already, at {first.place}"
             if first.name != document.name:
                 text = f"would differ from {first.name!r} in upper and lower case or Unicode form only, which names must not"
-            wrong.append(FieldError(document.place, f"the {document.kind} {document.name!r} {text}"))
-    if wrong:
-        # Plugins' parameters and what is named elsewhere are checked once all files can be read; the fields here and now.
-        raise InputError(first_of([*wrong, *_faults(documents)]))
-    return documents
+            yield FieldError(document.place, f"the {document.kind} {document.name!r} {text}")
+
+
+def unknown_section(section: str) -> str:
+    """What is wrong with a section that is no kind of definition."""
+    near = get_close_matches(section, SECTIONS, n=1)
+    hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(SECTIONS)}"
+    return f"{section[:100]!r} is not a kind of definition; {hint}"
 
 
 def _faults(documents: Sequence[Document]) -> Iterator[FieldError]:
@@ -90,15 +103,18 @@ def _faults(documents: Sequence[Document]) -> Iterator[FieldError]:
 
 def named(document: Document, error: InputError) -> Iterator[FieldError]:
     """The faults of a document, by its place and name."""
-    at = f"{document.place} {document.kind} {document.name}"
-    return (FieldError(f"{at} {fault.pointer}".rstrip(), fault.detail) for fault in error.errors)
+    return (
+        FieldError(located(document.place, document.kind, document.name, fault.pointer), fault.detail)
+        for fault in error.errors
+    )
 
 
 def first_of(wrong: Sequence[FieldError]) -> Sequence[FieldError]:
     """The first `MAX_FAULTS` faults, and the number of the others."""
     if len(wrong) <= MAX_FAULTS:
         return wrong
-    return [*wrong[:MAX_FAULTS], FieldError("…", f"and {len(wrong) - MAX_FAULTS} more")]
+    at = "" if is_pointer(wrong[0].pointer) else "…"
+    return [*wrong[:MAX_FAULTS], FieldError(at, f"and {len(wrong) - MAX_FAULTS} more")]
 
 
 def _files(path: Path) -> Sequence[Path]:
@@ -133,15 +149,13 @@ class _Reader:
             if self._is_null(root):
                 continue  # an empty document
             if not isinstance(root, yaml.MappingNode):
-                raise self._error(root, f"must be an object with {', '.join(_SECTIONS)}")
+                raise self._error(root, f"must be an object with {', '.join(SECTIONS)}")
             for section, node in self._pairs(root):
                 if section.startswith(EXTENSION):
                     continue
-                kind = _SECTIONS.get(section)
+                kind = SECTIONS.get(section)
                 if kind is None:
-                    near = get_close_matches(section, _SECTIONS, n=1)
-                    hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(_SECTIONS)}"
-                    self._wrong.append(self._fault(node, f"{section!r} is not a kind of definition; {hint}"))
+                    self._wrong.append(self._fault(node, unknown_section(section)))
                 elif isinstance(node, yaml.SequenceNode):
                     yield from self._section(kind, node)
                 elif not self._is_null(node):

@@ -3,6 +3,7 @@
 Nothing is written here; `control_api.definitions.apply` does that.
 """
 
+import asyncio
 import json
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -29,6 +30,7 @@ from notifier.seal import Seal
 Sign = Literal["+", "~", "-", "="]  # created, changed, deleted, unchanged
 Progress = Callable[[int, int], None]  # called with the number of documents checked, and of all documents
 _SHOWN = 60  # characters of a value in a plan
+_AT_ONCE = 20  # documents that are checked in one go
 _ABSENT: Any = object()
 
 
@@ -100,25 +102,27 @@ class Planner:
         """
         if prune and not documents:
             raise InputError(
-                FieldError("", "the files define nothing, and pruning would delete everything; is it the right path?")
+                FieldError("", "nothing is defined here, and pruning would delete everything; is it the right file?")
             )
         stored = await stored_specs(session)
         known = [name for kind, name in stored if kind == "user"]
         documents = _under_stored_names(documents, Usernames(known))
         named = [document.name for document in documents if document.kind == "user"]
-        changes = self._compare(documents, stored, Usernames([*named, *known]))
+        changes = await self._compare(documents, stored, Usernames([*named, *known]))
         if prune:
             changes += _deletions(documents, stored)
         self._tell(len(documents), len(documents))
         return ApplyPlan(changes=changes)
 
-    def _compare(
+    async def _compare(
         self, documents: Sequence[Document], stored: Mapping[Key, JsonObject], users: Usernames
     ) -> list[PlannedChange]:
         changes: list[PlannedChange] = []
         wrong: list[FieldError] = []
         for position, document in enumerate(documents):
             self._tell(position, len(documents))
+            if position % _AT_ONCE == 0:
+                await asyncio.sleep(0)  # other requests of an API
             try:
                 changes.append(self._change(document, stored.get((document.kind, document.name)), users))
             except InputError as error:
@@ -131,7 +135,9 @@ class Planner:
 
     def _change(self, document: Document, before: JsonObject | None, users: Usernames) -> PlannedChange:
         kind, name = document.kind, document.name
-        written = with_secrets(document.value, document.folder, self._secret_fields(document), self.environment)
+        written = document.value
+        if document.folder is not None:
+            written = with_secrets(written, document.folder, self._secret_fields(document), self.environment)
         after = read(kind, name, written, before=before, registry=self.registry, seal=self.seal)
         if any(reference.kind == "user" for reference in after.references):
             after = with_usernames(after, users)

@@ -15,8 +15,11 @@ from sqlalchemy import Row, Select, func, or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from control_api.access.actor import Actor
+from control_api.definitions.apply import apply
 from control_api.definitions.changes import Edit, as_kind, lock, write_change
+from control_api.definitions.documents import Document
 from control_api.definitions.json_value import check_json
+from control_api.definitions.plan import ApplyPlan, Planner
 from control_api.definitions.spec import Spec, document, read
 from control_api.definitions.usernames import stored_usernames, with_usernames
 from control_api.definitions.writes import Draft, Write, patched
@@ -185,6 +188,19 @@ class Services:
             revision = await write_change(session, actor, "delete", f"delete {kind} {row.name}", [edit], self.registry)
         self._tell(revision)
         return revision
+
+    async def apply(
+        self, actor: Actor, documents: Sequence[Document], *, prune: bool = False, dry_run: bool = False
+    ) -> ApplyPlan:
+        """Makes the definitions what the documents say, as one change; answers what that did, or would do.
+
+        Raises as `control_api.definitions.apply.apply` does.
+        """
+        planner = Planner(registry=self.registry, seal=self._seal, environment={})
+        plan = await apply(self._database, documents, planner, prune=prune, dry_run=dry_run, actor=actor)
+        if plan.revision is not None:
+            self._tell(plan.revision)
+        return plan
 
     async def _resolve(
         self, session: AsyncSession, write: Write, name: str, rest: JsonObject

@@ -133,6 +133,7 @@ async def enter(request: Request, parts: PartsDep, credentials: Credentials, tic
 PageActor = Annotated[Actor, Depends(enter)]  # pages hold no data; the routes that their scripts call name their scopes
 AnyActor = Annotated[Actor, Depends(identify)]  # GraphQL alone: there each field names its scope
 ReadActor = Annotated[Actor, Security(authorize, scopes=["read"])]
+WriteActor = Annotated[Actor, Security(authorize, scopes=["write"])]
 RunActor = Annotated[Actor, Security(authorize, scopes=["run"])]
 PushActor = Annotated[Actor, Security(authorize, scopes=["push"])]
 AdminActor = Annotated[Actor, Security(authorize, scopes=["admin"])]

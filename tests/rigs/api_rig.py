@@ -124,6 +124,7 @@ SCOPE_OF = {
         f"POST /api/v1/{kind}s/{{{name}}}/rollback": "admin" if kind == "script" else "write"
         for kind, name in NAMES.items()
     },
+    "POST /api/v1/definitions": "write",
     "POST /hooks/json/{producer}": "push",
     "POST /api/v1/messages": "push",
     "POST /api/v1/configurations/{name}/run": "run",

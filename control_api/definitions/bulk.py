@@ -1,0 +1,88 @@
+"""Bulk: the object of a YAML file as JSON, whose definitions `POST /api/v1/definitions` applies as one change.
+
+Secrets stand in it as they are: `${NAME}` and `${file:PATH}` would be read on the machine of the API, and are refused.
+"""
+
+import re  # for our own constant pattern
+from collections.abc import Collection, Iterator, Mapping
+from typing import Any
+
+from control_api.definitions.documents import EXTENSION, SECTIONS, Document, check_names, first_of, unknown_section
+from control_api.definitions.json_value import check_json
+from control_api.definitions.plan import ApplyPlan, Sign
+from control_api.definitions.spec import split_name
+from notifier.errors import FieldError, InputError
+from notifier.pointer import pointer
+from notifier.record import JsonObject
+
+_REFERENCE = re.compile(r"\$\{[^{}]*\}")
+_ACTIONS: Mapping[Sign, str] = {"+": "created", "~": "changed", "-": "deleted", "=": "unchanged"}
+
+
+def read_object(value: object, passed_over: Collection[str] = ()) -> list[Document]:
+    """The definitions of an object, without the fields `passed_over`, which answers have and nobody writes.
+
+    Raises InputError that names every place as a JSON Pointer.
+    """
+    if not isinstance(value, dict):
+        raise InputError(FieldError("", f"must be an object with {', '.join(SECTIONS)}"))
+    check_json(value)
+    documents: list[Document] = []
+    wrong: list[FieldError] = []
+    for section, items in value.items():
+        at = pointer([section])
+        kind = SECTIONS.get(section)
+        if section.startswith(EXTENSION) or (kind is not None and items is None):
+            continue
+        if kind is None:
+            wrong.append(FieldError(at, unknown_section(section)))
+            continue
+        if not isinstance(items, list):
+            wrong.append(FieldError(at, "must be a list"))
+            continue
+        for position, written in enumerate(items):
+            place = f"{at}/{position}"
+            try:
+                name, rest = split_name(kind, written)
+            except InputError as error:
+                wrong += [FieldError(place + fault.pointer, fault.detail) for fault in error.errors]
+                continue
+            rest = {field: part for field, part in rest.items() if field not in passed_over}
+            wrong += _references(rest.get("parameters"), f"{place}/parameters")
+            documents.append(Document(kind=kind, name=name, value=rest, place=place))
+    wrong += check_names(documents)
+    if wrong:
+        raise InputError(first_of(wrong))
+    return documents
+
+
+def _references(value: Any, at: str) -> Iterator[FieldError]:
+    if isinstance(value, dict):
+        for key, part in value.items():
+            yield from _references(part, pointer([key], at))
+    elif isinstance(value, list):
+        for position, part in enumerate(value):
+            yield from _references(part, f"{at}/{position}")
+    elif isinstance(value, str) and _REFERENCE.fullmatch(value):
+        yield FieldError(at, f"{value[:40]!r} is read by `notifier apply` alone; write the value itself")
+
+
+def shown(plan: ApplyPlan, *, dry_run: bool) -> JsonObject:
+    """A plan as JSON: what is done, or would be, to each definition that changes, with nothing of a secret."""
+    return {
+        "dry_run": dry_run,
+        "revision": plan.revision,
+        **{word: plan.count(sign) for sign, word in _ACTIONS.items()},
+        "changes": [
+            {
+                "action": _ACTIONS[change.sign],
+                "kind": change.edit.kind,
+                "name": change.edit.name,
+                "differences": [
+                    {"path": one.path, "before": one.before, "after": one.after} for one in change.differences
+                ],
+            }
+            for change in plan.changes
+            if change.sign != "="
+        ],
+    }
