@@ -9,10 +9,11 @@ from sqlalchemy import delete, select, tuple_
 from sqlalchemy.orm import InstrumentedAttribute
 
 from control_api.models import AttemptRow, Base, DeadLetterRow, DryRunRow, IdempotencyRow, RunRow, SessionRow
+from control_api.models import AttemptRow, Base, DeadLetterRow, IdempotencyRow, MessageRow, RunRow, SessionRow
 from notifier.database import Database
 from notifier.errors import DatabaseError
 from notifier.record import now
-from notifier.topics import ATTEMPTS, DEAD_LETTERS, RUNS, Topic
+from notifier.topics import ATTEMPTS, DEAD_LETTERS, MESSAGES, RUNS, Topic
 
 logger = logging.getLogger(__name__)
 
@@ -31,6 +32,12 @@ def _as_long_as(topic: Topic) -> timedelta:
 # Table, the columns of its key, the column of its age, how long it is kept.
 RULES: tuple[tuple[type[Base], tuple[InstrumentedAttribute[Any], ...], InstrumentedAttribute[Any], timedelta], ...] = (
     (AttemptRow, (AttemptRow.id,), AttemptRow.ended_at, _as_long_as(ATTEMPTS)),
+    (
+        MessageRow,
+        (MessageRow.generation, MessageRow.partition, MessageRow.offset),
+        MessageRow.at,
+        _as_long_as(MESSAGES),
+    ),
     (DeadLetterRow, (DeadLetterRow.id,), DeadLetterRow.at, _as_long_as(DEAD_LETTERS)),
     (RunRow, (RunRow.id,), RunRow.scheduled_at, _as_long_as(RUNS)),
     (IdempotencyRow, (IdempotencyRow.actor, IdempotencyRow.key), IdempotencyRow.at, IDEMPOTENCY_KEPT),

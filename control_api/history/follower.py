@@ -1,43 +1,47 @@
-"""History: follows `attempts`, `dead_letters` and `runs` into the database.
+"""Follower: follows topics into the database. History: `attempts`, `dead_letters` and `runs`.
 
-The position in each partition is written in the transaction that stores what was read, so each record is in the history
-once, whenever a process, the broker or the database dies. Several API processes share the partitions (group
-`<prefix>history`); one that does not know yet that it lost a partition stores nothing twice, since a record's place is
-unique. A record of a version that this program does not know ends the following: the API is then not ready.
+The position in each partition is written in the transaction that stores what was read, so each record is in the database
+once, whenever a process, the broker or the database dies. Several API processes share the partitions, in one group for each
+follower; one that does not know yet that it lost a partition stores nothing twice, since a record's place is unique. A record of
+a version that this program does not know ends the history: the API is then not ready.
 
-`control_api.history.storing` writes, `control_api.history.records` answers, `control_api.retention` deletes.
+`control_api.history.storing` writes the history, `control_api.history.message_index` follows `messages`,
+`control_api.history.records` answers, `control_api.retention` deletes.
 """
 
 import asyncio
 import logging
+from collections.abc import Sequence
+from typing import ClassVar
 
-from aiokafka import AIOKafkaConsumer
+from aiokafka import AIOKafkaConsumer, ConsumerRecord
 from aiokafka.errors import KafkaError
 
 from control_api.history.positions import Positions, lag_of
-from control_api.history.storing import store
+from control_api.history.storing import Generations, Skipped, store
 from notifier.database import Database
 from notifier.errors import BrokerError, DatabaseError, UnsupportedVersion
 from notifier.kafka import ensure_topics, kafka_consumer
 from notifier.settings import Settings
-from notifier.topics import ATTEMPTS, DEAD_LETTERS, RUNS
+from notifier.topics import ATTEMPTS, DEAD_LETTERS, RUNS, Topic
 
 logger = logging.getLogger(__name__)
 
-TOPICS = (ATTEMPTS, DEAD_LETTERS, RUNS)
-GROUP = "history"  # after the prefix
 _RETRY_S = 1.0
 _CONNECT_S = 10.0
-_BATCH = 1000  # records in one transaction
 _WAIT_MS = 500
 
 
-class History:
-    """The follower of one API process.
+class Follower:
+    """Follows some topics for one API process.
 
     `lag` is how many records of its partitions it has still to read, None while it follows none or the broker is away;
     `skipped` how many it could not store since its start; `failed` says why following ended for good.
     """
+
+    topics: ClassVar[tuple[Topic, ...]]
+    group: ClassVar[str]  # after the prefix
+    batch: ClassVar[int]  # records in one transaction
 
     def __init__(self, settings: Settings, database: Database) -> None:
         self._settings = settings
@@ -50,7 +54,7 @@ class History:
     async def start(self) -> None:
         """Begins to follow; returns at once, whether the broker is there or not."""
         if self._task is None:
-            self._task = asyncio.create_task(self._follow(), name="history")
+            self._task = asyncio.create_task(self._follow(), name=self.group)
 
     async def stop(self) -> None:
         """Ends the following, after the batch at hand."""
@@ -59,16 +63,20 @@ class History:
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
 
+    async def store(self, records: Sequence[ConsumerRecord], generations: Generations) -> list[Skipped]:
+        """Stores the records and the offsets behind them, in one transaction. Answers those that cannot be stored."""
+        raise NotImplementedError
+
     async def _follow(self) -> None:
         quiet = False  # whether an outage was logged already
         while True:
             consumer: AIOKafkaConsumer | None = None
             try:
                 async with asyncio.timeout(_CONNECT_S):
-                    await ensure_topics(self._settings, TOPICS)
+                    await ensure_topics(self._settings, self.topics)
                 consumer = kafka_consumer(
                     self._settings,
-                    group_id=self._settings.topic_prefix + GROUP,
+                    group_id=self._settings.topic_prefix + self.group,
                     session_timeout_ms=10_000,
                     heartbeat_interval_ms=1_000,
                 )
@@ -79,7 +87,8 @@ class History:
             except UnsupportedVersion as error:
                 self.failed = error
                 logger.critical(
-                    "The history ends here, because a record is newer than this program: %s. Update it.",
+                    "The %s ends here, because a record is newer than this program: %s. Update it.",
+                    self.group,
                     error,
                     extra={"action": "follow"},
                 )
@@ -87,13 +96,14 @@ class History:
             except (KafkaError, BrokerError, DatabaseError, OSError, TimeoutError) as error:
                 if not quiet:
                     logger.warning(
-                        "The history cannot go on now and will be tried again: %s",
+                        "The %s cannot go on now and will be tried again: %s",
+                        self.group,
                         error or type(error).__name__,
                         extra={"action": "follow"},
                     )
                 quiet = True
             except Exception:  # the supervisor of this loop: without it the history would end in silence
-                logger.exception("The history failed and starts anew.", extra={"action": "follow"})
+                logger.exception("The %s failed and starts anew.", self.group, extra={"action": "follow"})
             finally:
                 self.lag = None
                 if consumer is not None:
@@ -102,9 +112,9 @@ class History:
 
     async def _read(self, consumer: AIOKafkaConsumer) -> None:
         positions = Positions(self._database, consumer)
-        consumer.subscribe([self._settings.topic_prefix + topic.name for topic in TOPICS], listener=positions)
+        consumer.subscribe([self._settings.topic_prefix + topic.name for topic in self.topics], listener=positions)
         while True:
-            found = await consumer.getmany(timeout_ms=_WAIT_MS, max_records=_BATCH)
+            found = await consumer.getmany(timeout_ms=_WAIT_MS, max_records=self.batch)
             if positions.failed is not None:
                 raise positions.failed
             records = [record for batch in found.values() for record in batch]
@@ -112,7 +122,7 @@ class History:
             records = [record for record in records if positions.has(record)]
             if records:
                 generations = positions.generations()  # a copy: a rebalance may empty the positions while we store
-                skipped = await store(self._database, records, generations, self._settings.topic_prefix)
+                skipped = await self.store(records, generations)
                 self.skipped += len(skipped)
                 for record, why in skipped:
                     place = {"topic": record.topic, "partition": record.partition, "offset": record.offset}
@@ -120,3 +130,15 @@ class History:
                 for record in records:
                     positions.advance(record)
             self.lag = await lag_of(consumer)
+
+
+class History(Follower):
+    """The follower of what became of messages, runs and deliveries."""
+
+    topics = (ATTEMPTS, DEAD_LETTERS, RUNS)
+    group = "history"
+    batch = 1000
+
+    async def store(self, records: Sequence[ConsumerRecord], generations: Generations) -> list[Skipped]:
+        """As of `control_api.history.storing`."""
+        return await store(self._database, records, generations, self._settings.topic_prefix)

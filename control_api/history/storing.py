@@ -91,12 +91,17 @@ async def _write(session: AsyncSession, read: Sequence[_Read], generations: Gene
     for record, table, row in read:
         if row is not None:
             rows[table].append(row if table is RunRow else {**_place(record, generations), **row})
-    await _add(session, AttemptRow, rows[AttemptRow])
-    await _add(session, DeadLetterRow, rows[DeadLetterRow])
+    await add(session, AttemptRow, rows[AttemptRow])
+    await add(session, DeadLetterRow, rows[DeadLetterRow])
     # One statement may not change a row twice, so only the last state of each run is written.
     runs = {(row["configuration"], row["scheduled_at"]): row for row in rows[RunRow]}
     await _replace(session, RunRow, ("configuration", "scheduled_at"), list(runs.values()))
-    offsets = {(record.topic, record.partition): record.offset + 1 for record, _, _ in read}
+    await write_offsets(session, [record for record, _, _ in read], generations)
+
+
+async def write_offsets(session: AsyncSession, records: Sequence[ConsumerRecord], generations: Generations) -> None:
+    """Writes how far these records lead."""
+    offsets = {(record.topic, record.partition): record.offset + 1 for record in records}
     behind = [
         {"topic": topic, "partition": partition, "generation": generations[topic, partition], "offset": offset}
         for (topic, partition), offset in offsets.items()
@@ -112,7 +117,7 @@ def _place(record: ConsumerRecord, generations: Generations) -> Row:
     }
 
 
-async def _add(session: AsyncSession, table: type[Base], rows: list[Row]) -> None:
+async def add(session: AsyncSession, table: type[Base], rows: list[Row]) -> None:
     """Inserts the rows that are not there yet."""
     if rows:
         await session.execute(_insert(session, table).on_conflict_do_nothing(), rows)
