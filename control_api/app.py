@@ -26,9 +26,11 @@ from control_api.definitions.repositories import Repositories
 from control_api.definitions.services import Services
 from control_api.definitions.verification import Verification
 from control_api.dry_run.dry_runs import DryRuns
+from control_api.explain.explaining import Explaining
 from control_api.graphql import endpoint as graphql
 from control_api.graphql.schema import build_schema
 from control_api.history.follower import History
+from control_api.history.message_index import MessageIndex
 from control_api.http import problems
 from control_api.http.auth import ReadActor, check_guarded
 from control_api.http.guard import REQUEST_LIMIT_S, Guard, Load
@@ -135,6 +137,7 @@ def _lifespan(
                 verification=Verification(services, seal, settings.services),
                 repositories=Repositories(registry, seal, settings.services),
                 history=History(settings, database),
+                explaining=Explaining(settings, database, registry),
                 statuses=Statuses(settings),
                 dry_runs=DryRuns(settings, database, services),
                 sign_in_limit=SignInLimit(),
@@ -142,6 +145,15 @@ def _lifespan(
             )
             stack.push_async_callback(parts.failed_sign_ins.stop)
             for part in (parts.relay, parts.history, parts.statuses, parts.intake):  # stopped in the opposite order
+            stack.push_async_callback(parts.explaining.close)
+            index = MessageIndex(settings, database)
+            for part in (
+                parts.relay,
+                parts.history,
+                index,
+                parts.statuses,
+                parts.intake,
+            ):  # stopped in the opposite order
                 await part.start()
                 stack.push_async_callback(part.stop)
             stack.push_async_callback(parts.dry_runs.stop)

@@ -13,6 +13,7 @@ from control_api.definitions.repositories import Repositories
 from control_api.definitions.services import Services
 from control_api.definitions.verification import Verification
 from control_api.dry_run.dry_runs import DryRuns
+from control_api.explain.explaining import Explaining
 from control_api.history.follower import History
 from control_api.intake.intake import Intake
 from control_api.look_up import LookUp
@@ -39,6 +40,7 @@ class Parts:
     verification: Verification
     repositories: Repositories
     history: History
+    explaining: Explaining
     statuses: Statuses
     dry_runs: DryRuns
     sign_in_limit: SignInLimit

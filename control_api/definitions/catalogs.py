@@ -46,10 +46,14 @@ class Catalogs:
 
     async def at(self, moment: datetime) -> tuple[int, Catalog]:
         """The newest revision that was published by then, and the definitions at it: what a router could know."""
+        revision = await self.revision_at(moment)
+        return revision, await self.of(revision)
+
+    async def revision_at(self, moment: datetime) -> int:
+        """The newest revision that was published by then; 0 for none."""
         query = select(ChangeRow.revision).where(ChangeRow.published_at <= moment)
         async with self._database.read() as session:
-            revision = await session.scalar(query.order_by(ChangeRow.revision.desc()).limit(1)) or 0
-        return revision, await self.of(revision)
+            return await session.scalar(query.order_by(ChangeRow.revision.desc()).limit(1)) or 0
 
     async def of(self, revision: int) -> Catalog:
         """The definitions at a revision. The same object again, as long as it is kept."""

@@ -133,6 +133,8 @@ SCOPE_OF = {
     "POST /api/v1/configurations/{name}/dry_run": "run",
     "GET /api/v1/dry_runs/{id}": "read",
     "DELETE /api/v1/dry_runs/{id}": "run",
+    "POST /api/v1/explain": "read",
+    "POST /api/v1/configurations/{name}/explain": "read",
     "GET /api/v1/users/{username}/working": "read",
     "GET /api/v1/attempts": "read",
     "GET /api/v1/dead_letters": "read",

@@ -1,0 +1,218 @@
+"""Explaining: finds the message and the definitions that a question is about, and puts the answer together.
+
+index ─► topic ─► message ─┐
+audit log ─► catalog ──────┴─► explainer ─► rendering ─► answer, beside what the history says happened
+"""
+
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+import orjson
+
+from consumers.text.template import Renderer
+from control_api.definitions.catalogs import Catalogs
+from control_api.explain.draft import with_draft
+from control_api.explain.explainer import Explained, Question, explain, person_of
+from control_api.explain.happened import happened, in_words
+from control_api.explain.query import ConfigurationExplainQuery, ExplainQuery, check_query
+from control_api.explain.rendering import render
+from control_api.explain.ways import Told
+from control_api.history.message_index import places
+from control_api.history.message_reader import MessageReader
+from notifier.catalog import Catalog
+from notifier.database import Database
+from notifier.errors import FieldError, InputError, RecordError, UnknownName, UnsupportedVersion
+from notifier.message import Message, read_message, topic_id, without_absent
+from notifier.pointer import pointer
+from notifier.record import JsonObject, kafka_time, now, rfc3339
+from notifier.record_words import finding, findings
+from notifier.registry import Registry
+from notifier.settings import Settings
+
+_MAX_LEAVES = 50  # people of whom it is looked up since when they are on leave
+_NEW = "new"  # the id of a message that is not on the topic and has none
+
+
+@dataclass(frozen=True, kw_only=True)
+class Found:
+    """A message, and where it lies on the topic, if it does."""
+
+    told: Told
+    at: datetime  # when it came
+    origin: JsonObject | None = None
+
+
+class Explaining:
+    """Explains messages for one process. `await close()` ends what it began."""
+
+    def __init__(self, settings: Settings, database: Database, registry: Registry) -> None:
+        self._settings = settings
+        self._database = database
+        self.catalogs = Catalogs(database, registry)
+        self._reader = MessageReader(settings)
+        self._renderer = Renderer()
+
+    async def close(self) -> None:
+        """Closes the connection to the broker and ends the processes that render."""
+        await self._reader.close()
+        await self._renderer.close()
+
+    async def answer(self, query: ConfigurationExplainQuery, configuration: str | None = None) -> JsonObject:
+        """The answer as JSON. `configuration` is one that has to be there, unless there is a draft of it.
+
+        Raises InputError that names the field, UnknownName for a message or configuration that is not there, BrokerError and
+        DatabaseError.
+        """
+        check_query(query)
+        found = await self.found(query)
+        asked = configuration or (query.configuration if isinstance(query, ExplainQuery) else None)
+        attempts, letters = await self._happened(found)
+        newest, current = await self.catalogs.now()
+        revision, catalog, as_of, at = newest, current, "now", found.at
+        if query.as_of == "then" or (query.as_of is None and query.is_on_topic and query.draft is None):
+            at = _decided_at(attempts, found) or at
+            revision = max(await self.catalogs.revision_at(at), *_versions(attempts))
+            catalog, as_of = await self.catalogs.of(revision), "then"
+        elif isinstance(query.as_of, datetime):
+            revision = await self.catalogs.revision_at(query.as_of)
+            catalog, as_of = await self.catalogs.of(revision), rfc3339(query.as_of)
+        if query.draft is not None:
+            if asked is None:
+                raise InputError(FieldError("/configuration", "is required, with a draft"))
+            catalog = with_draft(catalog, asked, query.draft)
+        self._check_names(query, found, asked, (catalog, current), named_in_path=configuration is not None)
+        past = as_of == "then" and query.draft is None and query.at is None
+        at = query.at or at
+        person = None if query.receiver is None else person_of(catalog, query.receiver, found.told.message.producer)
+        recipient = None if person is None else person.username
+        attempts, letters = _of(attempts, asked, recipient), _of(letters, asked, recipient)
+        question = Question(told=found.told, at=at, receiver=query.receiver, configuration=asked, past=past)
+        explained = await self._explained(catalog, question, revision)
+        answer: JsonObject = {
+            "message": {**orjson.loads(found.told.value), "id": found.told.id},
+            "origin": found.origin,
+            "as_of": as_of,
+            "revision": revision,
+            **explained.explanation.document(),
+        }
+        if past:
+            said = in_words(explained.explanation, attempts)
+            answer["text"] = f"{answer['text']} {said}".strip()
+        answer["now"] = None
+        if as_of != "now":
+            beside = await self._explained(current, replace(question, past=False), newest)
+            answer["now"] = {"revision": newest, **beside.explanation.document()}
+        return {**answer, "attempts": attempts, "dead_letters": letters}
+
+    # --- the message ---
+
+    async def found(self, query: ConfigurationExplainQuery) -> Found:
+        """The message that is meant. Raises UnknownName, InputError and BrokerError."""
+        if query.message is not None:
+            return Found(told=_given(query.message), at=now())
+        assert query.producer is not None
+        assert query.id is not None
+        async with self._database.read() as session:
+            candidates = await places(session, self._settings, query.producer, query.id)
+        for place in candidates:
+            record = await self._reader.read(place)
+            if record is None:
+                continue
+            try:
+                message, value = read_message(record.value or b"")
+            except RecordError:
+                continue
+            id_ = message.id or topic_id(record.partition, record.offset, record.timestamp)
+            if (message.producer, id_) == (query.producer, query.id):
+                at = kafka_time(record.timestamp) or now()
+                origin = {
+                    "topic": record.topic,
+                    "partition": record.partition,
+                    "offset": record.offset,
+                    "at": rfc3339(at),
+                }
+                return Found(told=Told(message=message, value=value, id=id_), at=at, origin=origin)
+        raise UnknownName("message", f"{query.producer}/{query.id}")
+
+    # --- the answer ---
+
+    async def _explained(self, catalog: Catalog, question: Question, revision: int) -> Explained:
+        explained = explain(catalog, question)
+        on_leave = {
+            recipient.recipient
+            for part in explained.explanation.configurations
+            for recipient in part.recipients
+            if recipient.recipient is not None and any(step.reason == "on_leave" for step in recipient.steps)
+        }
+        if on_leave:
+            leaves = await self.catalogs.leaves(sorted(on_leave)[:_MAX_LEAVES], revision)
+            explained = explain(catalog, replace(question, leaves=leaves))
+        await render(explained, catalog.consumers, self._renderer)
+        return explained
+
+    def _check_names(
+        self,
+        query: ConfigurationExplainQuery,
+        found: Found,
+        configuration: str | None,
+        catalogs: tuple[Catalog, ...],
+        *,
+        named_in_path: bool,
+    ) -> None:
+        """Refuses a configuration or a person that no catalog knows."""
+        if configuration is not None and not any(_knows(catalog, configuration) for catalog in catalogs):
+            if named_in_path:
+                raise UnknownName("configuration", configuration)
+            raise InputError(FieldError("/configuration", f"there is no configuration {configuration!r}"))
+        producer = found.told.message.producer
+        if query.receiver is not None and not any(person_of(each, query.receiver, producer) for each in catalogs):
+            raise InputError(FieldError("/receiver", f"there is no user {query.receiver!r}"))
+
+    async def _happened(self, found: Found) -> tuple[list[JsonObject], list[JsonObject]]:
+        """The attempts and dead letters of a message that lies on the topic."""
+        if found.origin is None:
+            return [], []
+        return await happened(self._database, found.told.message.producer, found.told.id)
+
+
+def _decided_at(attempts: list[JsonObject], found: Found) -> datetime | None:
+    """When the router decided, where it wrote so: in an attempt that it made of this record itself."""
+    place = {name: (found.origin or {}).get(name) for name in ("topic", "partition", "offset")}
+    times = [attempt["started_at"] for attempt in attempts if attempt["origin"] == place]
+    return datetime.fromisoformat(min(times)) if times else None
+
+
+def _versions(attempts: list[JsonObject]) -> list[int]:
+    """Versions that the router knew when it decided, which may be newer than the message; 0 is one of them."""
+    return [0, *[attempt["configuration_version"] or 0 for attempt in attempts]]
+
+
+def _of(records: list[JsonObject], configuration: str | None, recipient: str | None) -> list[JsonObject]:
+    """What was recorded of one configuration or person, where one is asked about, or of none."""
+    wanted = {"configuration": configuration, "recipient": recipient}
+    return [
+        record
+        for record in records
+        if all(value is None or record[name] in (None, value) for name, value in wanted.items())
+    ]
+
+
+def _knows(catalog: Catalog, configuration: str) -> bool:
+    return configuration in catalog.configurations or f"configuration/{configuration}" in catalog.problems
+
+
+def _given(value: JsonObject) -> Told:
+    """A message as it was given. Raises InputError that names the field."""
+    try:
+        raw = orjson.dumps(value)
+    except TypeError as error:  # a number that no JSON of ours holds
+        raise InputError(FieldError("/message", f"cannot be written as JSON: {error}")) from None
+    try:
+        message, raw = read_message(raw)
+    except UnsupportedVersion as error:
+        raise InputError(FieldError("/message/v", str(error))) from None
+    except RecordError as error:
+        present = without_absent(raw)
+        places_ = findings(Message, value if present is None else orjson.loads(present)) or [finding(str(error))]
+        raise InputError([FieldError(pointer(place, "/message"), words) for place, words in places_]) from None
+    return Told(message=message, value=raw, id=message.id or _NEW)
