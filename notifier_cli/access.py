@@ -7,6 +7,7 @@ from datetime import timedelta
 import click
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from notifier.record import now
 from notifier_cli.environment import read_settings
@@ -68,13 +69,11 @@ def list_() -> None:
         times = (one.created_at, one.last_used_at, one.expires_at, one.revoked_at)
         table.add_row(
             str(one.id),
-            one.name,
+            Text(one.name),  # as text: `[…]` would be markup
             " ".join(one.scopes),
             *(f"{at:%Y-%m-%d %H:%M}" if at is not None else "-" for at in times),
         )
-    # In a pipe each token is one line with its whole id.
-    console = Console()
-    (console if console.is_terminal else Console(width=240)).print(table)
+    _print(table)
 
 
 @token.command("revoke")
@@ -119,3 +118,51 @@ def password(name: str, password: str) -> None:
 
     asyncio.run(set_password(settings, name=name, password=password))
     click.echo(f"changed the password of {name}", err=True)
+
+
+@account.command("list")
+def list_accounts() -> None:
+    """List the accounts: name, role, when made and changed. Never passwords."""
+    settings = read_settings()
+    from control_api.access import accounts
+
+    table = Table(box=None, pad_edge=False)
+    for heading in ("name", "role", "created", "changed"):
+        table.add_column(heading)
+    for one in asyncio.run(accounts.list_accounts(settings)):
+        table.add_row(Text(one.name), one.role, f"{one.created_at:%Y-%m-%d %H:%M}", f"{one.updated_at:%Y-%m-%d %H:%M}")
+    _print(table)
+
+
+@account.command("role")
+@click.argument("name")
+@click.argument("role", type=click.Choice(ROLES))
+def role(name: str, role: str) -> None:
+    """Give the account NAME the role ROLE; the person has to sign in again. The last admin stays admin."""
+    settings = read_settings()
+    from control_api.access.accounts import set_role
+
+    asyncio.run(set_role(settings, name=name, role=role))
+    click.echo(f"{name} is {role} now", err=True)
+
+
+@account.command("remove")
+@click.argument("name")
+def remove(name: str) -> None:
+    """Remove the account NAME and end its sessions, at once. The last admin stays."""
+    settings = read_settings()
+    from control_api.access.accounts import remove_account
+
+    asyncio.run(remove_account(settings, name))
+    click.echo(f"removed {name}", err=True)
+
+
+def _print(table: Table) -> None:
+    console = Console()
+    (console if console.is_terminal else Console(width=240)).print(table)  # in a pipe a row is one line
+
+
+@click.command()
+def key() -> None:
+    """Print a new key for NOTIFIER_SECRET_KEY, which secrets are sealed with. Keep it where your backups are not."""
+    click.echo(generate_key())

@@ -100,13 +100,13 @@ async def apply_command(
         lines = plan.lines()
         if dry_run:
             return Applied(plan=plan, published=False, lines=[*lines, f"{plan.summary}; dry run: nothing is changed"])
-        published, end = await _publish(settings, database, plan.revision)
+        published, end = await publish(settings, database, plan.revision)
         return Applied(plan=plan, published=published, lines=[*lines, f"{plan.summary}; {end}"])
     finally:
         await database.close()
 
 
-async def _publish(settings: Settings, database: Database, revision: int | None) -> tuple[bool, str]:
+async def publish(settings: Settings, database: Database, revision: int | None) -> tuple[bool, str]:
     """Publishes all revisions in the outbox; answers whether that is done, and the end of the last line."""
     async with database.read() as session:
         newest = await session.scalar(select(func.max(OutboxRow.revision)))

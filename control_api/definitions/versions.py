@@ -9,12 +9,15 @@ from dataclasses import dataclass
 from sqlalchemy import ColumnElement, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from control_api.access.actor import Actor
-from control_api.definitions.audit import changes_of, newest
+from control_api.access.actor import COMMAND_LINE, Actor
+from control_api.definitions.apply import publish
+from control_api.definitions.audit import AuditQuery, audit, changes_of, newest
 from control_api.definitions.secret_parameters import secrets_of, without_secrets
 from control_api.definitions.services import Services, Stored, find_row
 from control_api.definitions.writes import Write
+from control_api.migrate import upgraded
 from control_api.models import AuditRow
+from control_api.registry import load_registry
 from notifier.database import Database
 from notifier.definition import check_name
 from notifier.errors import Conflict, FieldError, InputError, UnknownName, UnknownReference
@@ -22,6 +25,8 @@ from notifier.outcome import Kind
 from notifier.pointer import pointer
 from notifier.record import JsonObject, rfc3339
 from notifier.registry import Registry
+from notifier.seal import load_seal
+from notifier.settings import Settings
 
 MAX_VERSION = 2**63 - 1
 _NAMED = 5  # versions that an error names
@@ -71,6 +76,34 @@ async def rollback(database: Database, services: Services, actor: Actor, wanted:
         ) from None
     except InputError as error:
         raise InputError(_with_secrets_named(error, row, kind, services.registry)) from None
+
+
+# --- for the command line, without an API ---
+
+
+async def rollback_command(settings: Settings, wanted: Rollback) -> str:
+    """`notifier rollback`: goes back, publishes, and says so. Raises as `rollback` does, DatabaseError and SecretError."""
+    made: list[int] = []
+    async with upgraded(settings) as database:
+        services = Services(database, load_registry(), load_seal(settings), changed=made.append)
+        stored = await rollback(database, services, COMMAND_LINE, wanted)
+        _, end = await publish(settings, database, stored.revision if made else None)
+    did = "is as it was in" if made else "is already as in"
+    return f"the {stored.kind} {stored.name} {did} version {wanted.version}; {end}"
+
+
+async def history_command(
+    settings: Settings, kind: Kind, name: str, limit: int, cursor: str | None
+) -> tuple[list[JsonObject], str | None]:
+    """`notifier history`. Raises as `history` does, and DatabaseError."""
+    async with upgraded(settings) as database, database.read() as session:
+        return await history(session, kind, name, limit, cursor)
+
+
+async def audit_command(settings: Settings, query: AuditQuery) -> tuple[list[JsonObject], str | None]:
+    """`notifier audit`. Raises as `audit` does, and DatabaseError."""
+    async with upgraded(settings) as database, database.read() as session:
+        return await audit(session, query)
 
 
 async def _known_name(session: AsyncSession, kind: Kind, name: str) -> str:

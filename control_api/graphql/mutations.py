@@ -51,37 +51,7 @@ def mutation_fields(kinds: dict[Kind, KindTypes]) -> dict[str, Any]:
     )
     fields: dict[str, Any] = {}
     for kind, made in kinds.items():
-        # Scripts run on the machines of the data plane, so only `admin` may change them, here as in REST.
-        scope: Scope = "admin" if kind == "script" else "write"
-        payload = object_type(
-            f"{kind.capitalize()}Payload", "What was written.", {kind: graphene.Field(made.shown), "errors": errors}
-        )
-        written = graphene.Argument(made.written, required=True)
-        fields[f"create_{kind}"] = _field(
-            scope, payload, _create(kind), {"input": written, **_verify(kind)}, f"Creates a {kind}."
-        )
-        fields[f"update_{kind}"] = _field(
-            scope,
-            payload,
-            _update(kind),
-            {**_name(kind), "input": written, **_if_match(), **_verify(kind)},
-            f"Changes those fields of a {kind} that are given, as a merge patch of REST does.",
-        )
-        fields[f"delete_{kind}"] = _field(
-            scope,
-            deleted,
-            _delete(kind),
-            {**_name(kind), **_if_match()},
-            f"Deletes a {kind} that nothing names any more.",
-        )
-        version = graphene.Argument(graphene.Int, required=True, description=f"A version of `{kind}History`.")
-        fields[f"rollback_{kind}"] = _field(
-            scope,
-            payload,
-            _rollback(kind),
-            {**_name(kind), "version": version, **_if_match()},
-            f"Writes what a {kind} was in that version as a new version, also where it was deleted since.",
-        )
+        fields |= _kind_mutations(kind, made, errors, deleted)
     ticked = object_type(
         "RunPayload", "What was begun.", {"tick": graphene.Field(record_types.tick()), "errors": errors}
     )
@@ -93,6 +63,42 @@ def mutation_fields(kinds: dict[Kind, KindTypes]) -> dict[str, Any]:
         "Runs a configuration now; the query `run` follows it.",
     )
     return fields | account_mutations(errors)
+
+
+def _kind_mutations(kind: Kind, made: KindTypes, errors: Any, deleted: Any) -> dict[str, Any]:
+    # Scripts run on the machines of the data plane, so only `admin` may change them, here as in REST.
+    scope: Scope = "admin" if kind == "script" else "write"
+    fields: dict[str, Any] = {}
+    payload = object_type(
+        f"{kind.capitalize()}Payload", "What was written.", {kind: graphene.Field(made.shown), "errors": errors}
+    )
+    written = graphene.Argument(made.written, required=True)
+    fields[f"create_{kind}"] = _field(
+        scope, payload, _create(kind), {"input": written, **_verify(kind)}, f"Creates a {kind}."
+    )
+    fields[f"update_{kind}"] = _field(
+        scope,
+        payload,
+        _update(kind),
+        {**_name(kind), "input": written, **_if_match(), **_verify(kind)},
+        f"Changes those fields of a {kind} that are given, as a merge patch of REST does.",
+    )
+    fields[f"delete_{kind}"] = _field(
+        scope,
+        deleted,
+        _delete(kind),
+        {**_name(kind), **_if_match()},
+        f"Deletes a {kind} that nothing names any more.",
+    )
+    version = graphene.Argument(graphene.Int, required=True, description=f"A version of `{kind}History`.")
+    fields[f"rollback_{kind}"] = _field(
+        scope,
+        payload,
+        _rollback(kind),
+        {**_name(kind), "version": version, **_if_match()},
+        f"Writes what a {kind} was in that version as a new version, also where it was deleted since.",
+    )
+    return fields
 
 
 def _field(scope: Scope, type_: Any, resolve: Resolver, arguments: dict[str, Any], description: str) -> Any:

@@ -97,6 +97,40 @@ async def test_accounts_are_added_and_their_password_changed(settings: Settings)
     assert "eve" in err
     assert (await run(settings, "account", "password", "eve", "--password", long + "!"))[0] == 0
     assert (await run(settings, "account", "password", "nobody", "--password", long))[0] == 1
+    assert (await run(settings, "account", "role", "eve", "admin"))[0] == 0
+    status, out, _ = await run(settings, "account", "list")
+    assert (status, out.split()[4:6]) == (0, ["eve", "admin"])
+    status, _, err = await run(settings, "account", "remove", "eve")
+    assert status == 1
+    assert "last admin" in err
+    assert (await run(settings, "account", "add", "ada", "--role", "admin", "--password", long))[0] == 0
+    assert (await run(settings, "account", "remove", "eve"))[0] == 0
+    status, out, _ = await run(settings, "audit", "--kind", "account", "--limit", "1", "--since", "1h")
+    assert status == 0
+    assert "remove_account" in out
+    assert "account eve" in out
+
+
+async def test_a_definition_goes_back_to_a_version(settings: Settings) -> None:
+    file = settings.data_dir / "definitions.yaml"
+    file.write_text("filters: [{name: short, type: skip_keywords, parameters: {skip_keywords: [one]}}]\n")
+    assert (await run(settings, "apply", "-f", str(file)))[0] == 0
+    file.write_text("filters: [{name: short, type: skip_keywords, parameters: {skip_keywords: [two]}}]\n")
+    assert (await run(settings, "apply", "-f", str(file)))[0] == 0
+    status, out, err = await run(settings, "history", "filter", "short", "--json")
+    assert status == 0, err
+    later, first = json.loads(out)["items"]
+    assert later["changes"][0]["pointer"] == "/parameters/skip_keywords"
+    status, out, err = await run(settings, "rollback", "filter", "short", "--version", str(first["version"]))
+    assert status == 0, err
+    assert out.endswith("is published\n")
+    assert "already" in (await run(settings, "rollback", "filter", "short", "--version", str(first["version"])))[1]
+    status, out, err = await run(settings, "history", "filter", "short", "--limit", "1")
+    assert '~ /parameters/skip_keywords ["two"] → ["one"]' in out
+    assert "rollback  by cli" in out
+    assert "--cursor" in err
+    assert (await run(settings, "rollback", "filter", "short", "--version", "999"))[0] == 2
+    assert (await run(settings, "history", "filter", "nobody"))[0] == 1
 
 
 async def test_what_was_applied_is_exported_and_applied_again_without_a_change(settings: Settings) -> None:
