@@ -29,6 +29,7 @@ COMMANDS: dict[str, str] = {
     "history": "notifier_cli.history",
     "rollback": "notifier_cli.history",
     "audit": "notifier_cli.history",
+    "schema": "notifier_cli.schema",
     "token": "notifier_cli.access",
     "account": "notifier_cli.access",
     "key": "notifier_cli.key",

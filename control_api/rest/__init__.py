@@ -4,6 +4,7 @@ from fastapi import APIRouter
 
 from control_api.rest import (
     accounts,
+    asyncapi,
     attempts,
     audit,
     bulk,
@@ -40,6 +41,7 @@ ROUTERS: tuple[APIRouter, ...] = (
     runs.router,
     plugins.router,
     schemas.router,
+    asyncapi.router,
     status.router,
     tokens.router,
     accounts.router,

@@ -1,4 +1,4 @@
-"""`GET /schemas`: the JSON Schemas of the records on the topics."""
+"""`GET /schemas`: the JSON Schemas of the records on the topics, and of YAML files."""
 
 from functools import cache
 from typing import Any
@@ -6,10 +6,12 @@ from typing import Any
 import msgspec
 from fastapi import APIRouter, Response
 
+from control_api.definitions.yaml_schema import definitions_schema
 from control_api.http.auth import ReadActor
 from control_api.http.media_type import JSON
 from control_api.http.page import Page, json_response, page
 from control_api.http.problems import documented
+from control_api.parts import PartsDep
 from notifier.attempt import Attempt, Counters
 from notifier.dead_letter import DeadLetter
 from notifier.definition import Definition
@@ -43,6 +45,20 @@ def schemas() -> dict[str, dict[str, Any]]:
 async def list_schemas(actor: ReadActor) -> Response:
     """`{"name", "schema": <JSON Schema>}` of each record. Readers pass over fields they do not know."""
     return page([{"name": name, "schema": schema} for name, schema in schemas().items()])
+
+
+@router.get(
+    "/definitions",
+    summary="Get the schema of YAML files",
+    response_class=Response,
+    responses={
+        200: {"description": "JSON Schema.", "content": {JSON: {"schema": {"type": "object"}}}},
+        **documented(401, 403),
+    },
+)
+async def get_definitions_schema(parts: PartsDep, actor: ReadActor) -> Response:
+    """What `notifier apply` reads, with the parameters of each plugin type that is installed; `notifier schema` prints it."""
+    return json_response(definitions_schema(parts.registry))
 
 
 @router.get(

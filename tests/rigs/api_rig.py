@@ -144,6 +144,8 @@ SCOPE_OF = {
     "GET /api/v1/plugins": "read",
     "GET /api/v1/status": "read",
     "GET /api/v1/schemas": "read",
+    "GET /api/v1/asyncapi.json": "read",
+    "GET /api/v1/schemas/definitions": "read",
     "GET /api/v1/schemas/{name}": "read",
     "GET /api/v1/tokens": "admin",
     "POST /api/v1/tokens": "admin",
