@@ -5,7 +5,7 @@ is kept grows with the names in use, up to a bound, and not with the messages.
 """
 
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Protocol
 
@@ -13,6 +13,7 @@ import msgspec
 
 from control_api.dry_run.report import MOST_SAMPLES, Report, Sample, Samples
 from control_api.dry_run.version import Delivery, Version
+from control_api.explain.ways import Told
 from notifier.errors import RecordError
 from notifier.message import MAX_BYTES, Message, read_message, topic_id
 from notifier.one_line import one_line
@@ -103,37 +104,35 @@ class Comparison:
         report.failed += failure is not None
         report.delivers_now += len(by_now)
         report.would_deliver += len(by_draft)
-        if draft is None or by_now.keys() == by_draft.keys():
+        if draft is None:
             return
-        report.added += self._show(self.samples.added, message, record, at, by_draft, by_now, self._now)
-        report.dropped += self._show(self.samples.dropped, message, record, at, by_now, by_draft, draft)
+        if by_draft.keys() == by_now.keys():
+            return
+        id_ = message.id or topic_id(record.partition, record.offset, record.timestamp)
+        told = Told(message=message, value=record.value or b"", id=id_)
+        added = [delivery for delivery in by_draft if delivery not in by_now]
+        dropped = [delivery for delivery in by_now if delivery not in by_draft]
+        report.added += len(added)
+        report.dropped += len(dropped)
+        _show(self.samples.added, told, at, added, self._now)
+        _show(self.samples.dropped, told, at, dropped, draft)
 
-    def _show(
-        self,
-        samples: list[Sample],
-        message: Message,
-        record: Record,
-        at: datetime,
-        makes: Mapping[Delivery, None],
-        other: Mapping[Delivery, None],
-        without: Version,
-    ) -> int:
-        """How many deliveries only one version makes. The first become samples, with what the other one says."""
-        only = [delivery for delivery in makes if delivery not in other]
-        for delivery in only[: MOST_SAMPLES - len(samples)]:
-            consumer, recipient = delivery
-            samples.append(
-                Sample(
-                    producer=message.producer,
-                    message=message.id or topic_id(record.partition, record.offset, record.timestamp),
-                    at=at,
-                    text=one_line(message.title or message.content, _SHOWN),
-                    consumer=consumer,
-                    recipient=recipient,
-                    why=one_line(without.why_not(message, at, delivery)),
-                )
+
+def _show(samples: list[Sample], told: Told, at: datetime, only: Sequence[Delivery], other: Version) -> None:
+    """Adds samples of deliveries that only one version makes, with what the other one says."""
+    for delivery in only[: MOST_SAMPLES - len(samples)]:
+        consumer, recipient = delivery
+        samples.append(
+            Sample(
+                producer=told.message.producer,
+                message=told.id,
+                at=at,
+                text=one_line(told.message.title or told.message.content, _SHOWN),
+                consumer=consumer,
+                recipient=recipient,
+                why=one_line(other.why_not(told, at, delivery)),
             )
-        return len(only)
+        )
 
 
 def _read(value: bytes) -> Message:

@@ -1,17 +1,19 @@
 """Version: one version of a configuration, and the deliveries that a router would make of a message by it.
 
-The plain interpreter (`filters.decision`) says for whom a message passes. Here follows what the router does with that: a
-delivery for each recipient and consumer, where the consumer reaches the recipient. It is a consumer and a username; None for
-the name stands for everyone, in a message without receiver to a consumer whose address is fixed.
+It decides as `filters.decision` and `control_api.explain.ways` do, and keeps what does not depend on the message: the chain of
+filters, and which consumers reach each recipient. A delivery is a consumer and a username; None for the name stands for everyone,
+in a message without receiver to a consumer whose address is fixed.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from functools import cached_property
 
-from filters.chain import Chain, FilterFailed
-from filters.decision import Decision, Judge, Judgement, filter_of
+from control_api.explain.explainer import Question, explain
+from control_api.explain.ways import Told, ways
+from filters.chain import FilterFailed
+from filters.decision import Judge
 from notifier.catalog import Catalog, Configuration
 from notifier.group import Group
 from notifier.message import Message
@@ -19,33 +21,33 @@ from notifier.plugin import Candidate
 from notifier.user import User
 
 Delivery = tuple[str, str | None]  # consumer, and recipient
-NONE: Mapping[Delivery, None] = {}
+Deliveries = Mapping[Delivery, None]  # in order
+NONE: Deliveries = {}
 
 
 class Version:
-    """Judges messages by one version of a configuration, and by nothing else. None: there is none, and it delivers nothing."""
+    """Judges messages by one version of a configuration, and by no other. Without one nothing is delivered."""
 
-    def __init__(self, catalog: Catalog, configuration: Configuration | None) -> None:
-        self.configuration = configuration
-        named = {} if configuration is None else {configuration.name: configuration}
-        self._catalog = replace(catalog, configurations=named)
-        self._catalog.__dict__["directory"] = catalog.directory  # whose worlds both versions then share
+    def __init__(self, catalog: Catalog, name: str, configuration: Configuration | None) -> None:
+        self._name = name
+        self._configuration = configuration
+        # Worlds are looked up once for both versions of a catalog.
+        self._catalog = replace(catalog, configurations={} if configuration is None else {name: configuration})
+        self._catalog.__dict__["directory"] = catalog.directory
         self._judge = Judge(self._catalog)
-        considers = configuration is not None and configuration.spec.enabled
-        self.producers: Collection[str] = (
-            frozenset(configuration.spec.producers) if configuration is not None and considers else frozenset()
-        )
-        self._consumers = [
-            name for name in (configuration.spec.consumers if configuration else ()) if name in catalog.consumers
-        ]
-        self._to_one: dict[str, Mapping[Delivery, None]] = {}  # by username: its deliveries where a message passes
+        self.producers: frozenset[str] = frozenset()  # whose messages it takes
+        if configuration is not None and configuration.spec.enabled:
+            self.producers = frozenset(configuration.spec.producers) & catalog.producers.keys()
+            self._users = configuration.users
+            self._chain = self._judge.chain(configuration)
+        self._to_one: dict[str, Deliveries] = {}  # by username, where a message for that user passes
 
-    def deliveries(self, message: Message, at: datetime) -> tuple[Mapping[Delivery, None], FilterFailed | None]:
-        """The deliveries of a message at a moment, in order; and why a filter cannot judge it, where that is so."""
-        if message.producer not in self.producers:
+    def deliveries(self, message: Message, at: datetime) -> tuple[Deliveries, FilterFailed | None]:
+        """The deliveries of a message at a moment, and why a filter cannot judge it, where that is so."""
+        if message.producer not in self.producers or message.configuration not in (None, self._name):
             return NONE, None
-        decision = self._judge.decide(message, at)
-        if not decision.judgements:
+        sender, receiver, problem = self._judge.people(message)
+        if problem is not None:
             return NONE, None
         (judgement,) = decision.judgements
         if not judgement.passed:
@@ -55,18 +57,28 @@ class Version:
         if decision.receiver is not None:
             return self._of_one(decision.receiver), None
         return self._of_all(judgement), None
+        passed: list[User | None] = []
+        failure: FilterFailed | None = None
+        for recipient in self._everyone if receiver is None else (receiver,):
+            verdict = self._chain.judge(
+                Candidate(message=message, users=self._users, at=at, sender=sender, receiver=recipient)
+            )
+            if verdict.passed:
+                passed.append(recipient)
+            failure = failure or verdict.failure
+        if failure is not None or not passed:
+            return NONE, failure
+        return (self._made(passed, to_all=True) if receiver is None else self._of_one(receiver)), None
 
     @cached_property
-    def _fixed(self) -> Mapping[str, bool]:
-        # Asked with the first message: a plugin's fault then costs messages, as it does in a router.
-        return {name: self._catalog.consumers[name].fixed_address() for name in self._consumers}
+    def _everyone(self) -> Sequence[User | None]:
+        assert self._configuration is not None
+        return self._judge.recipients(self._configuration, None)[0]
 
-    def _of_one(self, user: User) -> Mapping[Delivery, None]:
+    def _of_one(self, user: User) -> Deliveries:
         found = self._to_one.get(user.username)
         if found is None:
-            found = self._to_one[user.username] = {
-                (name, user.username): None for name in self._consumers if self._reaches(name, user)
-            }
+            found = self._to_one[user.username] = self._made([user], to_all=False)
         return found
 
     def _of_each(self, judgement: Judgement) -> Mapping[Delivery, None]:
@@ -88,13 +100,15 @@ class Version:
                 if delivery in self._of_one(user):
                     found[delivery] = None
         return found
+    def _made(self, passed: Sequence[User | None], *, to_all: bool) -> Deliveries:
+        assert self._configuration is not None
+        return {
+            (way.consumer, None if way.recipient is None else way.recipient.username): None
+            for way in ways(self._catalog, self._configuration, passed, to_all=to_all)
+            if way.lane is not None
+        }
 
-    def _reaches(self, consumer: str, user: User) -> bool:
-        return self._fixed[consumer] or self._catalog.consumers[consumer].address(user) is not None
-
-    # --- in words ---
-
-    def why_not(self, message: Message, at: datetime, delivery: Delivery) -> str:
+    def why_not(self, told: Told, at: datetime, delivery: Delivery) -> str:
         """Why a message does not make a delivery, in words."""
         consumer, recipient = delivery
         configuration = self.configuration
@@ -145,3 +159,7 @@ class Version:
             return f"{verdict.filter} {verdict.says}"
         failures = [judgement.failure for judgement in decision.judgements if judgement.failure is not None]
         return f"a filter fails for another recipient: {failures[0]}" if failures else None
+        if self._configuration is not None and consumer not in self._configuration.spec.consumers:
+            return f"{self._name} does not name the consumer {consumer}"
+        question = Question(told=told, at=at, receiver=recipient, configuration=self._name)
+        return explain(self._catalog, question).explanation.text

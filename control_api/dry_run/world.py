@@ -41,5 +41,5 @@ def compare(definitions: Iterable[Definition], registry: Registry, name: str, dr
     drafted: Version | None = None
     if draft is not None:
         spec = validated(ConfigurationSpec, draft, extra="ignore")
-        drafted = Version(catalog, Configuration(name=name, version=catalog.revision + 1, spec=spec))
-    return Comparison(Version(catalog, catalog.configurations.get(name)), drafted)
+        drafted = Version(catalog, name, Configuration(name=name, version=0, spec=spec))
+    return Comparison(Version(catalog, name, catalog.configurations.get(name)), drafted)

@@ -39,7 +39,8 @@ def compared(catalog: Catalog, name: str, draft: Mapping[str, Any] | None, recs:
     if draft is not None:
         drafted = changed(catalog, [("configuration", name, draft)], 99).configurations[name]
     comparison = Comparison(
-        Version(catalog, catalog.configurations.get(name)), None if draft is None else Version(catalog, drafted)
+        Version(catalog, name, catalog.configurations.get(name)),
+        None if draft is None else Version(catalog, name, drafted),
     )
     comparison.judge(recs)
     return comparison.report, comparison.samples
@@ -93,15 +94,15 @@ WIP = {"producer": "p0", "id": "m", "content": "wip: later", "receiver": "u0"}
 @pytest.mark.parametrize(
     ("draft", "message", "why"),
     [
-        ({"filters": []}, WIP, "no-wip drops: the content contains 'wip'"),
-        ({"filters": [], "consumers": ["file"]}, WIP, "the configuration does not name the consumer file"),
-        ({"producers": ["p1"]}, {**WIP, "producer": "p1", "content": "x"}, "the configuration does not take messages of p1"),
+        ({"filters": []}, WIP,
+         "u0 would not get it: c0 would drop it, because no-wip says that the content contains 'wip'."),
+        ({"filters": [], "consumers": ["file"]}, WIP, "c0 does not name the consumer file"),
+        ({"producers": ["p1"]}, {**WIP, "producer": "p1", "content": "x"},
+         "u0 would not get it by c0: c0 does not consider messages of the producer p1."),
         ({"users": ["u2"], "consumers": ["room", "direct"]}, {"producer": "p0", "content": "x"},
-         "the configuration does not name the consumer direct"),
-        ({"filters": []}, {"producer": "p0", "content": "a wip"},
-         "no-wip drops: the content contains 'wip' (for u0, and it passes for nobody)"),
+         "c0 does not name the consumer direct"),
     ],
-    ids=["a filter", "a consumer", "a producer", "a consumer of people", "everyone"],
+    ids=["a filter", "a consumer", "a producer", "a consumer of people"],
 )  # fmt: skip
 def test_an_added_delivery_says_why_it_is_not_made_now(
     draft: dict[str, Any], message: dict[str, Any], why: str
@@ -118,8 +119,7 @@ def test_a_dropped_delivery_says_what_the_draft_says() -> None:
     (sample,) = samples.dropped
     assert (sample.recipient, sample.consumer, sample.at) == ("u1", "room", NOW)
     assert sample.text == "x" * 119 + "…"
-    assert sample.why.startswith("at-work drops: ")
-    assert "on leave" in sample.why
+    assert sample.why == "u1 would not get it: c0 would drop it, because at-work says that u1 is on leave."
 
 
 def test_a_configuration_that_is_not_stored_delivers_nothing_now() -> None:
@@ -128,7 +128,7 @@ def test_a_configuration_that_is_not_stored_delivers_nothing_now() -> None:
         WORLD, "new", spec, records(WIP, {**WIP, "configuration": "new"}, {**WIP, "configuration": "c0"})
     )
     assert (report.delivers_now, report.would_deliver, report.added) == (0, 2, 2)
-    assert samples.added[0].why == "there is no such configuration"
+    assert samples.added[0].why == "u0 would not get it by new: there is no configuration 'new'."
 
 
 def test_odd_records_cost_themselves_and_are_counted() -> None:
