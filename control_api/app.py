@@ -144,16 +144,10 @@ def _lifespan(
                 failed_sign_ins=FailedSignIns(database),
             )
             stack.push_async_callback(parts.failed_sign_ins.stop)
-            for part in (parts.relay, parts.history, parts.statuses, parts.intake):  # stopped in the opposite order
             stack.push_async_callback(parts.explaining.close)
             index = MessageIndex(settings, database)
-            for part in (
-                parts.relay,
-                parts.history,
-                index,
-                parts.statuses,
-                parts.intake,
-            ):  # stopped in the opposite order
+            # Stopped in the opposite order.
+            for part in (parts.relay, parts.history, index, parts.statuses, parts.intake):
                 await part.start()
                 stack.push_async_callback(part.stop)
             stack.push_async_callback(parts.dry_runs.stop)

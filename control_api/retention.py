@@ -8,8 +8,16 @@ from typing import Any
 from sqlalchemy import delete, select, tuple_
 from sqlalchemy.orm import InstrumentedAttribute
 
-from control_api.models import AttemptRow, Base, DeadLetterRow, DryRunRow, IdempotencyRow, RunRow, SessionRow
-from control_api.models import AttemptRow, Base, DeadLetterRow, IdempotencyRow, MessageRow, RunRow, SessionRow
+from control_api.models import (
+    AttemptRow,
+    Base,
+    DeadLetterRow,
+    DryRunRow,
+    IdempotencyRow,
+    MessageRow,
+    RunRow,
+    SessionRow,
+)
 from notifier.database import Database
 from notifier.errors import DatabaseError
 from notifier.record import now

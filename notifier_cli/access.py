@@ -160,9 +160,3 @@ def remove(name: str) -> None:
 def _print(table: Table) -> None:
     console = Console()
     (console if console.is_terminal else Console(width=240)).print(table)  # in a pipe a row is one line
-
-
-@click.command()
-def key() -> None:
-    """Print a new key for NOTIFIER_SECRET_KEY, which secrets are sealed with. Keep it where your backups are not."""
-    click.echo(generate_key())
