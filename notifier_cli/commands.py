@@ -30,6 +30,8 @@ COMMANDS: dict[str, str] = {
     "rollback": "notifier_cli.history",
     "audit": "notifier_cli.history",
     "schema": "notifier_cli.schema",
+    "test": "notifier_cli.testing",
+    "dry-run": "notifier_cli.dry_run",
     "token": "notifier_cli.access",
     "account": "notifier_cli.access",
     "key": "notifier_cli.key",
@@ -46,7 +48,7 @@ class _Commands(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in COMMANDS:
             return None
-        command: click.Command = getattr(import_module(COMMANDS[cmd_name]), cmd_name)
+        command: click.Command = getattr(import_module(COMMANDS[cmd_name]), cmd_name.replace("-", "_"))
         return command
 
 

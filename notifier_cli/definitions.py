@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from notifier_cli.environment import read_settings
+from notifier_cli.testing import all_pass
 
 if TYPE_CHECKING:
     from control_api.definitions.plan import PlannedChange
@@ -27,6 +28,8 @@ _COLOURS = {"+": "green", "~": "yellow", "-": "red"}
 @click.option("--prune", is_flag=True, help="Also delete what the files do not name.")
 @click.option("--dry-run", is_flag=True, help="Say what would change, and change nothing.")
 def apply(path: Path, prune: bool, dry_run: bool) -> int:
+@click.option("--test", "tested", is_flag=True, help="First try the tests in the files; change nothing when one fails.")
+def apply(path: Path, prune: bool, dry_run: bool, tested: bool) -> int:
     """Make the definitions what the files say, as one change: all of it, or on any error nothing.
 
     `+` is created, `~` changed, `-` deleted. A dry run ends with status 3 when something would change, else 0.
@@ -65,6 +68,12 @@ def _styled(change: "PlannedChange") -> str:
         for one in change.differences
     ]
     return f"{named}: {', '.join(differences)}" if differences else named
+    if tested and not all_pass(path, may_be_none=True):
+        click.echo("notifier: a test fails, so nothing is changed", err=True)
+        return 1
+    for line in asyncio.run(apply_command(settings, path, prune=prune, dry_run=dry_run)).lines:
+        click.echo(line)
+    return 0
 
 
 @click.command()

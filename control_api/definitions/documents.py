@@ -2,6 +2,8 @@
 
     users, groups, scripts, producers, filters, consumers, configurations: lists of objects with a `username` or `name`
     x-…: anything, passed over; a place for anchors
+    users, scripts, producers, filters, consumers, configurations: lists of objects with a `username` or `name`
+    tests: what must become of a message; only kept apart here (see `control_api.file_tests`), and never stored
 
 The YAML is `control_api.definitions.yaml_core`'s; a key given twice is an error and tags are refused. `<<` merges objects into
 the one that it stands in, whose own fields win (`control_api.definitions.merge_keys`). Every error names the
@@ -41,6 +43,8 @@ MAX_FAULTS = 20  # told at once
 _LEADING_ZERO = re.compile("[-+]?0[0-9]")  # an older YAML reads an octal number
 EXTENSION = "x-"
 SECTIONS: Mapping[str, Kind] = {f"{kind}s": kind for kind in KINDS}
+_SECTIONS: Mapping[str, Kind] = {f"{kind}s": kind for kind in KINDS}
+_TESTS = "tests"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,17 +58,33 @@ class Document:
     folder: Path | None = None
 
 
+@dataclass(frozen=True, kw_only=True)
+class WrittenTest:
+    """One entry of `tests` as it is written, not checked. `place` is its file and line."""
+
+    value: Any
+    place: str
+
+
 def load(path: Path) -> list[Document]:
     """The definitions of a YAML file, or of all YAML files below a folder, in order of the files' names.
 
     Hidden files and folders are left out. Raises InputError that names every place.
     """
+    return load_with_tests(path)[0]
+
+
+def load_with_tests(path: Path) -> tuple[list[Document], list[WrittenTest]]:
+    """The definitions, as `load` gives them, and the tests that stand beside them. Raises as `load` does."""
     documents: list[Document] = []
+    tests: list[WrittenTest] = []
     wrong: list[FieldError] = []
     for file in _files(path):
         shown = str(file.relative_to(path)) if file != path else file.name
         try:
-            documents += _Reader(file, shown, wrong).documents()
+            reader = _Reader(file, shown, wrong)
+            documents += reader.documents()
+            tests += reader.tests
         except InputError as error:
             wrong += error.errors
     wrong += check_names(documents)
@@ -91,6 +111,11 @@ def unknown_section(section: str) -> str:
     near = get_close_matches(section, SECTIONS, n=1)
     hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(SECTIONS)}"
     return f"{section[:100]!r} is not a kind of definition; {hint}"
+            wrong.append(FieldError(document.place, f"the {document.kind} {document.name!r} {text}"))
+    if wrong:
+        # Plugins' parameters and what is named elsewhere are checked once all files can be read; the fields here and now.
+        raise InputError(first_of([*wrong, *_faults(documents)]))
+    return documents, tests
 
 
 def _faults(documents: Sequence[Document]) -> Iterator[FieldError]:
@@ -139,6 +164,7 @@ class _Reader:
         self._file = file
         self._shown = shown
         self._wrong = wrong
+        self.tests: list[WrittenTest] = []  # once the documents are read
         self._values = 0
         self._faults: list[FieldError] = []  # in the definition being read
         self._above: set[int] = set()  # the nodes that hold the one being read
@@ -154,6 +180,9 @@ class _Reader:
                 if section.startswith(EXTENSION):
                     continue
                 kind = SECTIONS.get(section)
+                if section == _TESTS:
+                    self._take_tests(node)
+                kind = _SECTIONS.get(section)
                 if kind is None:
                     self._wrong.append(self._fault(node, unknown_section(section)))
                 elif isinstance(node, yaml.SequenceNode):
@@ -178,6 +207,18 @@ class _Reader:
             raise InputError(FieldError(f"{self._shown}{line}", f"is not YAML: {error.problem}")) from None
         except yaml.YAMLError as error:
             raise InputError(FieldError(self._shown, f"is not YAML: {one_line(error)}")) from None
+
+    def _take_tests(self, section: yaml.Node) -> None:
+        if not isinstance(section, yaml.SequenceNode) and not self._is_null(section):
+            self._wrong.append(self._fault(section, f"{_TESTS} must be a list"))
+        for node in section.value if isinstance(section, yaml.SequenceNode) else ():
+            place = f"{self._shown}:{node.start_mark.line + 1}"
+            try:
+                self.tests.append(WrittenTest(value=self._read(node), place=place))
+            except InputError as error:
+                self._wrong += error.errors
+            self._wrong += [FieldError(f"{place} test {fault.pointer}", fault.detail) for fault in self._faults]
+            self._faults = []
 
     def _section(self, kind: Kind, section: yaml.SequenceNode) -> Iterator[Document]:
         for node in section.value:

@@ -19,7 +19,7 @@ from pydantic import SecretStr
 from control_api.dry_run.engine import dry_run
 from control_api.dry_run.reading import Span
 from control_api.dry_run.report import Report, Samples
-from control_api.dry_run.world import comparison
+from control_api.dry_run.world import catalog_now, compare
 from control_api.registry import load_registry
 from notifier.database import Database
 from notifier.errors import NotifierError
@@ -89,9 +89,10 @@ async def _work(settings: Settings, order: Order) -> None:
     database = Database(settings)
     try:
         async with database.read() as session:
-            compared = await comparison(session, load_registry(), order.configuration, order.draft)
+            catalog = await catalog_now(session, load_registry(), order.configuration)
     finally:
         await database.close()
+    compared = compare(catalog, order.configuration, order.draft)
     shown = 0
     async with aclosing(dry_run(settings, compared, Span(since=order.since, until=order.until))) as reports:
         async for report in reports:

@@ -1,8 +1,6 @@
 """World: the definitions that a dry run judges by, as they are stored now."""
 
-from collections.abc import Iterable
-
-from sqlalchemy import or_, select
+from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from control_api.definitions.changes import as_kind
@@ -16,28 +14,23 @@ from notifier.record import JsonObject
 from notifier.registry import Registry
 from notifier.validation import validated
 
-_KINDS: tuple[Kind, ...] = ("user", "producer", "filter", "consumer")
+_KINDS: tuple[Kind, ...] = ("user", "producer", "filter", "consumer", "configuration")
 
 
-async def comparison(session: AsyncSession, registry: Registry, name: str, draft: JsonObject | None) -> Comparison:
-    """Compares the stored configuration of that name, if there is one, with a draft in its stored form.
-
-    Secrets stay closed: nothing is sent.
-    """
+async def catalog_now(session: AsyncSession, registry: Registry, configuration: str | None = None) -> Catalog:
+    """The stored definitions, secrets closed: nothing is sent. `configuration`: of configurations that one alone."""
     columns = select(DefinitionRow.kind, DefinitionRow.name, DefinitionRow.revision, DefinitionRow.spec)
-    own = (DefinitionRow.kind == "configuration") & (DefinitionRow.name == name)
-    rows = (await session.execute(columns.where(or_(DefinitionRow.kind.in_(_KINDS), own)))).all()
-    return compare(
-        (Definition(kind=as_kind(row.kind), name=row.name, revision=row.revision, spec=row.spec) for row in rows),
-        registry,
-        name,
-        draft,
+    if configuration is not None:
+        columns = columns.where((DefinitionRow.kind != "configuration") | (DefinitionRow.name == configuration))
+    rows = await session.execute(columns.where(DefinitionRow.kind.in_(_KINDS)))
+    return Catalog(registry=registry).with_changes(
+        (kind, name, Definition(kind=kind, name=name, revision=revision, spec=spec))
+        for kind, name, revision, spec in ((as_kind(row.kind), row.name, row.revision, row.spec) for row in rows)
     )
 
 
-def compare(definitions: Iterable[Definition], registry: Registry, name: str, draft: JsonObject | None) -> Comparison:
-    """The same by definitions that are given."""
-    catalog = Catalog(registry=registry).with_changes((one.kind, one.name, one) for one in definitions)
+def compare(catalog: Catalog, name: str, draft: JsonObject | None) -> Comparison:
+    """Compares the configuration of that name, if the catalog has it, with a draft in its stored form."""
     drafted: Version | None = None
     if draft is not None:
         spec = validated(ConfigurationSpec, draft, extra="ignore")

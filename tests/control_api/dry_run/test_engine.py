@@ -13,6 +13,7 @@ from control_api.dry_run.comparison import Comparison
 from control_api.dry_run.engine import dry_run
 from control_api.dry_run.reading import Span
 from control_api.dry_run.world import compare
+from notifier.catalog import Catalog
 from notifier.definition import Definition
 from notifier.kafka import ensure_topics, kafka_admin, kafka_producer
 from notifier.record import now
@@ -44,7 +45,8 @@ def comparison(now_: dict[str, Any] | None, draft: dict[str, Any] | None) -> Com
     specs = SPECS if now_ is None else {**SPECS, "configuration/c": now_}
     found = [(*key.split("/"), spec) for key, spec in specs.items()]
     definitions = [Definition(kind=kind, name=name, revision=1, spec=spec) for kind, name, spec in found]  # type: ignore[arg-type]
-    return compare(definitions, REGISTRY, "c", draft)
+    catalog = Catalog(registry=REGISTRY).with_changes((one.kind, one.name, one) for one in definitions)
+    return compare(catalog, "c", draft)
 
 
 async def run(settings: Settings, compared: Comparison, span: Span | None = None) -> Comparison:
