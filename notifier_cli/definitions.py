@@ -27,7 +27,6 @@ _COLOURS = {"+": "green", "~": "yellow", "-": "red"}
 )
 @click.option("--prune", is_flag=True, help="Also delete what the files do not name.")
 @click.option("--dry-run", is_flag=True, help="Say what would change, and change nothing.")
-def apply(path: Path, prune: bool, dry_run: bool) -> int:
 @click.option("--test", "tested", is_flag=True, help="First try the tests in the files; change nothing when one fails.")
 def apply(path: Path, prune: bool, dry_run: bool, tested: bool) -> int:
     """Make the definitions what the files say, as one change: all of it, or on any error nothing.
@@ -52,6 +51,9 @@ def apply(path: Path, prune: bool, dry_run: bool, tested: bool) -> int:
     settings = read_settings()
     from control_api.definitions.apply import apply_command
 
+    if tested and not all_pass(path, may_be_none=True):
+        click.echo("notifier: a test fails, so nothing is changed", err=True)
+        return 1
     applied = asyncio.run(apply_command(settings, path, prune=prune, dry_run=dry_run))
     for change in applied.plan.changes:
         if change.sign != "=":
@@ -68,12 +70,6 @@ def _styled(change: "PlannedChange") -> str:
         for one in change.differences
     ]
     return f"{named}: {', '.join(differences)}" if differences else named
-    if tested and not all_pass(path, may_be_none=True):
-        click.echo("notifier: a test fails, so nothing is changed", err=True)
-        return 1
-    for line in asyncio.run(apply_command(settings, path, prune=prune, dry_run=dry_run)).lines:
-        click.echo(line)
-    return 0
 
 
 @click.command()

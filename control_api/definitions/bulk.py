@@ -7,7 +7,15 @@ import re  # for our own constant pattern
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
-from control_api.definitions.documents import EXTENSION, SECTIONS, Document, check_names, first_of, unknown_section
+from control_api.definitions.documents import (
+    EXTENSION,
+    SECTIONS,
+    TESTS,
+    Document,
+    check_names,
+    first_of,
+    unknown_section,
+)
 from control_api.definitions.json_value import check_json
 from control_api.definitions.plan import ApplyPlan, Sign
 from control_api.definitions.spec import split_name
@@ -32,7 +40,7 @@ def read_object(value: object, passed_over: Collection[str] = ()) -> list[Docume
     for section, items in value.items():
         at = pointer([section])
         kind = SECTIONS.get(section)
-        if section.startswith(EXTENSION) or (kind is not None and items is None):
+        if section.startswith(EXTENSION) or section == TESTS or (kind is not None and items is None):
             continue
         if kind is None:
             wrong.append(FieldError(at, unknown_section(section)))

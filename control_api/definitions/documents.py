@@ -2,7 +2,6 @@
 
     users, groups, scripts, producers, filters, consumers, configurations: lists of objects with a `username` or `name`
     x-…: anything, passed over; a place for anchors
-    users, scripts, producers, filters, consumers, configurations: lists of objects with a `username` or `name`
     tests: what must become of a message; only kept apart here (see `control_api.file_tests`), and never stored
 
 The YAML is `control_api.definitions.yaml_core`'s; a key given twice is an error and tags are refused. `<<` merges objects into
@@ -43,8 +42,7 @@ MAX_FAULTS = 20  # told at once
 _LEADING_ZERO = re.compile("[-+]?0[0-9]")  # an older YAML reads an octal number
 EXTENSION = "x-"
 SECTIONS: Mapping[str, Kind] = {f"{kind}s": kind for kind in KINDS}
-_SECTIONS: Mapping[str, Kind] = {f"{kind}s": kind for kind in KINDS}
-_TESTS = "tests"
+TESTS = "tests"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,7 +89,7 @@ def load_with_tests(path: Path) -> tuple[list[Document], list[WrittenTest]]:
     if wrong:
         # Plugins' parameters and what is named elsewhere are checked once all files can be read; the fields here and now.
         raise InputError(first_of([*wrong, *_faults(documents)]))
-    return documents
+    return documents, tests
 
 
 def check_names(documents: Iterable[Document]) -> Iterator[FieldError]:
@@ -111,11 +109,6 @@ def unknown_section(section: str) -> str:
     near = get_close_matches(section, SECTIONS, n=1)
     hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(SECTIONS)}"
     return f"{section[:100]!r} is not a kind of definition; {hint}"
-            wrong.append(FieldError(document.place, f"the {document.kind} {document.name!r} {text}"))
-    if wrong:
-        # Plugins' parameters and what is named elsewhere are checked once all files can be read; the fields here and now.
-        raise InputError(first_of([*wrong, *_faults(documents)]))
-    return documents, tests
 
 
 def _faults(documents: Sequence[Document]) -> Iterator[FieldError]:
@@ -180,10 +173,9 @@ class _Reader:
                 if section.startswith(EXTENSION):
                     continue
                 kind = SECTIONS.get(section)
-                if section == _TESTS:
+                if section == TESTS:
                     self._take_tests(node)
-                kind = _SECTIONS.get(section)
-                if kind is None:
+                elif kind is None:
                     self._wrong.append(self._fault(node, unknown_section(section)))
                 elif isinstance(node, yaml.SequenceNode):
                     yield from self._section(kind, node)
@@ -210,7 +202,7 @@ class _Reader:
 
     def _take_tests(self, section: yaml.Node) -> None:
         if not isinstance(section, yaml.SequenceNode) and not self._is_null(section):
-            self._wrong.append(self._fault(section, f"{_TESTS} must be a list"))
+            self._wrong.append(self._fault(section, f"{TESTS} must be a list"))
         for node in section.value if isinstance(section, yaml.SequenceNode) else ():
             place = f"{self._shown}:{node.start_mark.line + 1}"
             try:

@@ -10,7 +10,7 @@ from typing import Any, cast
 from pydantic import BaseModel, Field, create_model
 from pydantic.json_schema import models_json_schema
 
-from control_api.definitions.documents import EXTENSION
+from control_api.definitions.documents import EXTENSION, TESTS
 from control_api.definitions.secret_parameters import SET
 from control_api.definitions.spec import name_field
 from notifier.definition import SPECS, Name, PluginSpec, Username
@@ -21,6 +21,41 @@ from notifier.registry import Registry
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 _REF = "#/$defs/"
+_TEXT: JsonObject = {"type": "string"}
+_TESTS: JsonObject = {
+    "type": ["array", "null"],
+    "description": "What must become of a message; `notifier test` tries it.",
+    "items": {
+        "type": "object",
+        "properties": {
+            "name": {"type": "string", "minLength": 1, "description": "What the test shows, in words."},
+            "message": {"type": "object", "description": "The message, as a producer would write it."},
+            "at": {"type": ["string", "null"], "format": "date-time", "description": "The moment of the decision."},
+            "configuration": {"type": ["string", "null"], "description": "What this configuration alone makes of it."},
+            "expect": {
+                "anyOf": [
+                    {
+                        "type": "array",
+                        "items": {
+                            "type": "object",
+                            "properties": {"recipient": {"type": ["string", "null"]}, "consumer": _TEXT},
+                            "required": ["consumer"],
+                            "additionalProperties": False,
+                        },
+                    },
+                    {
+                        "type": "object",
+                        "properties": {"dropped_by": _TEXT},
+                        "required": ["dropped_by"],
+                        "additionalProperties": False,
+                    },
+                ]
+            },
+        },
+        "required": ["name", "message", "expect"],
+        "additionalProperties": False,
+    },
+}
 _KEPT: JsonObject = {"type": "object", "properties": {"set": {"const": SET["set"]}}, "required": ["set"]}
 
 
@@ -43,7 +78,7 @@ def definitions_schema(registry: Registry) -> JsonObject:
         "title": "Definitions of Notifier",
         "description": "What `notifier apply` reads.",
         "type": "object",
-        "properties": {f"{kind}s": _section(kind) for kind in KINDS},
+        "properties": {**{f"{kind}s": _section(kind) for kind in KINDS}, TESTS: _TESTS},
         "patternProperties": {f"^{EXTENSION}": {}},
         "additionalProperties": False,
         "$defs": found,
