@@ -32,6 +32,7 @@ COMMANDS: dict[str, str] = {
     "schema": "notifier_cli.schema",
     "test": "notifier_cli.testing",
     "dry-run": "notifier_cli.dry_run",
+    "explain": "notifier_cli.explain",
     "token": "notifier_cli.access",
     "account": "notifier_cli.access",
     "key": "notifier_cli.key",
@@ -63,6 +64,7 @@ def cli(context: click.Context) -> None:
     Start everything here:                     notifier up
     Say who hears what:                        notifier apply -f definitions.yaml
     Let a program push messages:               notifier token create --name ci --scope push
+    Find out why one did not arrive:           notifier explain --producer ci --id build-42
 
     Settings are environment variables named NOTIFIER_…, or lines of a file .env in this folder.
     """

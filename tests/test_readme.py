@@ -21,7 +21,7 @@ README = ROOT / "README.md"
 
 
 def _typed() -> list[str]:
-    """The blocks of commands that the README says are tested: the tour by YAML and REST, that by kcat, and that by GraphQL."""
+    """The blocks of commands that the README says are tested: the tour by YAML and REST, that by kcat, `explain`, and GraphQL."""
     return re.findall(r"<!-- tested: tests/test_readme\.py -->\n```sh\n(.*?)```", README.read_text(), re.DOTALL)
 
 
@@ -42,16 +42,18 @@ async def test_the_tour_of_the_readme_works_as_written(
         "127.0.0.1:8000": f"127.0.0.1:{settings.http_port}",
         "127.0.0.1:19092": f"127.0.0.1:{settings.kafka_port}",
     }
-    tour, kcat, request = (_with(block, replaced) for block in _typed())
+    tour, kcat, why, request = (_with(block, replaced) for block in _typed())
     # The last line looks at what arrived; a machine is faster than a person.
     before, cat, after = tour.rpartition("cat /")
     up = await start_role(settings, "up", env=env)
     try:
         await wait_until(lambda: "Notifier is up" in up.output(), 120, up.output)
-        typed = await _type(f"set -eu\n{before}\n{request}", settings.data_dir, env)
+        typed = await _type(f"set -eu\n{before}\n{why}\n{request}", settings.data_dir, env)
         assert '"accepted":1' in typed, typed
         assert '"next_cursor"' in typed, typed
         assert '"users":[{"username":"alice"}]' in typed.replace(" ", ""), typed
+        (promised,) = re.findall(r"alice would not get it: .*", README.read_text())
+        assert promised in typed, typed
         arrived = inbox / "messages.jsonl"
         await wait_until(arrived.exists, 120, up.output)
         shown = await _type(cat + after, settings.data_dir, env)

@@ -15,6 +15,7 @@ from control_api.graphql.arguments import checked, model_arguments, text_argumen
 from control_api.graphql.context import GraphQLContext, Resolver, guarded, shown
 from control_api.graphql.definition_types import KindTypes, page_type
 from control_api.graphql.history_fields import history_queries
+from control_api.graphql.explanation import explain_field
 from control_api.history import records
 from control_api.history.queries import AttemptQuery, DeadLetterQuery, RunQuery
 from control_api.page_query import PageQuery
@@ -28,7 +29,7 @@ _MOMENT: TypeAdapter[Any] = TypeAdapter(AwareDatetime)
 
 def query_fields(kinds: dict[Kind, KindTypes]) -> dict[str, Any]:
     """The root fields of `Query`, by name in snake_case."""
-    letter, run = record_types.dead_letter(), record_types.run()
+    attempt, letter, run = record_types.attempt(), record_types.dead_letter(), record_types.run()
     fields: dict[str, Any] = {}
     for kind, made in kinds.items():
         fields[f"{kind}s"] = _field(
@@ -48,6 +49,8 @@ def query_fields(kinds: dict[Kind, KindTypes]) -> dict[str, Any]:
         "attempts": _field(
             page_type("AttemptPage", record_types.attempt(), newest), _history(AttemptQuery, records.attempts),
             model_arguments(AttemptQuery), "What became of messages; kept for 7 days.",
+            page_type("AttemptPage", attempt, newest), _history(AttemptQuery, records.attempts),
+            _arguments(AttemptQuery), "What became of messages; kept for 7 days.",
         ),
         "dead_letters": _field(
             page_type("DeadLetterPage", letter, newest), _history(DeadLetterQuery, records.dead_letters),
@@ -66,6 +69,7 @@ def query_fields(kinds: dict[Kind, KindTypes]) -> dict[str, Any]:
             },
             "A run.",
         ),
+        "explain": explain_field(attempt, letter),
         "plugins": _field(
             graphene.List(graphene.NonNull(record_types.plugin())), _plugins, model_arguments(PluginQuery),
             "What types there are.",

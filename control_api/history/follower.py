@@ -14,7 +14,7 @@ import logging
 from collections.abc import Sequence
 from typing import ClassVar
 
-from aiokafka import AIOKafkaConsumer, ConsumerRecord
+from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from aiokafka.errors import KafkaError
 
 from control_api.history.positions import Positions, lag_of
@@ -62,6 +62,31 @@ class Follower:
         if task is not None:
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
+
+    async def catch_up(self) -> None:
+        """Reads what is still to be read and ends, for a command that may find no API at work.
+
+        Beside one that follows, it stores nothing twice. Raises UnsupportedVersion, BrokerError, DatabaseError, KafkaError.
+        """
+        await ensure_topics(self._settings, self.topics)
+        async with kafka_consumer(self._settings) as consumer:
+            partitions = [
+                TopicPartition(self._settings.topic_prefix + topic.name, number)
+                for topic in self.topics
+                for number in consumer.partitions_for_topic(self._settings.topic_prefix + topic.name)
+                or range(topic.partitions)
+            ]
+            consumer.assign(partitions)
+            ends = await consumer.end_offsets(partitions)
+            positions = Positions(self._database, consumer)
+            await positions.on_partitions_assigned(partitions)
+            if positions.failed is not None:
+                raise positions.failed
+            while any([await consumer.position(partition) < ends[partition] for partition in partitions]):
+                found = await consumer.getmany(timeout_ms=_WAIT_MS, max_records=self.batch)
+                records = [record for batch in found.values() for record in batch]
+                if records:
+                    await self.store(records, positions.generations())
 
     async def store(self, records: Sequence[ConsumerRecord], generations: Generations) -> list[Skipped]:
         """Stores the records and the offsets behind them, in one transaction. Answers those that cannot be stored."""

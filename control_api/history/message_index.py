@@ -16,11 +16,9 @@ from sqlalchemy import and_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from control_api.history.follower import Follower
-from control_api.history.positions import Positions
 from control_api.history.storing import Generations, Skipped, add, write_offsets
 from control_api.models import HistoryOffsetRow, MessageRow
 from notifier.database import Database
-from notifier.kafka import ensure_topics, kafka_consumer
 from notifier.record import kafka_time, now
 from notifier.settings import Settings
 from notifier.topics import MESSAGES
@@ -104,25 +102,3 @@ async def places(session: AsyncSession, settings: Settings, producer: str, id_: 
     if given is not None:
         found.append(Place(partition=int(given[1]), offset=int(given[2])))
     return found
-
-
-async def catch_up(settings: Settings, database: Database) -> None:
-    """Stores what the index has still to read, for a command that finds no API at work. Raises what Kafka raises."""
-    await ensure_topics(settings, [MESSAGES])
-    topic = settings.topic_prefix + MESSAGES.name
-    async with kafka_consumer(settings) as consumer:
-        partitions = [
-            TopicPartition(topic, number)
-            for number in consumer.partitions_for_topic(topic) or range(MESSAGES.partitions)
-        ]
-        consumer.assign(partitions)
-        ends = await consumer.end_offsets(partitions)
-        positions = Positions(database, consumer)
-        await positions.on_partitions_assigned(partitions)
-        if positions.failed is not None:
-            raise positions.failed
-        while any([await consumer.position(partition) < ends[partition] for partition in partitions]):
-            found = await consumer.getmany(timeout_ms=500, max_records=MessageIndex.batch)
-            records = [record for batch in found.values() for record in batch]
-            if records:
-                await store(database, records, positions.generations())

@@ -110,3 +110,26 @@ async def test_plugin_types_are_listed_with_their_parameters(api: Api) -> None:
     assert "skip_keywords" in {plugin["type"] for plugin in plugins}
     assert {plugin["kind"] for plugin in plugins} == {"filter"}
     assert all(plugin["description"] and plugin["parameters"]["properties"] for plugin in plugins)
+
+
+async def test_an_explanation_is_that_of_rest(own: Api) -> None:
+    message = {"producer": "ci", "receiver": "alice", "content": "build failed", "extra": {"deep": [1]}}
+    query = """query ($message: JSON, $draft: JSON, $configuration: String) {
+      explain(message: $message, draft: $draft, configuration: $configuration, at: "2026-11-26T10:00:00Z") {
+        message origin asOf revision at text reason omitted
+        configurations { configuration version verdict reason text omitted recipients {
+          recipient verdict reason text
+          steps { filter type verdict reason text reached }
+          consumers { consumer address lane verdict reason text rendered } } }
+        now { text } attempts { outcome } deadLetters { reason }
+      }
+    }"""
+    drafted = {"configuration": "main", "draft": {"users": ["alice"], "producers": ["ci"], "consumers": ["to-file"]}}
+    for more in ({}, drafted):
+        body = {"message": message, "at": "2026-11-26T10:00:00Z", **more}
+        async with own.client("read") as reader:
+            by_rest = (await reader.post("/api/v1/explain", json=body)).json()
+        (found,) = (await own.data(query, "read", message=message, **more)).values()
+        assert {camel(name): value for name, value in by_rest.items()} == found
+    wrong = await own.ask('{ explain(producer: "ci") { text } }', "read")
+    assert wrong["errors"][0]["extensions"]["errors"][0]["pointer"] == "/id"

@@ -6,7 +6,7 @@ from typing import Any
 from sqlalchemy import select
 
 from control_api.history import message_index
-from control_api.history.message_index import MessageIndex, Place, catch_up, places
+from control_api.history.message_index import MessageIndex, Place, places
 from control_api.history.message_reader import MessageReader
 from control_api.models import MessageRow
 from control_api.retention import prune
@@ -49,7 +49,7 @@ async def test_a_message_is_found_and_read(database_settings: Settings, database
     finally:
         await index.stop()
     assert index.failed is None
-    await catch_up(settings, database)  # what is stored already is stored once
+    await MessageIndex(settings, database).catch_up()  # what is stored already is stored once
     assert await count_rows(database, MessageRow) == len(ids) + 2
     reader = MessageReader(settings)
     try:
@@ -77,11 +77,11 @@ async def test_a_topic_that_begins_anew_hides_what_was_before(database_settings:
     await produce(
         settings, "messages", [{"producer": "ci", "id": f"old{n}", "content": "x"} for n in range(3)], partition=0
     )
-    await catch_up(settings, database)
+    await MessageIndex(settings, database).catch_up()
     assert await _found(settings, database, "ci", "old2") == [Place(partition=0, offset=2)]
     await delete_topics(settings)
     await produce(settings, "messages", [{"producer": "ci", "id": "new", "content": "x"}], partition=0)
-    await catch_up(settings, database)
+    await MessageIndex(settings, database).catch_up()
     assert await _found(settings, database, "ci", "old2") == []
     assert await _found(settings, database, "ci", "new") == [Place(partition=0, offset=0)]
 
