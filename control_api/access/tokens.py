@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cached_property
 
-from sqlalchemy import or_, select, update
+from sqlalchemy import and_, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from control_api.access.actor import COMMAND_LINE, SCOPES, Actor, Scope
@@ -25,6 +25,9 @@ from control_api.models import TokenRow
 from notifier.database import Database
 from notifier.errors import DatabaseError, FieldError, Forbidden, InputError, UnknownName
 from notifier.record import now
+from control_api.models import AuditRow, TokenRow
+from control_api.page_query import PageQuery, close_cursor, open_cursor
+from notifier.record import JsonObject, now, rfc3339
 from notifier.settings import Settings
 
 logger = logging.getLogger(__name__)
@@ -150,6 +153,38 @@ async def tokens(session: AsyncSession) -> list[Token]:
     """All tokens, revoked and expired ones too, the newest first."""
     rows = await session.scalars(select(TokenRow).order_by(TokenRow.created_at.desc(), TokenRow.id))
     return [_token(row) for row in rows]
+
+
+async def token_page(session: AsyncSession, query: PageQuery) -> tuple[list[Token], str | None]:
+    """A page of `tokens`, and the cursor of the next. Raises InputError for a cursor that no list answered."""
+    statement = select(TokenRow).order_by(TokenRow.created_at.desc(), TokenRow.id)
+    if query.cursor is not None:
+        created_at, id_ = _place(query.cursor)
+        older = TokenRow.created_at < created_at
+        statement = statement.where(or_(older, and_(TokenRow.created_at == created_at, TokenRow.id > id_)))
+    rows = list(await session.scalars(statement.limit(query.limit + 1)))
+    found = [_token(row) for row in rows[: query.limit]]
+    more = len(rows) > len(found)
+    return found, close_cursor(f"{rfc3339(found[-1].created_at)} {found[-1].id}") if more else None
+
+
+def _place(cursor: str) -> tuple[datetime, str]:
+    created_at, _, id_ = open_cursor(cursor).partition(" ")
+    try:
+        time = datetime.fromisoformat(created_at)
+        rfc3339(time)  # raises for one without a zone
+    except ValueError:
+        raise InputError(FieldError("/cursor", "is not one that a list answered; begin without a cursor")) from None
+    return time, id_
+
+
+def shown(token: Token) -> JsonObject:
+    """A token as the APIs answer it, without its text."""
+    times = {
+        name: None if (at := getattr(token, name)) is None else rfc3339(at)
+        for name in ("created_at", "expires_at", "last_used_at", "revoked_at")
+    }
+    return {"id": token.id, "name": token.name, "scopes": list(token.scopes), "created_by": token.created_by, **times}
 
 
 async def get_token(session: AsyncSession, id_: str) -> Token:

@@ -1,15 +1,12 @@
 """The plugin types that definitions can be of, as lists of REST and GraphQL show them."""
 
-from pydantic import BaseModel, ConfigDict
-
+from control_api.page_query import PageQuery, part_of
 from notifier.plugin import PluginKind
 from notifier.registry import Registry
 
 
-class PluginQuery(BaseModel):
+class PluginQuery(PageQuery):
     """Which plugin types."""
-
-    model_config = ConfigDict(extra="forbid")
 
     kind: PluginKind | None = None
 
@@ -27,3 +24,8 @@ def plugin_items(registry: Registry, kind: PluginKind | None = None) -> list[dic
         for plugin in sorted(registry, key=lambda plugin: (plugin.kind, plugin.type))
         if kind in (None, plugin.kind)
     ]
+
+
+def plugin_page(registry: Registry, query: PluginQuery) -> tuple[list[dict[str, object]], str | None]:
+    """A page of `plugin_items`. Raises InputError for a cursor that no list answered."""
+    return part_of({f"{item['kind']}/{item['type']}": item for item in plugin_items(registry, query.kind)}, query)

@@ -4,8 +4,6 @@ Every change is one transaction and one revision; a definition's revision is its
 the scope `write`. What needs `admin` (scripts, `write` and `network` of parameters) shows in the definition and is checked here.
 """
 
-import binascii
-from base64 import b64decode, urlsafe_b64encode
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -24,6 +22,7 @@ from control_api.definitions.spec import Spec, document, read
 from control_api.definitions.usernames import stored_usernames, with_usernames
 from control_api.definitions.writes import Draft, Write, patched
 from control_api.models import DefinitionRow, ReferenceRow
+from control_api.page_query import close_cursor, open_cursor
 from notifier.database import Database
 from notifier.definition import check_name
 from notifier.errors import Duplicate, FieldError, InputError, StaleVersion, UnknownName
@@ -91,7 +90,7 @@ class Services:
             raise InputError(FieldError("/limit", f"must be between 1 and {MAX_LIMIT}"))
         statement = _select().where(DefinitionRow.kind == kind)
         if cursor is not None:
-            statement = statement.where(DefinitionRow.name > _open_cursor(cursor))
+            statement = statement.where(DefinitionRow.name > open_cursor(cursor))
         if q:
             check_json(q)
             statement = statement.where(
@@ -103,7 +102,7 @@ class Services:
         async with self._database.read() as session:
             rows = (await session.execute(statement.order_by(DefinitionRow.name).limit(limit + 1))).all()
         items = [self._stored(row) for row in rows[:limit]]
-        return DefinitionPage(items=items, next_cursor=_close_cursor(items[-1].name) if len(rows) > limit else None)
+        return DefinitionPage(items=items, next_cursor=close_cursor(items[-1].name) if len(rows) > limit else None)
 
     async def get_many(self, kind: Kind, names: Iterable[str]) -> dict[str, Stored]:
         """The definitions of a kind by name, read in one snapshot. Unknown names are left out."""
@@ -285,16 +284,3 @@ async def _row(session: AsyncSession, kind: Kind, name: str) -> Row[Any]:
 def _check_version(row: Row[Any], expected: int | None) -> None:
     if expected is not None and expected != row.revision:
         raise StaleVersion(row.kind, row.name, expected, row.revision)
-
-
-def _close_cursor(name: str) -> str:
-    return urlsafe_b64encode(name.encode()).decode().rstrip("=")
-
-
-def _open_cursor(cursor: str) -> str:
-    try:
-        name = b64decode(cursor + "=" * (-len(cursor) % 4), b"-_", validate=True).decode()
-        check_json(name)
-    except (binascii.Error, ValueError, InputError):
-        raise InputError(FieldError("/cursor", "is not one that a list answered; begin without a cursor")) from None
-    return name

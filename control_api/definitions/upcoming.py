@@ -7,7 +7,7 @@ from itertools import islice
 
 from control_api.definitions.services import Services
 from notifier.definition import ConfigurationSpec
-from notifier.record import now
+from notifier.record import JsonObject, now
 from notifier.schedule import Schedule
 
 MAX_COUNT = 100
@@ -23,7 +23,12 @@ class Upcoming:
 
 async def upcoming(services: Services, name: str, count: int = 5, after: datetime | None = None) -> Upcoming:
     """The next `count` due times of a configuration after `after`, by default this moment. Raises UnknownName."""
-    spec = ConfigurationSpec.model_validate((await services.get("configuration", name)).spec)
+    return upcoming_of((await services.get("configuration", name)).spec, count, after)
+
+
+def upcoming_of(stored: JsonObject, count: int, after: datetime | None = None) -> Upcoming:
+    """The same of a configuration that was read."""
+    spec = ConfigurationSpec.model_validate(stored, extra="ignore")
     if spec.schedule is None:
         return Upcoming()
     schedule = spec.schedule.value()

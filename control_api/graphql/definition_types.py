@@ -15,6 +15,7 @@ from pydantic import BaseModel
 
 from control_api.definitions.spec import name_field
 from control_api.graphql.context import GraphQLContext, Resolver, guarded
+from control_api.graphql.judged import judged_fields
 from control_api.graphql.scalars import Json
 from notifier.definition import SPECS
 from notifier.group import group_named
@@ -65,6 +66,7 @@ def kind_types() -> dict[Kind, KindTypes]:
                 resolver=guarded("read", _problem_of(kind)),
                 description="Why a running role cannot use it; null where all can.",
             ),
+            **judged_fields(kind),
             **_relations(kind, made),
         }
         shown = object_type(word, getdoc(spec) or word, fields)

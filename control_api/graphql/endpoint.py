@@ -2,8 +2,8 @@
 
 The caller needs a token of any scope or a session; each field checks its own scope. A request without token, without JSON or
 of another method is answered with a problem, as by REST. All others are answered as the specification of GraphQL over HTTP
-has it: status 200 where something was executed, else 400, or 200 for a client that accepts only `application/json`. A browser
-gets GraphiQL, once somebody has signed in.
+has it: status 200 where something was executed, else 400, or 200 for a client that accepts only `application/json` or `*/*`, as
+old clients do. A browser gets GraphiQL, once somebody has signed in.
 """
 
 from collections.abc import Sequence
@@ -76,7 +76,7 @@ async def post(request: Request, parts: PartsDep, actor: AnyActor) -> Response:
 @router.get(PATH)
 async def get(request: Request, parts: PartsDep, actor: PageActor) -> Response:
     """Queries; `variables` and `extensions` are JSON. Browsers get GraphiQL, with the query of the address."""
-    if preferred(request, (RESPONSE, JSON, HTML)) == HTML:
+    if preferred(request, (JSON, RESPONSE, HTML)) == HTML:
         return page("graphiql.html", policy=EDITOR)
     media_type = _answered(request)
     asked = _read(
@@ -112,7 +112,7 @@ def _undone(answer: JsonObject) -> int | None:
 
 def _answered(request: Request) -> str:
     """The media type of the answer, by `Accept`. Raises Problem 406."""
-    media_type = preferred(request, (RESPONSE, JSON))
+    media_type = preferred(request, (JSON, RESPONSE))
     if media_type is not None:
         return media_type
     raise Problem(406, f"answers here are {RESPONSE} or {JSON}")

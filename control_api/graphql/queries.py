@@ -7,6 +7,8 @@ import graphene  # type: ignore[import-untyped]  # graphene has no types
 from pydantic import AwareDatetime, TypeAdapter, ValidationError
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from control_api.access import tokens
+from control_api.access.actor import Scope
 from control_api.definitions.plugins import PluginQuery, plugin_items
 from control_api.definitions.spec import name_field
 from control_api.graphql import record_types
@@ -30,6 +32,7 @@ _MOMENT: TypeAdapter[Any] = TypeAdapter(AwareDatetime)
 def query_fields(kinds: dict[Kind, KindTypes]) -> dict[str, Any]:
     """The root fields of `Query`, by name in snake_case."""
     attempt, letter, run = record_types.attempt(), record_types.dead_letter(), record_types.run()
+    letter, run, token = record_types.dead_letter(), record_types.run(), record_types.token()
     fields: dict[str, Any] = {}
     for kind, made in kinds.items():
         fields[f"{kind}s"] = _field(
@@ -73,12 +76,16 @@ def query_fields(kinds: dict[Kind, KindTypes]) -> dict[str, Any]:
         "plugins": _field(
             graphene.List(graphene.NonNull(record_types.plugin())), _plugins, model_arguments(PluginQuery),
             "What types there are.",
+            graphene.List(graphene.NonNull(record_types.plugin())), _plugins,
+            {"kind": _text("`producer`, `filter` or `consumer`.")}, "What types there are.",
         ),
+        "tokens": _field(page_type("TokenPage", token, newest), _tokens, _page_arguments(), "Revoked ones too.", "admin"),
+        "token": _field(token, _token, {"id": _text("Its id.", required=True)}, "A token, without its text.", "admin"),
     }  # fmt: skip
 
 
-def _field(type_: Any, resolve: Resolver, arguments: dict[str, Any], description: str) -> Any:
-    return graphene.Field(type_, args=arguments, resolver=guarded("read", resolve), description=description)
+def _field(type_: Any, resolve: Resolver, arguments: dict[str, Any], description: str, scope: Scope = "read") -> Any:
+    return graphene.Field(type_, args=arguments, resolver=guarded(scope, resolve), description=description)
 
 
 def _list(kind: Kind) -> Resolver:
@@ -130,3 +137,19 @@ async def _run(root: Any, context: GraphQLContext, configuration: str, scheduled
 
 async def _plugins(root: Any, context: GraphQLContext, **arguments: Any) -> list[dict[str, object]]:
     return plugin_items(context.parts.registry, checked(PluginQuery, arguments).kind)
+async def _plugins(root: Any, context: GraphQLContext, kind: str | None = None) -> list[dict[str, object]]:
+    return plugin_items(context.parts.registry, _checked(PluginQuery, {"kind": kind}).kind)
+
+
+async def _tokens(root: Any, context: GraphQLContext, **arguments: Any) -> JsonObject:
+    query = _checked(PageQuery, arguments)
+    async with context.turn, context.parts.database.read() as session:
+        found, next_cursor = await tokens.token_page(session, query)
+    context.spend(len(found))
+    return {"items": [tokens.shown(token) for token in found], "next_cursor": next_cursor}
+
+
+async def _token(root: Any, context: GraphQLContext, id: str) -> JsonObject:  # noqa: A002 - the argument's word
+    context.spend(1)
+    async with context.turn, context.parts.database.read() as session:
+        return tokens.shown(await tokens.get_token(session, id))

@@ -53,6 +53,15 @@ def plugin() -> Any:
     return object_type("Plugin", "A type of producers, filters or consumers.", fields)
 
 
+def token() -> Any:
+    """The type of a token."""
+    fields = {
+        **_texts("id", "name", "created_at", "created_by", "expires_at", "last_used_at", "revoked_at"),
+        "scopes": graphene.List(graphene.NonNull(graphene.String), required=True),
+    }
+    return object_type("Token", "A token that programs call the API with, without its text.", fields)
+
+
 def record_type(fields: RecordFields, description: str) -> Any:
     """The type of a record. Any of its fields may be null, and it has the name of the record's class."""
     return object_type(fields.record.__name__, description, {field.name: _field(field) for field in fields.in_graphql})

@@ -1,16 +1,17 @@
 """`GET /schemas`: the JSON Schemas of the records on the topics, and of YAML files."""
 
 from functools import cache
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
-from fastapi import APIRouter, Response
+from fastapi import APIRouter, Query, Response
 
 from control_api.definitions.yaml_schema import definitions_schema
 from control_api.http.auth import ReadActor
 from control_api.http.media_type import JSON
 from control_api.http.page import Page, json_response, page
 from control_api.http.problems import documented
+from control_api.page_query import PageQuery, part_of
 from control_api.parts import PartsDep
 from notifier.attempt import Attempt, Counters
 from notifier.dead_letter import DeadLetter
@@ -41,10 +42,10 @@ def schemas() -> dict[str, dict[str, Any]]:
     }
 
 
-@router.get("", summary="List the schemas of all records", response_model=Page, responses=documented(401, 403))
-async def list_schemas(actor: ReadActor) -> Response:
-    """`{"name", "schema": <JSON Schema>}` of each record. Readers pass over fields they do not know."""
-    return page([{"name": name, "schema": schema} for name, schema in schemas().items()])
+@router.get("", summary="List the schemas of all records", response_model=Page, responses=documented(401, 403, 422))
+async def list_schemas(query: Annotated[PageQuery, Query()], actor: ReadActor) -> Response:
+    """`{"name", "schema": <JSON Schema>}` of each record, by name. Readers pass over fields they do not know."""
+    return page(*part_of({name: {"name": name, "schema": schema} for name, schema in schemas().items()}, query))
 
 
 @router.get(

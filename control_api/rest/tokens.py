@@ -1,12 +1,14 @@
 """`/tokens`: the tokens that programs call the API with."""
 
 from datetime import datetime
+from typing import Annotated
 
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from control_api.access import tokens
 from control_api.access.actor import Scope
+from control_api.access.tokens import shown
 from control_api.http import idempotency
 from control_api.http.auth import AdminActor
 from control_api.http.body import documented_body, read_model
@@ -14,9 +16,9 @@ from control_api.http.media_type import JSON
 from control_api.http.page import Page, json_response, page
 from control_api.http.problems import documented
 from control_api.intake.occasion import Occasion
+from control_api.page_query import PageQuery
 from control_api.parts import PartsDep
 from notifier.bounds import BoundedTime
-from notifier.record import JsonObject, rfc3339
 
 router = APIRouter(prefix="/tokens", tags=["tokens"])
 
@@ -45,26 +47,19 @@ class TokenAnswer(BaseModel):
     token: str | None = None
 
 
-def _answer(token: tokens.Token) -> JsonObject:
-    times = {
-        name: None if (at := getattr(token, name)) is None else rfc3339(at)
-        for name in ("created_at", "expires_at", "last_used_at", "revoked_at")
-    }
-    return {"id": token.id, "name": token.name, "scopes": list(token.scopes), "created_by": token.created_by, **times}
-
-
-@router.get("", summary="List tokens", response_model=Page, responses=documented(401, 403))
-async def list_tokens(parts: PartsDep, actor: AdminActor) -> Response:
-    """All tokens, the newest first, revoked ones too. Always one page."""
+@router.get("", summary="List tokens", response_model=Page, responses=documented(401, 403, 422))
+async def list_tokens(query: Annotated[PageQuery, Query()], parts: PartsDep, actor: AdminActor) -> Response:
+    """All tokens, the newest first, revoked ones too."""
     async with parts.database.read() as session:
-        return page([_answer(token) for token in await tokens.tokens(session)])
+        found, next_cursor = await tokens.token_page(session, query)
+    return page([shown(token) for token in found], next_cursor)
 
 
 @router.get("/{id}", summary="Get a token", response_model=TokenAnswer, responses=documented(401, 403, 404))
 async def get_token(id: str, parts: PartsDep, actor: AdminActor) -> Response:  # noqa: A002 - the address's word
     """One token, without its text."""
     async with parts.database.read() as session:
-        return json_response(_answer(await tokens.get_token(session, id)))
+        return json_response(shown(await tokens.get_token(session, id)))
 
 
 @router.post(
@@ -90,7 +85,7 @@ async def post_token(request: Request, parts: PartsDep, actor: AdminActor) -> Re
         async with parts.database.write() as session:
             token, text = await tokens.mint(session, actor, wanted.name, wanted.scopes, wanted.expires_at)
         headers = {"Location": f"/api/v1/tokens/{token.id}"}
-        return json_response({**_answer(token), "token": text}, 201, headers)
+        return json_response({**shown(token), "token": text}, 201, headers)
 
     return await idempotency.once(parts, request, actor, body, act)
 

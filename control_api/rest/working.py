@@ -4,16 +4,13 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Response
 
+from control_api.definitions.working import working as judged
 from control_api.http.auth import ReadActor
 from control_api.http.media_type import JSON
 from control_api.http.page import json_response
 from control_api.http.problems import documented
 from control_api.parts import PartsDep
 from notifier.bounds import BoundedTime
-from notifier.catalog import user_of
-from notifier.definition import UserSpec
-from notifier.outcome import Reason
-from notifier.record import now
 
 router = APIRouter(prefix="/users", tags=["users"])
 
@@ -44,8 +41,5 @@ async def working(
 ) -> Response:
     """`{"working": false, "reason": "on_leave"}`, as the filter `receiver_working` judges. It is no field of the user, which
     would then change without a change."""
-    stored = await parts.services.get("user", username)
-    user = user_of(stored.name, UserSpec.model_validate(stored.spec))
-    works = user.works_at(at or now())
-    reason: Reason = "ok" if works else "on_leave" if user.on_leave else "outside_hours"
-    return json_response({"working": works, "reason": reason})
+    found = await judged(parts.services, username, at)
+    return json_response({"working": found.working, "reason": found.reason})

@@ -38,7 +38,8 @@ class Api:
     async def ask(self, query: str, scope: str = "admin", **variables: Any) -> JsonObject:
         """The answer to a query."""
         async with self.client(scope) as asking:
-            answer = await asking.post("/graphql", json={"query": query, "variables": variables})
+            asked = {"query": query, "variables": variables}
+            answer = await asking.post("/graphql", json=asked, headers={"Accept": RESPONSE})
         assert answer.headers["content-type"] == RESPONSE, answer.text
         body: JsonObject = answer.json()
         assert (answer.status_code == 200) is ("data" in body)

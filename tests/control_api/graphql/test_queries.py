@@ -4,6 +4,7 @@ import pytest
 from graphql import (
     GraphQLInputObjectType,
     GraphQLObjectType,
+    get_introspection_query,
     print_type,
 )
 
@@ -133,3 +134,48 @@ async def test_an_explanation_is_that_of_rest(own: Api) -> None:
         assert {camel(name): value for name, value in by_rest.items()} == found
     wrong = await own.ask('{ explain(producer: "ci") { text } }', "read")
     assert wrong["errors"][0]["extensions"]["errors"][0]["pointer"] == "/id"
+async def test_next_runs_and_whether_a_person_works_are_worked_out(api: Api) -> None:
+    data = await api.data(
+        """{
+          configuration(name: "main") { upcoming(count: 2) { text next } }
+          users { items { username working { working reason } } }
+          user(username: "alice") { working(at: "2027-01-01T00:00:00Z") { working reason } }
+        }""",
+        "read",
+    )
+    assert len(data["configuration"]["upcoming"]["next"]) == 2
+    assert "Europe/Berlin" in data["configuration"]["upcoming"]["text"]
+    async with api.client("read") as asking:
+        schedule = (await asking.get("/api/v1/configurations/main/schedule", params={"count": 2})).json()
+        assert data["configuration"]["upcoming"]["text"] == schedule["text"]
+    assert data["users"]["items"] == [
+        {"username": "alice", "working": {"working": True, "reason": "ok"}},
+        {"username": "bob", "working": {"working": False, "reason": "on_leave"}},
+    ]
+    assert data["user"]["working"] == {"working": True, "reason": "ok"}
+    for query in (
+        '{ user(username: "alice") { working(at: "soon") { reason } } }',
+        '{ configuration(name: "main") { upcoming(count: 0) { text } } }',
+        '{ configuration(name: "main") { upcoming(count: 101) { text } } }',
+    ):
+        assert await api.refused(query) == "INVALID_INPUT"
+
+
+async def test_tokens_are_listed_without_their_text(api: Api) -> None:
+    query = (
+        "query($cursor: String) { tokens(limit: 2, cursor: $cursor) { nextCursor items { id name scopes createdAt } } }"
+    )
+    first = (await api.data(query))["tokens"]
+    assert len(first["items"]) == 2
+    second = (await api.data(query, cursor=first["nextCursor"]))["tokens"]
+    assert not {one["id"] for one in first["items"]} & {one["id"] for one in second["items"]}
+    (token,) = first["items"][:1]
+    found = await api.data("query($id: String!) { token(id: $id) { name scopes revokedAt } }", id=token["id"])
+    assert found["token"] == {"name": token["name"], "scopes": token["scopes"], "revokedAt": None}
+    assert await api.refused('{ token(id: "none") { id } }') == "NOT_FOUND"
+    assert await api.refused("{ tokens { items { id } } }", "write") == "FORBIDDEN"
+
+
+async def test_any_valid_token_may_see_the_schema(api: Api) -> None:
+    for scope in api.tokens:
+        assert (await api.data(get_introspection_query(), scope))["__schema"]["types"]

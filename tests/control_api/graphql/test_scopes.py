@@ -60,6 +60,7 @@ async def test_every_field_is_open_to_its_scope_and_to_no_other(api: Api) -> Non
     }
     relations |= {f"Configuration.{kind}s" for kind in ("user", "group", "producer", "filter", "consumer")}
     relations |= {f"{kind.capitalize()}.problem" for kind in KINDS}
+    relations |= {"User.working", "Configuration.upcoming"}
     reads = {f"Query.{kind}{end}" for kind in KINDS for end in ("", "s")}
     reads |= {f"Query.{kind}History" for kind in KINDS}
     reads |= {f"Query.{name}" for name in ("attempts", "deadLetters", "deadLetter", "runs", "run", "plugins")}
@@ -76,6 +77,8 @@ async def test_every_field_is_open_to_its_scope_and_to_no_other(api: Api) -> Non
         **{name: "admin" if kind == "script" else "write" for name, kind in writes.items()},
         "Mutation.run": "run",
         **dict.fromkeys(admins, "admin"),
+        "Query.tokens": "admin",
+        "Query.token": "admin",
     }
     for name, needed in scopes.items():
         query = _call(*name.split("."))
