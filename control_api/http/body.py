@@ -20,6 +20,7 @@ from control_api.http.limits import MAX_VALUES, body_limit
 from control_api.http.media_type import ANY, ANY_JSON, JSON, is_json, media_type_of
 from control_api.http.problems import Problem
 from notifier.errors import FieldError, InputError
+from notifier.record import JsonObject
 from notifier.validation import field_errors
 
 # One that does not end reaches to the end: tried again from each of its quotes, it would take the square of its length.
@@ -140,3 +141,5 @@ def documented_body(model: type[BaseModel], *media_types: str) -> dict[str, Any]
     schema = model.model_json_schema()
     content = {media_type: {"schema": schema} for media_type in media_types or (JSON,)}
     return {"requestBody": {"required": True, "content": content}}
+def documented_body(model: type[BaseModel], example: JsonObject) -> dict[str, Any]:
+    return {"requestBody": {"required": True, "content": {JSON: {"schema": schema, "example": example}}}}

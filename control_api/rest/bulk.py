@@ -15,6 +15,7 @@ from control_api.http.problems import documented
 from control_api.intake.occasion import Occasion
 from control_api.parts import PartsDep
 from control_api.rest.definition_schemas import PROBLEM, ref
+from control_api.rest.examples import BULK
 from notifier.outcome import KINDS
 
 router = APIRouter(prefix="/definitions", tags=["definitions"])
@@ -34,12 +35,6 @@ _DEFINITIONS = {
     "properties": {f"{kind}s": {"type": ["array", "null"], "items": ref(kind.capitalize())} for kind in KINDS},
     "patternProperties": {"^x-": {}},
     "additionalProperties": False,
-}
-_EXAMPLE = {
-    "users": [{"username": "alice"}],
-    "producers": [{"name": "builds", "type": "push"}],
-    "filters": [{"name": "no-wip", "type": "skip_keywords", "parameters": {"skip_keywords": ["wip"]}}],
-    "configurations": [{"name": "builds", "users": ["alice"], "producers": ["builds"], "filters": ["no-wip"]}],
 }
 _DIFFERENCE = {
     "type": "object",
@@ -85,7 +80,7 @@ _PLAN = {
     },
     openapi_extra={
         "parameters": [idempotency.PARAMETER],
-        "requestBody": {"required": True, "content": {JSON: {"schema": _DEFINITIONS, "example": _EXAMPLE}}},
+        "requestBody": {"required": True, "content": {JSON: {"schema": _DEFINITIONS, "example": BULK}}},
     },
 )
 async def post_definitions(

@@ -29,6 +29,7 @@ class Operation:
     more: str = ""  # the end of the description
     answers: Mapping[str, Any] | None = None  # the description of `status` in OpenAPI; none: FastAPI's own
     takes: Mapping[str, Any] | None = None  # schemas of the body by media type
+    example: Callable[[Kind], JsonObject] | None = None  # of the body
     parameters: tuple[JsonObject, ...] = ()  # headers
     problems: tuple[int, ...]
 
@@ -36,7 +37,8 @@ class Operation:
         """The arguments of `add_api_route` that document the operation."""
         extra: dict[str, Any] = {"parameters": list(self.parameters)} if self.parameters else {}
         if self.takes is not None:
-            content = {media_type: {"schema": schema} for media_type, schema in self.takes.items()}
+            example = self.example(kind) if self.example is not None else None
+            content = {name: {"schema": schema, "example": example} for name, schema in self.takes.items()}
             extra["requestBody"] = {"required": True, "content": content}
         text = self.description + (self.secrets if kind in CHECKED else "") + self.more
         answers: dict[int | str, Any] = {} if self.answers is None else {self.status: _of_kind(self.answers, kind)}

@@ -28,6 +28,7 @@ from control_api.page_query import PageQuery
 from control_api.parts import Parts, PartsDep
 from control_api.rest.definition_operation import CHECKED, Operation
 from control_api.rest.definition_schemas import PROBLEM, ref
+from control_api.rest.examples import DOCUMENTS, PATCHES, replacement
 from notifier.outcome import KINDS, Kind
 from notifier.record import JsonObject
 
@@ -211,6 +212,7 @@ OPERATIONS: tuple[Operation, ...] = (
         secrets=_MASKED,
         answers={**SHOWN, "headers": {**_TAG_HEADER, "Location": {"schema": {"type": "string"}}}},
         takes={JSON: ref("{Kind}")},
+        example=lambda kind: DOCUMENTS[kind],
         parameters=(idempotency.PARAMETER,),
         problems=(400, 401, 403, 409, 413, 415, 422),
     ),
@@ -236,6 +238,7 @@ OPERATIONS: tuple[Operation, ...] = (
         more=" What is stored already changes nothing.",
         answers=SHOWN,
         takes={JSON: ref("{Kind}Replacement")},
+        example=replacement,
         parameters=(if_match.PARAMETER,),
         problems=(400, 401, 403, 404, 409, 412, 413, 415, 422),
     ),
@@ -249,6 +252,7 @@ OPERATIONS: tuple[Operation, ...] = (
         secrets=_KEPT,
         answers=SHOWN,
         takes={MERGE_PATCH: _PATCH, JSON: _PATCH},
+        example=lambda kind: PATCHES[kind],
         parameters=(if_match.PARAMETER,),
         problems=(400, 401, 403, 404, 409, 412, 413, 415, 422),
     ),

@@ -1,5 +1,6 @@
 """`POST /hooks/github/{producer}`: deliveries of GitHub's webhooks. `producers.github` makes messages of their events."""
 
+import json
 import re  # for our own constant patterns
 from typing import Any
 from urllib.parse import parse_qs
@@ -15,6 +16,7 @@ from control_api.http.problems import Problem, documented
 from control_api.http.signature import HookActor
 from control_api.intake.occasion import Occasion
 from control_api.parts import Parts, PartsDep
+from control_api.rest.examples import WEBHOOK
 from control_api.rest.pushed import ACCEPTED, accepted, read, write
 from notifier.errors import FieldError, InputError
 from notifier.record import JsonObject
@@ -60,8 +62,15 @@ def _header(name: str, description: str) -> dict[str, Any]:
         "requestBody": {
             "required": True,
             "content": {
-                JSON: {"schema": {"type": "object"}},
-                FORM: {"schema": {"type": "object", "properties": {"payload": {"type": "string"}}}},
+                JSON: {"schema": {"type": "object"}, "example": WEBHOOK},
+                FORM: {
+                    "schema": {
+                        "type": "object",
+                        "properties": {"payload": {"type": "string"}},
+                        "required": ["payload"],
+                    },
+                    "example": {"payload": json.dumps(WEBHOOK)},
+                },
             },
         },
     },

@@ -16,6 +16,7 @@ from control_api.http.problems import Problem, documented
 from control_api.http.signature import HookActor
 from control_api.intake.occasion import Occasion
 from control_api.parts import PartsDep
+from control_api.rest.examples import HOOK
 from control_api.rest.pushed import ACCEPTED, accept, accepted
 from notifier.errors import FieldError, InputError
 
@@ -33,7 +34,7 @@ router = APIRouter(prefix="/hooks/json", tags=["hooks"])
     },
     openapi_extra={
         "parameters": [idempotency.PARAMETER],
-        "requestBody": {"required": True, "content": {JSON: {"schema": {}}}},
+        "requestBody": {"required": True, "content": {JSON: {"schema": {}, "example": HOOK}}},
     },
 )
 async def post_json(producer: str, request: Request, parts: PartsDep, actor: HookActor) -> Response:

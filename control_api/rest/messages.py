@@ -1,5 +1,6 @@
 """`POST /messages`: hand over messages."""
 
+import json
 from typing import Any
 
 import msgspec
@@ -14,6 +15,7 @@ from control_api.http.problems import documented
 from control_api.intake.occasion import Occasion
 from control_api.parts import PartsDep
 from control_api.rest.arriving import Arriving
+from control_api.rest.examples import MESSAGE
 from control_api.rest.pushed import ACCEPTED, accept, accept_checked, accepted
 from notifier.message import Message
 from notifier.record import now
@@ -43,8 +45,11 @@ _SCHEMA = _message_schema()
         "requestBody": {
             "required": True,
             "content": {
-                JSON: {"schema": {"oneOf": [_SCHEMA, {"type": "array", "items": _SCHEMA}]}},
-                NDJSON: {"schema": {"type": "string", "description": "One message a line."}},
+                JSON: {"schema": {"oneOf": [_SCHEMA, {"type": "array", "items": _SCHEMA}]}, "example": MESSAGE},
+                NDJSON: {
+                    "schema": {"type": "string", "description": "One message a line."},
+                    "example": f"{json.dumps(MESSAGE)}\n{json.dumps(MESSAGE | {'receiver': None})}\n",
+                },
             },
         },
     },

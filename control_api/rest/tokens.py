@@ -18,6 +18,7 @@ from control_api.http.problems import documented
 from control_api.intake.occasion import Occasion
 from control_api.page_query import PageQuery
 from control_api.parts import PartsDep
+from control_api.rest.examples import TOKEN
 from notifier.bounds import BoundedTime
 
 router = APIRouter(prefix="/tokens", tags=["tokens"])
@@ -75,7 +76,7 @@ async def get_token(id: str, parts: PartsDep, actor: AdminActor) -> Response:  #
         },
         **documented(400, 401, 403, 409, 415, 422),
     },
-    openapi_extra={"parameters": [idempotency.PARAMETER], **documented_body(NewToken)},
+    openapi_extra={"parameters": [idempotency.PARAMETER], **documented_body(NewToken, TOKEN)},
 )
 async def post_token(request: Request, parts: PartsDep, actor: AdminActor) -> Response:
     """Makes a token."""

@@ -1,0 +1,52 @@
+"""Examples: bodies as people would write them, for OpenAPI. Together they are a small installation that works."""
+
+from collections.abc import Mapping
+
+from control_api.definitions.spec import name_field
+from notifier.outcome import KINDS, Kind
+from notifier.record import JsonObject
+
+DOCUMENTS: Mapping[Kind, JsonObject] = {
+    "user": {
+        "username": "alice",
+        "working_time": {"start": "09:00", "end": "18:00", "timezone": "Europe/Berlin"},
+        "additional_info": {"github": {"username": "octocat"}, "telegram": {"id": 123}},
+    },
+    "script": {"name": "append", "executor": "bash", "content": "cat >> /srv/out\n"},
+    "producer": {"name": "builds", "title": "The build server", "type": "push"},
+    "filter": {"name": "no-drafts", "type": "skip_keywords", "parameters": {"skip_keywords": ["draft", "wip"]}},
+    "consumer": {"name": "to-file", "type": "script", "parameters": {"script": "append", "timeout_s": 30}},
+    "configuration": {
+        "name": "broken-builds",
+        "users": ["alice"],
+        "producers": ["builds"],
+        "filters": ["no-drafts"],
+        "consumers": ["to-file"],
+        "template": "{{ message.title or message.content }}",
+    },
+}
+PATCHES: Mapping[Kind, JsonObject] = {
+    "user": {"on_leave": True, "working_time": {"end": "17:00"}},
+    "script": {"content": "cat >> /srv/messages\n"},
+    "producer": {"title": None, "parameters": {"world": "ci"}},
+    "filter": {"parameters": {"ignore_case": True}},
+    "consumer": {"parameters": {"timeout_s": 10}},
+    "configuration": {"enabled": False},
+}
+BULK: JsonObject = {f"{kind}s": [DOCUMENTS[kind]] for kind in KINDS}
+MESSAGE: JsonObject = {
+    "producer": "builds",
+    "receiver": "alice",
+    "title": "Build 42 failed",
+    "content": "3 tests failed on main",
+    "severity": "error",
+    "url": "https://ci.example/42",
+}
+HOOK: JsonObject = {"content": "Build 42 failed", "severity": "error", "labels": {"branch": "main"}}
+WEBHOOK: JsonObject = {"zen": "Keep it logically awesome.", "hook_id": 1}
+TOKEN: JsonObject = {"name": "ci", "scopes": ["push"], "expires_at": "2199-01-31T00:00:00Z"}
+
+
+def replacement(kind: Kind) -> JsonObject:
+    """A document without its name, which is in the address."""
+    return {field: value for field, value in DOCUMENTS[kind].items() if field != name_field(kind)}
