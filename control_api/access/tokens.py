@@ -22,11 +22,9 @@ from control_api.access.entry import entry
 from control_api.look_up import LookUp
 from control_api.migrate import upgraded
 from control_api.models import TokenRow
+from control_api.page_query import PageQuery, close_cursor, open_cursor
 from notifier.database import Database
 from notifier.errors import DatabaseError, FieldError, Forbidden, InputError, UnknownName
-from notifier.record import now
-from control_api.models import AuditRow, TokenRow
-from control_api.page_query import PageQuery, close_cursor, open_cursor
 from notifier.record import JsonObject, now, rfc3339
 from notifier.settings import Settings
 

@@ -16,8 +16,8 @@ from control_api.graphql.account_fields import account_queries
 from control_api.graphql.arguments import checked, model_arguments, text_argument
 from control_api.graphql.context import GraphQLContext, Resolver, guarded, shown
 from control_api.graphql.definition_types import KindTypes, page_type
-from control_api.graphql.history_fields import history_queries
 from control_api.graphql.explanation import explain_field
+from control_api.graphql.history_fields import history_queries
 from control_api.history import records
 from control_api.history.queries import AttemptQuery, DeadLetterQuery, RunQuery
 from control_api.page_query import PageQuery
@@ -31,8 +31,8 @@ _MOMENT: TypeAdapter[Any] = TypeAdapter(AwareDatetime)
 
 def query_fields(kinds: dict[Kind, KindTypes]) -> dict[str, Any]:
     """The root fields of `Query`, by name in snake_case."""
-    attempt, letter, run = record_types.attempt(), record_types.dead_letter(), record_types.run()
-    letter, run, token = record_types.dead_letter(), record_types.run(), record_types.token()
+    attempt, letter = record_types.attempt(), record_types.dead_letter()
+    run, token = record_types.run(), record_types.token()
     fields: dict[str, Any] = {}
     for kind, made in kinds.items():
         fields[f"{kind}s"] = _field(
@@ -50,10 +50,8 @@ def query_fields(kinds: dict[Kind, KindTypes]) -> dict[str, Any]:
         **history_queries(),
         **account_queries(),
         "attempts": _field(
-            page_type("AttemptPage", record_types.attempt(), newest), _history(AttemptQuery, records.attempts),
-            model_arguments(AttemptQuery), "What became of messages; kept for 7 days.",
             page_type("AttemptPage", attempt, newest), _history(AttemptQuery, records.attempts),
-            _arguments(AttemptQuery), "What became of messages; kept for 7 days.",
+            model_arguments(AttemptQuery), "What became of messages; kept for 7 days.",
         ),
         "dead_letters": _field(
             page_type("DeadLetterPage", letter, newest), _history(DeadLetterQuery, records.dead_letters),
@@ -76,11 +74,11 @@ def query_fields(kinds: dict[Kind, KindTypes]) -> dict[str, Any]:
         "plugins": _field(
             graphene.List(graphene.NonNull(record_types.plugin())), _plugins, model_arguments(PluginQuery),
             "What types there are.",
-            graphene.List(graphene.NonNull(record_types.plugin())), _plugins,
-            {"kind": _text("`producer`, `filter` or `consumer`.")}, "What types there are.",
         ),
-        "tokens": _field(page_type("TokenPage", token, newest), _tokens, _page_arguments(), "Revoked ones too.", "admin"),
-        "token": _field(token, _token, {"id": _text("Its id.", required=True)}, "A token, without its text.", "admin"),
+        "tokens": _field(
+            page_type("TokenPage", token, newest), _tokens, model_arguments(PageQuery), "Revoked ones too.", "admin",
+        ),
+        "token": _field(token, _token, {"id": text_argument("Its id.", required=True)}, "A token, without its text.", "admin"),
     }  # fmt: skip
 
 
@@ -137,12 +135,10 @@ async def _run(root: Any, context: GraphQLContext, configuration: str, scheduled
 
 async def _plugins(root: Any, context: GraphQLContext, **arguments: Any) -> list[dict[str, object]]:
     return plugin_items(context.parts.registry, checked(PluginQuery, arguments).kind)
-async def _plugins(root: Any, context: GraphQLContext, kind: str | None = None) -> list[dict[str, object]]:
-    return plugin_items(context.parts.registry, _checked(PluginQuery, {"kind": kind}).kind)
 
 
 async def _tokens(root: Any, context: GraphQLContext, **arguments: Any) -> JsonObject:
-    query = _checked(PageQuery, arguments)
+    query = checked(PageQuery, arguments)
     async with context.turn, context.parts.database.read() as session:
         found, next_cursor = await tokens.token_page(session, query)
     context.spend(len(found))

@@ -136,10 +136,8 @@ async def read_model(request: Request, model: type[M], *media_types: str) -> tup
         raise InputError(field_errors(error, value)) from None
 
 
-def documented_body(model: type[BaseModel], *media_types: str) -> dict[str, Any]:
-    """`openapi_extra` of a route that reads its body by `read_model`."""
+def documented_body(model: type[BaseModel], example: JsonObject, *media_types: str) -> dict[str, Any]:
+    """`openapi_extra` of a route that reads its body (JSON, unless it may be others) by `read_model`."""
     schema = model.model_json_schema()
-    content = {media_type: {"schema": schema} for media_type in media_types or (JSON,)}
+    content = {media_type: {"schema": schema, "example": example} for media_type in media_types or (JSON,)}
     return {"requestBody": {"required": True, "content": content}}
-def documented_body(model: type[BaseModel], example: JsonObject) -> dict[str, Any]:
-    return {"requestBody": {"required": True, "content": {JSON: {"schema": schema, "example": example}}}}

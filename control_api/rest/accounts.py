@@ -17,6 +17,7 @@ from control_api.http.problems import documented
 from control_api.intake.occasion import Occasion
 from control_api.page_query import PageQuery
 from control_api.parts import PartsDep
+from control_api.rest.examples import ACCOUNT, ACCOUNT_CHANGE
 from notifier.absent import Written
 from notifier.record import JsonObject, rfc3339
 
@@ -86,7 +87,7 @@ async def get_account(name: str, parts: PartsDep, actor: AdminActor) -> Response
         201: {"description": "The account.", "headers": {"Location": {"schema": {"type": "string"}}}, **_ANSWER},
         **documented(400, 401, 403, 409, 413, 415, 422),
     },
-    openapi_extra={"parameters": [idempotency.PARAMETER], **documented_body(NewAccount)},
+    openapi_extra={"parameters": [idempotency.PARAMETER], **documented_body(NewAccount, ACCOUNT)},
 )
 async def post_account(request: Request, parts: PartsDep, actor: AdminActor) -> Response:
     """Makes an account, which can sign in at once."""
@@ -108,7 +109,7 @@ async def post_account(request: Request, parts: PartsDep, actor: AdminActor) -> 
         200: {"description": "The account.", **_ANSWER},
         **documented(400, 401, 403, 404, 409, 413, 415, 422),
     },
-    openapi_extra=documented_body(AccountChange, MERGE_PATCH, JSON),
+    openapi_extra=documented_body(AccountChange, ACCOUNT_CHANGE, MERGE_PATCH, JSON),
 )
 async def patch_account(name: str, request: Request, parts: PartsDep, actor: AdminActor) -> Response:
     """Sets another password or role; the person has to sign in again. 409 where no admin would be left."""

@@ -13,6 +13,7 @@ from control_api.http.page import json_response
 from control_api.http.problems import documented
 from control_api.intake.occasion import Occasion
 from control_api.parts import PartsDep
+from control_api.rest.examples import DRY_RUN
 
 router = APIRouter(tags=["dry runs"])
 
@@ -73,7 +74,7 @@ _DRY_RUN: dict[str, Any] = {
         },
         **documented(400, 401, 403, 404, 409, 413, 415, 422),
     },
-    openapi_extra={"parameters": [idempotency.PARAMETER], **documented_body(DryRunInput)},
+    openapi_extra={"parameters": [idempotency.PARAMETER], **documented_body(DryRunInput, DRY_RUN)},
 )
 async def begin(name: str, request: Request, parts: PartsDep, actor: RunActor) -> Response:
     """Judges the messages of a span by a draft and by the configuration as it is stored, each at its own time.

@@ -12,13 +12,14 @@ DOCUMENTS: Mapping[Kind, JsonObject] = {
         "working_time": {"start": "09:00", "end": "18:00", "timezone": "Europe/Berlin"},
         "additional_info": {"github": {"username": "octocat"}, "telegram": {"id": 123}},
     },
+    "group": {"name": "ops", "title": "Operations", "members": ["alice"]},
     "script": {"name": "append", "executor": "bash", "content": "cat >> /srv/out\n"},
     "producer": {"name": "builds", "title": "The build server", "type": "push"},
     "filter": {"name": "no-drafts", "type": "skip_keywords", "parameters": {"skip_keywords": ["draft", "wip"]}},
     "consumer": {"name": "to-file", "type": "script", "parameters": {"script": "append", "timeout_s": 30}},
     "configuration": {
         "name": "broken-builds",
-        "users": ["alice"],
+        "users": ["alice", "group:ops"],
         "producers": ["builds"],
         "filters": ["no-drafts"],
         "consumers": ["to-file"],
@@ -27,6 +28,7 @@ DOCUMENTS: Mapping[Kind, JsonObject] = {
 }
 PATCHES: Mapping[Kind, JsonObject] = {
     "user": {"on_leave": True, "working_time": {"end": "17:00"}},
+    "group": {"title": "On call"},
     "script": {"content": "cat >> /srv/messages\n"},
     "producer": {"title": None, "parameters": {"world": "ci"}},
     "filter": {"parameters": {"ignore_case": True}},
@@ -45,6 +47,15 @@ MESSAGE: JsonObject = {
 HOOK: JsonObject = {"content": "Build 42 failed", "severity": "error", "labels": {"branch": "main"}}
 WEBHOOK: JsonObject = {"zen": "Keep it logically awesome.", "hook_id": 1}
 TOKEN: JsonObject = {"name": "ci", "scopes": ["push"], "expires_at": "2199-01-31T00:00:00Z"}
+ACCOUNT: JsonObject = {"name": "ada", "password": "correct horse battery staple", "role": "editor"}
+ACCOUNT_CHANGE: JsonObject = {"role": "viewer"}
+DRY_RUN: JsonObject = {
+    "draft": {"users": ["alice"], "producers": ["builds"], "filters": [], "consumers": ["to-file"]},
+    "since": "2026-11-28T00:00:00Z",
+}
+EXPLAIN: JsonObject = {"message": MESSAGE, "configuration": "broken-builds"}
+CONFIGURATION_EXPLAIN: JsonObject = {"message": MESSAGE, "draft": {**DRY_RUN["draft"], "enabled": True}}
+ROLLBACK: JsonObject = {"version": 1}
 
 
 def replacement(kind: Kind) -> JsonObject:

@@ -18,6 +18,7 @@ from control_api.http.page import json_response
 from control_api.http.problems import documented
 from control_api.intake.occasion import Occasion
 from control_api.parts import PartsDep
+from control_api.rest.examples import CONFIGURATION_EXPLAIN, EXPLAIN
 
 router = APIRouter(tags=["explain"])
 
@@ -53,24 +54,12 @@ _ANSWERS: dict[int | str, Any] = {
 }
 
 
-def _extra(model: type[ConfigurationExplainQuery], *examples: dict[str, Any]) -> dict[str, Any]:
-    extra = documented_body(model)
-    extra["requestBody"]["content"][JSON]["examples"] = {
-        f"{number}": {"value": one} for number, one in enumerate(examples, 1)
-    }
-    return {**extra, "parameters": [idempotency.PARAMETER]}
-
-
 @router.post(
     "/explain",
     summary="Explain what became of a message",
     response_class=Response,
     responses=_ANSWERS,
-    openapi_extra=_extra(
-        ExplainQuery,
-        {"producer": "ci", "id": "build-42", "receiver": "bob"},
-        {"message": {"producer": "ci", "receiver": "bob", "content": "build failed"}, "configuration": "builds"},
-    ),
+    openapi_extra={"parameters": [idempotency.PARAMETER], **documented_body(ExplainQuery, EXPLAIN)},
 )
 async def explain(request: Request, parts: PartsDep, actor: ReadActor) -> Response:
     """Says for each configuration and person what each filter and consumer made of a message, or would make of it.
@@ -90,11 +79,10 @@ async def explain(request: Request, parts: PartsDep, actor: ReadActor) -> Respon
     summary="Explain what a configuration makes of a message",
     response_class=Response,
     responses=_ANSWERS,
-    openapi_extra=_extra(
-        ConfigurationExplainQuery,
-        {"producer": "ci", "id": "build-42"},
-        {"message": {"producer": "ci", "content": "build failed"}, "draft": {"users": ["bob"], "producers": ["ci"]}},
-    ),
+    openapi_extra={
+        "parameters": [idempotency.PARAMETER],
+        **documented_body(ConfigurationExplainQuery, CONFIGURATION_EXPLAIN),
+    },
 )
 async def explain_configuration(name: str, request: Request, parts: PartsDep, actor: ReadActor) -> Response:
     """The same of one configuration, also as it might be: `draft` is what PUT takes, and nothing is stored."""

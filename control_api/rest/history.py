@@ -16,6 +16,7 @@ from control_api.page_query import PageQuery
 from control_api.parts import PartsDep
 from control_api.rest.definition_operation import Operation
 from control_api.rest.definitions import SHOWN, KindRoutes, stored_answer
+from control_api.rest.examples import ROLLBACK
 from notifier.outcome import KINDS
 from notifier.record import JsonObject
 
@@ -103,6 +104,7 @@ OPERATIONS: tuple[Operation, ...] = (
         secrets=" Secrets stay as they are stored now.",
         answers=SHOWN,
         takes={JSON: WantedVersion.model_json_schema()},
+        example=lambda kind: ROLLBACK,
         parameters=(idempotency.PARAMETER, if_match.PARAMETER),
         problems=(400, 401, 403, 404, 409, 412, 413, 415, 422),
     ),

@@ -134,6 +134,8 @@ async def test_an_explanation_is_that_of_rest(own: Api) -> None:
         assert {camel(name): value for name, value in by_rest.items()} == found
     wrong = await own.ask('{ explain(producer: "ci") { text } }', "read")
     assert wrong["errors"][0]["extensions"]["errors"][0]["pointer"] == "/id"
+
+
 async def test_next_runs_and_whether_a_person_works_are_worked_out(api: Api) -> None:
     data = await api.data(
         """{
