@@ -77,6 +77,8 @@ class AuditRow(Base):
         Index("ix_audit_at", "at"),
         Index("ix_audit_revision", "revision"),
         Index("ix_audit_kind_name_id", "kind", "name", "id"),
+        Index("ix_audit_name_kind_id", "name", "kind", "id"),
+        Index("ix_audit_kind_id", "kind", "id"),
         Index("ix_audit_actor_id", "actor", "id"),
         Index("ix_audit_action_id", "action", "id"),
     )

@@ -9,6 +9,7 @@ down_revision: str | None = "0006"
 branch_labels: str | Sequence[str] | None = None
 depends_on: str | Sequence[str] | None = None
 
+_INDICES = (("name", "kind", "id"), ("kind", "id"), ("actor", "id"), ("action", "id"))
 _TEXT = "the audit log is append-only"
 _SQLITE = tuple(
     f"CREATE TRIGGER audit_no_{word} BEFORE {word.upper()} ON audit BEGIN SELECT RAISE(ABORT, '{_TEXT}'); END"
@@ -24,9 +25,8 @@ _POSTGRESQL = (
 def upgrade() -> None:
     """Goes to this step."""
     op.drop_index("ix_audit_kind_name", "audit")
-    op.create_index("ix_audit_kind_name_id", "audit", ["kind", "name", "id"])
-    op.create_index("ix_audit_actor_id", "audit", ["actor", "id"])
-    op.create_index("ix_audit_action_id", "audit", ["action", "id"])
+    for columns in _INDICES:
+        op.create_index("ix_audit_" + "_".join(columns), "audit", list(columns))
     for statement in _SQLITE if op.get_bind().dialect.name == "sqlite" else _POSTGRESQL:
         op.execute(statement)
 
@@ -39,6 +39,6 @@ def downgrade() -> None:
     else:
         op.execute("DROP TRIGGER audit_append_only ON audit")
         op.execute("DROP FUNCTION audit_refuse()")
-    for name in ("ix_audit_action_id", "ix_audit_actor_id", "ix_audit_kind_name_id"):
-        op.drop_index(name, "audit")
+    for columns in _INDICES:
+        op.drop_index("ix_audit_" + "_".join(columns), "audit")
     op.create_index("ix_audit_kind_name", "audit", ["kind", "name"])
