@@ -1,6 +1,7 @@
 """Versions of definitions: what changed, and going back."""
 
 import json
+import random
 from typing import Any
 
 import pytest
@@ -15,6 +16,7 @@ from control_api.definitions.versions import Rollback, history, rollback
 from notifier.database import Database
 from notifier.errors import Conflict, Forbidden, InputError, StaleVersion, UnknownName
 from notifier.outcome import Kind
+from notifier.pointer import pointer_parts
 from notifier.registry import Registry
 from notifier.seal import Seal
 from tests.rigs.definitions_rig import (
@@ -131,6 +133,44 @@ async def test_a_rollback_is_a_new_version_that_says_the_same(services: Services
         await _back(store, services, "filter", "short", second.revision, expected=first.revision)
     forth = await _back(store, services, "filter", "short", second.revision, expected=back.revision)
     assert forth.document == second.document
+
+
+async def test_the_history_has_every_document_there_ever_was(services: Services, store: Database) -> None:
+    """By nothing but its changes, undone one after another; and a rollback to each gives the same document."""
+    chance = random.Random(7)
+    there = {(await services.create(EDITOR, "user", USER)).revision: (await services.get("user", "alice")).document}
+    for _ in range(12):
+        value = chance.choice(
+            [None, 1, True, "a/b~c", ["x", {"id": 2}], {"id": chance.randrange(3), "deep": {"er": []}}]
+        )
+        world = {
+            chance.choice(["github", "a/b", "c~d"]): value if isinstance(value, dict) else {"id": 1, "more": value}
+        }
+        patch = {"on_leave": chance.random() < 0.5, "additional_info": chance.choice([world, None, world])}
+        stored = await services.patch(EDITOR, "user", "alice", patch)
+        there[stored.revision] = stored.document
+    found = await _versions(store, "user", "alice")
+    assert [one["version"] for one in found] == sorted(there, reverse=True)
+    document = json.loads(json.dumps(there[found[0]["version"]]))
+    for item in found[:-1]:
+        assert document == there[item["version"]]
+        for change in reversed(item["changes"]):
+            undo(document, change)
+    assert document == found[-1]["changes"][0]["after"] == there[min(there)]
+    for version in chance.sample(sorted(there), 4):
+        assert (await _back(store, services, "user", "alice", version)).document == there[version]
+
+
+def undo(document: dict[str, Any], change: dict[str, Any]) -> None:
+    *above, last = pointer_parts(change["pointer"])
+    target = document
+    for part in above:
+        target = target[part]
+    if change["op"] == "add":
+        assert target.pop(last) == change["after"]
+    else:
+        assert change["op"] == "remove" or target[last] == change["after"]
+        target[last] = change["before"]
 
 
 async def test_what_is_no_version_is_refused_in_words(services: Services, store: Database) -> None:
