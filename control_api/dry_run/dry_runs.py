@@ -152,10 +152,13 @@ class DryRuns:
             found = _Found()
             reading = asyncio.create_task(found.read(child), name=f"read dry run {id_}")
             try:
-                alive = True
-                while alive and not reading.done():
+                over = False
+                while not over:
                     await asyncio.wait([reading], timeout=BEAT_S)
-                    alive = await self._beat(id_, found)
+                    over = reading.done()  # before the beat, so that all that was read is written
+                    over = not await self._beat(id_, found) or over
+                if reading.done():
+                    reading.result()
             finally:
                 reading.cancel()
                 await asyncio.gather(reading, return_exceptions=True)
@@ -170,7 +173,8 @@ class DryRuns:
     async def _beat(self, id_: str, found: "_Found") -> bool:
         """Writes what was found, and that this process lives. Answers whether the dry run is still wanted."""
         values: JsonObject = {"report": msgspec.to_builtins(found.report), "alive_at": now()}
-        if found.shown < found.samples.count():
+        count = found.samples.count()
+        if count > found.shown:
             values["samples"] = msgspec.to_builtins(found.samples)
         try:
             async with self._database.write() as session:
@@ -178,7 +182,7 @@ class DryRuns:
         except DatabaseError as error:  # it may be back before this counts as dead
             logger.warning("A dry run cannot tell how far it is: %s", error, extra={"action": "dry_run", "id": id_})
             return True
-        found.shown = found.samples.count()
+        found.shown = count
         return wanted
 
 

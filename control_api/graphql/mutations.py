@@ -21,6 +21,9 @@ from control_api.graphql.account_fields import account_mutations
 from control_api.graphql.context import GraphQLContext, Resolver, guarded, shown
 from control_api.graphql.definition_types import KindTypes, object_type
 from control_api.graphql.errors import payload_errors
+from control_api.graphql import dry_runs, record_types
+from control_api.graphql.inputs import plain
+from control_api.intake.ticks import run_now
 from notifier.errors import FieldError, InputError
 from notifier.outcome import Kind
 from notifier.record import JsonObject, rfc3339
@@ -28,7 +31,7 @@ from notifier.record import JsonObject, rfc3339
 _ETAG = re.compile(r'"?([0-9]{1,18})"?')
 
 
-def mutation_fields(kinds: dict[Kind, KindTypes]) -> dict[str, Any]:
+def mutation_fields(kinds: dict[Kind, KindTypes], dry_run: Any) -> dict[str, Any]:
     """The root fields of `Mutation`, by name in snake_case."""
     field_error = object_type(
         "FieldError",
@@ -99,6 +102,7 @@ def _kind_mutations(kind: Kind, made: KindTypes, errors: Any, deleted: Any) -> d
         f"Writes what a {kind} was in that version as a new version, also where it was deleted since.",
     )
     return fields
+    return {**fields, **dry_runs.mutation_fields(dry_run, kinds, errors)}
 
 
 def _field(scope: Scope, type_: Any, resolve: Resolver, arguments: dict[str, Any], description: str) -> Any:
@@ -128,7 +132,7 @@ def _create(kind: Kind) -> Resolver:
         input: JsonObject,  # noqa: A002 - GraphQL's word
         verify: bool | None = False,
     ) -> JsonObject:
-        write = Write(action="create", kind=kind, document=_plain(input))
+        write = Write(action="create", kind=kind, document=plain(input))
         return await _written(kind, context, context.parts.verification.save(context.actor, write, verify=bool(verify)))
 
     return resolve
@@ -144,7 +148,7 @@ def _update(kind: Kind) -> Resolver:
         **arguments: str,
     ) -> JsonObject:
         name, expected = arguments[name_field(kind)], _revision(if_match)
-        write = Write(action="patch", kind=kind, name=name, document=_plain(input), expected=expected)
+        write = Write(action="patch", kind=kind, name=name, document=plain(input), expected=expected)
         return await _written(kind, context, context.parts.verification.save(context.actor, write, verify=bool(verify)))
 
     return resolve
@@ -198,12 +202,3 @@ def _revision(if_match: str | None) -> int | None:
     if found is None:
         raise InputError(FieldError("/if_match", 'is none of ours; give back an `etag` as it was, for instance "12"'))
     return int(found[1])
-
-
-def _plain(value: Any) -> Any:
-    """The input as plain dicts and lists, with only the fields that were given."""
-    if isinstance(value, dict):
-        return {key: _plain(part) for key, part in value.items()}
-    if isinstance(value, list):
-        return [_plain(part) for part in value]
-    return value

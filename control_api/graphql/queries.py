@@ -14,6 +14,7 @@ from control_api.definitions.spec import name_field
 from control_api.graphql import record_types
 from control_api.graphql.account_fields import account_queries
 from control_api.graphql.arguments import checked, model_arguments, text_argument
+from control_api.graphql import dry_runs, record_types
 from control_api.graphql.context import GraphQLContext, Resolver, guarded, shown
 from control_api.graphql.definition_types import KindTypes, page_type
 from control_api.graphql.explanation import explain_field
@@ -29,7 +30,7 @@ _Read = Callable[[AsyncSession, records.Conditions, int, str | None], Awaitable[
 _MOMENT: TypeAdapter[Any] = TypeAdapter(AwareDatetime)
 
 
-def query_fields(kinds: dict[Kind, KindTypes]) -> dict[str, Any]:
+def query_fields(kinds: dict[Kind, KindTypes], dry_run: Any) -> dict[str, Any]:
     """The root fields of `Query`, by name in snake_case."""
     attempt, letter = record_types.attempt(), record_types.dead_letter()
     run, token = record_types.run(), record_types.token()
@@ -71,6 +72,7 @@ def query_fields(kinds: dict[Kind, KindTypes]) -> dict[str, Any]:
             "A run.",
         ),
         "explain": explain_field(attempt, letter),
+        "dry_run": dry_runs.query_field(dry_run),
         "plugins": _field(
             graphene.List(graphene.NonNull(record_types.plugin())), _plugins, model_arguments(PluginQuery),
             "What types there are.",

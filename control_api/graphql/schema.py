@@ -9,6 +9,7 @@ from graphql.type import GraphQLSchema
 
 from control_api.access.actor import Scope
 from control_api.graphql.definition_types import kind_types, object_type
+from control_api.graphql.dry_runs import dry_run_type
 from control_api.graphql.mutations import mutation_fields
 from control_api.graphql.queries import query_fields
 
@@ -16,9 +17,9 @@ from control_api.graphql.queries import query_fields
 @cache
 def build_schema() -> GraphQLSchema:
     """The schema, built once. Raises RuntimeError when a root field or a relation has no scope."""
-    kinds = kind_types()
-    query = object_type("Query", "What can be read.", query_fields(kinds))
-    mutation = object_type("Mutation", "What can be changed and run.", mutation_fields(kinds))
+    kinds, dry_run = kind_types(), dry_run_type()
+    query = object_type("Query", "What can be read.", query_fields(kinds, dry_run))
+    mutation = object_type("Mutation", "What can be changed and run.", mutation_fields(kinds, dry_run))
     schema: GraphQLSchema = graphene.Schema(query=query, mutation=mutation).graphql_schema
     scopes_of(schema)
     return schema

@@ -1,14 +1,15 @@
 """Dry runs over REST: begun, followed, cancelled, and what becomes of those whose processes die."""
 
 import json
+import secrets
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
+import pytest_asyncio
 
 from control_api.app import create_app
 from control_api.dry_run import dry_runs
@@ -20,8 +21,10 @@ from notifier.database import Database
 from notifier.record import now, rfc3339
 from notifier.seal import generate_key
 from notifier.settings import Settings, load_settings
-from tests.rigs.kafka_tools import produce, wait_until
+from tests.rigs.kafka_tools import delete_topics, produce, wait_until
 from tests.rigs.rest_rig import Rest, prepare, serving
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 DEFINED: list[tuple[str, dict[str, Any]]] = [
     ("users", {"username": "ann"}),
@@ -35,26 +38,38 @@ DEFINED: list[tuple[str, dict[str, Any]]] = [
 DRAFT = {"users": ["ann", "ben"], "producers": ["builds"], "filters": ["no-wip", "at-work"], "consumers": ["chat"]}
 
 
-@pytest.fixture
-async def rest(settings: Settings) -> AsyncIterator[Rest]:
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def rest(broker: str, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Rest]:
     """An API with `DEFINED`, and 300 messages on the topic: a third of them for Ben, a third about what is not done."""
-    bearer = await prepare(settings, load_registry())
+    settings = _settings(broker, tmp_path_factory)
     values = [
         {"producer": "builds", "id": f"m{number}", "receiver": "ben" if number % 3 == 1 else "ann",
          "content": "wip" if number % 3 == 0 else "done"}
         for number in range(300)
     ]  # fmt: skip
     await produce(settings, "messages", [json.dumps(value) for value in values], partition=0)
-    async with _serving(settings, bearer) as rest:
-        yield rest
-
-
-@pytest.fixture
-async def rest_without_broker(tmp_path: Path, own_settings: None) -> AsyncIterator[Rest]:
-    """An API with `DEFINED` whose broker is away."""
-    settings = load_settings(env_file=None, data_dir=tmp_path, kafka="127.0.0.1:1", secret_key=generate_key())
     async with _serving(settings, await prepare(settings, load_registry())) as rest:
         yield rest
+    await delete_topics(settings)
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def rest_without_broker(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Rest]:
+    """An API with `DEFINED` whose broker is away."""
+    settings = _settings("127.0.0.1:1", tmp_path_factory)
+    async with _serving(settings, await prepare(settings, load_registry())) as rest:
+        yield rest
+
+
+def _settings(kafka: str, tmp_path_factory: pytest.TempPathFactory) -> Settings:
+    return load_settings(
+        env_file=None,
+        kafka=kafka,
+        topic_prefix=f"t{secrets.token_hex(4)}.",
+        data_dir=tmp_path_factory.mktemp("dry"),
+        database_url=None,
+        secret_key=generate_key(),
+    )
 
 
 @asynccontextmanager
@@ -112,7 +127,7 @@ def children() -> list[psutil.Process]:
 
 async def stopped_child() -> psutil.Process:
     """The child that has just been started, standing still."""
-    await wait_until(children)
+    await wait_until(lambda: len(children()) == 1)  # those of the test before have gone
     (child,) = children()
     child.suspend()
     return child
@@ -160,15 +175,16 @@ async def test_what_cannot_be_asked_names_the_field(rest_without_broker: Rest) -
             assert answer.json()["errors"][0]["pointer"] == pointer
 
 
-async def test_it_is_cancelled_in_the_middle_by_any_process(rest: Rest, settings: Settings) -> None:
+async def test_it_is_cancelled_in_the_middle_by_any_process(rest: Rest) -> None:
     id_ = await begin(rest, draft=DRAFT)
     child = await stopped_child()
     for asking in ("run", "read"):
         answer = await rest.client(asking).get(f"/api/v1/dry_runs/{id_}")
         assert answer.status_code == (200 if asking == "read" else 403)
-    other = Database(settings)
+    parts = parts_of(rest)
+    other = Database(parts.settings)
     try:  # another API process, which has not started it
-        await DryRuns(settings, other, parts_of(rest).services).cancel(id_)
+        await DryRuns(parts.settings, other, parts.services).cancel(id_)
     finally:
         await other.close()
     assert (await get(rest, id_))["state"] == "cancelled"
@@ -202,7 +218,7 @@ async def test_a_child_that_is_killed_is_a_failure_with_a_reason(rest: Rest) -> 
     assert "killed" in found["error"]
 
 
-async def test_one_whose_api_is_gone_fails(rest: Rest, settings: Settings) -> None:
+async def test_one_whose_api_is_gone_fails(rest: Rest) -> None:
     """Stopped in order it says so at once; killed, once nobody has heard of it for a while."""
     id_ = await begin(rest, draft=DRAFT)
     child = await stopped_child()
@@ -241,3 +257,28 @@ async def test_an_unknown_one_is_not_found(rest_without_broker: Rest) -> None:
             await rest_without_broker.client("run").delete(f"/api/v1/dry_runs/{id_}"),
         ):
             assert answer.status_code == 404, answer.text
+
+
+async def test_graphql_begins_follows_and_cancels(rest: Rest) -> None:
+    async def ask(query: str, scope: str, **variables: Any) -> Any:
+        answer = await rest.client(scope).post("/graphql", json={"query": query, "variables": variables})
+        assert "errors" not in answer.json(), answer.text
+        return answer.json()["data"]
+
+    start = """mutation($draft: ConfigurationInput) {
+      startDryRun(configuration: "told", draft: $draft) { dryRun { id state } errors { field pointer messages } }
+    }"""
+    shown = """query($id: String!) { dryRun(id: $id) {
+      state progress wouldDeliver deliversNow dropped samples { dropped { recipient why } }
+    } }"""
+    wrong = (await ask(start, "run", draft={**DRAFT, "filters": ["gone"]}))["startDryRun"]
+    assert (wrong["dryRun"], wrong["errors"][0]["pointer"]) == (None, "/draft/filters/0")
+    id_ = (await ask(start, "run", draft=DRAFT))["startDryRun"]["dryRun"]["id"]
+    assert (await ended(rest, id_))["state"] == "done"
+    found = (await ask(shown, "read", id=id_))["dryRun"]
+    assert (found["progress"], found["wouldDeliver"], found["deliversNow"], found["dropped"]) == (1, 100, 300, 200)
+    assert len(found["samples"]["dropped"]) == 100
+    id_ = (await ask(start, "run", draft=DRAFT))["startDryRun"]["dryRun"]["id"]
+    await stopped_child()
+    cancelled = await ask("mutation($id: String!) { cancelDryRun(id: $id) { dryRun { state } } }", "run", id=id_)
+    assert cancelled["cancelDryRun"]["dryRun"]["state"] == "cancelled"
