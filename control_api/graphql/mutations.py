@@ -16,14 +16,12 @@ from control_api.definitions.services import Stored
 from control_api.definitions.spec import name_field
 from control_api.definitions.versions import Rollback, rollback
 from control_api.definitions.writes import Write
-from control_api.graphql import record_types
+from control_api.graphql import dry_runs, record_types
 from control_api.graphql.account_fields import account_mutations
 from control_api.graphql.context import GraphQLContext, Resolver, guarded, shown
 from control_api.graphql.definition_types import KindTypes, object_type
 from control_api.graphql.errors import payload_errors
-from control_api.graphql import dry_runs, record_types
 from control_api.graphql.inputs import plain
-from control_api.intake.ticks import run_now
 from notifier.errors import FieldError, InputError
 from notifier.outcome import Kind
 from notifier.record import JsonObject, rfc3339
@@ -65,7 +63,7 @@ def mutation_fields(kinds: dict[Kind, KindTypes], dry_run: Any) -> dict[str, Any
         {"configuration": graphene.Argument(graphene.String, required=True, description="Its name.")},
         "Runs a configuration now; the query `run` follows it.",
     )
-    return fields | account_mutations(errors)
+    return {**fields, **account_mutations(errors), **dry_runs.mutation_fields(dry_run, kinds, errors)}
 
 
 def _kind_mutations(kind: Kind, made: KindTypes, errors: Any, deleted: Any) -> dict[str, Any]:
@@ -102,7 +100,6 @@ def _kind_mutations(kind: Kind, made: KindTypes, errors: Any, deleted: Any) -> d
         f"Writes what a {kind} was in that version as a new version, also where it was deleted since.",
     )
     return fields
-    return {**fields, **dry_runs.mutation_fields(dry_run, kinds, errors)}
 
 
 def _field(scope: Scope, type_: Any, resolve: Resolver, arguments: dict[str, Any], description: str) -> Any:

@@ -11,10 +11,9 @@ from control_api.access import tokens
 from control_api.access.actor import Scope
 from control_api.definitions.plugins import PluginQuery, plugin_items
 from control_api.definitions.spec import name_field
-from control_api.graphql import record_types
+from control_api.graphql import dry_runs, record_types
 from control_api.graphql.account_fields import account_queries
 from control_api.graphql.arguments import checked, model_arguments, text_argument
-from control_api.graphql import dry_runs, record_types
 from control_api.graphql.context import GraphQLContext, Resolver, guarded, shown
 from control_api.graphql.definition_types import KindTypes, page_type
 from control_api.graphql.explanation import explain_field

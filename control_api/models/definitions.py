@@ -76,7 +76,6 @@ class AuditRow(Base):
     __table_args__ = (
         Index("ix_audit_at", "at"),
         Index("ix_audit_revision", "revision"),
-        Index("ix_audit_kind_name_id", "kind", "name", "id"),
         Index("ix_audit_name_kind_id", "name", "kind", "id"),
         Index("ix_audit_kind_id", "kind", "id"),
         Index("ix_audit_actor_id", "actor", "id"),
