@@ -5,9 +5,10 @@ import sys
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
-from bench import intake, judge, latency, picture, router, scaling
+from bench import dry_run, intake, judge, latency, picture, router, scaling
 
 BENCHMARKS: dict[str, Callable[[Sequence[str]], Coroutine[Any, Any, None]]] = {
+    "dry-run": dry_run.main,
     "intake": intake.main,
     "judge": judge.main,
     "latency": latency.main,

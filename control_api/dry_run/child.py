@@ -69,9 +69,9 @@ def main() -> None:
     os.nice(_NICE)
     order = msgspec.json.decode(sys.stdin.buffer.readline(), type=Order)
     Thread(target=_end_with_parent, daemon=True).start()
-    settings = load_settings(env_file=None, **order.settings)
-    configure(settings, "api")
     try:
+        settings = load_settings(env_file=None, **order.settings)
+        configure(settings, "api")
         asyncio.run(_work(settings, order))
     except NotifierError as error:
         _tell(Line(error=str(error)))

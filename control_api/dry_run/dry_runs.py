@@ -59,7 +59,7 @@ class DryRuns:
         await asyncio.gather(*tasks, return_exceptions=True)
 
     async def begin(self, actor: Actor, configuration: str, asked: DryRunInput, id_: str, at: datetime) -> None:
-        """Begins a dry run under an id.
+        """Begins a dry run under an id; one that was begun under it already goes on.
 
         Raises UnknownName, InputError that names the field, and Conflict while too many are at work.
         """
@@ -71,6 +71,8 @@ class DryRuns:
             name = configuration
         async with self._database.write() as session:
             await lock(session)
+            if await session.get(DryRunRow, id_) is not None:
+                return  # the request is repeated, after an answer that did not get through
             await _bury(session)
             query = select(func.count()).select_from(DryRunRow).where(DryRunRow.state == "running")
             if (await session.scalar(query) or 0) >= MOST_AT_ONCE:

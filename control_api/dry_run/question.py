@@ -12,7 +12,7 @@ from control_api.definitions.spec import Reference
 from control_api.definitions.writes import Write
 from control_api.dry_run.reading import Span
 from control_api.models import DefinitionRow
-from notifier.bounds import BoundedTime
+from notifier.bounds import FIRST, BoundedTime
 from notifier.database import Database
 from notifier.errors import FieldError, InputError, UnknownName
 from notifier.record import JsonObject
@@ -46,7 +46,7 @@ class DryRunInput(BaseModel):
 def span_of(since: datetime | None, until: datetime | None, at: datetime) -> Span:
     """The span from what was given of it, asked at a moment. Raises InputError."""
     end = min(until or at, at)
-    begin = end - USUAL if since is None else since
+    begin = max(end - USUAL, FIRST) if since is None else since
     if begin >= end:
         late = "must be earlier than `until`" if until is not None and until <= at else "must be earlier than now"
         raise InputError(FieldError("/since", late))

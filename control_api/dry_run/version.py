@@ -52,6 +52,7 @@ class Version:
         passed: list[User | None] = []
         failure: FilterFailed | None = None
         for recipient in self._recipients(receiver):
+        for recipient in self._everyone if receiver is None else self._recipients(receiver):
             verdict = self._chain.judge(
                 Candidate(message=message, users=self._users, at=at, sender=sender, receiver=recipient)
             )
@@ -68,11 +69,19 @@ class Version:
         if receiver is None:
             return self._everyone
         return (receiver,) if isinstance(receiver, User) else members_of(self._catalog, receiver)
+        return (self._made(passed, to_all=True) if receiver is None else self._of_each(passed)), None
 
     @cached_property
     def _everyone(self) -> Sequence[User | None]:
+        return self._recipients(None)
+
+    def _recipients(self, receiver: User | None) -> Sequence[User | None]:
         assert self._configuration is not None
-        return self._judge.recipients(self._configuration, None)[0]
+        return self._judge.recipients(self._configuration, receiver)[0]
+
+    def _of_each(self, passed: Sequence[User | None]) -> Deliveries:
+        found = [self._of_one(user) for user in passed if user is not None]
+        return found[0] if len(found) == 1 else {delivery: None for some in found for delivery in some}
 
     def _of_one(self, user: User) -> Deliveries:
         found = self._to_one.get(user.username)

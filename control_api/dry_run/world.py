@@ -7,14 +7,13 @@ from control_api.definitions.changes import as_kind
 from control_api.dry_run.comparison import Comparison
 from control_api.dry_run.version import Version
 from control_api.models import DefinitionRow
-from notifier.catalog import Catalog, Configuration
-from notifier.definition import ConfigurationSpec, Definition
-from notifier.outcome import Kind
+from notifier.catalog import Catalog
+from notifier.definition import Definition
+from notifier.outcome import KINDS, Kind
 from notifier.record import JsonObject
 from notifier.registry import Registry
-from notifier.validation import validated
 
-_KINDS: tuple[Kind, ...] = ("user", "producer", "filter", "consumer", "configuration")
+_KINDS: tuple[Kind, ...] = tuple(kind for kind in KINDS if kind != "script")  # on which no judgement depends
 
 
 async def catalog_now(session: AsyncSession, registry: Registry, configuration: str | None = None) -> Catalog:
@@ -33,6 +32,7 @@ def compare(catalog: Catalog, name: str, draft: JsonObject | None) -> Comparison
     """Compares the configuration of that name, if the catalog has it, with a draft in its stored form."""
     drafted: Version | None = None
     if draft is not None:
-        spec = validated(ConfigurationSpec, draft, extra="ignore")
-        drafted = Version(catalog, name, Configuration(name=name, version=0, spec=spec))
+        written = Definition(kind="configuration", name=name, revision=0, spec=draft)
+        then = catalog.with_changes([("configuration", name, written)])
+        drafted = Version(then, name, then.configurations.get(name))
     return Comparison(Version(catalog, name, catalog.configurations.get(name)), drafted)

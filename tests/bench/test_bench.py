@@ -183,3 +183,16 @@ def test_pushing_is_measured_and_every_accepted_message_is_found(broker: str) ->
     )
     assert ended.returncode == 0, ended.stderr
     assert "together beside one by one" in ended.stdout
+
+
+@pytest.mark.slow
+def test_a_dry_run_is_measured_and_counts_what_a_router_delivers(broker: str) -> None:
+    ended = subprocess.run(
+        [sys.executable, "-m", "bench", "dry-run", "--messages", "2000", "--rounds", "1", "--kafka", broker],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=500,
+    )
+    assert ended.returncode == 0, ended.stderr
+    assert "deliveries, and so many a real router made of the same messages" in ended.stdout
