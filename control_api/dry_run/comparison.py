@@ -56,6 +56,7 @@ class Comparison:
         self.samples = Samples()
         self._now = now
         self._draft = draft
+        self._alike = draft is not None and draft.knows_all_of(now)
         self._producers = frozenset(now.producers) | frozenset(() if draft is None else draft.producers)
 
     def judge(self, records: Iterable[Record]) -> None:
@@ -97,10 +98,12 @@ class Comparison:
         report, draft = self.report, self._draft
         at = datetime.fromtimestamp(record.timestamp / 1000, UTC)
         report.considered += 1
-        by_now, failure = self._now.deliveries(message, at)
+        # Names are looked up once where both versions know the same people.
+        people = self._now.people(message) if self._alike else None
+        by_now, failure = self._now.deliveries(message, at, people)
         by_draft = by_now
         if draft is not None:
-            by_draft, failure = draft.deliveries(message, at)
+            by_draft, failure = draft.deliveries(message, at, people)
         report.failed += failure is not None
         report.delivers_now += len(by_now)
         report.would_deliver += len(by_draft)

@@ -14,6 +14,7 @@ from control_api.explain.explainer import Question, explain
 from control_api.explain.ways import Told, ways
 from filters.chain import FilterFailed
 from filters.decision import Judge, members_of
+from filters.decision import Judge, Problem
 from notifier.catalog import Catalog, Configuration
 from notifier.group import Group
 from notifier.message import Message
@@ -23,6 +24,7 @@ from notifier.user import User
 Delivery = tuple[str, str | None]  # consumer, and recipient
 Deliveries = Mapping[Delivery, None]  # in order
 NONE: Deliveries = {}
+People = tuple[User | None, User | None, Problem | None]  # sender, receiver, and why there is no such receiver
 
 
 class Version:
@@ -42,11 +44,25 @@ class Version:
             self._chain = self._judge.chain(configuration)
         self._to_one: dict[str, Deliveries] = {}  # by username, where a message for that user passes
 
-    def deliveries(self, message: Message, at: datetime) -> tuple[Deliveries, FilterFailed | None]:
-        """The deliveries of a message at a moment, and why a filter cannot judge it, where that is so."""
+    def knows_all_of(self, other: "Version") -> bool:
+        """Whether people and producers are the same in both versions."""
+        mine, others = self._catalog, other._catalog
+        return mine.directory is others.directory and mine.producers is others.producers
+
+    def people(self, message: Message) -> People:
+        """The sender and the receiver of a message of a producer that is in the catalog."""
+        return self._judge.people(message)
+
+    def deliveries(
+        self, message: Message, at: datetime, people: People | None = None
+    ) -> tuple[Deliveries, FilterFailed | None]:
+        """The deliveries of a message at a moment, and why a filter cannot judge it, where that is so.
+
+        `people`: what `people` of this version says, or of one that knows the same.
+        """
         if message.producer not in self.producers or message.configuration not in (None, self._name):
             return NONE, None
-        sender, receiver, problem = self._judge.people(message)
+        sender, receiver, problem = self.people(message) if people is None else people
         if problem is not None:
             return NONE, None
         passed: list[User | None] = []
@@ -80,8 +96,9 @@ class Version:
         return self._judge.recipients(self._configuration, receiver)[0]
 
     def _of_each(self, passed: Sequence[User | None]) -> Deliveries:
-        found = [self._of_one(user) for user in passed if user is not None]
-        return found[0] if len(found) == 1 else {delivery: None for some in found for delivery in some}
+        if len(passed) == 1 and passed[0] is not None:
+            return self._of_one(passed[0])
+        return {delivery: None for user in passed if user is not None for delivery in self._of_one(user)}
 
     def _of_one(self, user: User) -> Deliveries:
         found = self._to_one.get(user.username)
