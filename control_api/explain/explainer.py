@@ -13,14 +13,13 @@ from datetime import datetime
 
 from control_api.explain.explanation import (
     ConfigurationExplanation,
-    ConfigurationVerdict,
     ConsumerExplanation,
     Explanation,
     RecipientExplanation,
-    StepExplanation,
 )
+from control_api.explain.verdicts import all_delivered, fails, step_of, to_whom, verdict_of
 from control_api.explain.ways import Told, Way, delivery_of, ways
-from control_api.explain.words import Words, in_sentences, listed, sentence, without_prefix
+from control_api.explain.words import Words, in_sentences, sentence, without_prefix
 from filters.chain import Chain, Verdict, told
 from filters.decision import Judge, missing
 from notifier.catalog import Catalog, Configuration
@@ -76,7 +75,7 @@ class _Heard:
     def decisive(self) -> Verdict | None:
         """What decides against the recipient: the first filter that drops, else the first that fails."""
         against = [step for step in self.steps if not step.passed]
-        return next((step for step in against if not _fails(step)), against[0] if against else None)
+        return next((step for step in against if not fails(step)), against[0] if against else None)
 
     @property
     def is_known(self) -> bool:
@@ -190,14 +189,14 @@ class _Explainer:
 
     def _explain(self, configuration: Configuration) -> ConfigurationExplanation:
         heard, unusable = self._hear(configuration)
-        failing = next((each for each in heard if each.decisive is not None and _fails(each.decisive)), None)
+        failing = next((each for each in heard if each.decisive is not None and fails(each.decisive)), None)
         passed = [] if failing else [each.user for each in heard if each.decisive is None]
         made, fault = self._ways(configuration, passed)
         parts = [self._recipient(configuration, each, failing, made, fault) for each in [*heard, *unusable]]
         if self._question.receiver is not None:
             parts = [part for part in parts if self._person is not None and part.recipient == self._person.username]
             parts = parts or [self._not_addressed(configuration)]
-        verdict, reason = _verdict_of(parts)
+        verdict, reason = verdict_of(parts)
         return ConfigurationExplanation(
             configuration=configuration.name,
             version=configuration.version or None,
@@ -249,7 +248,7 @@ class _Explainer:
     ) -> RecipientExplanation:
         name, words, decisive = configuration.name, self._words, heard.decisive
         got_not = words.got_not(heard.username)
-        steps = [_step(verdict, words.since(verdict.reason, heard.user)) for verdict in heard.steps]
+        steps = [step_of(verdict, words.since(verdict.reason, heard.user)) for verdict in heard.steps]
         part = RecipientExplanation(
             recipient=heard.username, verdict="passed", reason="ok", text="", steps=steps, consumers=[]
         )
@@ -257,7 +256,7 @@ class _Explainer:
             assert heard.username is not None
             part.verdict, part.reason = "dropped", "unknown_receiver"
             part.text = f"{got_not} by {name}: {missing(self._catalog, 'user', heard.username)}"
-        elif decisive is not None and not _fails(decisive):
+        elif decisive is not None and not fails(decisive):
             part.verdict, part.reason = "dropped", decisive.reason
             part.text = f"{got_not}: {words.dropped(name, decisive, heard.user)}"
         elif failing is not None:
@@ -301,7 +300,7 @@ class _Explainer:
             lane=way.lane,
             verdict="delivered" if way.lane is not None else "suppressed",
             reason=way.reason,
-            text=way.text or _to_whom(way),
+            text=way.text or to_whom(way),
         )
         if way.lane is not None:
             plugin = self._catalog.consumers[way.consumer]
@@ -335,52 +334,10 @@ class _Explainer:
     def _text_of(self, configuration: Configuration, parts: Sequence[RecipientExplanation]) -> str:
         if len(parts) == 1:
             return parts[0].text
-        whole = [part for part in parts if part.verdict == "passed" and _all_delivered(part)]
+        whole = [part for part in parts if part.verdict == "passed" and all_delivered(part)]
         others = [part.text for part in parts if not any(part is each for each in whole)]
         if not whole:
             return in_sentences(others)
         consumers = list(dict.fromkeys(each.consumer for part in whole for each in part.consumers))
         people = [part.recipient for part in whole if part.recipient]
         return in_sentences([self._words.passed_on(configuration.name, consumers, people), *others])
-
-
-def _fails(verdict: Verdict) -> bool:
-    return verdict.reason in ("filter_failed", "filter_unusable")
-
-
-def _all_delivered(part: RecipientExplanation) -> bool:
-    return bool(part.consumers) and all(each.verdict == "delivered" for each in part.consumers)
-
-
-def _step(verdict: Verdict, since: str) -> StepExplanation:
-    return StepExplanation(
-        filter=verdict.filter,
-        type=verdict.type,
-        verdict="passed" if verdict.passed else "failed" if _fails(verdict) else "dropped",
-        reason=verdict.reason,
-        text=verdict.says + since,
-        reached=verdict.reached,
-    )
-
-
-def _to_whom(way: Way) -> str:
-    if way.recipients is not None:
-        return f"{way.consumer} gets it once, for {listed(way.recipients) if way.recipients else 'everyone'}"
-    whom = "" if way.recipient is None else f" for {way.recipient.username}"
-    return f"{way.consumer} gets it{whom}" + (f", at {way.address}" if way.address is not None else "")
-
-
-def _verdict_of(parts: Sequence[RecipientExplanation]) -> tuple[ConfigurationVerdict, Reason]:
-    """The verdict of a configuration by those of its recipients; the reason where all have the same."""
-    consumers = [each for part in parts for each in part.consumers]
-    if any(each.verdict == "delivered" for each in consumers):
-        return "delivered", "ok"
-    if any(part.verdict == "failed" for part in parts):
-        return "failed", next(part.reason for part in parts if part.verdict == "failed")
-    if consumers:
-        reasons = {each.reason for each in consumers}
-        return "suppressed", reasons.pop() if len(reasons) == 1 else "filtered"
-    if any(part.verdict == "passed" for part in parts):
-        return "suppressed", "filtered"  # no consumer
-    reasons = {part.reason for part in parts}
-    return "dropped", reasons.pop() if len(reasons) == 1 else "filtered"

@@ -30,6 +30,7 @@ from notifier.registry import Registry
 from notifier.settings import Settings
 
 _MAX_LEAVES = 50  # people of whom it is looked up since when they are on leave
+_THEN, _NOW = "then", "now"
 _NEW = "new"  # the id of a message that is not on the topic and has none
 
 
@@ -40,6 +41,15 @@ class Found:
     told: Told
     at: datetime  # when it came
     origin: JsonObject | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Basis:
+    """By which definitions, and as of which moment."""
+
+    as_of: str  # `then`, `now` or a time
+    revision: int
+    at: datetime
 
 
 class Explaining:
@@ -68,41 +78,47 @@ class Explaining:
         asked = configuration or (query.configuration if isinstance(query, ExplainQuery) else None)
         attempts, letters = await self._happened(found)
         newest, current = await self.catalogs.now()
-        revision, catalog, as_of, at = newest, current, "now", found.at
-        if query.as_of == "then" or (query.as_of is None and query.is_on_topic and query.draft is None):
-            at = _decided_at(attempts, found) or at
-            revision = max(await self.catalogs.revision_at(at), *_versions(attempts))
-            catalog, as_of = await self.catalogs.of(revision), "then"
-        elif isinstance(query.as_of, datetime):
-            revision = await self.catalogs.revision_at(query.as_of)
-            catalog, as_of = await self.catalogs.of(revision), rfc3339(query.as_of)
+        basis = await self._basis(query, found, attempts, newest)
+        catalog = await self.catalogs.of(basis.revision)
         if query.draft is not None:
             if asked is None:
                 raise InputError(FieldError("/configuration", "is required, with a draft"))
             catalog = with_draft(catalog, asked, query.draft)
         self._check_names(query, found, asked, (catalog, current), named_in_path=configuration is not None)
-        past = as_of == "then" and query.draft is None and query.at is None
-        at = query.at or at
         person = None if query.receiver is None else person_of(catalog, query.receiver, found.told.message.producer)
         recipient = None if person is None else person.username
         attempts, letters = _of(attempts, asked, recipient), _of(letters, asked, recipient)
-        question = Question(told=found.told, at=at, receiver=query.receiver, configuration=asked, past=past)
-        explained = await self._explained(catalog, question, revision)
+        past = basis.as_of == _THEN and query.draft is None and query.at is None
+        question = Question(told=found.told, at=basis.at, receiver=query.receiver, configuration=asked, past=past)
+        explained = await self._explained(catalog, question, basis.revision)
         answer: JsonObject = {
             "message": {**orjson.loads(found.told.value), "id": found.told.id},
             "origin": found.origin,
-            "as_of": as_of,
-            "revision": revision,
+            "as_of": basis.as_of,
+            "revision": basis.revision,
             **explained.explanation.document(),
+            "now": None,
         }
         if past:
-            said = in_words(explained.explanation, attempts)
-            answer["text"] = f"{answer['text']} {said}".strip()
-        answer["now"] = None
-        if as_of != "now":
+            answer["text"] = f"{answer['text']} {in_words(explained.explanation, attempts)}".strip()
+        if basis.as_of != _NOW:
             beside = await self._explained(current, replace(question, past=False), newest)
             answer["now"] = {"revision": newest, **beside.explanation.document()}
         return {**answer, "attempts": attempts, "dead_letters": letters}
+
+    async def _basis(
+        self, query: ConfigurationExplainQuery, found: Found, attempts: list[JsonObject], newest: int
+    ) -> _Basis:
+        """By which definitions, and as of which moment, the answer is given."""
+        if isinstance(query.as_of, datetime):
+            revision = await self.catalogs.revision_at(query.as_of)
+            return _Basis(as_of=rfc3339(query.as_of), revision=revision, at=query.at or found.at)
+        if query.as_of == _NOW or not query.is_on_topic or (query.as_of is None and query.draft is not None):
+            return _Basis(as_of=_NOW, revision=newest, at=query.at or found.at)
+        decided_at = _decided_at(attempts, found) or found.at
+        # An attempt may say that the router knew more than was published when the message came.
+        revision = max([await self.catalogs.revision_at(decided_at), *_versions(attempts)])
+        return _Basis(as_of=_THEN, revision=revision, at=query.at or decided_at)
 
     # --- the message ---
 
@@ -183,8 +199,8 @@ def _decided_at(attempts: list[JsonObject], found: Found) -> datetime | None:
 
 
 def _versions(attempts: list[JsonObject]) -> list[int]:
-    """Versions that the router knew when it decided, which may be newer than the message; 0 is one of them."""
-    return [0, *[attempt["configuration_version"] or 0 for attempt in attempts]]
+    """Versions of configurations that the router knew when it decided."""
+    return [attempt["configuration_version"] for attempt in attempts if attempt["configuration_version"]]
 
 
 def _of(records: list[JsonObject], configuration: str | None, recipient: str | None) -> list[JsonObject]:

@@ -33,7 +33,7 @@ from tests.rigs.definitions_rig import publish_all
 from tests.rigs.kafka_tools import produce, read_all, wait_until
 from tests.rigs.router_rig import REGISTRY, routers
 
-MESSAGES = int(os.environ.get("EXPLAINED_MESSAGES", "240"))
+MESSAGES = int(os.environ.get("EXPLAINED_MESSAGES", "160"))
 SEED = 20261129
 
 USERS = ["alice", "bob", "carol", "dave"]
