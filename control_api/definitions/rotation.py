@@ -5,7 +5,7 @@ transaction and, where definitions change, one revision: a rotation that is kill
 finds nothing to do. What neither key opens stays as it is and is named.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from sqlalchemy import func, select
@@ -76,6 +76,7 @@ async def _edits(session: AsyncSession, registry: Registry, seal: Seal, done: Ro
         DefinitionRow.spec,
         DefinitionRow.partitions,
     )
+    references = await _references(session)
     found: list[Edit] = []
     for row in (await session.execute(select(*columns).order_by(DefinitionRow.kind, DefinitionRow.name))).all():
         kind = as_kind(row.kind)
@@ -87,16 +88,23 @@ async def _edits(session: AsyncSession, registry: Registry, seal: Seal, done: Ro
                 parameters[name] = after
         if parameters:
             value = {**row.spec, "parameters": {**row.spec["parameters"], **parameters}}
-            references = await _references(session, row.kind, row.name)
-            spec = Spec(value=value, title=row.title, references=references, partitions=row.partitions)
+            spec = Spec(
+                value=value,
+                title=row.title,
+                references=references.get((row.kind, row.name), ()),
+                partitions=row.partitions,
+            )
             found.append(Edit(kind=kind, name=row.name, before=row.spec, after=spec))
     return found
 
 
-async def _references(session: AsyncSession, kind: str, name: str) -> tuple[Reference, ...]:
-    query = select(ReferenceRow.to_kind, ReferenceRow.to_name)
-    rows = await session.execute(query.where(ReferenceRow.kind == kind, ReferenceRow.name == name))
-    return tuple(Reference(kind=as_kind(to_kind), name=to_name, pointer="") for to_kind, to_name in rows)
+async def _references(session: AsyncSession) -> Mapping[tuple[str, str], tuple[Reference, ...]]:
+    """What each definition refers to, by kind and name."""
+    found: dict[tuple[str, str], tuple[Reference, ...]] = {}
+    query = select(ReferenceRow.kind, ReferenceRow.name, ReferenceRow.to_kind, ReferenceRow.to_name)
+    for kind, name, to_kind, to_name in await session.execute(query.where(ReferenceRow.kind != "configuration")):
+        found[kind, name] = (*found.get((kind, name), ()), Reference(kind=as_kind(to_kind), name=to_name, pointer=""))
+    return found
 
 
 async def _reseal_answers(session: AsyncSession, seal: Seal, done: Rotation) -> None:
