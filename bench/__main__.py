@@ -5,11 +5,10 @@ import sys
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
-from bench import dry_run, intake, judge, latency, picture, router, scaling
+from bench import dry_run, explain, intake, judge, latency, picture, router, scaling
 
 BENCHMARKS: dict[str, Callable[[Sequence[str]], Coroutine[Any, Any, None]]] = {
     "dry-run": dry_run.main,
-from bench import explain, intake, judge, latency, picture, router, scaling
     "explain": explain.main,
     "intake": intake.main,
     "judge": judge.main,

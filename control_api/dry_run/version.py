@@ -13,7 +13,6 @@ from functools import cached_property
 from control_api.explain.explainer import Question, explain
 from control_api.explain.ways import Told, ways
 from filters.chain import FilterFailed
-from filters.decision import Judge, members_of
 from filters.decision import Judge, Problem
 from notifier.catalog import Catalog, Configuration
 from notifier.group import Group
@@ -24,7 +23,7 @@ from notifier.user import User
 Delivery = tuple[str, str | None]  # consumer, and recipient
 Deliveries = Mapping[Delivery, None]  # in order
 NONE: Deliveries = {}
-People = tuple[User | None, User | None, Problem | None]  # sender, receiver, and why there is no such receiver
+People = tuple[User | None, User | Group | None, Problem | None]  # sender, receiver, and why there is no such receiver
 
 
 class Version:
@@ -67,7 +66,6 @@ class Version:
             return NONE, None
         passed: list[User | None] = []
         failure: FilterFailed | None = None
-        for recipient in self._recipients(receiver):
         for recipient in self._everyone if receiver is None else self._recipients(receiver):
             verdict = self._chain.judge(
                 Candidate(message=message, users=self._users, at=at, sender=sender, receiver=recipient)
@@ -77,21 +75,13 @@ class Version:
             failure = failure or verdict.failure
         if failure is not None or not passed:
             return NONE, failure
-        if isinstance(receiver, User):
-            return self._of_one(receiver), None
-        return self._made(passed, to_all=receiver is None), None
-
-    def _recipients(self, receiver: User | Group | None) -> Sequence[User | None]:
-        if receiver is None:
-            return self._everyone
-        return (receiver,) if isinstance(receiver, User) else members_of(self._catalog, receiver)
         return (self._made(passed, to_all=True) if receiver is None else self._of_each(passed)), None
 
     @cached_property
     def _everyone(self) -> Sequence[User | None]:
         return self._recipients(None)
 
-    def _recipients(self, receiver: User | None) -> Sequence[User | None]:
+    def _recipients(self, receiver: User | Group | None) -> Sequence[User | None]:
         assert self._configuration is not None
         return self._judge.recipients(self._configuration, receiver)[0]
 
