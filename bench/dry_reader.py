@@ -85,12 +85,16 @@ async def read_by_loop(kafka: str, prefix: str) -> Reading:
     decode = msgspec.json.Decoder(_Heard).decode
     count = deliveries = 0
     before, since, cpu = _rss(), time.monotonic(), time.process_time()
-    consumer = AIOKafkaConsumer(bootstrap_servers=kafka, enable_auto_commit=False, isolation_level="read_committed")
+    consumer = AIOKafkaConsumer(
+        bootstrap_servers=kafka,
+        enable_auto_commit=False,
+        isolation_level="read_committed",
+        auto_offset_reset="earliest",
+    )
     async with consumer:
         partitions = [TopicPartition(prefix + MESSAGES.name, number) for number in range(world.rule.partitions)]
         consumer.assign(partitions)
         ends = await consumer.end_offsets(partitions)
-        await consumer.seek_to_beginning(*partitions)
         while any([await consumer.position(partition) < end for partition, end in ends.items()]):
             for records in (await consumer.getmany(timeout_ms=500, max_records=ROUND_RECORDS)).values():
                 for record in records:

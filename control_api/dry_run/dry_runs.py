@@ -53,10 +53,12 @@ class DryRuns:
 
     async def stop(self) -> None:
         """Ends all that this process works on; they are `failed` then."""
-        tasks = list(self._tasks.values())
-        for task in tasks:
+        tasks = dict(self._tasks)
+        for task in tasks.values():
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.gather(*tasks.values(), return_exceptions=True)
+        for id_ in tasks:
+            await self._end(id_, "the API process that worked on it was stopped; begin another dry run")
 
     async def begin(self, actor: Actor, configuration: str, asked: DryRunInput, id_: str, at: datetime) -> None:
         """Begins a dry run under an id; one that was begun under it already goes on.
@@ -122,19 +124,21 @@ class DryRuns:
     # --- work ---
 
     async def _work(self, id_: str, order: Order) -> None:
-        ending = "the API process that worked on it was stopped; begin another dry run"
         try:
-            ending = await self._follow(id_, order)
+            why = await self._follow(id_, order)
         except DatabaseError as error:
-            ending = str(error)
+            why = str(error)
         except Exception as error:  # nothing may leave a row that says `running`
             logger.exception("A dry run failed.", extra={"action": "dry_run", "id": id_})
-            ending = f"it failed: {type(error).__name__}"
-        finally:
-            with suppress(DatabaseError):  # then the row says so once it counts as dead
-                async with self._database.write() as session:
-                    state = "failed" if ending else "done"
-                    await _write(session, id_, state=state, error=ending or None, ended_at=now())
+            why = f"it failed: {type(error).__name__}"
+        await self._end(id_, why)
+
+    async def _end(self, id_: str, why: str) -> None:
+        """Writes that it has ended, and why it failed; nothing: it is done. One that has ended already stays as it is."""
+        state = "failed" if why else "done"
+        with suppress(DatabaseError):  # then it is found dead after a while
+            async with self._database.write() as session:
+                await _write(session, id_, state=state, error=why or None, ended_at=now())
 
     async def _follow(self, id_: str, order: Order) -> str:
         """Runs the child; answers why it failed, or nothing."""

@@ -96,13 +96,13 @@ async def reading(settings: Settings, span: Span) -> AsyncIterator[Reading]:
 
 async def _place(consumer: AIOKafkaConsumer, partitions: Sequence[TopicPartition], span: Span) -> Reading:
     """Goes to the first record of each partition."""
-    consumer.assign(partitions)
     first_ms, end_ms = span.milliseconds()
     starts = await consumer.offsets_for_times(dict.fromkeys(partitions, first_ms))
     stops = await consumer.offsets_for_times(dict.fromkeys(partitions, end_ms))
     committed = await consumer.end_offsets(partitions)
     ends: dict[TopicPartition, int] = {}
     size = 0
+    consumer.assign(partitions)  # now, and not before: without a place it would begin to read at the topic's start
     for partition in partitions:
         start, stop = starts[partition], stops[partition]
         end = committed[partition] if stop is None else min(stop.offset, committed[partition])

@@ -2,7 +2,7 @@
 
 from datetime import timedelta
 
-from control_api.models import AttemptRow, IdempotencyRow
+from control_api.models import AttemptRow, DryRunRow, IdempotencyRow
 from control_api.retention import prune
 from notifier.database import Database
 from notifier.record import now
@@ -20,6 +20,8 @@ async def test_what_is_old_is_forgotten(database: Database) -> None:
                 texts = {"delivery": "d", "producer": "p", "message": "m", "outcome": "accepted", "reason": "ok"}
                 session.add(AttemptRow(**row, **texts, started_at=at, ended_at=at))
             session.add(IdempotencyRow(actor="a", key=str(at), request_hash="h", at=at))
-    assert await prune(database) == 4
+            asked = {"configuration": "c", "since": at, "until": at, "actor": "a", "state": "done"}
+            session.add(DryRunRow(id=str(at), **asked, report={}, samples={}, created_at=at, alive_at=at))
+    assert await prune(database) == 5
     assert await count_rows(database) == 3
     assert await prune(database) == 0
