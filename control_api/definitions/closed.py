@@ -10,9 +10,10 @@ from typing import Any, get_args, get_origin
 from pydantic import SecretStr
 
 from control_api.definitions.documents import Document, first_of, named
+from control_api.definitions.spec import references_of
 from control_api.definitions.usernames import Usernames
 from notifier.catalog import Catalog
-from notifier.definition import ConfigurationSpec, Definition, PluginSpec, read_spec
+from notifier.definition import ConfigurationSpec, Definition, GroupSpec, PluginSpec, read_spec
 from notifier.errors import FieldError, InputError
 from notifier.outcome import Kind
 from notifier.plugin import secret_fields
@@ -20,7 +21,6 @@ from notifier.record import JsonObject
 from notifier.registry import Registry
 
 _CLOSED = "sealed:none:closed"  # in place of a secret
-_REFERRED: tuple[Kind, ...] = ("user", "producer", "filter", "consumer")
 
 
 def catalog_of(documents: Sequence[Document], before: Catalog) -> Catalog:
@@ -56,6 +56,8 @@ def _closed(document: Document, registry: Registry, usernames: Usernames) -> Def
         name = usernames.find(name)
     if isinstance(model, ConfigurationSpec) and model.users:
         spec["users"] = [usernames.find(user) for user in model.users]
+    if isinstance(model, GroupSpec) and model.members:
+        spec["members"] = [usernames.find(user) for user in model.members]
     if isinstance(model, PluginSpec) and kind in ("producer", "filter", "consumer"):
         parameters = registry.get(kind, model.type).Parameters
         fields = parameters.model_fields
@@ -86,11 +88,8 @@ def _faults(document: Document, catalog: Catalog, usernames: Usernames) -> Itera
     problem = catalog.problems.get(f"{document.kind}/{document.name}")
     if problem is not None:
         yield FieldError(at, problem)
-    configuration = catalog.configurations.get(document.name) if document.kind == "configuration" else None
-    if configuration is None:
-        return
-    for kind in _REFERRED:
-        known = getattr(catalog, f"{kind}s").keys()
-        for position, name in enumerate(getattr(configuration.spec, f"{kind}s")):
-            if name not in known and f"{kind}/{name}" not in catalog.problems:
-                yield FieldError(f"{at} /{kind}s/{position}", f"there is no {kind} {name!r}")
+    model = read_spec(document.kind, document.value)
+    for one in references_of(model) if isinstance(model, ConfigurationSpec | GroupSpec) else ():
+        name = usernames.find(one.name) if one.kind == "user" else one.name
+        if name not in getattr(catalog, f"{one.kind}s") and f"{one.kind}/{name}" not in catalog.problems:
+            yield FieldError(f"{at} {one.pointer}", f"there is no {one.kind} {one.name!r}")

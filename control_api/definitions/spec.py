@@ -85,13 +85,17 @@ def read(kind: Kind, name: str, written: object, *, before: JsonObject | None, r
     if isinstance(model, ConfigurationSpec):
         if model.template is not None:
             check_template(model.template)
-        return Spec(value=value, title=title, references=tuple(_references(model)))
+        return Spec(value=value, title=title, references=tuple(references_of(model)))
     if isinstance(model, GroupSpec):
-        return Spec(value=value, title=title, references=tuple(_references_to("user", "members", model.members)))
+        return Spec(value=value, title=title, references=tuple(references_of(model)))
     return Spec(value=value, title=title, privilege="creating or changing a script" if kind == "script" else None)
 
 
-def _references(model: ConfigurationSpec) -> Iterator[Reference]:
+def references_of(model: ConfigurationSpec | GroupSpec) -> Iterator[Reference]:
+    """The definitions that a configuration or group names."""
+    if isinstance(model, GroupSpec):
+        yield from _references_to("user", "members", model.members)
+        return
     kinds: tuple[Kind, ...] = ("user", "producer", "filter", "consumer")
     for kind in kinds:
         yield from _references_to(kind, f"{kind}s", getattr(model, f"{kind}s"))

@@ -127,3 +127,21 @@ def test_tests_are_no_definitions(tmp_path: Path) -> None:
         load(file)
     file.write_text("tests:\n")
     assert load(file) == []
+
+
+def test_groups_are_known(tmp_path: Path) -> None:
+    definitions = (
+        DEFINITIONS.replace("users: [alice, bob]", "users: ['group:ops']")
+        + "groups:\n  - {name: ops, members: [ALICE]}\n"
+    )
+    to_all = f"{{name: t, at: {MONDAY}, message: {{producer: ci, content: x}}, expect: [{{recipient: alice, consumer: chat}}]}}"
+    to_group = to_all.replace("content: x", "content: x, receiver: 'group:ops'")
+    outcomes = run_tests(written(tmp_path, to_all, to_group, definitions=definitions))
+    assert [outcome.why for outcome in outcomes] == [[], []]
+    for there, gone, said in (
+        ("group:ops", "group:devs", "configuration builds /users/0: there is no group 'devs'"),
+        ("members: [ALICE]", "members: [eve]", "group ops /members/0: there is no user 'eve'"),
+    ):
+        with pytest.raises(InputError) as caught:
+            run_tests(written(tmp_path, definitions=definitions.replace(there, gone)))
+        assert said in str(caught.value)
