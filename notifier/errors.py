@@ -12,6 +12,7 @@
     │   └── UnknownReference               it refers to definitions that are not there; names them
     ├── UnknownName                   1    nothing of that kind has that name
     ├── Forbidden                     1    who asks may not do that; names the scope that is missing
+    │   └── OtherTeam                      it is another team's; names the team
     ├── Conflict                      1    it contradicts what is stored
     │   ├── Duplicate                      that name is taken
     │   ├── StillReferenced                others refer to it; names them
@@ -132,6 +133,15 @@ class Forbidden(NotifierError):
     def __init__(self, scope: str, what: str) -> None:
         self.scope = scope
         super().__init__(f"{what} needs the scope {scope!r}")
+
+
+class OtherTeam(Forbidden):
+    """It is of `team`, or of none, and not the caller's to change. `what` begins the sentence: "the filter 'loud'"."""
+
+    def __init__(self, what: str, team: str | None) -> None:
+        self.scope, self.team = "admin", team
+        whose = "no team" if team is None else f"the team {team!r}"
+        NotifierError.__init__(self, f"{what} is of {whose}, and the caller of another")
 
 
 class Conflict(NotifierError):

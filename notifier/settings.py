@@ -108,6 +108,11 @@ class Settings(BaseSettings):
         "none", description="How the router compresses the deliveries it writes: less disk and network, more CPU."
     )
 
+    # --- teams ---
+    teams: Literal["open", "strict"] = Field(
+        "open", description="Whether who has a team sees other teams' definitions: `open`, or not: `strict`."
+    )
+
     # --- secrets ---
     secret_key: SecretStr | None = Field(
         None,

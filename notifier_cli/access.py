@@ -41,7 +41,8 @@ def token() -> None:
     "--scope", "scopes", required=True, multiple=True, type=click.Choice(SCOPES), help="What it may do; repeat it."
 )
 @click.option("--expires", type=_Duration(), help="How long it is good for: 12h, 90d, 4w. Default: without end.")
-def create(name: str, scopes: tuple[str, ...], expires: timedelta | None) -> None:
+@click.option("--team", help="Whose definitions it may change. Default: every team's.")
+def create(name: str, scopes: tuple[str, ...], expires: timedelta | None, team: str | None) -> None:
     """Make a token and print it: only it, so that TOKEN=$(notifier token create …) works.
 
     \b
@@ -53,7 +54,7 @@ def create(name: str, scopes: tuple[str, ...], expires: timedelta | None) -> Non
     from control_api.access.tokens import create_token
 
     until = None if expires is None else now() + expires
-    click.echo(asyncio.run(create_token(settings, name=name, scopes=scopes, expires_at=until)))
+    click.echo(asyncio.run(create_token(settings, name=name, scopes=scopes, expires_at=until, team=team)))
 
 
 @token.command("list")
@@ -63,7 +64,7 @@ def list_() -> None:
     from control_api.access.tokens import list_tokens
 
     table = Table(box=None, pad_edge=False)
-    for heading in ("id", "name", "scopes", "created", "last used", "expires", "revoked"):
+    for heading in ("id", "name", "scopes", "team", "created", "last used", "expires", "revoked"):
         table.add_column(heading)
     for one in asyncio.run(list_tokens(settings)):
         times = (one.created_at, one.last_used_at, one.expires_at, one.revoked_at)
@@ -71,6 +72,7 @@ def list_() -> None:
             str(one.id),
             Text(one.name),  # as text: `[…]` would be markup
             " ".join(one.scopes),
+            one.team or "-",
             *(f"{at:%Y-%m-%d %H:%M}" if at is not None else "-" for at in times),
         )
     _print(table)
@@ -99,12 +101,13 @@ def account() -> None:
 @click.argument("name")
 @click.option("--role", type=click.Choice(ROLES), default="viewer", show_default=True, help="What the person may do.")
 @click.password_option(help="Asked for when it is not given.")
-def add(name: str, role: str, password: str) -> None:
+@click.option("--team", help="Whose definitions the person may change. Default: every team's.")
+def add(name: str, role: str, password: str, team: str | None) -> None:
     """Add the account NAME."""
     settings = read_settings()
     from control_api.access.accounts import add_account
 
-    asyncio.run(add_account(settings, name=name, password=password, role=role))
+    asyncio.run(add_account(settings, name=name, password=password, role=role, team=team))
     click.echo(f"added {name} ({role})", err=True)
 
 

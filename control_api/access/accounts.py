@@ -12,15 +12,16 @@ from sqlalchemy import delete, func, select, text
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from control_api.access.actor import COMMAND_LINE, ROLES, Actor, Role
+from control_api.access.actor import COMMAND_LINE, ROLES, Actor, Role, check_team
 from control_api.access.entry import entry
+from control_api.access.teams import seen_of
 from control_api.migrate import upgraded
 from control_api.models import AccountRow, SessionRow, TokenRow
 from notifier.database import Database
 from notifier.definition import check_name, is_username
 from notifier.errors import Conflict, Duplicate, FieldError, InputError, UnknownName
 from notifier.folded import composed
-from notifier.record import now
+from notifier.record import JsonObject, now
 from notifier.settings import Settings, variable
 
 ADMIN = "admin"
@@ -39,31 +40,38 @@ class Account:
 
     name: str
     role: Role
+    team: str | None = None
     created_at: datetime
     updated_at: datetime  # of the password or the role
 
     @property
     def actor(self) -> Actor:
         """The account as an actor, with the scopes of its role."""
-        return Actor(f"account {self.name}", ROLES[self.role])
+        return Actor(f"account {self.name}", ROLES[self.role], self.team)
 
 
-async def add(session: AsyncSession, actor: Actor, name: str, password: str, role: str) -> Account:
-    """Adds an account within the caller's transaction. Raises InputError and Duplicate."""
+async def add(
+    session: AsyncSession, actor: Actor, name: str, password: str, role: str, team: str | None = None
+) -> Account:
+    """Adds an account within the caller's transaction, of the actor's team unless it is given.
+
+    Raises InputError, Duplicate and OtherTeam.
+    """
     name = _check_name(name)
     known = _check_role(role)
+    team = check_team(actor, f"the account {name!r}", team)
     _check_password(name, password)
     if await session.get(AccountRow, name) is not None:
         raise Duplicate(f"there is an account {name!r} already")
     at = now()
     hashed = await asyncio.to_thread(_hasher.hash, password)
-    session.add(AccountRow(name=name, password_hash=hashed, role=role, created_at=at, updated_at=at))
+    session.add(AccountRow(name=name, password_hash=hashed, role=role, team=team, created_at=at, updated_at=at))
     try:
         await session.flush()
     except IntegrityError:
         raise Duplicate(f"there is an account {name!r} already") from None
-    session.add(entry(actor.name, "create_account", "account", name, after={"role": role}))
-    return Account(name=name, role=known, created_at=at, updated_at=at)
+    session.add(entry(actor.name, "create_account", "account", name, after=_about(known, team)))
+    return Account(name=name, role=known, team=team, created_at=at, updated_at=at)
 
 
 async def change(
@@ -71,10 +79,12 @@ async def change(
 ) -> Account:
     """Changes what is given within the caller's transaction, and signs the account out everywhere.
 
-    The role that it has already is no change. Raises UnknownName, InputError, and Conflict where no admin would be left.
+    The role that it has already is no change. Raises UnknownName, InputError, OtherTeam, and Conflict where no admin would
+    be left.
     """
     await _lock(session)
-    row = await _get(session, name)
+    row = await _get(session, name, actor)
+    actor.require_own(row.team, f"the account {row.name!r}")
     if role is not None:
         _check_role(role)
     if password is not None:
@@ -94,18 +104,21 @@ async def change(
 
 
 async def remove(session: AsyncSession, actor: Actor, name: str) -> None:
-    """Removes an account within the caller's transaction; its sessions end. Raises UnknownName, and Conflict as `change`."""
+    """Removes an account within the caller's transaction; its sessions end. Raises UnknownName, OtherTeam and Conflict."""
     await _lock(session)
-    row = await _get(session, name)
+    row = await _get(session, name, actor)
+    actor.require_own(row.team, f"the account {row.name!r}")
     await _keep_an_admin(session, row)
     await session.execute(delete(SessionRow).where(SessionRow.account == row.name))
     await session.delete(row)
-    session.add(entry(actor.name, "remove_account", "account", row.name, before={"role": row.role}))
+    session.add(entry(actor.name, "remove_account", "account", row.name, before=_about(row.role, row.team)))
 
 
-async def accounts(session: AsyncSession, limit: int, cursor: str | None = None) -> tuple[list[Account], str | None]:
-    """Accounts by name, and the cursor of the next page if there is one. Raises InputError for a cursor that is none."""
-    query = select(AccountRow).order_by(AccountRow.name).limit(limit + 1)
+async def accounts(
+    session: AsyncSession, actor: Actor, limit: int, cursor: str | None = None
+) -> tuple[list[Account], str | None]:
+    """Accounts that the actor sees by name, and the cursor of the next page. Raises InputError for a cursor that is none."""
+    query = select(AccountRow).where(*seen_of(actor, AccountRow)).order_by(AccountRow.name).limit(limit + 1)
     if cursor is not None:
         if not is_username(cursor):
             raise InputError(FieldError("/cursor", "is none of ours: give back the `next_cursor` of a page as it was"))
@@ -114,9 +127,9 @@ async def accounts(session: AsyncSession, limit: int, cursor: str | None = None)
     return found[:limit], found[limit - 1].name if len(found) > limit else None
 
 
-async def get_account(session: AsyncSession, name: str) -> Account:
-    """One account. Raises UnknownName."""
-    return account_of(await _get(session, name))
+async def get_account(session: AsyncSession, actor: Actor, name: str) -> Account:
+    """One account. Raises UnknownName, also where the actor does not see it."""
+    return account_of(await _get(session, name, actor))
 
 
 async def verify(database: Database, name: str, password: str) -> Account | None:
@@ -134,7 +147,7 @@ async def verify(database: Database, name: str, password: str) -> Account | None
 def account_of(row: AccountRow) -> Account:
     """The account of a row."""
     role = cast("Role", row.role)
-    return Account(name=row.name, role=role, created_at=row.created_at, updated_at=row.updated_at)
+    return Account(name=row.name, role=role, team=row.team, created_at=row.created_at, updated_at=row.updated_at)
 
 
 async def anybody(database: Database) -> bool:
@@ -152,10 +165,10 @@ async def anybody(database: Database) -> bool:
 # --- for the command line, without an API ---
 
 
-async def add_account(settings: Settings, *, name: str, password: str, role: str) -> None:
+async def add_account(settings: Settings, *, name: str, password: str, role: str, team: str | None = None) -> None:
     """Adds an account. Raises InputError, Duplicate and DatabaseError."""
     async with upgraded(settings) as database, database.write() as session:
-        await add(session, COMMAND_LINE, name, password, role)
+        await add(session, COMMAND_LINE, name, password, role, team)
 
 
 async def set_password(settings: Settings, *, name: str, password: str) -> None:
@@ -214,9 +227,9 @@ async def _keep_an_admin(session: AsyncSession, row: AccountRow) -> None:
         raise Conflict(f"the account {row.name!r} is the last admin; make another account admin first")
 
 
-async def _get(session: AsyncSession, name: str) -> AccountRow:
+async def _get(session: AsyncSession, name: str, actor: Actor) -> AccountRow:
     row = await _find(session, name) if is_username(name) else None  # PostgreSQL answers a NUL with an error
-    if row is None:
+    if row is None or not actor.sees(row.team):
         raise UnknownName("account", name)
     return row
 
@@ -224,6 +237,10 @@ async def _get(session: AsyncSession, name: str) -> AccountRow:
 async def _find(session: AsyncSession, name: str) -> AccountRow | None:
     """The account of that name, which another system may have written in another Unicode form."""
     return await session.get(AccountRow, name) or await session.get(AccountRow, composed(name))
+
+
+def _about(role: str, team: str | None) -> JsonObject:
+    return {"role": role} if team is None else {"role": role, "team": team}
 
 
 def _check_name(name: str) -> str:

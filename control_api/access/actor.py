@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-from notifier.errors import Forbidden
+from notifier.definition import check_name
+from notifier.errors import FieldError, Forbidden, InputError, OtherTeam
 
 Scope = Literal[
     "read",  # see definitions, the history and schemas
@@ -28,6 +29,34 @@ class Actor:
 
     name: str  # for the audit log, for instance `token deploy`
     scopes: frozenset[Scope]
+    team: str | None = None  # none: every team's definitions are the actor's to change
+    strict: bool = False  # whether other teams' definitions are hidden from who has a team (`NOTIFIER_TEAMS=strict`)
+
+    @property
+    def sees_all(self) -> bool:
+        """Whether nothing is hidden from the actor."""
+        return not self.strict or self.team is None
+
+    def sees(self, team: str | None) -> bool:
+        """Whether what is of that team, or of none, is shown to the actor; the database's form is `access.teams`."""
+        return self.sees_all or team in (None, self.team)
+
+    def may_change(self, team: str | None) -> bool:
+        """Whether a definition of that team, or of none, is the actor's to change, as far as teams are concerned."""
+        return self.team is None or team in (None, self.team)
+
+    def require_team(self, team: str | None, what: str) -> None:
+        """Raises OtherTeam unless `may_change`. `what` begins the sentence: "the filter 'loud'"."""
+        if not self.may_change(team):
+            raise OtherTeam(what, team)
+
+    def require_own(self, team: str | None, what: str) -> None:
+        """Raises OtherTeam unless a token or account of that team is the actor's to make or change.
+
+        One of no team may do more than the actor, so it is not.
+        """
+        if self.team not in (None, team):
+            raise OtherTeam(what, team)
 
     def may(self, scope: Scope) -> bool:
         """Whether the scope is the actor's."""
@@ -37,6 +66,18 @@ class Actor:
         """Raises Forbidden unless the scope is the actor's. `what` begins the sentence: "creating a script"."""
         if not self.may(scope):
             raise Forbidden(scope, what)
+
+
+def check_team(actor: Actor, what: str, team: str | None) -> str | None:
+    """The team of a token or account that an actor makes: the one given, or the actor's. Raises InputError and OtherTeam."""
+    if team is None:
+        return actor.team
+    try:
+        check_name("group", team)  # of the same form
+    except InputError as error:
+        raise InputError(FieldError("/team", error.errors[0].detail)) from None
+    actor.require_own(team, what)
+    return team
 
 
 COMMAND_LINE = Actor("cli", frozenset(SCOPES))  # a person who can run `notifier` here can read the database anyway

@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Callable
 
 from control_api.access.accounts import get_account
+from control_api.access.actor import COMMAND_LINE
 from control_api.access.entry import entry
 from notifier.database import Database
 from notifier.errors import DatabaseError, UnknownName
@@ -51,7 +52,7 @@ class FailedSignIns:
         try:
             async with self._database.read() as session:
                 try:
-                    account = (await get_account(session, name)).name
+                    account = (await get_account(session, COMMAND_LINE, name)).name
                 except UnknownName:
                     account = ""
             left = self._take(account)

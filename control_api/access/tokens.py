@@ -17,8 +17,9 @@ from functools import cached_property
 from sqlalchemy import and_, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from control_api.access.actor import COMMAND_LINE, SCOPES, Actor, Scope
+from control_api.access.actor import COMMAND_LINE, SCOPES, Actor, Scope, check_team
 from control_api.access.entry import entry
+from control_api.access.teams import seen_of
 from control_api.look_up import LookUp
 from control_api.migrate import upgraded
 from control_api.models import TokenRow
@@ -43,6 +44,7 @@ class Token:
     name: str
     scopes: tuple[Scope, ...]
     created_at: datetime
+    team: str | None = None
     created_by: str | None = None
     expires_at: datetime | None = None  # none: never
     last_used_at: datetime | None = None  # to ten minutes
@@ -51,7 +53,7 @@ class Token:
     @cached_property
     def actor(self) -> Actor:
         """The token as an actor. Its name holds the id, since two tokens may have the same name."""
-        return Actor(f"token {self.id} ({self.name})", frozenset(self.scopes))
+        return Actor(f"token {self.id} ({self.name})", frozenset(self.scopes), self.team)
 
 
 @dataclass(slots=True)
@@ -64,11 +66,17 @@ class Known:
 
 
 async def mint(
-    session: AsyncSession, actor: Actor, name: str, scopes: Sequence[str], expires_at: datetime | None
+    session: AsyncSession,
+    actor: Actor,
+    name: str,
+    scopes: Sequence[str],
+    expires_at: datetime | None,
+    team: str | None = None,
 ) -> tuple[Token, str]:
-    """Makes a token within the caller's transaction. Returns it and its text, which cannot be read again later.
+    """Makes a token within the caller's transaction, of the actor's team unless it is given.
 
-    Raises Forbidden for a scope that the actor has not, and InputError for invalid arguments.
+    Returns it and its text, which cannot be read again later. Raises Forbidden for a scope that the actor has not, OtherTeam,
+    and InputError for invalid arguments.
     """
     errors = []
     if not name.strip() or len(name) > 200 or not name.isprintable():
@@ -91,21 +99,26 @@ async def mint(
     for scope in wanted:
         if not actor.may(scope):
             raise Forbidden(scope, f"making a token with the scope {scope!r}")
+    team = check_team(actor, f"the token {name!r}", team)
     id_, secret = secrets.token_hex(8), secrets.token_urlsafe(32)
     text = f"{PREFIX}_{id_}_{secret}"
-    token = Token(id=id_, name=name, scopes=wanted, created_at=at, created_by=actor.name, expires_at=expires_at)
+    token = Token(
+        id=id_, name=name, scopes=wanted, team=team, created_at=at, created_by=actor.name, expires_at=expires_at
+    )
     session.add(
         TokenRow(
             id=id_,
             name=name,
             hash=_hash(text),
             scopes=list(wanted),
+            team=team,
             created_at=at,
             created_by=actor.name[:200],
             expires_at=expires_at,
         )
     )
-    session.add(entry(actor.name, "create_token", "token", token.id, after={"name": name, "scopes": list(wanted)}))
+    after = {"name": name, "scopes": list(wanted)} | ({} if team is None else {"team": team})
+    session.add(entry(actor.name, "create_token", "token", token.id, after=after))
     return token, text
 
 
@@ -147,15 +160,17 @@ async def _note_use(database: Database, id_: str, at: datetime) -> None:
         logger.warning("The last use of a token is not noted: %s", error, extra={"action": "authenticate"})
 
 
-async def tokens(session: AsyncSession) -> list[Token]:
-    """All tokens, revoked and expired ones too, the newest first."""
+async def tokens(session: AsyncSession, actor: Actor = COMMAND_LINE) -> list[Token]:
+    """All tokens that the actor sees, revoked and expired ones too, the newest first."""
     rows = await session.scalars(select(TokenRow).order_by(TokenRow.created_at.desc(), TokenRow.id))
-    return [_token(row) for row in rows]
+    return [_token(row) for row in rows if actor.sees(row.team)]
 
 
-async def token_page(session: AsyncSession, query: PageQuery) -> tuple[list[Token], str | None]:
+async def token_page(
+    session: AsyncSession, query: PageQuery, actor: Actor = COMMAND_LINE
+) -> tuple[list[Token], str | None]:
     """A page of `tokens`, and the cursor of the next. Raises InputError for a cursor that no list answered."""
-    statement = select(TokenRow).order_by(TokenRow.created_at.desc(), TokenRow.id)
+    statement = select(TokenRow).where(*seen_of(actor, TokenRow)).order_by(TokenRow.created_at.desc(), TokenRow.id)
     if query.cursor is not None:
         created_at, id_ = _place(query.cursor)
         older = TokenRow.created_at < created_at
@@ -182,22 +197,28 @@ def shown(token: Token) -> JsonObject:
         name: None if (at := getattr(token, name)) is None else rfc3339(at)
         for name in ("created_at", "expires_at", "last_used_at", "revoked_at")
     }
-    return {"id": token.id, "name": token.name, "scopes": list(token.scopes), "created_by": token.created_by, **times}
+    about = {"id": token.id, "name": token.name, "scopes": list(token.scopes), "team": token.team}
+    return {**about, "created_by": token.created_by, **times}
 
 
-async def get_token(session: AsyncSession, id_: str) -> Token:
-    """One token. Raises UnknownName."""
+async def get_token(session: AsyncSession, id_: str, actor: Actor = COMMAND_LINE) -> Token:
+    """One token. Raises UnknownName, also where the actor does not see it."""
     row = await session.get(TokenRow, id_)
-    if row is None:
+    if row is None or not actor.sees(row.team):
         raise UnknownName("token", id_)
     return _token(row)
 
 
 async def revoke(session: AsyncSession, actor: Actor, name: str) -> int:
-    """Revokes the token of that id, or every token of that name; returns how many. Idempotent. Raises UnknownName."""
+    """Revokes the token of that id, or every token of that name; returns how many. Idempotent.
+
+    Raises UnknownName and OtherTeam.
+    """
     rows = (await session.scalars(select(TokenRow).where(or_(TokenRow.id == name, TokenRow.name == name)))).all()
     if not rows:
         raise UnknownName("token", name)
+    for row in rows:
+        actor.require_own(row.team, f"the token {row.id} ({row.name})")
     alive = [row for row in rows if row.revoked_at is None]
     for row in alive:
         row.revoked_at = now()
@@ -210,11 +231,16 @@ async def revoke(session: AsyncSession, actor: Actor, name: str) -> int:
 
 
 async def create_token(
-    settings: Settings, *, name: str, scopes: Sequence[str], expires_at: datetime | None = None
+    settings: Settings,
+    *,
+    name: str,
+    scopes: Sequence[str],
+    expires_at: datetime | None = None,
+    team: str | None = None,
 ) -> str:
     """Makes a token and returns its text. Raises as `mint` does, and DatabaseError."""
     async with upgraded(settings) as database, database.write() as session:
-        _, text = await mint(session, COMMAND_LINE, name, scopes, expires_at)
+        _, text = await mint(session, COMMAND_LINE, name, scopes, expires_at, team)
     return text
 
 
@@ -239,6 +265,7 @@ def _token(row: TokenRow) -> Token:
         id=row.id,
         name=row.name,
         scopes=tuple(scope for scope in SCOPES if scope in row.scopes),
+        team=row.team,
         created_at=row.created_at,
         created_by=row.created_by,
         expires_at=row.expires_at,

@@ -6,14 +6,16 @@ that it allowed is done.
 """
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Any
 
-from sqlalchemy import bindparam, delete, insert, select, text, update
+from sqlalchemy import and_, bindparam, delete, insert, select, text, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from control_api.access.actor import Actor
+from control_api.access.teams import seen_definitions
+from control_api.definitions.ownership import owned
 from control_api.definitions.place import located
 from control_api.definitions.secret_parameters import mask
 from control_api.definitions.spec import Reference, Spec
@@ -60,8 +62,10 @@ async def write_change(
 ) -> int:
     """Checks the edits against all stored definitions and writes them; answers the revision. Needs `lock`, and an edit.
 
-    Raises Forbidden, InputError (a reference to nothing, too large), Duplicate or StillReferenced; nothing is written then.
+    Raises Forbidden (OtherTeam too), InputError (a reference to nothing, too large), Duplicate or StillReferenced; nothing is
+    written then.
     """
+    edits = [with_team(actor, edit) for edit in edits]
     written = sorted((edit for edit in edits if edit.after is not None), key=lambda edit: KINDS.index(edit.kind))
     deleted = sorted((edit for edit in edits if edit.after is None), key=lambda edit: -KINDS.index(edit.kind))
     for edit in written:
@@ -71,8 +75,8 @@ async def write_change(
     if any(edit.kind == "script" for edit in deleted):
         actor.require("admin", "deleting a script")
     await _check_names(session, [edit for edit in written if edit.before is None], {edit.key for edit in deleted})
-    await _check_references(session, written, {edit.key for edit in deleted})
-    await _check_unused(session, deleted, {edit.key for edit in edits})
+    await _check_references(session, actor, written, {edit.key for edit in deleted})
+    await _check_unused(session, actor, deleted, {edit.key for edit in edits})
 
     at = now()
     change = ChangeRow(at=at, actor=actor.name, summary=summary)
@@ -100,6 +104,15 @@ async def write_change(
         ],
     )
     return revision
+
+
+def with_team(actor: Actor, edit: Edit) -> Edit:
+    """The edit with the team that its definition gets. Raises OtherTeam and Forbidden."""
+    after = None if edit.after is None else edit.after.value
+    value = owned(actor, f"the {edit.kind} {edit.name!r}", edit.before, after)
+    if edit.after is None or value is None or value == after:
+        return edit
+    return replace(edit, after=replace(edit.after, value=value))
 
 
 def _seen(edit: Edit, registry: Registry, *, changed: bool) -> JsonObject:
@@ -180,6 +193,7 @@ def _columns(edit: Edit, revision: int, actor: Actor, at: Any) -> JsonObject:
     spec = _spec(edit)
     return {
         "title": spec.title,
+        "team": spec.value.get("team"),
         "spec": spec.value,
         "partitions": spec.partitions,
         "revision": revision,
@@ -223,7 +237,9 @@ def _taken(edit: Edit, other: str) -> str:
     )
 
 
-async def _check_references(session: AsyncSession, written: Sequence[Edit], deleted: Collection[Key]) -> None:
+async def _check_references(
+    session: AsyncSession, actor: Actor, written: Sequence[Edit], deleted: Collection[Key]
+) -> None:
     here = {edit.key for edit in written}
     wanted: dict[Key, list[tuple[Edit, Reference]]] = {}
     for edit in written:
@@ -234,7 +250,9 @@ async def _check_references(session: AsyncSession, written: Sequence[Edit], dele
     found: set[Key] = set()
     for kind, names in _by_kind(wanted):
         rows = await session.scalars(
-            select(DefinitionRow.name).where(DefinitionRow.kind == kind, DefinitionRow.name.in_(names))
+            select(DefinitionRow.name).where(
+                DefinitionRow.kind == kind, DefinitionRow.name.in_(names), *seen_definitions(actor)
+            )
         )
         found |= {(kind, name) for name in rows}
     missing = [use for key, uses in wanted.items() if key not in found or key in deleted for use in uses]
@@ -252,18 +270,19 @@ def _at(edit: Edit, pointer: str) -> str:
     return located(edit.place, edit.kind, edit.name, pointer)
 
 
-async def _check_unused(session: AsyncSession, deleted: Sequence[Edit], edited: Collection[Key]) -> None:
+async def _check_unused(session: AsyncSession, actor: Actor, deleted: Sequence[Edit], edited: Collection[Key]) -> None:
     """Refuses to delete what others refer to. References of definitions in the same change count as they become."""
-    by: dict[Key, list[str]] = {}
+    by: dict[Key, set[str]] = {}
     for kind, names in _by_kind(edit.key for edit in deleted):
         rows = await session.execute(
-            select(ReferenceRow.kind, ReferenceRow.name, ReferenceRow.to_name).where(
-                ReferenceRow.to_kind == kind, ReferenceRow.to_name.in_(names)
-            )
+            select(ReferenceRow.kind, ReferenceRow.name, ReferenceRow.to_name, DefinitionRow.team)
+            .join(DefinitionRow, and_(DefinitionRow.kind == ReferenceRow.kind, DefinitionRow.name == ReferenceRow.name))
+            .where(ReferenceRow.to_kind == kind, ReferenceRow.to_name.in_(names))
         )
-        for from_kind, from_name, name in rows:
+        for from_kind, from_name, name, team in rows:
             if (from_kind, from_name) not in edited:
-                by.setdefault((kind, name), []).append(definition_key(as_kind(from_kind), from_name))
+                key = definition_key(as_kind(from_kind), from_name) if actor.sees(team) else "another team"
+                by.setdefault((kind, name), set()).add(key)
     for (kind, name), users in sorted(by.items()):
         raise StillReferenced(kind, name, sorted(users))
 

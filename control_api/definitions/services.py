@@ -5,6 +5,7 @@ the scope `write`. What needs `admin` (scripts, `write` and `network` of paramet
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -13,8 +14,9 @@ from sqlalchemy import Row, Select, func, or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from control_api.access.actor import Actor
+from control_api.access.teams import Conditions, seen_definitions
 from control_api.definitions.apply import apply
-from control_api.definitions.changes import Edit, as_kind, lock, write_change
+from control_api.definitions.changes import Edit, as_kind, lock, with_team, write_change
 from control_api.definitions.documents import Document
 from control_api.definitions.json_value import check_json
 from control_api.definitions.plan import ApplyPlan, Planner
@@ -73,11 +75,26 @@ class Services:
         self.registry = registry
         self._seal = seal
         self._changed = changed
+        self._reader: Actor | None = None  # none: all is shown
+
+    def seen_by(self, actor: Actor) -> "Services":
+        """The same, that reads only what is shown to the actor. What is not shown is not there."""
+        if actor.sees_all:
+            return self
+        seen = copy(self)
+        seen._reader = actor
+        return seen
+
+    async def require_change(self, actor: Actor, kind: Kind, name: str) -> None:
+        """Raises UnknownName where the definition is not shown to the actor, and OtherTeam where it is not theirs to change."""
+        async with self._database.read() as session:
+            row = await _row(session, kind, name, seen_definitions(actor))
+        actor.require_team(row.team, f"the {kind} {row.name!r}")
 
     async def get(self, kind: Kind, name: str) -> Stored:
         """The definition. Raises UnknownName."""
         async with self._database.read() as session:
-            return self._stored(await _row(session, kind, name))
+            return self._stored(await _row(session, kind, name, seen_definitions(self._reader)))
 
     async def list(
         self, kind: Kind, limit: int = 100, cursor: str | None = None, q: str | None = None
@@ -88,7 +105,7 @@ class Services:
         """
         if not 1 <= limit <= MAX_LIMIT:
             raise InputError(FieldError("/limit", f"must be between 1 and {MAX_LIMIT}"))
-        statement = _select().where(DefinitionRow.kind == kind)
+        statement = _select().where(DefinitionRow.kind == kind, *seen_definitions(self._reader))
         if cursor is not None:
             statement = statement.where(DefinitionRow.name > open_cursor(cursor))
         if q:
@@ -111,7 +128,8 @@ class Services:
         async with self._database.read() as session:
             for start in range(0, len(wanted), _CHUNK):
                 condition = DefinitionRow.name.in_(wanted[start : start + _CHUNK])
-                rows = await session.execute(_select().where(DefinitionRow.kind == kind, condition))
+                seen = seen_definitions(self._reader)
+                rows = await session.execute(_select().where(DefinitionRow.kind == kind, condition, *seen))
                 found |= {row.name: self._stored(row) for row in rows}
         return found
 
@@ -153,13 +171,12 @@ class Services:
         name, rest = write.split()
         async with self._database.write() as session:
             await lock(session)
-            row, spec = await self._resolve(session, write, name, rest)
+            row, spec = await self._resolve(session, actor, write, name, rest)
             before = row.spec if row is not None else None
-            if row is not None:
-                name = row.name
-                if spec.value == before:
-                    return self._stored(row)
-            edit = Edit(kind=write.kind, name=name, before=before, after=spec)
+            name = name if row is None else row.name
+            edit = with_team(actor, Edit(kind=write.kind, name=name, before=before, after=spec))
+            if row is not None and edit.after is not None and edit.after.value == before:
+                return self._stored(row)
             summary = f"{write.action} {write.kind} {name}"
             revision = await write_change(session, actor, write.action, summary, [edit], self.registry)
             stored = self._stored(await _row(session, write.kind, name))
@@ -170,7 +187,8 @@ class Services:
         """What `save` would store; nothing is stored. Raises as `save` does."""
         name, rest = write.split()
         async with self._database.read() as session:
-            row, spec = await self._resolve(session, write, name, rest)
+            row, spec = await self._resolve(session, actor, write, name, rest)
+        with_team(actor, Edit(kind=write.kind, name=name, before=None if row is None else row.spec, after=spec))
         if spec.privilege is not None:
             actor.require("admin", spec.privilege)
         if row is None:
@@ -181,7 +199,8 @@ class Services:
         """Deletes a definition; answers the revision that did. Raises UnknownName, StaleVersion, StillReferenced or Forbidden."""
         async with self._database.write() as session:
             await lock(session)
-            row = await _row(session, kind, name)
+            row = await _row(session, kind, name, seen_definitions(actor))
+            actor.require_team(row.team, f"the {kind} {row.name!r}")
             _check_version(row, expected)
             edit = Edit(kind=kind, name=row.name, before=row.spec, after=None)
             revision = await write_change(session, actor, "delete", f"delete {kind} {row.name}", [edit], self.registry)
@@ -202,7 +221,7 @@ class Services:
         return plan
 
     async def _resolve(
-        self, session: AsyncSession, write: Write, name: str, rest: JsonObject
+        self, session: AsyncSession, actor: Actor, write: Write, name: str, rest: JsonObject
     ) -> tuple[Row[Any] | None, Spec]:
         """The stored row, None for a new definition, and what it is to become."""
         row: Row[Any] | None = None
@@ -217,7 +236,8 @@ class Services:
             elif write.expected is not None:
                 raise StaleVersion(write.kind, name, write.expected, None)
         else:
-            row = await _row(session, write.kind, name)
+            row = await _row(session, write.kind, name, seen_definitions(actor))
+            actor.require_team(row.team, f"the {write.kind} {row.name!r}")
             _check_version(row, write.expected)
         before: JsonObject | None = row.spec if row is not None else None
         written = patched(write.kind, before or {}, rest, self.registry) if write.action == "patch" else rest
@@ -250,6 +270,7 @@ def _select() -> Select[Any]:
     return select(
         DefinitionRow.kind,
         DefinitionRow.name,
+        DefinitionRow.team,
         DefinitionRow.spec,
         DefinitionRow.revision,
         DefinitionRow.created_at,
@@ -258,10 +279,10 @@ def _select() -> Select[Any]:
     )
 
 
-async def find_row(session: AsyncSession, kind: Kind, name: str) -> Row[Any] | None:
-    """The stored definition that the name means, if there is one."""
+async def find_row(session: AsyncSession, kind: Kind, name: str, seen: Conditions = ()) -> Row[Any] | None:
+    """The stored definition that the name means, if there is one and it fulfils the conditions."""
     row: Row[Any] | None = None
-    query = _select().where(DefinitionRow.kind == kind)
+    query = _select().where(DefinitionRow.kind == kind, *seen)
     # The exact name first: another user may have been stored with a name that only looks different to a computer.
     for condition in (DefinitionRow.name == name, DefinitionRow.name_key == folded(name)):
         row = (await session.execute(query.where(condition))).one_or_none()
@@ -270,12 +291,12 @@ async def find_row(session: AsyncSession, kind: Kind, name: str) -> Row[Any] | N
     return row
 
 
-async def _row(session: AsyncSession, kind: Kind, name: str) -> Row[Any]:
+async def _row(session: AsyncSession, kind: Kind, name: str, seen: Conditions = ()) -> Row[Any]:
     try:
         check_name(kind, name)  # an impossible name (with NUL, for instance) must not reach the database
     except InputError:
         raise UnknownName(kind, name) from None
-    row = await find_row(session, kind, name)
+    row = await find_row(session, kind, name, seen)
     if row is None:
         raise UnknownName(kind, name)
     return row

@@ -72,14 +72,14 @@ def _shown(account: accounts.Account) -> JsonObject:
 async def _list(root: Any, context: GraphQLContext, **arguments: Any) -> JsonObject:
     query = checked(PageQuery, arguments)
     async with context.turn, context.parts.database.read() as session:
-        found, next_cursor = await accounts.accounts(session, query.limit, query.cursor)
+        found, next_cursor = await accounts.accounts(session, context.actor, query.limit, query.cursor)
     context.spend(len(found))
     return {"items": [_shown(account) for account in found], "next_cursor": next_cursor}
 
 
 async def _get(root: Any, context: GraphQLContext, name: str) -> JsonObject:
     async with context.turn, context.parts.database.read() as session:
-        return _shown(await accounts.get_account(session, name))
+        return _shown(await accounts.get_account(session, context.actor, name))
 
 
 async def _create(root: Any, context: GraphQLContext, name: str, password: str, role: str | None = None) -> JsonObject:

@@ -29,6 +29,7 @@ class GraphQLContext:
 
     def __init__(self, parts: Parts, actor: Actor, occasion: Occasion) -> None:
         self.parts = parts
+        self.services = parts.services.seen_by(actor)
         self.actor = actor
         self.occasion = occasion
         self._left = MAX_OBJECTS
@@ -74,14 +75,14 @@ class GraphQLContext:
     def _fetch_by_name(self, kind: Kind) -> Callable[[list[str]], Awaitable[dict[str, Stored]]]:
         async def fetch(names: list[str]) -> dict[str, Stored]:
             async with self.turn:
-                return await self.parts.services.get_many(kind, names)
+                return await self.services.get_many(kind, names)
 
         return fetch
 
     def _fetch_referrers(self, kind: Kind, to_kind: Kind) -> Callable[[list[str]], Awaitable[dict[str, list[str]]]]:
         async def fetch(names: list[str]) -> dict[str, list[str]]:
             async with self.turn:
-                found = await self.parts.services.referrers(kind, to_kind, names)
+                found = await self.services.referrers(kind, to_kind, names)
                 return {name: list(by) for name, by in found.items()}
 
         return fetch

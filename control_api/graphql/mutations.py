@@ -183,6 +183,7 @@ def _rollback(kind: Kind) -> Resolver:
 
 async def _run(root: Any, context: GraphQLContext, configuration: str) -> JsonObject:
     parts, at = context.parts, context.occasion.at
+    await parts.services.require_change(context.actor, "configuration", configuration)
     tick = await run_now(parts.database, parts.intake, context.actor, configuration, at)
     shown_tick = {
         "configuration": tick.configuration,

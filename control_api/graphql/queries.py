@@ -9,6 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from control_api.access import tokens
 from control_api.access.actor import Scope
+from control_api.access.teams import seen_history
 from control_api.definitions.plugins import PluginQuery, plugin_items
 from control_api.definitions.spec import name_field
 from control_api.graphql import dry_runs, record_types
@@ -20,12 +21,15 @@ from control_api.graphql.explanation import explain_field
 from control_api.graphql.history_fields import history_queries
 from control_api.history import records
 from control_api.history.queries import AttemptQuery, DeadLetterQuery, RunQuery
+from control_api.models import AttemptRow, DeadLetterRow, RunRow
 from control_api.page_query import PageQuery
 from notifier.errors import FieldError, InputError
 from notifier.outcome import Kind
 from notifier.record import JsonObject
 
-_Read = Callable[[AsyncSession, records.Conditions, int, str | None], Awaitable[tuple[list[JsonObject], str | None]]]
+_Read = Callable[
+    [AsyncSession, records.Conditions, int, str | None, records.Seen], Awaitable[tuple[list[JsonObject], str | None]]
+]
 _MOMENT: TypeAdapter[Any] = TypeAdapter(AwareDatetime)
 
 
@@ -50,16 +54,16 @@ def query_fields(kinds: dict[Kind, KindTypes], dry_run: Any) -> dict[str, Any]:
         **history_queries(),
         **account_queries(),
         "attempts": _field(
-            page_type("AttemptPage", attempt, newest), _history(AttemptQuery, records.attempts),
+            page_type("AttemptPage", attempt, newest), _history(AttemptQuery, AttemptRow, records.attempts),
             model_arguments(AttemptQuery), "What became of messages; kept for 7 days.",
         ),
         "dead_letters": _field(
-            page_type("DeadLetterPage", letter, newest), _history(DeadLetterQuery, records.dead_letters),
+            page_type("DeadLetterPage", letter, newest), _history(DeadLetterQuery, DeadLetterRow, records.dead_letters),
             model_arguments(DeadLetterQuery), "What was given up; kept for 30 days.",
         ),
         "dead_letter": _field(letter, _dead_letter, {"id": text_argument("Its own id.", required=True)}, "A dead letter, whole."),
         "runs": _field(
-            page_type("RunPage", run, newest), _history(RunQuery, records.runs),
+            page_type("RunPage", run, newest), _history(RunQuery, RunRow, records.runs),
             model_arguments(RunQuery), "What became of ticks; kept for 30 days.",
         ),
         "run": _field(
@@ -91,7 +95,7 @@ def _list(kind: Kind) -> Resolver:
     async def resolve(root: Any, context: GraphQLContext, q: str | None = None, **arguments: Any) -> JsonObject:
         query = checked(PageQuery, arguments)
         async with context.turn:
-            page = await context.parts.services.list(kind, query.limit, query.cursor, q)
+            page = await context.services.list(kind, query.limit, query.cursor, q)
         context.spend(len(page.items))
         return {"items": [shown(stored) for stored in page.items], "next_cursor": page.next_cursor}
 
@@ -102,16 +106,17 @@ def _get(kind: Kind) -> Resolver:
     async def resolve(root: Any, context: GraphQLContext, **arguments: str) -> JsonObject:
         context.spend(1)
         async with context.turn:
-            return shown(await context.parts.services.get(kind, arguments[name_field(kind)]))
+            return shown(await context.services.get(kind, arguments[name_field(kind)]))
 
     return resolve
 
 
-def _history(model: Any, read: _Read) -> Resolver:
+def _history(model: Any, table: Any, read: _Read) -> Resolver:
     async def resolve(root: Any, context: GraphQLContext, **arguments: Any) -> JsonObject:
         query = checked(model, arguments)
         async with context.turn, context.parts.database.read() as session:
-            items, next_cursor = await read(session, query.conditions(), query.limit, query.cursor)
+            seen = seen_history(context.actor, table)
+            items, next_cursor = await read(session, query.conditions(), query.limit, query.cursor, seen)
         context.spend(len(items))
         return {"items": items, "next_cursor": next_cursor}
 
@@ -121,7 +126,7 @@ def _history(model: Any, read: _Read) -> Resolver:
 async def _dead_letter(root: Any, context: GraphQLContext, id: str) -> JsonObject:  # noqa: A002 - the argument's word
     context.spend(1)
     async with context.turn, context.parts.database.read() as session:
-        return await records.dead_letter(session, id)
+        return await records.dead_letter(session, id, seen_history(context.actor, DeadLetterRow))
 
 
 async def _run(root: Any, context: GraphQLContext, configuration: str, scheduled_at: str) -> JsonObject:
@@ -131,7 +136,7 @@ async def _run(root: Any, context: GraphQLContext, configuration: str, scheduled
         raise InputError(FieldError("/scheduled_at", "must be a time with a zone: 2026-11-23T09:00:00Z")) from None
     context.spend(1)
     async with context.turn, context.parts.database.read() as session:
-        return await records.run(session, configuration, moment)
+        return await records.run(session, configuration, moment, seen_history(context.actor, RunRow))
 
 
 async def _plugins(root: Any, context: GraphQLContext, **arguments: Any) -> list[dict[str, object]]:
@@ -141,7 +146,7 @@ async def _plugins(root: Any, context: GraphQLContext, **arguments: Any) -> list
 async def _tokens(root: Any, context: GraphQLContext, **arguments: Any) -> JsonObject:
     query = checked(PageQuery, arguments)
     async with context.turn, context.parts.database.read() as session:
-        found, next_cursor = await tokens.token_page(session, query)
+        found, next_cursor = await tokens.token_page(session, query, context.actor)
     context.spend(len(found))
     return {"items": [tokens.shown(token) for token in found], "next_cursor": next_cursor}
 
@@ -149,4 +154,4 @@ async def _tokens(root: Any, context: GraphQLContext, **arguments: Any) -> JsonO
 async def _token(root: Any, context: GraphQLContext, id: str) -> JsonObject:  # noqa: A002 - the argument's word
     context.spend(1)
     async with context.turn, context.parts.database.read() as session:
-        return tokens.shown(await tokens.get_token(session, id))
+        return tokens.shown(await tokens.get_token(session, id, context.actor))

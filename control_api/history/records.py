@@ -4,11 +4,11 @@
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import ColumnElement, select
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import InstrumentedAttribute
 
@@ -21,27 +21,28 @@ from notifier.record import JsonObject, rfc3339
 MAX_VALUE_CHARACTERS = 16_384  # of a dead letter's value in a list; asked for by itself it is whole
 
 Conditions = Mapping[str, str | None]  # column → the value that it must have; None: any
+Seen = Sequence[ColumnElement[bool]]  # what a row must fulfil to be shown; see `control_api.access.teams`
 
 
 async def attempts(
-    session: AsyncSession, conditions: Conditions, limit: int, cursor: str | None
+    session: AsyncSession, conditions: Conditions, limit: int, cursor: str | None, seen: Seen = ()
 ) -> tuple[list[JsonObject], str | None]:
     """Attempts as JSON, and the cursor of the next page if there is one. Raises InputError for a cursor that is none."""
-    rows, next_cursor = await _page(session, AttemptRow, conditions, limit, cursor)
+    rows, next_cursor = await _page(session, AttemptRow, conditions, limit, cursor, seen)
     return [ATTEMPT.answer(row) for row in rows], next_cursor
 
 
 async def dead_letters(
-    session: AsyncSession, conditions: Conditions, limit: int, cursor: str | None
+    session: AsyncSession, conditions: Conditions, limit: int, cursor: str | None, seen: Seen = ()
 ) -> tuple[list[JsonObject], str | None]:
     """Dead letters as JSON; a value beyond 16,384 characters is left out, and `value_omitted` says so."""
-    rows, next_cursor = await _page(session, DeadLetterRow, conditions, limit, cursor)
+    rows, next_cursor = await _page(session, DeadLetterRow, conditions, limit, cursor, seen)
     return [_dead_letter(row, MAX_VALUE_CHARACTERS) for row in rows], next_cursor
 
 
-async def dead_letter(session: AsyncSession, id_: str) -> JsonObject:
+async def dead_letter(session: AsyncSession, id_: str, seen: Seen = ()) -> JsonObject:
     """The newest dead letter of that id, whole. Raises UnknownName."""
-    query = select(DeadLetterRow).where(DeadLetterRow.letter == id_).order_by(DeadLetterRow.id.desc()).limit(1)
+    query = select(DeadLetterRow).where(DeadLetterRow.letter == id_, *seen).order_by(DeadLetterRow.id.desc()).limit(1)
     row = await session.scalar(query)
     if row is None:
         raise UnknownName("dead letter", id_)
@@ -49,18 +50,18 @@ async def dead_letter(session: AsyncSession, id_: str) -> JsonObject:
 
 
 async def runs(
-    session: AsyncSession, conditions: Conditions, limit: int, cursor: str | None
+    session: AsyncSession, conditions: Conditions, limit: int, cursor: str | None, seen: Seen = ()
 ) -> tuple[list[JsonObject], str | None]:
     """Runs as JSON, the one that began last first."""
-    rows, next_cursor = await _page(session, RunRow, conditions, limit, cursor)
+    rows, next_cursor = await _page(session, RunRow, conditions, limit, cursor, seen)
     return [RUN.answer(row) for row in rows], next_cursor
 
 
-async def run(session: AsyncSession, configuration: str, scheduled_at: datetime) -> JsonObject:
+async def run(session: AsyncSession, configuration: str, scheduled_at: datetime, seen: Seen = ()) -> JsonObject:
     """One run. Raises UnknownName, also for a tick that no runner has taken up yet, and for a time that no tick can have."""
     if not in_range(scheduled_at):
         raise UnknownName("run", f"{configuration}/{scheduled_at.isoformat()}")
-    query = select(RunRow).where(RunRow.configuration == configuration, RunRow.scheduled_at == scheduled_at)
+    query = select(RunRow).where(RunRow.configuration == configuration, RunRow.scheduled_at == scheduled_at, *seen)
     row = await session.scalar(query)
     if row is None:
         raise UnknownName("run", f"{configuration}/{rfc3339(scheduled_at)}")
@@ -68,10 +69,11 @@ async def run(session: AsyncSession, configuration: str, scheduled_at: datetime)
 
 
 async def _page(
-    session: AsyncSession, table: Any, conditions: Conditions, limit: int, cursor: str | None
+    session: AsyncSession, table: Any, conditions: Conditions, limit: int, cursor: str | None, seen: Seen
 ) -> tuple[list[Any], str | None]:
     columns: Mapping[str, InstrumentedAttribute[Any]] = table.__mapper__.all_orm_descriptors
-    query = select(table).where(*(columns[name] == value for name, value in conditions.items() if value is not None))
+    equal = [columns[name] == value for name, value in conditions.items() if value is not None]
+    query = select(table).where(*equal, *seen)
     if cursor is not None:
         if not re.fullmatch(r"[1-9][0-9]{0,17}", cursor):
             raise InputError(FieldError("/cursor", "is none of ours: give back the `next_cursor` of a page as it was"))

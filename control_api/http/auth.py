@@ -6,6 +6,7 @@ its scope by one of the `…Actor` types below in its signature. `check_guarded`
 """
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Annotated, Any
 from urllib.parse import urlencode
 
@@ -60,7 +61,7 @@ async def identify(request: Request, parts: PartsDep, credentials: Credentials, 
         account = await find_account(parts.database, ticket)
         if account is not None:
             check_cookie_request(request)
-            return account.actor
+            return _under(parts, account.actor)
     return await identify_token(parts, credentials)
 
 
@@ -81,7 +82,12 @@ async def identify_text(parts: Parts, text: str) -> Actor:
         problem = unauthorized("the token is unknown, expired or revoked; see `notifier token list`")
         problem.headers["WWW-Authenticate"] += ', error="invalid_token"'
         raise problem
-    return token.actor
+    return _under(parts, token.actor)
+
+
+def _under(parts: Parts, actor: Actor) -> Actor:
+    """The actor under this API's rule for teams."""
+    return replace(actor, strict=True) if parts.settings.teams == "strict" else actor
 
 
 async def authorize(scopes: SecurityScopes, actor: Annotated[Actor, Depends(identify)]) -> Actor:

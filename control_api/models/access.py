@@ -18,6 +18,7 @@ class TokenRow(Base):
     name: Mapped[str] = mapped_column(String(200))
     hash: Mapped[str] = mapped_column(String(64))  # SHA-256 in hexadecimal
     scopes: Mapped[list[str]]
+    team: Mapped[str | None] = mapped_column(String(63))
     created_at: Mapped[datetime]
     created_by: Mapped[str | None] = mapped_column(String(200))
     expires_at: Mapped[datetime | None]  # None: never
@@ -33,6 +34,7 @@ class AccountRow(Base):
     name: Mapped[str] = mapped_column(String(150), primary_key=True)
     password_hash: Mapped[str] = mapped_column(String(300))  # Argon2id
     role: Mapped[str] = mapped_column(String(20))  # viewer, editor, admin
+    team: Mapped[str | None] = mapped_column(String(63))
     created_at: Mapped[datetime]
     updated_at: Mapped[datetime]
 

@@ -44,6 +44,7 @@ class DefinitionRow(Base):
     # Two that did before names were folded so are both there, the later one under its name in lower case.
     name_key: Mapped[str] = mapped_column(String(450))
     title: Mapped[str | None] = mapped_column(String(200))
+    team: Mapped[str | None] = mapped_column(String(63))  # as in `spec`
     spec: Mapped[dict[str, Any]]
     partitions: Mapped[int | None]  # of a consumer's topic
     # The change that wrote it; also its ETag.

@@ -67,7 +67,7 @@ _ANSWER = {"content": {JSON: {"schema": AccountAnswer.model_json_schema()}}}
 async def list_accounts(query: Annotated[PageQuery, Query()], parts: PartsDep, actor: AdminActor) -> Response:
     """Accounts by name."""
     async with parts.database.read() as session:
-        found, next_cursor = await accounts.accounts(session, query.limit, query.cursor)
+        found, next_cursor = await accounts.accounts(session, actor, query.limit, query.cursor)
     return page([answer(account) for account in found], next_cursor)
 
 
@@ -75,7 +75,7 @@ async def list_accounts(query: Annotated[PageQuery, Query()], parts: PartsDep, a
 async def get_account(name: str, parts: PartsDep, actor: AdminActor) -> Response:
     """One account."""
     async with parts.database.read() as session:
-        return json_response(answer(await accounts.get_account(session, name)))
+        return json_response(answer(await accounts.get_account(session, actor, name)))
 
 
 @router.post(

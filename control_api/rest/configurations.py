@@ -47,6 +47,8 @@ async def run(name: str, request: Request, parts: PartsDep, actor: RunActor) -> 
     """Writes a tick; a runner then runs the configuration's pull producers, once. Needs no body."""
     body = await whole_body(request)  # it has no meaning, but the same key with another body is another request
 
+    await parts.services.require_change(actor, "configuration", name)
+
     async def act(occasion: Occasion) -> Response:
         tick = await run_now(parts.database, parts.intake, actor, name, occasion.at)
         at = rfc3339(tick.scheduled_at)

@@ -4,12 +4,14 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query, Response
 
+from control_api.access.teams import seen_history
 from control_api.history import records
 from control_api.history.queries import DeadLetterQuery
 from control_api.http.auth import ReadActor
 from control_api.http.media_type import JSON
 from control_api.http.page import Page, json_response, page
 from control_api.http.problems import documented
+from control_api.models import DeadLetterRow
 from control_api.parts import PartsDep
 
 router = APIRouter(prefix="/dead_letters", tags=["history"])
@@ -22,7 +24,11 @@ async def list_dead_letters(query: Annotated[DeadLetterQuery, Query()], parts: P
     A value beyond 16,384 characters is left out here (`value_omitted`); ask for the dead letter itself.
     """
     async with parts.database.read() as session:
-        return page(*await records.dead_letters(session, query.conditions(), query.limit, query.cursor))
+        return page(
+            *await records.dead_letters(
+                session, query.conditions(), query.limit, query.cursor, seen_history(actor, DeadLetterRow)
+            )
+        )
 
 
 @router.get(
@@ -37,4 +43,4 @@ async def list_dead_letters(query: Annotated[DeadLetterQuery, Query()], parts: P
 async def get_dead_letter(id: str, parts: PartsDep, actor: ReadActor) -> Response:  # noqa: A002 - the address's word
     """The newest dead letter of that id. Percent-encode the id once more: its own `%` are part of it."""
     async with parts.database.read() as session:
-        return json_response(await records.dead_letter(session, id))
+        return json_response(await records.dead_letter(session, id, seen_history(actor, DeadLetterRow)))

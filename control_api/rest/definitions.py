@@ -128,7 +128,7 @@ class DefinitionRoutes(KindRoutes):
     async def list_definitions(
         self, query: Annotated[DefinitionQuery, Query()], parts: PartsDep, actor: Actor
     ) -> Response:
-        found = await parts.services.list(self._kind, query.limit, query.cursor, query.q)
+        found = await parts.services.seen_by(actor).list(self._kind, query.limit, query.cursor, query.q)
         return page([self._marked(parts, stored) for stored in found.items], found.next_cursor)
 
     async def post_definition(self, request: Request, parts: PartsDep, actor: Actor, verify: bool) -> Response:
@@ -142,14 +142,14 @@ class DefinitionRoutes(KindRoutes):
         return await idempotency.once(parts, request, actor, body, act)
 
     async def get_definition(self, name: str, parts: PartsDep, actor: Actor) -> Response:
-        stored = await parts.services.get(self._kind, name)
+        stored = await parts.services.seen_by(actor).get(self._kind, name)
         return json_response(self._marked(parts, stored), headers={"ETag": stored.etag})
 
     async def put_definition(
         self, name: str, request: Request, parts: PartsDep, actor: Actor, verify: bool
     ) -> Response:
         _, document = await _read_document(request, JSON)
-        expected = await if_match.expected_revision(request, parts.services, self._kind, name)
+        expected = await if_match.expected_revision(request, parts.services.seen_by(actor), self._kind, name)
         write = Write(action="replace", kind=self._kind, name=name, document=document, expected=expected)
         return stored_answer(await parts.verification.save(actor, write, verify=verify))
 
@@ -157,12 +157,12 @@ class DefinitionRoutes(KindRoutes):
         self, name: str, request: Request, parts: PartsDep, actor: Actor, verify: bool
     ) -> Response:
         _, patch = await _read_document(request, MERGE_PATCH, JSON)
-        expected = await if_match.expected_revision(request, parts.services, self._kind, name)
+        expected = await if_match.expected_revision(request, parts.services.seen_by(actor), self._kind, name)
         write = Write(action="patch", kind=self._kind, name=name, document=patch, expected=expected)
         return stored_answer(await parts.verification.save(actor, write, verify=verify))
 
     async def delete_definition(self, name: str, request: Request, parts: PartsDep, actor: Actor) -> Response:
-        expected = await if_match.expected_revision(request, parts.services, self._kind, name)
+        expected = await if_match.expected_revision(request, parts.services.seen_by(actor), self._kind, name)
         await parts.services.delete(actor, self._kind, name, expected)
         return Response(status_code=204)
 

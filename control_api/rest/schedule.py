@@ -40,5 +40,5 @@ async def schedule(
     count: Annotated[int, Query(ge=1, le=MAX_COUNT, description="How many due times.")] = 5,
 ) -> Response:
     """`{"text": "At 09:00 (Europe/Berlin)", "next": ["2027-03-28T07:00:00Z", …]}`; no times while it is not enabled."""
-    found = await upcoming(parts.services, name, count)
+    found = await upcoming(parts.services.seen_by(actor), name, count)
     return json_response({"text": found.text, "next": [rfc3339(due) for due in found.next]})

@@ -20,6 +20,7 @@ from control_api.page_query import PageQuery
 from control_api.parts import PartsDep
 from control_api.rest.examples import TOKEN
 from notifier.bounds import BoundedTime
+from notifier.definition import Name
 
 router = APIRouter(prefix="/tokens", tags=["tokens"])
 
@@ -31,6 +32,9 @@ class NewToken(BaseModel):
 
     name: str = Field(min_length=1, max_length=200, description="What people call it.", examples=["ci"])
     scopes: list[Scope] = Field(min_length=1, description="What it may do; only what the caller may do.")
+    team: Name | None = Field(
+        None, description="Whose definitions it may change; null: the caller's team, or every team's."
+    )
     expires_at: BoundedTime | None = Field(None, description="Until when it is good; null: without end.")
 
 
@@ -40,6 +44,7 @@ class TokenAnswer(BaseModel):
     id: str
     name: str
     scopes: list[Scope]
+    team: str | None
     created_at: datetime
     created_by: str | None
     expires_at: datetime | None
@@ -52,7 +57,7 @@ class TokenAnswer(BaseModel):
 async def list_tokens(query: Annotated[PageQuery, Query()], parts: PartsDep, actor: AdminActor) -> Response:
     """All tokens, the newest first, revoked ones too."""
     async with parts.database.read() as session:
-        found, next_cursor = await tokens.token_page(session, query)
+        found, next_cursor = await tokens.token_page(session, query, actor)
     return page([shown(token) for token in found], next_cursor)
 
 
@@ -60,7 +65,7 @@ async def list_tokens(query: Annotated[PageQuery, Query()], parts: PartsDep, act
 async def get_token(id: str, parts: PartsDep, actor: AdminActor) -> Response:  # noqa: A002 - the address's word
     """One token, without its text."""
     async with parts.database.read() as session:
-        return json_response(shown(await tokens.get_token(session, id)))
+        return json_response(shown(await tokens.get_token(session, id, actor)))
 
 
 @router.post(
@@ -84,7 +89,7 @@ async def post_token(request: Request, parts: PartsDep, actor: AdminActor) -> Re
 
     async def act(occasion: Occasion) -> Response:
         async with parts.database.write() as session:
-            token, text = await tokens.mint(session, actor, wanted.name, wanted.scopes, wanted.expires_at)
+            token, text = await tokens.mint(session, actor, wanted.name, wanted.scopes, wanted.expires_at, wanted.team)
         headers = {"Location": f"/api/v1/tokens/{token.id}"}
         return json_response({**shown(token), "token": text}, 201, headers)
 
@@ -96,7 +101,7 @@ async def delete_token(id: str, parts: PartsDep, actor: AdminActor) -> Response:
     """Revokes a token, by its id: at once here, within a second in other API processes. Doing so twice is harmless."""
     try:
         async with parts.database.write() as session:
-            await tokens.get_token(session, id)  # by id only: a name may be that of many
+            await tokens.get_token(session, id, actor)  # by id only: a name may be that of many
             await tokens.revoke(session, actor, id)
     finally:
         parts.tokens.forget()

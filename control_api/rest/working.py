@@ -41,5 +41,5 @@ async def working(
 ) -> Response:
     """`{"working": false, "reason": "on_leave"}`, as the filter `receiver_working` judges. It is no field of the user, which
     would then change without a change."""
-    found = await judged(parts.services, username, at)
+    found = await judged(parts.services.seen_by(actor), username, at)
     return json_response({"working": found.working, "reason": found.reason})

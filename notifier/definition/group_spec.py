@@ -2,12 +2,12 @@
 
 from pydantic import Field
 
+from notifier.definition.definition_spec import DefinitionSpec
 from notifier.definition.names import Title, Usernames
-from notifier.definition.spec import Spec
 from notifier.definition.user_spec import Worlds
 
 
-class GroupSpec(Spec):
+class GroupSpec(DefinitionSpec):
     """Users who are told together: `group:NAME` stands for them among a configuration's users and as a message's receiver."""
 
     title: Title | None = Field(None, description="What people call it.")

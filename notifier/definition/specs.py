@@ -8,11 +8,12 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, StringConstraints, ValidationInfo, model_validator
 
+from notifier.definition.definition_spec import DefinitionSpec
 from notifier.definition.group_spec import GroupSpec
 from notifier.definition.names import Names, Recipients, Title
 from notifier.definition.schedule_spec import ScheduleSpec
 from notifier.definition.script_text import check_first_line, executor_of, with_plain_line_ends
-from notifier.definition.spec import WRITTEN, AnyObject, Spec, is_written
+from notifier.definition.spec import WRITTEN, AnyObject, is_written
 from notifier.definition.user_spec import UserSpec, faults_of_identities
 from notifier.errors import FieldError, InputError
 from notifier.outcome import KINDS, Kind
@@ -35,7 +36,7 @@ def _check_content(text: str, info: ValidationInfo) -> str:
     return text
 
 
-class ScriptSpec(Spec):
+class ScriptSpec(DefinitionSpec):
     """A script that producers or consumers of type `script` run in the sandbox."""
 
     title: Title | None = Field(None, description="What people call it.")
@@ -55,7 +56,7 @@ class ScriptSpec(Spec):
         return value
 
 
-class PluginSpec(Spec):
+class PluginSpec(DefinitionSpec):
     """A producer, filter or consumer: a plugin type with its parameters."""
 
     title: Title | None = Field(None, description="What people call it.")
@@ -65,7 +66,7 @@ class PluginSpec(Spec):
     parameters: AnyObject = Field(default_factory=dict, description="The parameters of that type; see `plugins`.")
 
 
-class ConfigurationSpec(Spec):
+class ConfigurationSpec(DefinitionSpec):
     """Whose messages go through which filters to which users by which consumers, and when."""
 
     title: Title | None = Field(None, description="What people call it.")
@@ -80,7 +81,7 @@ class ConfigurationSpec(Spec):
     enabled: bool = Field(True, description="Whether it takes part.")
 
 
-SPECS: dict[Kind, type[Spec]] = {
+SPECS: dict[Kind, type[DefinitionSpec]] = {
     "user": UserSpec,
     "group": GroupSpec,
     "script": ScriptSpec,
@@ -92,7 +93,7 @@ SPECS: dict[Kind, type[Spec]] = {
 assert tuple(SPECS) == KINDS
 
 
-def read_spec(kind: Kind, value: Any) -> Spec:
+def read_spec(kind: Kind, value: Any) -> DefinitionSpec:
     """Checks what a person wrote against the kind's model. Raises InputError that names every field."""
     wrong = faults_of_identities(value) if kind in ("user", "group") else []
     try:

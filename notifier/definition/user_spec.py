@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BeforeValidator, Field, field_serializer
 
+from notifier.definition.definition_spec import DefinitionSpec
 from notifier.definition.names import Zone
 from notifier.definition.spec import AnyObject, Spec
 from notifier.errors import FieldError
@@ -92,7 +93,7 @@ def _is_name(value: object, *, or_number: bool) -> bool:
     return isinstance(value, str) or (or_number and isinstance(value, int) and not isinstance(value, bool))
 
 
-class UserSpec(Spec):
+class UserSpec(DefinitionSpec):
     """A person."""
 
     on_leave: bool = Field(

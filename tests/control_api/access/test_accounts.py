@@ -83,7 +83,7 @@ async def _demote(database: Database, name: str) -> None:
 
 async def _roles(database: Database) -> dict[str, str]:
     async with database.read() as session:
-        return {account.name: account.role for account in (await accounts.accounts(session, 500))[0]}
+        return {account.name: account.role for account in (await accounts.accounts(session, COMMAND_LINE, 500))[0]}
 
 
 @pytest.mark.parametrize("what", [{"password": "another long password"}, {"role": "viewer"}, None])
@@ -148,12 +148,12 @@ async def test_of_two_who_take_the_last_admins_away_at_once_one_is_refused(store
 async def test_accounts_come_by_name_page_by_page(store: Database) -> None:
     await _add(store, bob="viewer", ada="admin", eve="editor")
     async with store.read() as session:
-        first, cursor = await accounts.accounts(session, 2)
-        rest, end = await accounts.accounts(session, 2, cursor)
+        first, cursor = await accounts.accounts(session, COMMAND_LINE, 2)
+        rest, end = await accounts.accounts(session, COMMAND_LINE, 2, cursor)
         with pytest.raises(InputError, match="/cursor"):
-            await accounts.accounts(session, 2, "nul\0")
+            await accounts.accounts(session, COMMAND_LINE, 2, "nul\0")
         with pytest.raises(UnknownName):
-            await accounts.get_account(session, "nul\0")
+            await accounts.get_account(session, COMMAND_LINE, "nul\0")
     assert [account.name for account in [*first, *rest]] == ["ada", "bob", "eve"]
     assert end is None
 
