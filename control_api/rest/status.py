@@ -1,14 +1,18 @@
 """`GET /status`: what the processes of the data plane say about themselves, and which consumers are paused."""
 
+from collections.abc import Sequence
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Response
+from msgspec.structs import replace
 
+from control_api.definitions.services import Services
 from control_api.http.auth import ReadActor
 from control_api.http.page import Page, page
 from control_api.http.problems import documented
 from control_api.page_query import PageQuery, part_of
 from control_api.parts import PartsDep
+from notifier.outcome import KINDS
 from notifier.record import JsonObject, rfc3339
 from notifier.status import Status
 
@@ -21,10 +25,28 @@ async def list_statuses(query: Annotated[PageQuery, Query()], parts: PartsDep, a
 
     Then each consumer that is paused: why, and when it is tried again.
     """
-    lists = parts.statuses.present(), parts.statuses.paused()
+    lists = [parts.statuses.present(), parts.statuses.paused()]
+    if not actor.sees_all:
+        services = parts.services.seen_by(actor)
+        lists = [await _seen(services, statuses) for statuses in lists]
     found = {f"{place}/{status.name}": status for place, statuses in enumerate(lists) for status in statuses}
     statuses, next_cursor = part_of(found, query)
     return page([shown(status) for status in statuses], next_cursor)
+
+
+async def _seen(services: Services, statuses: Sequence[Status]) -> list[Status]:
+    """The statuses without definitions that the services do not show."""
+    paused = {f"{one.kind}/{one.name}" for one in statuses if one.state == "paused"}
+    named = paused.union(*(one.problems for one in statuses))
+    seen: set[str] = set()
+    for kind in KINDS:
+        names = [name.partition("/")[2] for name in named if name.startswith(f"{kind}/")]
+        seen |= {f"{kind}/{name}" for name in await services.get_many(kind, names)}
+    return [
+        replace(one, problems={name: text for name, text in one.problems.items() if name in seen})
+        for one in statuses
+        if one.state != "paused" or f"{one.kind}/{one.name}" in seen
+    ]
 
 
 def shown(status: Status) -> JsonObject:

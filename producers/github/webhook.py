@@ -5,7 +5,7 @@
     pull_request opened, reopened,
                  ready_for_review                  one for each assignee, as `producers.github.github` makes them
     pull_request assigned                          one for the new assignee
-    pull_request review_requested                  one for the reviewer; titled "Review requested"
+    pull_request review_requested                  one for the reviewer; titled "Review requested". A team is `my-org/its-slug`
     pull_request closed                            one for each assignee; titled "Merged" or "Closed"
     pull_request of another action                 none
     any other event                                a short one for everyone; GitHub's settings choose which events are sent
@@ -63,9 +63,18 @@ def read_webhook(event: str, delivery: str, payload: Mapping[str, Any]) -> list[
 
 
 def _receivers(action: str, pull: PullRequest, payload: Mapping[str, Any]) -> Sequence[str | None]:
-    """The logins to tell, each once; None: everyone."""
+    """The logins to tell, each once, or a team; None: everyone."""
     member = _TO_ONE.get(action)
     if member is None:
         return list(dict.fromkeys(pull.assignees)) or [None]
     login = login_in(payload.get(member), member)
+    if login is None and action == "review_requested":
+        login = _team(payload)
     return [] if login is None else [login]
+
+
+def _team(payload: Mapping[str, Any]) -> str | None:
+    """The team that is asked for a review, as GitHub mentions it; None: there is none, or it has no such name."""
+    slug = text_at(payload, "requested_team", "slug")
+    owner = text_at(payload, "organization", "login") or text_at(payload, "repository", "owner", "login")
+    return None if slug is None or owner is None else f"{owner}/{slug}"

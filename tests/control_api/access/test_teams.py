@@ -9,8 +9,10 @@ from control_api.access.actor import Actor
 from control_api.definitions.spec import name_field
 from notifier.errors import Forbidden, InputError, OtherTeam, StillReferenced, UnknownName
 from notifier.outcome import KINDS, Kind
+from notifier.record import now
 from notifier.seal import generate_key
 from notifier.settings import load_settings
+from notifier.status import Status
 from tests.rigs.problems import problem
 from tests.rigs.teams_rig import TEAMS, WRITTEN, Caller, Teams, name_of, teams_served
 
@@ -228,3 +230,21 @@ async def test_what_is_hidden_cannot_be_named(teams: Teams) -> None:
         await services.delete(blue, "user", "blue")
     assert still.value.by == (by,)
     await services.delete(red, "configuration", "named")
+
+
+async def test_what_roles_say_of_hidden_definitions_is_hidden(teams: Teams) -> None:
+    statuses = teams.app.state.parts.statuses
+    problems = {f"filter/{name}": "it is broken" for name in ("red", "blue", "common", "gone")}
+    for status in (
+        Status(kind="role", name="router@a", state="ready", at=now(), problems=problems),
+        Status(kind="consumer", name="blue", state="paused", at=now()),
+        Status(kind="consumer", name="red", state="paused", at=now()),
+    ):
+        statuses._take(f"{status.kind}/{status.name}", status.encode())
+    async with teams.client(teams.one("read red")) as asking:
+        found = (await asking.get("/api/v1/status")).json()["items"]
+    names = {one["name"]: set(one["problems"]) for one in found}
+    if teams.strict:
+        assert names == {"router@a": {"filter/red", "filter/common"}, "red": set()}
+    else:
+        assert names == {"router@a": set(problems), "blue": set(), "red": set()}

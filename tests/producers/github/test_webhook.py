@@ -23,6 +23,12 @@ EVENTS = [
     pytest.param("pull_request", told("assigned", assignee={"login": "hubot"}), ["d1"], id="assigned"),
     pytest.param("pull_request", told("review_requested", requested_reviewer={"login": "r"}), ["d1"], id="review"),
     pytest.param("pull_request", told("review_requested", requested_team={"name": "t"}), [], id="review by a team"),
+    pytest.param(
+        "pull_request",
+        told("review_requested", requested_team={"slug": "ops"}, organization={"login": "my-org"}),
+        ["d1"],
+        id="review by a team of an organisation",
+    ),
     pytest.param("pull_request", told("labeled"), [], id="labeled"),
     pytest.param("release", {"action": "published"}, ["d1"], id="another event"),
     pytest.param("star", {}, ["d1"], id="an event with nothing in it"),
@@ -237,3 +243,9 @@ def test_what_is_no_pull_request_is_refused_by_its_place(payload: JsonObject, po
     with pytest.raises(InputError) as raised:
         read_webhook("pull_request", "d1", payload)
     assert [error.pointer for error in raised.value.errors] == [pointer]
+
+
+def test_a_team_that_is_asked_for_a_review_is_the_receiver() -> None:
+    payload = told("review_requested", requested_team={"slug": "ops"}, organization={"login": "my-org"})
+    (message,) = read_webhook("pull_request", "d1", payload)
+    assert (message["receiver"], message["title"]) == ("my-org/ops", "Review requested")
