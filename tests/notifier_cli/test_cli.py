@@ -79,6 +79,10 @@ async def test_a_token_is_the_only_thing_on_standard_output(settings: Settings) 
     assert status == 0
     assert "ci" in listed
     assert out.strip() not in listed
+    assert (await run(settings, "token", "create", "--name", "ours", "--scope", "read", "--team", "red"))[0] == 0
+    assert " red " in (await run(settings, "token", "list"))[1]
+    status, _, err = await run(settings, "token", "create", "--name", "x", "--scope", "read", "--team", "No Team")
+    assert (status, "/team" in err) == (2, True)
     assert (await run(settings, "token", "revoke", "ci"))[0] == 0
     assert (await run(settings, "token", "revoke", "nobody"))[0] == 1
 
@@ -96,6 +100,7 @@ async def test_accounts_are_added_and_their_password_changed(settings: Settings)
     assert status == 1
     assert "eve" in err
     assert (await run(settings, "account", "password", "eve", "--password", long + "!"))[0] == 0
+    assert (await run(settings, "account", "add", "kay", "--team", "red", "--password", long))[0] == 0
     assert (await run(settings, "account", "password", "nobody", "--password", long))[0] == 1
     assert (await run(settings, "account", "role", "eve", "admin"))[0] == 0
     status, out, _ = await run(settings, "account", "list")
