@@ -136,12 +136,12 @@ class Forbidden(NotifierError):
 
 
 class OtherTeam(Forbidden):
-    """It is of `team`, or of none, and not the caller's to change. `what` begins the sentence: "the filter 'loud'"."""
+    """It is of `team`, or of none, and not for a caller of the team `of`. `what` begins the sentence: "the filter 'loud'"."""
 
-    def __init__(self, what: str, team: str | None) -> None:
+    def __init__(self, what: str, team: str | None, of: str) -> None:
         self.scope, self.team = "admin", team
         whose = "no team" if team is None else f"the team {team!r}"
-        NotifierError.__init__(self, f"{what} is of {whose}, and the caller of another")
+        NotifierError.__init__(self, f"{what} is of {whose}, and the caller of the team {of!r}")
 
 
 class Conflict(NotifierError):

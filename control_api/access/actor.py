@@ -47,16 +47,16 @@ class Actor:
 
     def require_team(self, team: str | None, what: str) -> None:
         """Raises OtherTeam unless `may_change`. `what` begins the sentence: "the filter 'loud'"."""
-        if not self.may_change(team):
-            raise OtherTeam(what, team)
+        if self.team is not None and not self.may_change(team):
+            raise OtherTeam(what, team, self.team)
 
     def require_own(self, team: str | None, what: str) -> None:
         """Raises OtherTeam unless a token or account of that team is the actor's to make or change.
 
         One of no team may do more than the actor, so it is not.
         """
-        if self.team not in (None, team):
-            raise OtherTeam(what, team)
+        if self.team is not None and self.team != team:
+            raise OtherTeam(what, team, self.team)
 
     def may(self, scope: Scope) -> bool:
         """Whether the scope is the actor's."""
