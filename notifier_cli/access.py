@@ -125,15 +125,16 @@ def password(name: str, password: str) -> None:
 
 @account.command("list")
 def list_accounts() -> None:
-    """List the accounts: name, role, when made and changed. Never passwords."""
+    """List the accounts: name, role, team, when made and changed. Never passwords."""
     settings = read_settings()
     from control_api.access import accounts
 
     table = Table(box=None, pad_edge=False)
-    for heading in ("name", "role", "created", "changed"):
+    for heading in ("name", "role", "team", "created", "changed"):
         table.add_column(heading)
     for one in asyncio.run(accounts.list_accounts(settings)):
-        table.add_row(Text(one.name), one.role, f"{one.created_at:%Y-%m-%d %H:%M}", f"{one.updated_at:%Y-%m-%d %H:%M}")
+        times = [f"{at:%Y-%m-%d %H:%M}" for at in (one.created_at, one.updated_at)]
+        table.add_row(Text(one.name), one.role, one.team or "-", *times)
     _print(table)
 
 
@@ -147,6 +148,18 @@ def role(name: str, role: str) -> None:
 
     asyncio.run(set_role(settings, name=name, role=role))
     click.echo(f"{name} is {role} now", err=True)
+
+
+@account.command("team")
+@click.argument("name")
+@click.argument("team", required=False)
+def team(name: str, team: str | None) -> None:
+    """Give the account NAME to the team TEAM, without one to none; the person has to sign in again."""
+    settings = read_settings()
+    from control_api.access.accounts import set_team
+
+    asyncio.run(set_team(settings, name=name, team=team or None))
+    click.echo(f"{name} is of {f'the team {team}' if team else 'no team'} now", err=True)
 
 
 @account.command("remove")

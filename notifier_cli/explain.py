@@ -71,6 +71,7 @@ def _read(file: Path) -> Any:
 
 async def explained(settings: Settings, asked: JsonObject) -> JsonObject:
     """The answer. Raises InputError, UnknownName, BrokerError and DatabaseError."""
+    from control_api.access.actor import COMMAND_LINE
     from control_api.explain.explaining import Explaining
     from control_api.explain.query import ExplainQuery, check_query
     from control_api.history.follower import History
@@ -90,12 +91,12 @@ async def explained(settings: Settings, asked: JsonObject) -> JsonObject:
             if query.is_on_topic:
                 await History(settings, database).catch_up()
                 try:
-                    return await explaining.answer(query)
+                    return await explaining.answer(query, COMMAND_LINE)
                 except UnknownName as error:
                     if error.kind != "message":
                         raise
                 await MessageIndex(settings, database).catch_up()
-            return await explaining.answer(query)
+            return await explaining.answer(query, COMMAND_LINE)
         except (KafkaError, TimeoutError) as error:
             raise BrokerError(f"the topics cannot be read: {error or type(error).__name__}") from None
         finally:

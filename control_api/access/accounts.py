@@ -25,6 +25,7 @@ from notifier.record import JsonObject, now
 from notifier.settings import Settings, variable
 
 ADMIN = "admin"
+KEPT = ""  # the team stays as it is; no team is called so
 MIN_PASSWORD, MAX_PASSWORD = 12, 1024  # characters
 
 _LOCK = 7_306_874_210_003  # PostgreSQL's advisory lock of those who change accounts
@@ -42,7 +43,7 @@ class Account:
     role: Role
     team: str | None = None
     created_at: datetime
-    updated_at: datetime  # of the password or the role
+    updated_at: datetime  # of the password, the role or the team
 
     @property
     def actor(self) -> Actor:
@@ -75,12 +76,18 @@ async def add(
 
 
 async def change(
-    session: AsyncSession, actor: Actor, name: str, *, password: str | None = None, role: str | None = None
+    session: AsyncSession,
+    actor: Actor,
+    name: str,
+    *,
+    password: str | None = None,
+    role: str | None = None,
+    team: str | None = KEPT,
 ) -> Account:
     """Changes what is given within the caller's transaction, and signs the account out everywhere.
 
-    The role that it has already is no change. Raises UnknownName, InputError, OtherTeam, and Conflict where no admin would
-    be left.
+    The role and the team that it has already are no change. Raises UnknownName, InputError, OtherTeam, and Conflict where no
+    admin would be left.
     """
     await _lock(session)
     row = await _get(session, name, actor)
@@ -91,13 +98,18 @@ async def change(
         _check_password(row.name, password)
         row.password_hash = await asyncio.to_thread(_hasher.hash, password)
         session.add(entry(actor.name, "change_password", "account", row.name))
-    if role is not None and role != row.role:
+    given: dict[str, str | None] = {} if role is None else {"role": role}
+    if team != KEPT:
+        given["team"] = check_team(actor, f"the account {row.name!r}", team)
+    changed = {field: value for field, value in given.items() if value != getattr(row, field)}
+    if changed:
         await _keep_an_admin(session, row)
-        roles = {"before": {"role": row.role}, "after": {"role": role}}
-        session.add(entry(actor.name, "change_role", "account", row.name, **roles))
-        row.role = role
     elif password is None:
         return account_of(row)
+    for field, value in changed.items():
+        said = {"before": {field: getattr(row, field)}, "after": {field: value}}
+        session.add(entry(actor.name, f"change_{field}", "account", row.name, **said))
+        setattr(row, field, value)
     row.updated_at = now()
     await session.execute(delete(SessionRow).where(SessionRow.account == row.name))
     return account_of(row)
@@ -183,6 +195,12 @@ async def set_role(settings: Settings, *, name: str, role: str) -> None:
         await change(session, COMMAND_LINE, name, role=role)
 
 
+async def set_team(settings: Settings, *, name: str, team: str | None) -> None:
+    """Gives an account to a team, or to none. Raises as `change` does, and DatabaseError."""
+    async with upgraded(settings) as database, database.write() as session:
+        await change(session, COMMAND_LINE, name, team=team)
+
+
 async def remove_account(settings: Settings, name: str) -> None:
     """Removes an account. Raises as `remove` does, and DatabaseError."""
     async with upgraded(settings) as database, database.write() as session:
@@ -221,10 +239,15 @@ async def _lock(session: AsyncSession) -> None:
 
 
 async def _keep_an_admin(session: AsyncSession, row: AccountRow) -> None:
-    """Raises Conflict where the account is the last one that is admin."""
-    others = select(AccountRow.name).where(AccountRow.role == "admin", AccountRow.name != row.name).limit(1)
-    if row.role == "admin" and await session.scalar(others) is None:
-        raise Conflict(f"the account {row.name!r} is the last admin; make another account admin first")
+    """Raises Conflict where the account is the last one that is admin, or the last one of no team that is.
+
+    An admin of a team does not stand for that: it may neither touch what others have nor move it.
+    """
+    others = select(AccountRow.team).where(AccountRow.role == "admin", AccountRow.name != row.name)
+    teams = set(await session.scalars(others)) if row.role == "admin" else {None}
+    if not teams or (row.team is None and None not in teams):
+        which = "admin without team" if teams else "admin"
+        raise Conflict(f"the account {row.name!r} is the last {which}; make another account {which} first")
 
 
 async def _get(session: AsyncSession, name: str, actor: Actor) -> AccountRow:

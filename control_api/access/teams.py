@@ -1,17 +1,34 @@
 """Teams: which rows of the database an actor sees, as conditions of queries. What an actor may change is the actor's to say.
 
 With `NOTIFIER_TEAMS=strict` somebody of a team sees what is of the team or of none. Of the history that is what concerns a
-configuration that is seen; and of what concerns none, or several, what the team's own producers sent.
+configuration that is seen; and of what concerns none, or several, what the team's own producers sent. A definition is of the
+team that it has now; one that was deleted, of the team that it had last.
 """
 
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import ColumnElement, and_, or_, select
+from sqlalchemy import ColumnElement, and_, exists, or_, select
+from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import aliased
 
 from control_api.access.actor import Actor
-from control_api.models import DefinitionRow
+from control_api.models import AccountRow, AuditRow, DefinitionRow, TokenRow
+from notifier.outcome import KINDS, Kind
 
 Conditions = tuple[ColumnElement[bool], ...]
+
+
+@dataclass(frozen=True)
+class Hidden:
+    """Names of definitions that are not shown to somebody, stored ones and deleted ones."""
+
+    names: Mapping[str, frozenset[str]] = field(default_factory=dict)  # by kind
+
+    def of(self, kind: Kind) -> frozenset[str]:
+        """The names of a kind."""
+        return self.names.get(kind, frozenset())
 
 
 def seen_definitions(actor: Actor | None) -> Conditions:
@@ -35,3 +52,45 @@ def seen_history(actor: Actor, table: Any) -> Conditions:
         columns = table.__table__.c
         seen = or_(seen, and_(columns.configuration.is_(None), columns.producer.in_(producers)))
     return (seen,)
+
+
+def seen_entries(actor: Actor) -> Conditions:
+    """What rows of the audit log must fulfil to be seen: they are of a definition, token or account that is."""
+    if actor.sees_all:
+        return ()
+    stored = DefinitionRow.kind == AuditRow.kind, DefinitionRow.name == AuditRow.name
+    last = aliased(AuditRow)
+    team = (
+        select(last.before["team"].as_string())
+        .where(last.kind == AuditRow.kind, last.name == AuditRow.name, last.revision.is_not(None))
+        .order_by(last.id.desc())
+        .limit(1)
+        .scalar_subquery()
+    )
+    deleted = and_(~exists().where(*stored), or_(team.is_(None), team == actor.team))
+    definitions = and_(AuditRow.kind.in_(KINDS), or_(exists().where(*stored, *seen_definitions(actor)), deleted))
+    tokens = and_(AuditRow.kind == "token", exists().where(TokenRow.id == AuditRow.name, *seen_of(actor, TokenRow)))
+    accounts = and_(
+        AuditRow.kind == "account", exists().where(AccountRow.name == AuditRow.name, *seen_of(actor, AccountRow))
+    )
+    return (or_(definitions, tokens, accounts),)
+
+
+async def hidden_from(session: AsyncSession, actor: Actor) -> Hidden:
+    """What is not shown to the actor."""
+    if actor.sees_all:
+        return Hidden()
+    stored = DefinitionRow.kind == AuditRow.kind, DefinitionRow.name == AuditRow.name
+    deleted = (
+        select(AuditRow.kind, AuditRow.name, AuditRow.before["team"].as_string())
+        .where(AuditRow.kind.in_(KINDS), AuditRow.revision.is_not(None), AuditRow.after.is_(None))
+        .where(~exists().where(*stored))
+        .order_by(AuditRow.id)
+    )
+    kept = select(DefinitionRow.kind, DefinitionRow.name, DefinitionRow.team).where(DefinitionRow.team.is_not(None))
+    teams = {(kind, name): team for query in (deleted, kept) for kind, name, team in await session.execute(query)}
+    names: dict[str, set[str]] = {}
+    for (kind, name), team in teams.items():
+        if not actor.sees(team):
+            names.setdefault(kind, set()).add(name)
+    return Hidden({kind: frozenset(found) for kind, found in names.items()})

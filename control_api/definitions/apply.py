@@ -12,7 +12,6 @@ from pathlib import Path
 from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from control_api.access.actor import COMMAND_LINE, Actor
 from control_api.definitions.changes import lock, write_change
 from control_api.definitions.documents import Document, dump, load
 from control_api.definitions.plan import ApplyPlan, Planner, Progress, stored_specs
@@ -50,7 +49,6 @@ async def apply(
     *,
     prune: bool = False,
     dry_run: bool = False,
-    actor: Actor = COMMAND_LINE,
 ) -> ApplyPlan:
     """Makes the definitions what the documents say, as one change. Stored when it returns, not yet published.
 
@@ -62,7 +60,7 @@ async def apply(
             plan = await planner.plan(session, documents, prune=prune)
             if plan.edits:
                 summary = f"apply: {plan.summary}"
-                revision = await write_change(session, actor, "apply", summary, plan.edits, planner.registry)
+                revision = await write_change(session, planner.actor, "apply", summary, plan.edits, planner.registry)
                 plan = replace(plan, revision=revision)
             if dry_run:
                 raise _RollBack

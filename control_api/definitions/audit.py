@@ -11,6 +11,8 @@ from pydantic import Field
 from sqlalchemy import ColumnElement, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from control_api.access.actor import Actor
+from control_api.access.teams import seen_entries
 from control_api.definitions.changes import as_kind
 from control_api.definitions.differences import differences
 from control_api.definitions.spec import whole
@@ -23,24 +25,24 @@ from notifier.record import JsonObject, rfc3339
 
 MAX_PAGE_BYTES = 8 * 1024 * 1024  # of specs in one page, which ends early beyond that
 _AT_ONCE = 20  # rows that are read ahead
+_Kind = Literal["user", "group", "script", "producer", "filter", "consumer", "configuration", "token", "account"]
 
 
 class AuditQuery(PageQuery):
     """Which entries of the audit log; all conditions must hold."""
 
     actor: str | None = Field(None, max_length=200, description="Who did it, for instance `account ada` or `cli`.")
-    kind: Literal["user", "script", "producer", "filter", "consumer", "configuration", "token", "account"] | None = (
-        Field(None, description="Of a definition, or `token` or `account`.")
-    )
+    kind: _Kind | None = Field(None, description="Of a definition, or `token` or `account`.")
     name: str | None = Field(None, max_length=150, description="Of the definition or account; the id of a token.")
     action: str | None = Field(None, max_length=50, description="For instance `patch`, `rollback` or `sign_in`.")
     since: BoundedTime | None = Field(None, description="From this moment on.")
     until: BoundedTime | None = Field(None, description="Before this moment.")
 
 
-async def audit(session: AsyncSession, query: AuditQuery) -> tuple[list[JsonObject], str | None]:
-    """Entries as JSON, and the cursor of the next page if there is one. Raises InputError for a cursor that is none."""
-    wanted: list[ColumnElement[bool]] = [
+async def audit(session: AsyncSession, actor: Actor, query: AuditQuery) -> tuple[list[JsonObject], str | None]:
+    """Entries that the actor sees as JSON, and the cursor of the next page. Raises InputError for a cursor that is none."""
+    wanted: list[ColumnElement[bool]] = [*seen_entries(actor)]
+    wanted += [
         getattr(AuditRow, column) == value
         for column in ("actor", "kind", "name", "action")
         if (value := getattr(query, column)) is not None

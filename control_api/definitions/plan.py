@@ -13,7 +13,9 @@ from typing import Any, Literal
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from control_api.definitions.changes import Edit, Key, as_kind
+from control_api.access.actor import COMMAND_LINE, Actor
+from control_api.access.teams import Conditions, seen_definitions
+from control_api.definitions.changes import Edit, Key, as_kind, with_team
 from control_api.definitions.documents import Document, first_of, named
 from control_api.definitions.includes import with_secrets
 from control_api.definitions.secret_parameters import secrets_of
@@ -92,25 +94,27 @@ class Planner:
 
     registry: Registry
     seal: Seal
+    actor: Actor = COMMAND_LINE  # whose change it is to be
     environment: Mapping[str, str] = field(default_factory=lambda: os.environ, repr=False)
     progress: Progress | None = None
 
     async def plan(self, session: AsyncSession, documents: Sequence[Document], *, prune: bool) -> ApplyPlan:
         """Compares documents with what is stored; with `prune`, deletes what the documents do not name.
 
-        Raises InputError that names file, line and field of everything that does not fit, and SecretError.
+        For an actor of a team that is of what the team has. Raises InputError that names file, line and field of everything that
+        does not fit, SecretError, and OtherTeam.
         """
         if prune and not documents:
             raise InputError(
                 FieldError("", "nothing is defined here, and pruning would delete everything; is it the right file?")
             )
-        stored = await stored_specs(session)
+        stored = await stored_specs(session, seen_definitions(self.actor))
         known = [name for kind, name in stored if kind == "user"]
         documents = _under_stored_names(documents, Usernames(known))
         named = [document.name for document in documents if document.kind == "user"]
         changes = await self._compare(documents, stored, Usernames([*named, *known]))
         if prune:
-            changes += _deletions(documents, stored)
+            changes += _deletions(documents, self._pruned(stored))
         self._tell(len(documents), len(documents))
         return ApplyPlan(changes=changes)
 
@@ -142,12 +146,20 @@ class Planner:
         if any(reference.kind == "user" for reference in after.references):
             after = with_usernames(after, users)
         edit = Edit(kind=kind, name=name, before=before, after=after, place=document.place)
+        if before != after.value:  # what stays as it is may be another team's
+            edit = with_team(self.actor, edit)
+            after = edit.after or after
         if before is None:
             return PlannedChange(sign="+", edit=edit)
         if before == after.value:
             return PlannedChange(sign="=", edit=edit)
         secrets = secrets_of(kind, before, self.registry) | secrets_of(kind, after.value, self.registry)
         return PlannedChange(sign="~", edit=edit, differences=tuple(_differences(before, after.value, secrets)))
+
+    def _pruned(self, stored: Mapping[Key, JsonObject]) -> Mapping[Key, JsonObject]:
+        """What pruning may delete."""
+        team = self.actor.team
+        return {key: spec for key, spec in stored.items() if team in (None, spec.get("team"))}
 
     def _secret_fields(self, document: Document) -> frozenset[str]:
         type_ = document.value.get("type")
@@ -163,9 +175,9 @@ class Planner:
             self.progress(done, of)
 
 
-async def stored_specs(session: AsyncSession) -> dict[Key, JsonObject]:
-    """All stored specs, secrets sealed."""
-    rows = await session.execute(select(DefinitionRow.kind, DefinitionRow.name, DefinitionRow.spec))
+async def stored_specs(session: AsyncSession, seen: Conditions = ()) -> dict[Key, JsonObject]:
+    """All stored specs that fulfil the conditions, secrets sealed."""
+    rows = await session.execute(select(DefinitionRow.kind, DefinitionRow.name, DefinitionRow.spec).where(*seen))
     return {(as_kind(kind), name): spec for kind, name, spec in rows}
 
 

@@ -188,7 +188,8 @@ class Services:
         name, rest = write.split()
         async with self._database.read() as session:
             row, spec = await self._resolve(session, actor, write, name, rest)
-        with_team(actor, Edit(kind=write.kind, name=name, before=None if row is None else row.spec, after=spec))
+        edit = Edit(kind=write.kind, name=name, before=None if row is None else row.spec, after=spec)
+        spec = with_team(actor, edit).after or spec
         if spec.privilege is not None:
             actor.require("admin", spec.privilege)
         if row is None:
@@ -214,8 +215,8 @@ class Services:
 
         Raises as `control_api.definitions.apply.apply` does.
         """
-        planner = Planner(registry=self.registry, seal=self._seal, environment={})
-        plan = await apply(self._database, documents, planner, prune=prune, dry_run=dry_run, actor=actor)
+        planner = Planner(registry=self.registry, seal=self._seal, environment={}, actor=actor)
+        plan = await apply(self._database, documents, planner, prune=prune, dry_run=dry_run)
         if plan.revision is not None:
             self._tell(plan.revision)
         return plan
@@ -232,6 +233,8 @@ class Services:
         elif write.action == "rollback":
             row = await find_row(session, write.kind, name)
             if row is not None:
+                if not actor.sees(row.team):
+                    raise UnknownName(write.kind, name)
                 _check_version(row, write.expected)
             elif write.expected is not None:
                 raise StaleVersion(write.kind, name, write.expected, None)

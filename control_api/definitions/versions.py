@@ -43,13 +43,13 @@ class Rollback:
 
 
 async def history(
-    session: AsyncSession, kind: Kind, name: str, limit: int, cursor: str | None
+    session: AsyncSession, actor: Actor, kind: Kind, name: str, limit: int, cursor: str | None
 ) -> tuple[list[JsonObject], str | None]:
     """Versions of a definition as JSON, the newest first, and the cursor of the next page if there is one.
 
-    Raises UnknownName where there never was one of that name, and InputError for a cursor that is none.
+    Raises UnknownName where there never was one of that name that the actor sees, and InputError for a cursor that is none.
     """
-    known = await _known_name(session, kind, name)
+    known, _ = await _known(session, actor, kind, name)
     rows, next_cursor = await newest(session, _versions_of(kind, known), limit, cursor)
     return [_version(row) for row in rows], next_cursor
 
@@ -57,12 +57,14 @@ async def history(
 async def rollback(database: Database, services: Services, actor: Actor, wanted: Rollback) -> Stored:
     """Writes the spec of a version as a new version, also where the definition was deleted since.
 
-    Raises UnknownName, StaleVersion and Forbidden; Conflict where the version refers to what is gone; InputError for a
+    Raises UnknownName, StaleVersion, Forbidden and OtherTeam; Conflict where the version refers to what is gone; InputError for a
     version that is none, and for one that does not fit any more (a required secret that is stored nowhere, for instance).
     """
     kind = wanted.kind
     async with database.read() as session:
-        row = await _find_version(session, wanted)
+        name, team = await _known(session, actor, kind, wanted.name)
+        actor.require_team(team, f"the {kind} {name!r}")  # also of one that was deleted
+        row = await _find_version(session, wanted, name)
     assert row.after is not None
     written = without_secrets(kind, row.after, services.registry)
     write = Write(action="rollback", kind=kind, name=row.name, document=written, expected=wanted.expected)
@@ -97,36 +99,42 @@ async def history_command(
 ) -> tuple[list[JsonObject], str | None]:
     """`notifier history`. Raises as `history` does, and DatabaseError."""
     async with upgraded(settings) as database, database.read() as session:
-        return await history(session, kind, name, limit, cursor)
+        return await history(session, COMMAND_LINE, kind, name, limit, cursor)
 
 
 async def audit_command(settings: Settings, query: AuditQuery) -> tuple[list[JsonObject], str | None]:
     """`notifier audit`. Raises as `audit` does, and DatabaseError."""
     async with upgraded(settings) as database, database.read() as session:
-        return await audit(session, query)
+        return await audit(session, COMMAND_LINE, query)
 
 
-async def _known_name(session: AsyncSession, kind: Kind, name: str) -> str:
-    """The name as it is stored, or was. Raises UnknownName."""
+async def _known(session: AsyncSession, actor: Actor, kind: Kind, name: str) -> tuple[str, str | None]:
+    """The name as it is stored, or was, and the team that has it, or had it last. Raises UnknownName."""
     try:
         known = check_name(kind, name)  # an impossible name must not reach the database
     except InputError:
         raise UnknownName(kind, name) from None
     stored = await find_row(session, kind, known)
+    team: str | None = None
     if stored is not None:
-        return str(stored.name)
-    if await session.scalar(select(AuditRow.id).where(*_versions_of(kind, known)).limit(1)) is None:
+        known, team = str(stored.name), stored.team
+    else:
+        query = select(AuditRow.before["team"].as_string()).where(*_versions_of(kind, known))
+        last = (await session.execute(query.order_by(AuditRow.id.desc()).limit(1))).one_or_none()
+        if last is None:
+            raise UnknownName(kind, name)
+        team = last[0]
+    if not actor.sees(team):
         raise UnknownName(kind, name)
-    return known
+    return known, team
 
 
 def _versions_of(kind: Kind, name: str) -> list[ColumnElement[bool]]:
     return [AuditRow.kind == kind, AuditRow.name == name, AuditRow.revision.is_not(None)]
 
 
-async def _find_version(session: AsyncSession, wanted: Rollback) -> AuditRow:
-    """The row that wrote the version. Raises UnknownName, and InputError for a version that is none or a deletion."""
-    name = await _known_name(session, wanted.kind, wanted.name)
+async def _find_version(session: AsyncSession, wanted: Rollback, name: str) -> AuditRow:
+    """The row that wrote the version. Raises InputError for a version that is none or a deletion."""
     of_it = _versions_of(wanted.kind, name)
     row = await session.scalar(select(AuditRow).where(*of_it, AuditRow.revision == wanted.version))
     if row is not None and row.after is not None:

@@ -20,12 +20,13 @@ from sqlalchemy import CursorResult, func, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from control_api.access.actor import Actor
+from control_api.access.teams import Hidden, hidden_from
 from control_api.definitions.changes import lock
 from control_api.definitions.services import Services
 from control_api.dry_run.child import Line, Order, lines, passed_on
 from control_api.dry_run.question import DryRunInput, drafted
 from control_api.dry_run.report import Report, Samples
-from control_api.models import DryRunRow
+from control_api.models import DefinitionRow, DryRunRow
 from notifier.database import Database
 from notifier.errors import Conflict, DatabaseError, UnknownName
 from notifier.record import JsonObject, now, rfc3339
@@ -63,11 +64,11 @@ class DryRuns:
     async def begin(self, actor: Actor, configuration: str, asked: DryRunInput, id_: str, at: datetime) -> None:
         """Begins a dry run under an id; one that was begun under it already goes on.
 
-        Raises UnknownName, InputError that names the field, and Conflict while too many are at work.
+        Raises UnknownName, OtherTeam, InputError that names the field, and Conflict while too many are at work.
         """
         span = asked.span(at)
         if asked.draft is None:
-            draft, name = None, (await self._services.get("configuration", configuration)).name
+            draft, name = None, (await self._services.seen_by(actor).get("configuration", configuration)).name
         else:
             draft = await drafted(self._database, self._services, actor, configuration, asked.draft)
             name = configuration
@@ -101,20 +102,29 @@ class DryRuns:
         self._tasks[id_] = task
         task.add_done_callback(lambda _: self._tasks.pop(id_, None))
 
-    async def get(self, id_: str) -> JsonObject:
-        """A dry run and what it has found so far. Raises UnknownName."""
+    async def get(self, actor: Actor, id_: str) -> JsonObject:
+        """A dry run and what it has found so far, as far as the actor sees it. Raises UnknownName."""
         async with self._database.read() as session:
             row = await _row(session, id_)
+            hidden = await hidden_from(session, actor)
+        _check_seen(actor, row, hidden)
         if row.state == "running" and row.alive_at < now() - DEAD_AFTER:
             async with self._database.write() as session:
                 await _bury(session)
                 row = await _row(session, id_)
-        return _answer(row)
+        return _answer(row, hidden)
 
-    async def cancel(self, id_: str) -> None:
-        """Cancels a dry run, whichever process works on it; one that has ended stays as it is. Raises UnknownName."""
+    async def cancel(self, actor: Actor, id_: str) -> None:
+        """Cancels a dry run, whichever process works on it; one that has ended stays as it is.
+
+        Raises UnknownName, and OtherTeam where it is of another team's configuration and somebody else began it.
+        """
         async with self._database.write() as session:
             row = await _row(session, id_)
+            _check_seen(actor, row, await hidden_from(session, actor))
+            if row.actor != actor.name:
+                team = await _team(session, row)
+                actor.require_team(team, f"the dry run of the configuration {row.configuration!r}")
             if row.state == "running":
                 row.state, row.ended_at = "cancelled", now()
         child = self._children.get(id_)
@@ -240,7 +250,21 @@ async def _row(session: AsyncSession, id_: str) -> DryRunRow:
     return row
 
 
-def _answer(row: DryRunRow) -> JsonObject:
+def _check_seen(actor: Actor, row: DryRunRow, hidden: Hidden) -> None:
+    if row.configuration in hidden.of("configuration") or not actor.sees((row.draft or {}).get("team")):
+        raise UnknownName("dry run", row.id)
+
+
+async def _team(session: AsyncSession, row: DryRunRow) -> str | None:
+    """The team of the configuration; of one that is not stored, that of the draft."""
+    query = select(DefinitionRow.team).where(
+        DefinitionRow.kind == "configuration", DefinitionRow.name == row.configuration
+    )
+    found = (await session.scalars(query)).all()
+    return found[0] if found else (row.draft or {}).get("team")
+
+
+def _answer(row: DryRunRow, hidden: Hidden) -> JsonObject:
     return {
         "id": row.id,
         "configuration": row.configuration,
@@ -250,7 +274,12 @@ def _answer(row: DryRunRow) -> JsonObject:
         "state": row.state,
         "error": row.error,
         **row.report,
-        "samples": row.samples,
+        "samples": {side: [one for one in found if not _is_hidden(one, hidden)] for side, found in row.samples.items()},
         "created_at": rfc3339(row.created_at),
         "ended_at": None if row.ended_at is None else rfc3339(row.ended_at),
     }
+
+
+def _is_hidden(sample: JsonObject, hidden: Hidden) -> bool:
+    """Whether it shows a message or a person of another team."""
+    return sample["producer"] in hidden.of("producer") or sample.get("recipient") in hidden.of("user")

@@ -7,6 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from sqlalchemy import select
 
 from control_api.access.actor import Actor
+from control_api.access.teams import seen_definitions
 from control_api.definitions.services import Services
 from control_api.definitions.spec import Reference
 from control_api.definitions.writes import Write
@@ -14,7 +15,7 @@ from control_api.dry_run.reading import Span
 from control_api.models import DefinitionRow
 from notifier.bounds import FIRST, BoundedTime
 from notifier.database import Database
-from notifier.errors import FieldError, InputError, UnknownName
+from notifier.errors import Duplicate, FieldError, InputError, UnknownName
 from notifier.record import JsonObject
 
 _CHUNK = 500  # names in one statement
@@ -56,7 +57,7 @@ def span_of(since: datetime | None, until: datetime | None, at: datetime) -> Spa
 async def drafted(database: Database, services: Services, actor: Actor, name: str, draft: JsonObject) -> JsonObject:
     """The draft of a configuration in its stored form; the configuration need not be stored.
 
-    Raises InputError that names the field, below `/draft`.
+    Raises InputError that names the field, below `/draft`; OtherTeam; and UnknownName for one that is not shown to the actor.
     """
     try:
         try:
@@ -67,8 +68,11 @@ async def drafted(database: Database, services: Services, actor: Actor, name: st
             document = {**draft, "name": draft.get("name", name)}
             if document["name"] != name:
                 raise InputError(FieldError("/name", f"is not {name!r}, which the address says")) from None
-            found = await services.draft(actor, Write(action="create", kind="configuration", document=document))
-        missing = await _missing(database, found.spec.references)
+            try:
+                found = await services.draft(actor, Write(action="create", kind="configuration", document=document))
+            except Duplicate:  # it is there, and not shown
+                raise UnknownName("configuration", name) from None
+        missing = await _missing(database, actor, found.spec.references)
         if missing:
             raise InputError([FieldError(one.pointer, f"there is no {one.kind} {one.name!r}") for one in missing[:20]])
     except InputError as error:
@@ -76,12 +80,13 @@ async def drafted(database: Database, services: Services, actor: Actor, name: st
     return found.spec.value
 
 
-async def _missing(database: Database, references: Sequence[Reference]) -> list[Reference]:
-    """The references to what is not stored."""
+async def _missing(database: Database, actor: Actor, references: Sequence[Reference]) -> list[Reference]:
+    """The references to what is not stored, or not shown to the actor."""
     found: set[tuple[str, str]] = set()
     async with database.read() as session:
         for start in range(0, len(references), _CHUNK):
             names = {reference.name for reference in references[start : start + _CHUNK]}
-            query = select(DefinitionRow.kind, DefinitionRow.name).where(DefinitionRow.name.in_(names))
+            named = DefinitionRow.name.in_(names), *seen_definitions(actor)
+            query = select(DefinitionRow.kind, DefinitionRow.name).where(*named)
             found |= {(kind, name) for kind, name in await session.execute(query)}
     return [reference for reference in references if (reference.kind, reference.name) not in found]

@@ -4,26 +4,32 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from consumers.text.template import check_template
+from control_api.access.teams import Hidden
 from control_api.definitions.json_value import check_json
 from control_api.definitions.usernames import Usernames
 from notifier.catalog import Catalog, Configuration
 from notifier.definition import ConfigurationSpec, check_name, read_spec
 from notifier.errors import FieldError, InputError
+from notifier.group import group_named
 from notifier.outcome import Kind
 
 _KINDS: tuple[Kind, ...] = ("user", "producer", "filter", "consumer")
+_GROUP: Kind = "group"
 
 
-def with_draft(catalog: Catalog, name: str, document: object, place: str = "/draft") -> Catalog:
+def with_draft(catalog: Catalog, name: str, document: object, hidden: Hidden, place: str = "/draft") -> Catalog:
     """The catalog with a configuration as the document has it, which is that of PUT. Its version is 0: it is not stored.
 
-    Raises InputError whose pointers begin with `place`.
+    It may not name what is hidden. Raises InputError whose pointers begin with `place`.
     """
     try:
         spec = _read(catalog, name, document)
+        missing = list(_missing(catalog, spec, hidden))
+        if missing:
+            raise InputError(missing)
     except InputError as error:
         raise InputError([FieldError(place + one.pointer, one.detail) for one in error.errors]) from None
-    draft = Configuration(name=name, version=0, spec=spec)
+    draft = Configuration(name=name, version=0, spec=spec).with_members(catalog.groups)
     return replace(catalog, configurations={**catalog.configurations, name: draft})
 
 
@@ -39,15 +45,15 @@ def _read(catalog: Catalog, name: str, document: object) -> ConfigurationSpec:
     if spec.template is not None:
         check_template(spec.template)
     known = Usernames(catalog.users)
-    spec = spec.model_copy(update={"users": tuple([known.find(username) for username in spec.users])})
-    missing = list(_missing(catalog, spec))
-    if missing:
-        raise InputError(missing)
-    return spec
+    found = [name if group_named(name) is not None else known.find(name) for name in spec.users]
+    return spec.model_copy(update={"users": tuple(found)})
 
 
-def _missing(catalog: Catalog, spec: ConfigurationSpec) -> Iterator[FieldError]:
-    for kind in _KINDS:
-        for position, name in enumerate(getattr(spec, f"{kind}s")):
-            if name not in getattr(catalog, f"{kind}s") and f"{kind}/{name}" not in catalog.problems:
-                yield FieldError(f"/{kind}s/{position}", f"there is no {kind} {name!r}")
+def _missing(catalog: Catalog, spec: ConfigurationSpec, hidden: Hidden) -> Iterator[FieldError]:
+    for field in _KINDS:
+        for position, written in enumerate(getattr(spec, f"{field}s")):
+            group = group_named(written) if field == "user" else None
+            kind, name = (field, written) if group is None else (_GROUP, group)
+            known = name in getattr(catalog, f"{kind}s") or f"{kind}/{name}" in catalog.problems
+            if not known or name in hidden.of(kind):
+                yield FieldError(f"/{field}s/{position}", f"there is no {kind} {name!r}")

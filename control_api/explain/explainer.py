@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from control_api.access.teams import Hidden
 from control_api.explain.explanation import (
     ConfigurationExplanation,
     ConsumerExplanation,
@@ -18,6 +19,7 @@ from control_api.explain.explanation import (
     RecipientExplanation,
 )
 from control_api.explain.verdicts import all_delivered, fails, step_of, to_whom, verdict_of
+from control_api.explain.verdicts import all_delivered, verdict_of
 from control_api.explain.ways import Told, Way, delivery_of, ways
 from control_api.explain.words import Words, in_sentences, sentence, without_prefix
 from filters.chain import Chain, Verdict, told
@@ -44,6 +46,7 @@ class Question:
     configuration: str | None = None  # about this configuration alone
     past: bool = False  # whether it was decided already: "did not get it", and not "would not get it"
     leaves: Mapping[str, datetime] = field(default_factory=dict)  # username → since when on leave, where that is known
+    hidden: Hidden = field(default_factory=Hidden)  # from who asks: nothing is said of it
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,6 +111,8 @@ class _Explainer:
         self._judge = Judge(catalog)
         self._words = Words(past=question.past, at=question.at, leaves=question.leaves)
         self._message = question.told.message
+        self._elsewhere = question.hidden.of("configuration")
+        self._hidden_users = question.hidden.of("user")
         self._person: User | None = None
         self._sender: User | None = None
         self._receiver: User | Group | None = None
@@ -116,7 +121,13 @@ class _Explainer:
     def explained(self) -> Explained:
         question, catalog = self._question, self._catalog
         if question.receiver is not None:
-            self._person = person_of(catalog, question.receiver, self._message.producer)
+            person = person_of(catalog, question.receiver, self._message.producer)
+            self._person = None if person is None or person.username in self._hidden_users else person
+        if self._message.producer in question.hidden.of("producer"):
+            return self._answer(f"The producer {self._message.producer} is another team's.", "unknown_producer", [])
+        if self._message.configuration in self._elsewhere:
+            text = f"The message is for {self._message.configuration} alone, which is another team's."
+            return self._answer(text, "unknown_configuration", [])
         considering, problem = self._judge.considering(self._message)
         if problem is None:
             self._sender, self._receiver, problem = self._judge.people(self._message)
@@ -124,6 +135,7 @@ class _Explainer:
             text = sentence(f"{self._words.got_not(self._asked)}: {problem.text}")
             return self._answer(text, problem.reason, [])
         off = [] if self._message.configuration else self._switched_off()
+        considering = [each for each in considering if each.name not in self._elsewhere]
         if question.configuration is not None:
             considering = [each for each in considering if each.name == question.configuration]
             off = [] if considering else [question.configuration]
@@ -147,6 +159,10 @@ class _Explainer:
             producer = self._message.producer
             if self._message.configuration is not None:
                 why = f"the configuration {self._message.configuration} does not consider messages of {producer}"
+            elif self._elsewhere:
+                return sentence(
+                    f"no configuration of your team, or of none, considers messages of the producer {producer}"
+                )
             else:
                 why = f"no enabled configuration considers messages of the producer {producer}"
             return sentence(f"{self._words.got_not(self._asked)}: {why}")
@@ -161,7 +177,9 @@ class _Explainer:
             [
                 name
                 for name, configuration in self._catalog.configurations.items()
-                if not configuration.spec.enabled and self._message.producer in configuration.spec.producers
+                if not configuration.spec.enabled
+                and self._message.producer in configuration.spec.producers
+                and name not in self._elsewhere
             ]
         )
 
@@ -192,7 +210,8 @@ class _Explainer:
         failing = next((each for each in heard if each.decisive is not None and fails(each.decisive)), None)
         passed = [] if failing else [each.user for each in heard if each.decisive is None]
         made, fault = self._ways(configuration, passed)
-        parts = [self._recipient(configuration, each, failing, made, fault) for each in [*heard, *unusable]]
+        shown = [each for each in [*heard, *unusable] if each.username not in self._hidden_users]
+        parts = [self._recipient(configuration, each, failing, made, fault) for each in shown]
         if self._question.receiver is not None:
             parts = [part for part in parts if self._person is not None and part.recipient == self._person.username]
             parts = parts or [self._not_addressed(configuration)]
@@ -232,7 +251,8 @@ class _Explainer:
     def _ways(self, configuration: Configuration, passed: Sequence[User | None]) -> tuple[Sequence[Way], str | None]:
         """The deliveries, or why a plugin's fault makes none of them."""
         try:
-            return list(ways(self._catalog, configuration, passed, to_all=self._message.receiver is None)), None
+            made = ways(self._catalog, configuration, passed, to_all=self._message.receiver is None)
+            return [way.without(self._hidden_users) for way in made], None
         except Exception as error:  # a plugin's fault
             return (), f"a consumer's plugin failed: {told(error)}"
 
@@ -263,7 +283,7 @@ class _Explainer:
             found = decisive or failing.decisive
             assert found is not None
             part.verdict, part.reason = "failed", found.reason
-            for_whom = failing.username if decisive is None else None
+            for_whom = failing.username if decisive is None and failing.username not in self._hidden_users else None
             part.text = f"{got_not}: {words.failed(name, without_prefix(found.says), for_whom)}"
         else:
             self._pass(configuration, part, heard, made, fault)
@@ -332,6 +352,8 @@ class _Explainer:
         )
 
     def _text_of(self, configuration: Configuration, parts: Sequence[RecipientExplanation]) -> str:
+        if not parts:
+            return sentence(f"{configuration.name} considers it for users of another team alone")
         if len(parts) == 1:
             return parts[0].text
         whole = [part for part in parts if part.verdict == "passed" and all_delivered(part)]
@@ -341,3 +363,25 @@ class _Explainer:
         consumers = list(dict.fromkeys(each.consumer for part in whole for each in part.consumers))
         people = [part.recipient for part in whole if part.recipient]
         return in_sentences([self._words.passed_on(configuration.name, consumers, people), *others])
+
+
+def _fails(verdict: Verdict) -> bool:
+    return verdict.reason in ("filter_failed", "filter_unusable")
+
+
+def _step(verdict: Verdict, since: str) -> StepExplanation:
+    return StepExplanation(
+        filter=verdict.filter,
+        type=verdict.type,
+        verdict="passed" if verdict.passed else "failed" if _fails(verdict) else "dropped",
+        reason=verdict.reason,
+        text=verdict.says + since,
+        reached=verdict.reached,
+    )
+
+
+def _to_whom(way: Way) -> str:
+    if way.recipients is not None:
+        return f"{way.consumer} gets it once, for {listed(way.recipients) if way.recipients else 'everyone'}"
+    whom = "" if way.recipient is None else f" for {way.recipient.username}"
+    return f"{way.consumer} gets it{whom}" + (f", at {way.address}" if way.address is not None else "")

@@ -10,6 +10,8 @@ from datetime import datetime
 import orjson
 
 from consumers.text.template import Renderer
+from control_api.access.actor import COMMAND_LINE, Actor
+from control_api.access.teams import Hidden, hidden_from
 from control_api.definitions.catalogs import Catalogs
 from control_api.explain.draft import with_draft
 from control_api.explain.explainer import Explained, Question, explain, person_of
@@ -50,6 +52,30 @@ class _Basis:
     as_of: str  # `then`, `now` or a time
     revision: int
     at: datetime
+class _Known:
+    """What may be named: what one of the catalogs knows, and is not hidden."""
+
+    catalogs: tuple[Catalog, ...]
+    hidden: Hidden
+
+    def check(
+        self, query: ConfigurationExplainQuery, found: Found, configuration: str | None, *, named_in_path: bool
+    ) -> None:
+        """Refuses a configuration or a person that may not be named."""
+        if configuration is not None and not self._has(configuration):
+            if named_in_path:
+                raise UnknownName("configuration", configuration)
+            raise InputError(FieldError("/configuration", f"there is no configuration {configuration!r}"))
+        if query.receiver is not None and not self._has_person(query.receiver, found.told.message.producer):
+            raise InputError(FieldError("/receiver", f"there is no user {query.receiver!r}"))
+
+    def _has(self, configuration: str) -> bool:
+        known = any(_knows(catalog, configuration) for catalog in self.catalogs)
+        return known and configuration not in self.hidden.of("configuration")
+
+    def _has_person(self, name: str, producer: str) -> bool:
+        people = [person_of(catalog, name, producer) for catalog in self.catalogs]
+        return any(one is not None and one.username not in self.hidden.of("user") for one in people)
 
 
 class Explaining:
@@ -67,16 +93,20 @@ class Explaining:
         await self._reader.close()
         await self._renderer.close()
 
-    async def answer(self, query: ConfigurationExplainQuery, configuration: str | None = None) -> JsonObject:
-        """The answer as JSON. `configuration` is one that has to be there, unless there is a draft of it.
+    async def answer(
+        self, query: ConfigurationExplainQuery, actor: Actor, configuration: str | None = None
+    ) -> JsonObject:
+        """The answer as JSON, of what the actor sees. `configuration` has to be there, unless there is a draft of it.
 
         Raises InputError that names the field, UnknownName for a message or configuration that is not there, BrokerError and
         DatabaseError.
         """
         check_query(query)
-        found = await self.found(query)
+        async with self._database.read() as session:
+            hidden = await hidden_from(session, actor)
+        found = await self.found(query, hidden)
         asked = configuration or (query.configuration if isinstance(query, ExplainQuery) else None)
-        attempts, letters = await self._happened(found)
+        attempts, letters = await self._happened(found, COMMAND_LINE)
         newest, current = await self.catalogs.now()
         basis = await self._basis(query, found, attempts, newest)
         catalog = await self.catalogs.of(basis.revision)
@@ -85,12 +115,23 @@ class Explaining:
                 raise InputError(FieldError("/configuration", "is required, with a draft"))
             catalog = with_draft(catalog, asked, query.draft)
         self._check_names(query, found, asked, (catalog, current), named_in_path=configuration is not None)
+            catalog = with_draft(catalog, asked, query.draft, hidden)
+        known = _Known(catalogs=(catalog, current), hidden=hidden)
+        known.check(query, found, asked, named_in_path=configuration is not None)
+        past = as_of == "then" and query.draft is None and query.at is None
+        at = query.at or at
         person = None if query.receiver is None else person_of(catalog, query.receiver, found.told.message.producer)
         recipient = None if person is None else person.username
+        if not actor.sees_all:
+            attempts, letters = await self._happened(found, actor)
         attempts, letters = _of(attempts, asked, recipient), _of(letters, asked, recipient)
         past = basis.as_of == _THEN and query.draft is None and query.at is None
         question = Question(told=found.told, at=basis.at, receiver=query.receiver, configuration=asked, past=past)
         explained = await self._explained(catalog, question, basis.revision)
+        question = Question(
+            told=found.told, at=at, receiver=query.receiver, configuration=asked, past=past, hidden=hidden
+        )
+        explained = await self._explained(catalog, question, revision)
         answer: JsonObject = {
             "message": {**orjson.loads(found.told.value), "id": found.told.id},
             "origin": found.origin,
@@ -122,15 +163,15 @@ class Explaining:
 
     # --- the message ---
 
-    async def found(self, query: ConfigurationExplainQuery) -> Found:
-        """The message that is meant. Raises UnknownName, InputError and BrokerError."""
+    async def found(self, query: ConfigurationExplainQuery, hidden: Hidden) -> Found:
+        """The message that is meant; one of a hidden producer is not there. Raises UnknownName, InputError and BrokerError."""
         if query.message is not None:
             return Found(told=_given(query.message), at=now())
         assert query.producer is not None
         assert query.id is not None
         async with self._database.read() as session:
             candidates = await places(session, self._settings, query.producer, query.id)
-        for place in candidates:
+        for place in candidates if query.producer not in hidden.of("producer") else ():
             record = await self._reader.read(place)
             if record is None:
                 continue
@@ -166,29 +207,11 @@ class Explaining:
         await render(explained, catalog.consumers, self._renderer)
         return explained
 
-    def _check_names(
-        self,
-        query: ConfigurationExplainQuery,
-        found: Found,
-        configuration: str | None,
-        catalogs: tuple[Catalog, ...],
-        *,
-        named_in_path: bool,
-    ) -> None:
-        """Refuses a configuration or a person that no catalog knows."""
-        if configuration is not None and not any(_knows(catalog, configuration) for catalog in catalogs):
-            if named_in_path:
-                raise UnknownName("configuration", configuration)
-            raise InputError(FieldError("/configuration", f"there is no configuration {configuration!r}"))
-        producer = found.told.message.producer
-        if query.receiver is not None and not any(person_of(each, query.receiver, producer) for each in catalogs):
-            raise InputError(FieldError("/receiver", f"there is no user {query.receiver!r}"))
-
-    async def _happened(self, found: Found) -> tuple[list[JsonObject], list[JsonObject]]:
-        """The attempts and dead letters of a message that lies on the topic."""
+    async def _happened(self, found: Found, actor: Actor) -> tuple[list[JsonObject], list[JsonObject]]:
+        """The attempts and dead letters that the actor sees, of a message that lies on the topic."""
         if found.origin is None:
             return [], []
-        return await happened(self._database, found.told.message.producer, found.told.id)
+        return await happened(self._database, actor, found.told.message.producer, found.told.id)
 
 
 def _decided_at(attempts: list[JsonObject], found: Found) -> datetime | None:

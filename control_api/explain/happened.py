@@ -2,9 +2,12 @@
 
 from collections.abc import Mapping, Sequence
 
+from control_api.access.actor import Actor
+from control_api.access.teams import seen_history
 from control_api.explain.explanation import Explanation
 from control_api.explain.words import sentence
 from control_api.history import records
+from control_api.models import AttemptRow, DeadLetterRow
 from notifier.database import Database
 from notifier.record import JsonObject
 
@@ -20,12 +23,16 @@ _WORDS: Mapping[str, str] = {
 }
 
 
-async def happened(database: Database, producer: str, id_: str) -> tuple[list[JsonObject], list[JsonObject]]:
-    """The attempts and the dead letters of a message, the newest first."""
+async def happened(
+    database: Database, actor: Actor, producer: str, id_: str
+) -> tuple[list[JsonObject], list[JsonObject]]:
+    """The attempts and the dead letters of a message that the actor sees, the newest first."""
     conditions = {"producer": producer, "message": id_}
     async with database.read() as session:
-        attempts, _ = await records.attempts(session, conditions, MAX_ATTEMPTS, None)
-        letters, _ = await records.dead_letters(session, conditions, MAX_ATTEMPTS, None)
+        seen = seen_history(actor, AttemptRow)
+        attempts, _ = await records.attempts(session, conditions, MAX_ATTEMPTS, None, seen)
+        seen = seen_history(actor, DeadLetterRow)
+        letters, _ = await records.dead_letters(session, conditions, MAX_ATTEMPTS, None, seen)
     return attempts, letters
 
 

@@ -3,8 +3,8 @@
 The plain form of what the router writes (`streams.router.deliveries`); a property test holds the two together.
 """
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import msgspec
@@ -33,6 +33,12 @@ class Way:
     def concerns(self, user: User | None) -> bool:
         """Whether it is for this user, or for everyone."""
         return self.recipient is None or user is None or self.recipient.username == user.username
+
+    def without(self, usernames: Collection[str]) -> "Way":
+        """The same, that does not name these among everyone."""
+        if self.recipients is None or not usernames:
+            return self
+        return replace(self, recipients=tuple([name for name in self.recipients if name not in usernames]))
 
 
 def ways(

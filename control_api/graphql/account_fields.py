@@ -16,13 +16,15 @@ from notifier.errors import InputError
 from notifier.record import JsonObject, rfc3339
 
 _ROLE = f"{', '.join(ROLES)}; what the person may do."
+_TEAM = "Whose definitions the person may change; null: every team's, or the team of who makes it."
 _PASSWORD = f"{accounts.MIN_PASSWORD} to {accounts.MAX_PASSWORD} characters; never answered."
 
 
 @cache
 def _account() -> Any:
     texts = {name: graphene.String(required=True) for name in ("name", "role", "created_at", "updated_at")}
-    return object_type("Account", "A person who signs in to the console.", texts)
+    team = graphene.String(description="Whose definitions the person may change; null: every team's.")
+    return object_type("Account", "A person who signs in to the console.", {**texts, "team": team})
 
 
 def account_queries() -> dict[str, Any]:
@@ -44,15 +46,15 @@ def account_mutations(errors: Any) -> dict[str, Any]:
         "AccountPayload", "What was written.", {"account": graphene.Field(_account()), "errors": errors}
     )
     deleted = object_type("DeleteAccountPayload", "What was removed.", {"name": graphene.String(), "errors": errors})
-    password, role = text_argument(_PASSWORD), text_argument(_ROLE)
+    password, role, team = text_argument(_PASSWORD), text_argument(_ROLE), text_argument(_TEAM)
     return {
         "create_account": graphene.Field(
-            payload, args={**_name(), "password": text_argument(_PASSWORD, required=True), "role": role},
+            payload, args={**_name(), "password": text_argument(_PASSWORD, required=True), "role": role, "team": team},
             resolver=guarded("admin", _create), description="Makes an account, which can sign in at once.",
         ),
         "update_account": graphene.Field(
-            payload, args={**_name(), "password": password, "role": role}, resolver=guarded("admin", _update),
-            description="Sets another password or role; the person has to sign in again.",
+            payload, args={**_name(), "password": password, "role": role, "team": team}, resolver=guarded("admin", _update),
+            description="Sets another password, role or team; the person has to sign in again.",
         ),
         "delete_account": graphene.Field(
             deleted, args=_name(), resolver=guarded("admin", _delete), description="Removes an account; its sessions end.",
@@ -66,7 +68,7 @@ def _name() -> dict[str, Any]:
 
 def _shown(account: accounts.Account) -> JsonObject:
     times = {"created_at": rfc3339(account.created_at), "updated_at": rfc3339(account.updated_at)}
-    return {"name": account.name, "role": account.role, **times}
+    return {"name": account.name, "role": account.role, "team": account.team, **times}
 
 
 async def _list(root: Any, context: GraphQLContext, **arguments: Any) -> JsonObject:
@@ -82,21 +84,33 @@ async def _get(root: Any, context: GraphQLContext, name: str) -> JsonObject:
         return _shown(await accounts.get_account(session, context.actor, name))
 
 
-async def _create(root: Any, context: GraphQLContext, name: str, password: str, role: str | None = None) -> JsonObject:
+async def _create(
+    root: Any,
+    context: GraphQLContext,
+    name: str,
+    password: str,
+    role: str | None = None,
+    team: str | None = None,
+) -> JsonObject:
     try:
         async with context.parts.database.write() as session:
-            made = await accounts.add(session, context.actor, name, password, role or "viewer")
+            made = await accounts.add(session, context.actor, name, password, role or "viewer", team)
     except InputError as error:
         return {"account": None, "errors": payload_errors(error.errors)}
     return {"account": _shown(made), "errors": []}
 
 
 async def _update(
-    root: Any, context: GraphQLContext, name: str, password: str | None = None, role: str | None = None
+    root: Any,
+    context: GraphQLContext,
+    name: str,
+    password: str | None = None,
+    role: str | None = None,
+    team: str | None = accounts.KEPT,
 ) -> JsonObject:
     try:
         async with context.parts.database.write() as session:
-            changed = await accounts.change(session, context.actor, name, password=password, role=role)
+            changed = await accounts.change(session, context.actor, name, password=password, role=role, team=team)
     except InputError as error:
         return {"account": None, "errors": payload_errors(error.errors)}
     return {"account": _shown(changed), "errors": []}

@@ -88,7 +88,7 @@ def mutation_fields(type_: Any, kinds: dict[Kind, KindTypes], errors: Any) -> di
 async def _get(root: Any, context: GraphQLContext, id: str) -> JsonObject:  # noqa: A002 - the argument's word
     context.spend(1)
     async with context.turn:
-        return await context.parts.dry_runs.get(id)
+        return await context.parts.dry_runs.get(context.actor, id)
 
 
 async def _start(root: Any, context: GraphQLContext, configuration: str, **asked: Any) -> JsonObject:
@@ -104,9 +104,9 @@ async def _start(root: Any, context: GraphQLContext, configuration: str, **asked
         await runs.begin(context.actor, configuration, question, id_, at)
     except InputError as error:
         return {"dry_run": None, "errors": payload_errors(error.errors)}
-    return {"dry_run": await runs.get(id_), "errors": []}
+    return {"dry_run": await runs.get(context.actor, id_), "errors": []}
 
 
 async def _cancel(root: Any, context: GraphQLContext, id: str) -> JsonObject:  # noqa: A002 - the argument's word
-    await context.parts.dry_runs.cancel(id)
-    return {"dry_run": await context.parts.dry_runs.get(id), "errors": []}
+    await context.parts.dry_runs.cancel(context.actor, id)
+    return {"dry_run": await context.parts.dry_runs.get(context.actor, id), "errors": []}

@@ -53,7 +53,7 @@ async def _explain(root: Any, context: GraphQLContext, **arguments: Any) -> Json
         raise InputError(field_errors(error, given)) from None
     context.spend(1)
     async with context.turn:
-        answer = await context.parts.explaining.answer(query)
+        answer = await context.parts.explaining.answer(query, context.actor)
     context.spend(sum(1 + len(part["recipients"]) for part in answer["configurations"]))
     return answer
 

@@ -76,7 +76,7 @@ def _history(kind: Kind) -> Resolver:
         name = arguments.pop(name_field(kind))
         query = checked(PageQuery, arguments)
         async with context.turn, context.parts.database.read() as session:
-            items, next_cursor = await history(session, kind, name, query.limit, query.cursor)
+            items, next_cursor = await history(session, context.actor, kind, name, query.limit, query.cursor)
         context.spend(len(items))
         return {"items": items, "next_cursor": next_cursor}
 
@@ -86,6 +86,6 @@ def _history(kind: Kind) -> Resolver:
 async def _audit(root: Any, context: GraphQLContext, **arguments: Any) -> JsonObject:
     query = checked(AuditQuery, arguments)
     async with context.turn, context.parts.database.read() as session:
-        items, next_cursor = await audit(session, query)
+        items, next_cursor = await audit(session, context.actor, query)
     context.spend(len(items))
     return {"items": items, "next_cursor": next_cursor}

@@ -19,6 +19,7 @@ from control_api.page_query import PageQuery
 from control_api.parts import PartsDep
 from control_api.rest.examples import ACCOUNT, ACCOUNT_CHANGE
 from notifier.absent import Written
+from notifier.definition import Name
 from notifier.record import JsonObject, rfc3339
 
 router = APIRouter(prefix="/accounts", tags=["accounts"])
@@ -34,6 +35,9 @@ class NewAccount(Written):
     name: str = Field(description="What the person types to sign in.", examples=["ada"])
     password: SecretStr = Field(description=_LENGTH, examples=["correct horse battery staple"])
     role: Role = Field("viewer", description="What the person may do.")
+    team: Name | None = Field(
+        None, description="Whose definitions the person may change; null: the caller's team, or every team's."
+    )
 
 
 class AccountChange(Written):
@@ -43,6 +47,7 @@ class AccountChange(Written):
 
     password: SecretStr | None = Field(None, description=_LENGTH, examples=["correct horse battery staple"])
     role: Role | None = Field(None, description="What the person may do.")
+    team: Name | None = Field(None, description="Whose definitions the person may change; null: every team's.")
 
 
 class AccountAnswer(BaseModel):
@@ -50,14 +55,15 @@ class AccountAnswer(BaseModel):
 
     name: str
     role: Role
+    team: str | None
     created_at: str
-    updated_at: str = Field(description="When the password or the role was last changed.")
+    updated_at: str = Field(description="When the password, the role or the team was last changed.")
 
 
 def answer(account: accounts.Account) -> JsonObject:
     """An account as JSON, as `AccountAnswer` describes it."""
     times = {"created_at": rfc3339(account.created_at), "updated_at": rfc3339(account.updated_at)}
-    return {"name": account.name, "role": account.role, **times}
+    return {"name": account.name, "role": account.role, "team": account.team, **times}
 
 
 _ANSWER = {"content": {JSON: {"schema": AccountAnswer.model_json_schema()}}}
@@ -95,7 +101,8 @@ async def post_account(request: Request, parts: PartsDep, actor: AdminActor) -> 
 
     async def act(occasion: Occasion) -> Response:
         async with parts.database.write() as session:
-            made = await accounts.add(session, actor, wanted.name, wanted.password.get_secret_value(), wanted.role)
+            password = wanted.password.get_secret_value()
+            made = await accounts.add(session, actor, wanted.name, password, wanted.role, wanted.team)
         return json_response(answer(made), 201, {"Location": f"/api/v1/accounts/{quote(made.name, safe='@+')}"})
 
     return await idempotency.once(parts, request, actor, body, act)
@@ -112,11 +119,12 @@ async def post_account(request: Request, parts: PartsDep, actor: AdminActor) -> 
     openapi_extra=documented_body(AccountChange, ACCOUNT_CHANGE, MERGE_PATCH, JSON),
 )
 async def patch_account(name: str, request: Request, parts: PartsDep, actor: AdminActor) -> Response:
-    """Sets another password or role; the person has to sign in again. 409 where no admin would be left."""
+    """Sets another password, role or team; the person has to sign in again. 409 where no admin would be left."""
     _, wanted = await read_model(request, AccountChange, MERGE_PATCH, JSON)
     password = None if wanted.password is None else wanted.password.get_secret_value()
+    team = wanted.team if "team" in wanted.model_fields_set else accounts.KEPT
     async with parts.database.write() as session:
-        changed = await accounts.change(session, actor, name, password=password, role=wanted.role)
+        changed = await accounts.change(session, actor, name, password=password, role=wanted.role, team=team)
     return json_response(answer(changed))
 
 

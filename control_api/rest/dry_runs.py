@@ -102,11 +102,11 @@ async def begin(name: str, request: Request, parts: PartsDep, actor: RunActor) -
 )
 async def get(id: str, parts: PartsDep, actor: ReadActor) -> Response:  # noqa: A002 - the address's word
     """How far a dry run is and what it has found; kept for 7 days."""
-    return json_response(await parts.dry_runs.get(id))
+    return json_response(await parts.dry_runs.get(actor, id))
 
 
 @router.delete("/dry_runs/{id}", status_code=204, summary="Cancel a dry run", responses=documented(401, 403, 404))
 async def cancel(id: str, parts: PartsDep, actor: RunActor) -> Response:  # noqa: A002 - the address's word
     """Cancels a dry run, and keeps what it has found. One that has ended stays as it is."""
-    await parts.dry_runs.cancel(id)
+    await parts.dry_runs.cancel(actor, id)
     return Response(status_code=204)

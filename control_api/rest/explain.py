@@ -69,7 +69,7 @@ async def explain(request: Request, parts: PartsDep, actor: ReadActor) -> Respon
     body, query = await read_model(request, ExplainQuery)
 
     async def act(occasion: Occasion) -> Response:
-        return json_response(await parts.explaining.answer(query))
+        return json_response(await parts.explaining.answer(query, actor))
 
     return await idempotency.once(parts, request, actor, body, act)
 
@@ -89,6 +89,6 @@ async def explain_configuration(name: str, request: Request, parts: PartsDep, ac
     body, query = await read_model(request, ConfigurationExplainQuery)
 
     async def act(occasion: Occasion) -> Response:
-        return json_response(await parts.explaining.answer(query, name))
+        return json_response(await parts.explaining.answer(query, actor, name))
 
     return await idempotency.once(parts, request, actor, body, act)

@@ -36,11 +36,11 @@ class VersionRoutes(KindRoutes):
         self, name: str, query: Annotated[PageQuery, Query()], parts: PartsDep, actor: Actor
     ) -> Response:
         async with parts.database.read() as session:
-            return page(*await history(session, self._kind, name, query.limit, query.cursor))
+            return page(*await history(session, actor, self._kind, name, query.limit, query.cursor))
 
     async def post_rollback(self, name: str, request: Request, parts: PartsDep, actor: Actor) -> Response:
         body, wanted = await read_model(request, WantedVersion)
-        expected = await if_match.expected_revision(request, parts.services, self._kind, name)
+        expected = await if_match.expected_revision(request, parts.services.seen_by(actor), self._kind, name)
         change = Rollback(kind=self._kind, name=name, version=wanted.version, expected=expected)
 
         async def act(occasion: Occasion) -> Response:

@@ -104,10 +104,15 @@ async def test_accounts_are_added_and_their_password_changed(settings: Settings)
     assert (await run(settings, "account", "password", "nobody", "--password", long))[0] == 1
     assert (await run(settings, "account", "role", "eve", "admin"))[0] == 0
     status, out, _ = await run(settings, "account", "list")
-    assert (status, out.split()[4:6]) == (0, ["eve", "admin"])
+    assert (status, out.split()[5:8]) == (0, ["eve", "admin", "-"])
     status, _, err = await run(settings, "account", "remove", "eve")
     assert status == 1
     assert "last admin" in err
+    assert (await run(settings, "account", "team", "kay", "blue"))[0] == 0
+    assert " blue " in (await run(settings, "account", "list"))[1]
+    assert (await run(settings, "account", "team", "kay"))[0] == 0
+    assert " blue " not in (await run(settings, "account", "list"))[1]
+    assert (await run(settings, "account", "team", "kay", "No Team"))[0] == 2
     assert (await run(settings, "account", "add", "ada", "--role", "admin", "--password", long))[0] == 0
     assert (await run(settings, "account", "remove", "eve"))[0] == 0
     status, out, _ = await run(settings, "audit", "--kind", "account", "--limit", "1", "--since", "1h")

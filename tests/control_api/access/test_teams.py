@@ -1,37 +1,17 @@
 """Teams: who sees and who changes what, for every scope, role and team, with definitions of others shown and hidden."""
 
-from collections.abc import AsyncIterator
-
 import pytest
-import pytest_asyncio
 
 from control_api.access.actor import Actor
 from control_api.definitions.spec import name_field
 from notifier.errors import Forbidden, InputError, OtherTeam, StillReferenced, UnknownName
 from notifier.outcome import KINDS, Kind
 from notifier.record import now
-from notifier.seal import generate_key
-from notifier.settings import load_settings
 from notifier.status import Status
 from tests.rigs.problems import problem
-from tests.rigs.teams_rig import TEAMS, WRITTEN, Caller, Teams, name_of, teams_served
+from tests.rigs.teams_rig import TEAMS, WRITTEN, Caller, Teams, name_of
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module", params=["open", "strict"])
-async def teams(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Teams]:
-    """The API under each rule."""
-    settings = load_settings(
-        env_file=None,
-        data_dir=tmp_path_factory.mktemp("teams"),
-        kafka="127.0.0.1:1",
-        database_url=None,
-        secret_key=generate_key(),
-        teams=request.param,
-    )
-    async with teams_served(settings) as teams:
-        yield teams
 
 
 def _status(teams: Teams, caller: Caller, kind: Kind, owner: str | None, method: str) -> int:

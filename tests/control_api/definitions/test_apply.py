@@ -85,6 +85,25 @@ async def test_an_export_applied_changes_nothing(
     assert plan.summary == "0 created, 0 changed, 0 deleted, 8 unchanged"
 
 
+async def test_an_export_says_whose_each_definition_is(
+    store: Database, services: Services, applied: Apply, tmp_path: Path
+) -> None:
+    text = "users:\n- {username: a, team: red}\ngroups:\n- {name: g, team: red, members: [a]}\nscripts:\n"
+    write_files(tmp_path, d_yaml=text + '- {name: s, team: blue, content: "true"}\n')
+    await applied(tmp_path)
+    text_ = await exported(store)
+    assert (text_.count("team: red"), text_.count("team: blue")) == (2, 1)
+    write_files(tmp_path, d_yaml=text_)
+    assert (await applied(tmp_path, prune=True)).summary == "0 created, 0 changed, 0 deleted, 3 unchanged"
+    # Who has no team moves by leaving it out, as any other field goes; the plan says so.
+    write_files(tmp_path, d_yaml="users:\n- {username: a}\n")
+    assert (await applied(tmp_path)).lines() == ['~ user a: team "red" → (none)']
+    assert (
+        "team" not in (await services.get("user", "a")).document
+        or (await services.get("user", "a")).document["team"] is None
+    )
+
+
 async def test_a_plan_tells_each_field(store: Database, services: Services, applied: Apply, example: Path) -> None:
     await applied(example)
     changed = (

@@ -38,7 +38,7 @@ pytest_plugins = ["tests.rigs.databases"]
 
 async def _versions(store: Database, kind: Kind, name: str) -> list[dict[str, Any]]:
     async with store.read() as session:
-        items, cursor = await history(session, kind, name, 100, None)
+        items, cursor = await history(session, COMMAND_LINE, kind, name, 100, None)
     assert cursor is None
     return items
 
@@ -111,13 +111,13 @@ async def test_history_comes_page_by_page(services: Services, store: Database, m
         cursor = None
         while cursor is not None or not found:
             async with store.read() as session:
-                items, cursor = await history(session, "filter", "short", limit, cursor)
+                items, cursor = await history(session, COMMAND_LINE, "filter", "short", limit, cursor)
             assert 0 < len(items) <= 2
             found += items
         assert found == whole
     async with store.read() as session:
         with pytest.raises(InputError, match="/cursor"):
-            await history(session, "filter", "short", 10, "x")
+            await history(session, COMMAND_LINE, "filter", "short", 10, "x")
 
 
 async def test_a_rollback_is_a_new_version_that_says_the_same(services: Services, store: Database) -> None:
@@ -264,7 +264,7 @@ async def test_the_audit_log_is_found_by_every_condition(services: Services, sto
 
     async def ask(**conditions: Any) -> list[tuple[str, str, str]]:
         async with store.read() as session:
-            items, _ = await audit.audit(session, AuditQuery(**conditions))
+            items, _ = await audit.audit(session, COMMAND_LINE, AuditQuery(**conditions))
         return [(item["action"], item["kind"], item["name"]) for item in items]
 
     everything = await ask()
@@ -274,9 +274,9 @@ async def test_the_audit_log_is_found_by_every_condition(services: Services, sto
     assert await ask(kind="configuration") == everything[:2]
     assert await ask(name="all", action="create") == everything[1:2]
     async with store.read() as session:
-        items, cursor = await audit.audit(session, AuditQuery(limit=3))
+        items, cursor = await audit.audit(session, COMMAND_LINE, AuditQuery(limit=3))
         assert cursor == items[-1]["id"]
-        rest, _ = await audit.audit(session, AuditQuery(cursor=cursor))
+        rest, _ = await audit.audit(session, COMMAND_LINE, AuditQuery(cursor=cursor))
     assert [item["name"] for item in [*items, *rest]] == [name for _, _, name in everything]
     at = items[0]["at"]
     assert ("patch", "configuration", "all") in await ask(since=at)

@@ -12,11 +12,11 @@ from jsonschema import Draft202012Validator
 
 import notifier_cli.demo
 from control_api.definitions.bulk import read_object
-from control_api.definitions.spec import read
+from control_api.definitions.spec import name_field, read
 from control_api.definitions.yaml_schema import definitions_schema
 from control_api.registry import load_registry
 from notifier.errors import InputError
-from notifier.outcome import KINDS
+from notifier.outcome import KINDS, Kind
 from notifier.seal import Seal, generate_key
 from notifier_cli.commands import cli
 from tests.rigs.definition_cases import BASE, CASES
@@ -126,6 +126,19 @@ GOOD: list[Any] = [
     {"users": [{"username": "a", "working_time": None, "additional_info": {"x": [{"id": 1}]}}]},
     {"configurations": [{"name": "c", "schedule": {"minute": "0", "hour": None}, "template": None}]},
 ]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_kind_may_say_whose_it_is(kind: Kind) -> None:
+    definitions: dict[Kind, Any] = {
+        "script": {"content": "true"},
+        "producer": {"type": "push"},
+        "filter": {"type": "severity", "parameters": {"at_least": "error"}},
+        "consumer": {"type": "script", "parameters": {"script": "s"}},
+    }
+    written = {name_field(kind): "a", **definitions.get(kind, {})}
+    assert faults({f"{kind}s": [{**written, "team": "payments"}]}) == []
+    assert is_refused({f"{kind}s": [{**written, "team": "No Team"}]})
 
 
 @pytest.mark.parametrize("value", GOOD, ids=str)

@@ -11,6 +11,7 @@ import psutil
 import pytest
 import pytest_asyncio
 
+from control_api.access.actor import COMMAND_LINE
 from control_api.app import create_app
 from control_api.dry_run import dry_runs
 from control_api.dry_run.dry_runs import DryRuns
@@ -184,7 +185,7 @@ async def test_it_is_cancelled_in_the_middle_by_any_process(rest: Rest) -> None:
     parts = parts_of(rest)
     other = Database(parts.settings)
     try:  # another API process, which has not started it
-        await DryRuns(parts.settings, other, parts.services).cancel(id_)
+        await DryRuns(parts.settings, other, parts.services).cancel(COMMAND_LINE, id_)
     finally:
         await other.close()
     assert (await get(rest, id_))["state"] == "cancelled"

@@ -226,7 +226,7 @@ class World:
     async def explain(self, message: Mapping[str, Any], **more: Any) -> JsonObject:
         """The answer about a message on the topic."""
         query = ExplainQuery(producer=message["producer"], id=message["id"], **more)
-        return await self.explaining.answer(query)
+        return await self.explaining.answer(query, COMMAND_LINE)
 
 
 @pytest.fixture
