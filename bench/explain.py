@@ -91,14 +91,14 @@ async def _ask(settings: Settings, database: Database, count: int) -> None:
     ids = [f"message-{number}" for number in random.sample(range(count), min(count, ASKED))]
     finding, answering = [], []
     try:
-        await explaining.answer(ExplainQuery(producer="ci", id=ids[0]))  # connects, and makes the catalog
+        await explaining.answer(ExplainQuery(producer="ci", id=ids[0]), COMMAND_LINE)  # connects, and makes the catalog
         for id_ in ids:
             started = time.perf_counter()
             async with database.read() as session:
                 assert await places(session, settings, "ci", id_)
             finding.append(time.perf_counter() - started)
             started = time.perf_counter()
-            await explaining.answer(ExplainQuery(producer="ci", id=id_))
+            await explaining.answer(ExplainQuery(producer="ci", id=id_), COMMAND_LINE)
             answering.append(time.perf_counter() - started)
     finally:
         await explaining.close()

@@ -19,7 +19,6 @@ from control_api.explain.explanation import (
     RecipientExplanation,
 )
 from control_api.explain.verdicts import all_delivered, fails, step_of, to_whom, verdict_of
-from control_api.explain.verdicts import all_delivered, verdict_of
 from control_api.explain.ways import Told, Way, delivery_of, ways
 from control_api.explain.words import Words, in_sentences, sentence, without_prefix
 from filters.chain import Chain, Verdict, told
@@ -363,25 +362,3 @@ class _Explainer:
         consumers = list(dict.fromkeys(each.consumer for part in whole for each in part.consumers))
         people = [part.recipient for part in whole if part.recipient]
         return in_sentences([self._words.passed_on(configuration.name, consumers, people), *others])
-
-
-def _fails(verdict: Verdict) -> bool:
-    return verdict.reason in ("filter_failed", "filter_unusable")
-
-
-def _step(verdict: Verdict, since: str) -> StepExplanation:
-    return StepExplanation(
-        filter=verdict.filter,
-        type=verdict.type,
-        verdict="passed" if verdict.passed else "failed" if _fails(verdict) else "dropped",
-        reason=verdict.reason,
-        text=verdict.says + since,
-        reached=verdict.reached,
-    )
-
-
-def _to_whom(way: Way) -> str:
-    if way.recipients is not None:
-        return f"{way.consumer} gets it once, for {listed(way.recipients) if way.recipients else 'everyone'}"
-    whom = "" if way.recipient is None else f" for {way.recipient.username}"
-    return f"{way.consumer} gets it{whom}" + (f", at {way.address}" if way.address is not None else "")

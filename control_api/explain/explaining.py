@@ -52,6 +52,9 @@ class _Basis:
     as_of: str  # `then`, `now` or a time
     revision: int
     at: datetime
+
+
+@dataclass(frozen=True, kw_only=True)
 class _Known:
     """What may be named: what one of the catalogs knows, and is not hidden."""
 
@@ -113,25 +116,19 @@ class Explaining:
         if query.draft is not None:
             if asked is None:
                 raise InputError(FieldError("/configuration", "is required, with a draft"))
-            catalog = with_draft(catalog, asked, query.draft)
-        self._check_names(query, found, asked, (catalog, current), named_in_path=configuration is not None)
             catalog = with_draft(catalog, asked, query.draft, hidden)
         known = _Known(catalogs=(catalog, current), hidden=hidden)
         known.check(query, found, asked, named_in_path=configuration is not None)
-        past = as_of == "then" and query.draft is None and query.at is None
-        at = query.at or at
         person = None if query.receiver is None else person_of(catalog, query.receiver, found.told.message.producer)
         recipient = None if person is None else person.username
         if not actor.sees_all:
             attempts, letters = await self._happened(found, actor)
         attempts, letters = _of(attempts, asked, recipient), _of(letters, asked, recipient)
         past = basis.as_of == _THEN and query.draft is None and query.at is None
-        question = Question(told=found.told, at=basis.at, receiver=query.receiver, configuration=asked, past=past)
-        explained = await self._explained(catalog, question, basis.revision)
         question = Question(
-            told=found.told, at=at, receiver=query.receiver, configuration=asked, past=past, hidden=hidden
+            told=found.told, at=basis.at, receiver=query.receiver, configuration=asked, past=past, hidden=hidden
         )
-        explained = await self._explained(catalog, question, revision)
+        explained = await self._explained(catalog, question, basis.revision)
         answer: JsonObject = {
             "message": {**orjson.loads(found.told.value), "id": found.told.id},
             "origin": found.origin,

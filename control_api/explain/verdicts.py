@@ -39,14 +39,6 @@ def to_whom(way: Way) -> str:
     return f"{way.consumer} gets it{whom}" + (f", at {way.address}" if way.address is not None else "")
 
 
-"""Verdicts: what those of a configuration's recipients come to together."""
-
-from collections.abc import Sequence
-
-from control_api.explain.explanation import ConfigurationVerdict, RecipientExplanation
-from notifier.outcome import Reason
-
-
 def verdict_of(parts: Sequence[RecipientExplanation]) -> tuple[ConfigurationVerdict, Reason]:
     """The verdict of a configuration by those of its recipients; the reason where all have the same."""
     consumers = [each for part in parts for each in part.consumers]
@@ -61,8 +53,3 @@ def verdict_of(parts: Sequence[RecipientExplanation]) -> tuple[ConfigurationVerd
         return "suppressed", "filtered"  # no consumer
     reasons = {part.reason for part in parts}
     return "dropped", reasons.pop() if len(reasons) == 1 else "filtered"
-
-
-def all_delivered(part: RecipientExplanation) -> bool:
-    """Whether the recipient gets it by every consumer, and by one at least."""
-    return bool(part.consumers) and all(each.verdict == "delivered" for each in part.consumers)

@@ -33,20 +33,20 @@ async def test_a_dry_run_is_in_one_state_for_all_processes(
     first, second = str(uuid6.uuid7()), str(uuid6.uuid7())
     for _ in range(2):  # a request that is repeated
         await mine.begin(COMMAND_LINE, "new", draft, first, now())
-    assert (await other.get(first))["state"] == "running"
+    assert (await other.get(COMMAND_LINE, first))["state"] == "running"
     with pytest.raises(Conflict, match="at work already"):
         await other.begin(COMMAND_LINE, "new", draft, second, now())
-    await other.cancel(first)
-    found = await mine.get(first)
+    await other.cancel(COMMAND_LINE, first)
+    found = await mine.get(COMMAND_LINE, first)
     assert (found["state"], found["draft"], found["samples"]) == ("cancelled", True, {"added": [], "dropped": []})
     await wait_until(lambda: not mine._tasks)
 
     await other.begin(COMMAND_LINE, "new", draft, second, now())
     await other.stop()
-    assert "stopped" in (await mine.get(second))["error"]
+    assert "stopped" in (await mine.get(COMMAND_LINE, second))["error"]
     async with store.write() as session:
         row = await session.get(DryRunRow, second)
         assert row is not None
         row.state, row.alive_at = "running", now() - timedelta(seconds=31)
-    found = await mine.get(second)
+    found = await mine.get(COMMAND_LINE, second)
     assert (found["state"], "gone" in found["error"]) == ("failed", True)
