@@ -274,10 +274,20 @@ def _answer(row: DryRunRow, hidden: Hidden) -> JsonObject:
         "state": row.state,
         "error": row.error,
         **row.report,
-        "samples": {side: [one for one in found if not _is_hidden(one, hidden)] for side, found in row.samples.items()},
+        "samples": {
+            side: [_shown(one, hidden) for one in found if not _is_hidden(one, hidden)]
+            for side, found in row.samples.items()
+        },
         "created_at": rfc3339(row.created_at),
         "ended_at": None if row.ended_at is None else rfc3339(row.ended_at),
     }
+
+
+def _shown(sample: JsonObject, hidden: Hidden) -> JsonObject:
+    """The sample, without words on everyone where some of them are of another team."""
+    if sample.get("recipient") is not None or not hidden.of("user"):
+        return sample
+    return {**sample, "why": "It concerns people of other teams too, so it is not said."}
 
 
 def _is_hidden(sample: JsonObject, hidden: Hidden) -> bool:

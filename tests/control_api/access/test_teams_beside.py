@@ -351,6 +351,7 @@ async def test_dry_runs_are_open_as_their_configuration_is(teams: Teams) -> None
                     (other,) = {"red", "blue"} - {caller.team}
                     samples = answer.json()["samples"]["added"]
                     assert len(samples) == 4
+                    assert {one["why"] == "y" for one in samples if "recipient" not in one} == {False}
                     assert not [one for one in samples if other in (one["producer"], one.get("recipient"))]
     async with teams.app.state.parts.database.write() as session:
         await session.execute(delete(DryRunRow))
