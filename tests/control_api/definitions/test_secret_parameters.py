@@ -214,7 +214,7 @@ class Mail(Consumer[MailParameters]):
         ({"relay": "second"}, {"relay"}),
         ({"relay": None}, set()),
     ],
-    ids=str,
+    ids=lambda value: " ".join(sorted(value)) or "nothing",
 )
 async def test_a_plugin_says_which_parameter_is_the_address_of_which_secret(
     store: Database, seal: Seal, change: dict[str, Any], kept: set[str]
