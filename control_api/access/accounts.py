@@ -17,6 +17,7 @@ from control_api.access.entry import entry
 from control_api.access.teams import seen_of
 from control_api.migrate import upgraded
 from control_api.models import AccountRow, SessionRow, TokenRow
+from control_api.page_query import close_cursor, open_cursor
 from notifier.database import Database
 from notifier.definition import check_name, is_username
 from notifier.errors import Conflict, Duplicate, FieldError, InputError, UnknownName
@@ -132,11 +133,9 @@ async def accounts(
     """Accounts that the actor sees by name, and the cursor of the next page. Raises InputError for a cursor that is none."""
     query = select(AccountRow).where(*seen_of(actor, AccountRow)).order_by(AccountRow.name).limit(limit + 1)
     if cursor is not None:
-        if not is_username(cursor):
-            raise InputError(FieldError("/cursor", "is none of ours: give back the `next_cursor` of a page as it was"))
-        query = query.where(AccountRow.name > cursor)
+        query = query.where(AccountRow.name > open_cursor(cursor))
     found = [account_of(row) for row in await session.scalars(query)]
-    return found[:limit], found[limit - 1].name if len(found) > limit else None
+    return found[:limit], close_cursor(found[limit - 1].name) if len(found) > limit else None
 
 
 async def get_account(session: AsyncSession, actor: Actor, name: str) -> Account:

@@ -17,7 +17,7 @@ from control_api.definitions.changes import as_kind
 from control_api.definitions.differences import differences
 from control_api.definitions.spec import whole
 from control_api.models import AuditRow
-from control_api.page_query import PageQuery
+from control_api.page_query import PageQuery, close_cursor, open_cursor
 from notifier.bounds import BoundedTime
 from notifier.errors import FieldError, InputError
 from notifier.outcome import KINDS
@@ -68,7 +68,7 @@ async def newest(
     try:
         async for row in found:
             if len(rows) == limit or size > MAX_PAGE_BYTES:
-                return rows, str(rows[-1].id)
+                return rows, close_cursor(str(rows[-1].id))
             rows.append(row)
             size += len(orjson.dumps([row.before, row.after]))
     finally:
@@ -101,6 +101,7 @@ def _entry(row: AuditRow) -> JsonObject:
 
 
 def _position(cursor: str) -> int:
-    if not (cursor.isascii() and cursor.isdecimal() and len(cursor) <= 18):
-        raise InputError(FieldError("/cursor", "is none of ours: give back the `next_cursor` of a page as it was"))
-    return int(cursor)
+    key = open_cursor(cursor)
+    if not (key.isascii() and key.isdecimal() and len(key) <= 18):
+        raise InputError(FieldError("/cursor", "is not one that a list answered; begin without a cursor"))
+    return int(key)
