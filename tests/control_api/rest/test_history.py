@@ -103,7 +103,7 @@ async def test_accounts_are_made_changed_and_removed(rest: Rest) -> None:
     assert path == "/api/v1/accounts/ada"
     account = (await admin.get(path)).json()
     assert account == made.json()
-    assert account.keys() == {"name", "role", "created_at", "updated_at"}
+    assert account.keys() == {"name", "role", "team", "created_at", "updated_at"}
     problem(await admin.post("/api/v1/accounts", json={"name": "ada", "password": PASSWORD}), 409)
     assert "last admin" in problem(await admin.delete(path), 409)["detail"]
     assert "last admin" in problem(await admin.patch(path, json={"role": "viewer"}), 409)["detail"]
