@@ -11,7 +11,8 @@ a version that this program does not know ends the history: the API is then not 
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from time import monotonic
 from typing import ClassVar
 
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
@@ -30,6 +31,7 @@ logger = logging.getLogger(__name__)
 _RETRY_S = 1.0
 _CONNECT_S = 10.0
 _WAIT_MS = 500
+STALL_S = 30.0  # in which no position moves, after which the broker counts as away
 
 
 class Follower:
@@ -40,6 +42,7 @@ class Follower:
     """
 
     topics: ClassVar[tuple[Topic, ...]]
+    title: ClassVar[str]  # for people
     group: ClassVar[str]  # after the prefix
     batch: ClassVar[int]  # records in one transaction
 
@@ -66,7 +69,8 @@ class Follower:
     async def catch_up(self) -> None:
         """Reads what is still to be read and ends, for a command that may find no API at work.
 
-        Beside one that follows, it stores nothing twice. Raises UnsupportedVersion, BrokerError, DatabaseError, KafkaError.
+        Beside one that follows, it stores nothing twice. Raises UnsupportedVersion, BrokerError, DatabaseError, KafkaError
+        and TimeoutError.
         """
         await ensure_topics(self._settings, self.topics)
         async with kafka_consumer(self._settings) as consumer:
@@ -82,7 +86,12 @@ class Follower:
             await positions.on_partitions_assigned(partitions)
             if positions.failed is not None:
                 raise positions.failed
-            while any([await consumer.position(partition) < ends[partition] for partition in partitions]):
+            left, moved = -1, monotonic()
+            while (still := await _left(consumer, ends)) > 0:
+                if still != left:
+                    left, moved = still, monotonic()
+                elif monotonic() - moved > STALL_S:  # aiokafka waits for a broker for ever, without an error
+                    raise BrokerError(f"the broker gives no records since {STALL_S:.0f} s; {left} are left to read")
                 found = await consumer.getmany(timeout_ms=_WAIT_MS, max_records=self.batch)
                 records = [record for batch in found.values() for record in batch]
                 if records:
@@ -113,7 +122,7 @@ class Follower:
                 self.failed = error
                 logger.critical(
                     "The %s ends here, because a record is newer than this program: %s. Update it.",
-                    self.group,
+                    self.title,
                     error,
                     extra={"action": "follow"},
                 )
@@ -122,13 +131,13 @@ class Follower:
                 if not quiet:
                     logger.warning(
                         "The %s cannot go on now and will be tried again: %s",
-                        self.group,
+                        self.title,
                         error or type(error).__name__,
                         extra={"action": "follow"},
                     )
                 quiet = True
             except Exception:  # the supervisor of this loop: without it the history would end in silence
-                logger.exception("The %s failed and starts anew.", self.group, extra={"action": "follow"})
+                logger.exception("The %s failed and starts anew.", self.title, extra={"action": "follow"})
             finally:
                 self.lag = None
                 if consumer is not None:
@@ -157,10 +166,17 @@ class Follower:
             self.lag = await lag_of(consumer)
 
 
+async def _left(consumer: AIOKafkaConsumer, ends: Mapping[TopicPartition, int]) -> int:
+    """How many offsets lie before the ends. A position moves past what is not committed and what is gone, too."""
+    async with asyncio.timeout(STALL_S):  # a position that the broker is asked for, as the one sought is gone
+        return sum([max(0, end - await consumer.position(partition)) for partition, end in ends.items()])
+
+
 class History(Follower):
     """The follower of what became of messages, runs and deliveries."""
 
     topics = (ATTEMPTS, DEAD_LETTERS, RUNS)
+    title = "history"
     group = "history"
     batch = 1000
 

@@ -47,6 +47,7 @@ class MessageIndex(Follower):
     """The follower of messages."""
 
     topics = (MESSAGES,)
+    title = "index of messages"
     group = "message_index"
     batch = 5000
 

@@ -1,16 +1,23 @@
 """Messages are found by producer and id, and read from their topic."""
 
+import logging
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from datetime import timedelta
 from typing import Any
 
+import pytest
+from aiokafka import AIOKafkaConsumer, TopicPartition
 from sqlalchemy import select
 
-from control_api.history import message_index
+from control_api.history import follower, message_index
 from control_api.history.message_index import MessageIndex, Place, places
 from control_api.history.message_reader import MessageReader
 from control_api.models import MessageRow
 from control_api.retention import prune
 from notifier.database import Database
+from notifier.errors import BrokerError
+from notifier.kafka import kafka_consumer
 from notifier.record import now
 from notifier.settings import Settings
 from tests.rigs.history_rig import count_rows
@@ -84,6 +91,42 @@ async def test_a_topic_that_begins_anew_hides_what_was_before(database_settings:
     await MessageIndex(settings, database).catch_up()
     assert await _found(settings, database, "ci", "old2") == []
     assert await _found(settings, database, "ci", "new") == [Place(partition=0, offset=0)]
+
+
+async def test_a_broker_that_goes_away_ends_a_command(
+    settings: Settings, offline: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await produce(settings, "messages", [{"producer": "ci", "id": "m", "content": "x"}], partition=0)
+
+    @asynccontextmanager
+    async def gone_before_the_last(settings: Settings) -> AsyncIterator[AIOKafkaConsumer]:
+        """A broker that has one record more than it ever gives."""
+        async with kafka_consumer(settings) as consumer:
+            there = consumer.end_offsets
+
+            async def promised(partitions: Sequence[TopicPartition]) -> dict[TopicPartition, int]:
+                return {
+                    partition: end + (partition.partition == 0) for partition, end in (await there(partitions)).items()
+                }
+
+            consumer.end_offsets = promised
+            yield consumer
+
+    monkeypatch.setattr(follower, "kafka_consumer", gone_before_the_last)
+    monkeypatch.setattr(follower, "STALL_S", 1.0)
+    with pytest.raises(BrokerError, match="gives no records"):
+        await MessageIndex(settings, offline).catch_up()
+    assert await _found(settings, offline, "ci", "m") == [Place(partition=0, offset=0)]
+
+
+async def test_its_log_calls_it_what_people_do(
+    alone: Settings, offline: Database, caplog: pytest.LogCaptureFixture
+) -> None:
+    index = MessageIndex(alone, offline)
+    with caplog.at_level(logging.WARNING, follower.logger.name):
+        await index.start()
+        await wait_until(lambda: "The index of messages cannot go on now" in caplog.text, otherwise=lambda: caplog.text)
+        await index.stop()
 
 
 async def test_rows_go_with_the_retention_of_the_topic(store: Database) -> None:
