@@ -1,7 +1,8 @@
 """The process of a dry run: `python -m control_api.dry_run.child`. It judges, while the process that started it serves.
 
 Its standard input has the `Order` as one line of JSON, and then nothing: at its end, which comes with the end of its parent,
-however that ends, the process ends too. On standard output it writes a line of JSON for each report (`Line`).
+however that ends, the process ends too. On standard output it writes a line of JSON for each report (`Line`), and nothing else
+comes there: what plugins and libraries print goes to standard error, where the log is.
 """
 
 import asyncio
@@ -11,7 +12,7 @@ from collections.abc import AsyncIterator
 from contextlib import aclosing
 from datetime import datetime
 from threading import Thread
-from typing import Any
+from typing import Any, BinaryIO
 
 import msgspec
 from pydantic import SecretStr
@@ -67,16 +68,18 @@ def _plain(value: Any) -> Any:
 def main() -> None:
     """The process."""
     os.nice(_NICE)
+    output = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)  # before plugins are loaded: one may print
     order = msgspec.json.decode(sys.stdin.buffer.readline(), type=Order)
     Thread(target=_end_with_parent, daemon=True).start()
     try:
         settings = load_settings(env_file=None, **order.settings)
         configure(settings, "api")
-        asyncio.run(_work(settings, order))
+        asyncio.run(_work(settings, order, output))
     except NotifierError as error:
-        _tell(Line(error=str(error)))
+        _tell(output, Line(error=str(error)))
     except Exception as error:  # whoever asked is told, and the log has the rest
-        _tell(Line(error=f"it failed: {type(error).__name__}: {one_line(error)}"))
+        _tell(output, Line(error=f"it failed: {type(error).__name__}: {one_line(error)}"))
         raise
 
 
@@ -85,7 +88,7 @@ def _end_with_parent() -> None:
     os._exit(1)
 
 
-async def _work(settings: Settings, order: Order) -> None:
+async def _work(settings: Settings, order: Order, output: BinaryIO) -> None:
     database = Database(settings)
     try:
         async with database.read() as session:
@@ -97,13 +100,13 @@ async def _work(settings: Settings, order: Order) -> None:
     async with aclosing(dry_run(settings, compared, Span(since=order.since, until=order.until))) as reports:
         async for report in reports:
             count = compared.samples.count()
-            _tell(Line(report=report, samples=compared.samples if count > shown else None))
+            _tell(output, Line(report=report, samples=compared.samples if count > shown else None))
             shown = count
 
 
-def _tell(line: Line) -> None:
-    sys.stdout.buffer.write(msgspec.json.encode(line) + b"\n")
-    sys.stdout.buffer.flush()
+def _tell(output: BinaryIO, line: Line) -> None:
+    output.write(msgspec.json.encode(line) + b"\n")
+    output.flush()
 
 
 async def lines(output: asyncio.StreamReader) -> AsyncIterator[Line]:

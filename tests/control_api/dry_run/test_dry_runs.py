@@ -1,10 +1,12 @@
 """Dry runs over REST: begun, followed, cancelled, and what becomes of those whose processes die."""
 
 import json
+import os
 import secrets
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import psutil
@@ -243,6 +245,19 @@ async def test_one_is_begun_once_under_an_idempotency_key(rest: Rest) -> None:
     ]
     assert answers[0].json() == answers[1].json()
     assert (await ended(rest, answers[0].json()["id"]))["state"] == "done"
+
+
+async def test_what_a_plugin_prints_harms_nothing(
+    rest: Rest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "loud.py").write_text("print('loaded')\nraise ImportError('it is only loud')\n")
+    announced = tmp_path / "loud-1.0.dist-info"
+    announced.mkdir()
+    (announced / "METADATA").write_text("Metadata-Version: 2.1\nName: loud\nVersion: 1.0\n")
+    (announced / "entry_points.txt").write_text("[notifier.filters]\nloud = loud:Loud\n")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=os.pathsep)
+    done = await ended(rest, await begin(rest, draft=DRAFT))
+    assert (done["state"], done["error"], done["dropped"]) == ("done", None, 200)
 
 
 async def test_a_broker_that_is_away_is_a_failure(rest_without_broker: Rest) -> None:
