@@ -8,6 +8,7 @@ explains a message does (`control_api.explain`). Deliveries, attempts and dead l
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Literal, TypeAlias, get_args
 
 from filters.chain import AnyFilter, Chain, FilterFailed, Unusable
 from notifier.catalog import Catalog, Configuration
@@ -18,6 +19,11 @@ from notifier.message import Message
 from notifier.outcome import Reason
 from notifier.plugin import Candidate
 from notifier.user import User
+
+ProblemReason: TypeAlias = Literal[
+    "unknown_producer", "unknown_configuration", "disabled", "unknown_receiver", "ambiguous_receiver"
+]
+PROBLEMS: tuple[ProblemReason, ...] = get_args(ProblemReason)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -33,7 +39,7 @@ class Drop:
 class Problem:
     """Why no configuration considers a message."""
 
-    reason: Reason  # unknown_producer, unknown_configuration, disabled, unknown_receiver or ambiguous_receiver
+    reason: Reason  # of `PROBLEMS`
     text: str  # the same in words
 
 

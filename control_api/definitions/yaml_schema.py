@@ -13,6 +13,7 @@ from pydantic.json_schema import models_json_schema
 from control_api.definitions.documents import EXTENSION, TESTS
 from control_api.definitions.secret_parameters import SET
 from control_api.definitions.spec import name_field
+from filters.decision import PROBLEMS
 from notifier.definition import SPECS, Name, PluginSpec, Username
 from notifier.outcome import KINDS, Kind
 from notifier.plugin import Plugin, PluginKind, secret_fields
@@ -47,6 +48,12 @@ _TESTS: JsonObject = {
                         "type": "object",
                         "properties": {"dropped_by": _TEXT},
                         "required": ["dropped_by"],
+                        "additionalProperties": False,
+                    },
+                    {
+                        "type": "object",
+                        "properties": {"reason": {"enum": list(PROBLEMS)}},
+                        "required": ["reason"],
                         "additionalProperties": False,
                     },
                 ]

@@ -3,12 +3,13 @@
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 from pydantic import Field
 
 from control_api.definitions.documents import WrittenTest, first_of
 from control_api.explain.ways import Told
+from filters.decision import ProblemReason
 from notifier.bounds import BoundedTime
 from notifier.definition.spec import Spec
 from notifier.errors import FieldError, InputError, RecordError
@@ -30,6 +31,15 @@ class ExpectedDrop(Spec):
     dropped_by: str = Field(description="Name of the filter.")
 
 
+class ExpectedProblem(Spec):
+    """Why no configuration must consider the message."""
+
+    reason: ProblemReason = Field(description="The word for it.")
+
+
+Expected: TypeAlias = Sequence[ExpectedDelivery] | ExpectedDrop | ExpectedProblem
+
+
 class _TestSpec(Spec):
     name: str = Field(min_length=1, description="What the test shows, in words.")
     message: JsonObject
@@ -40,14 +50,14 @@ class _TestSpec(Spec):
 
 @dataclass(frozen=True, kw_only=True)
 class FileTest:
-    """A test. Whoever gets the message must be exactly those in `expect`, or nobody, because of that filter."""
+    """A test. Whoever gets the message must be exactly those in `expect`, or nobody, because of that filter or problem."""
 
     name: str
     place: str  # file and line
     told: Told
     at: BoundedTime | None  # the moment of the decision; None: now
     configuration: str | None  # what this configuration makes of it; None: what all of them do
-    expect: Sequence[ExpectedDelivery] | ExpectedDrop
+    expect: Expected
 
 
 def read_tests(written: Sequence[WrittenTest]) -> list[FileTest]:
@@ -87,9 +97,13 @@ def _told(message: JsonObject) -> Told:
     return Told(message=read, value=value, id=read.id or "test")
 
 
-def _expected(expect: Any) -> Sequence[ExpectedDelivery] | ExpectedDrop:
+def _expected(expect: Any) -> Expected:
+    if isinstance(expect, dict) and "reason" in expect:
+        return validated(ExpectedProblem, expect, "/expect")
     if isinstance(expect, dict):
         return validated(ExpectedDrop, expect, "/expect")
     if isinstance(expect, list):
         return [validated(ExpectedDelivery, one, f"/expect/{place}") for place, one in enumerate(expect)]
-    raise InputError(FieldError("/expect", "must be a list of {recipient, consumer}, or {dropped_by: FILTER}"))
+    raise InputError(
+        FieldError("/expect", "must be a list of {recipient, consumer}, {dropped_by: FILTER} or {reason: WORD}")
+    )

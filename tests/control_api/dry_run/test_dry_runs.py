@@ -247,9 +247,7 @@ async def test_one_is_begun_once_under_an_idempotency_key(rest: Rest) -> None:
     assert (await ended(rest, answers[0].json()["id"]))["state"] == "done"
 
 
-async def test_what_a_plugin_prints_harms_nothing(
-    rest: Rest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_what_a_plugin_prints_harms_nothing(rest: Rest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "loud.py").write_text("print('loaded')\nraise ImportError('it is only loud')\n")
     announced = tmp_path / "loud-1.0.dist-info"
     announced.mkdir()

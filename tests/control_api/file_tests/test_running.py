@@ -6,7 +6,9 @@ import pytest
 
 from control_api.definitions.documents import load
 from control_api.file_tests.running import run_tests
+from control_api.registry import load_registry
 from notifier.errors import InputError
+from notifier.plugin import Candidate, Filter, FilterParameters
 
 DEFINITIONS = """
 users:
@@ -24,6 +26,7 @@ consumers:
 configurations:
   - {name: builds, users: [alice, bob], producers: [ci], filters: [no-wip, at-work], consumers: [chat]}
   - {name: all, producers: [reviews], consumers: [chat, mail]}
+  - {name: off, enabled: false, producers: [ci], consumers: [chat]}
 """
 MONDAY = '"2026-11-30T10:00:00Z"'
 
@@ -47,8 +50,10 @@ ALICE = "message: {producer: ci, receiver: alice, content: done}"
         f'{{name: t, {ALICE}, at: "2026-11-30T20:00:00Z", expect: {{dropped_by: at-work}}}}',
         f"{{name: t, {ALICE}, configuration: all, expect: []}}",
         "{name: t, message: {producer: reviews, content: x}, expect: [{consumer: chat}, {consumer: mail}]}",
-        "{name: t, message: {producer: ci, receiver: stranger, content: x}, expect: []}",
-        "{name: t, message: {producer: unknown, content: x, colour: red}, expect: []}",
+        "{name: t, message: {producer: ci, receiver: stranger, content: x}, expect: {reason: unknown_receiver}}",
+        "{name: t, message: {producer: unknown, content: x, colour: red}, expect: {reason: unknown_producer}}",
+        "{name: t, message: {producer: ci, configuration: off, content: x}, expect: {reason: disabled}}",
+        "{name: t, message: {producer: ci, configuration: off, content: x}, expect: []}",
     ],
 )
 def test_what_is_expected_passes(tmp_path: Path, test: str) -> None:
@@ -78,8 +83,38 @@ def test_what_is_expected_passes(tmp_path: Path, test: str) -> None:
             "no-wip was expected to drop it: Bob would not get it: builds would drop it, because at-work says that Bob is on"
             " leave.",
         ),
+        (
+            "{name: t, message: {producer: c1, receiver: alice, content: x}, expect: []}",
+            "there is no producer 'c1'; where that is meant, write `expect: {reason: unknown_producer}`",
+        ),
+        (
+            "{name: t, message: {producer: ci, receiver: alcie, content: x}, expect: []}",
+            "nobody is called 'alcie' in the world 'default'; where that is meant, write `expect: {reason: unknown_receiver}`",
+        ),
+        (
+            "{name: t, message: {producer: ci, configuration: bilds, content: x}, expect: {dropped_by: no-wip}}",
+            "there is no configuration 'bilds'; where that is meant, write `expect: {reason: unknown_configuration}`",
+        ),
+        (
+            "{name: t, message: {producer: ci, receiver: alcie, content: x}, expect: {reason: unknown_producer}}",
+            "unknown_producer was expected: Nobody would get it: nobody is called 'alcie' in the world 'default'.",
+        ),
+        (
+            f"{{name: t, {ALICE}, at: {MONDAY}, expect: {{reason: unknown_receiver}}}}",
+            "unknown_receiver was expected: builds would pass it on to chat for alice.",
+        ),
     ],
-    ids=["dropped", "delivered", "not dropped", "dropped by another"],
+    ids=[
+        "dropped",
+        "delivered",
+        "not dropped",
+        "dropped by another",
+        "no producer",
+        "no receiver",
+        "no configuration",
+        "another problem",
+        "no problem",
+    ],
 )
 def test_what_is_not_expected_says_why(tmp_path: Path, test: str, why: str) -> None:
     (outcome,) = run_tests(written(tmp_path, test))
@@ -89,15 +124,16 @@ def test_what_is_not_expected_says_why(tmp_path: Path, test: str, why: str) -> N
 @pytest.mark.parametrize(
     ("test", "said"),
     [
-        ("{name: t, mesage: {}, expect: []}", "notifier.yaml:18 test t /mesage: is not a field here"),
+        ("{name: t, mesage: {}, expect: []}", "notifier.yaml:19 test t /mesage: is not a field here"),
         ("{name: t, message: {content: x}, expect: []}", "test t /message: Object missing required field `producer`"),
-        (f"{{name: t, {ALICE}}}", "notifier.yaml:18 test t /expect: is required"),
-        (f"{{name: t, {ALICE}, expect: yes}}", "notifier.yaml:18 test t /expect: must be a list of"),
-        (f"{{name: t, {ALICE}, expect: [{{recipient: alice}}]}}", "notifier.yaml:18 test t /expect/0/consumer: is required"),
-        (f"{{name: t, {ALICE}, expect: {{dropped: x}}}}", "notifier.yaml:18 test t /expect/dropped_by: is required"),
+        (f"{{name: t, {ALICE}}}", "notifier.yaml:19 test t /expect: is required"),
+        (f"{{name: t, {ALICE}, expect: yes}}", "notifier.yaml:19 test t /expect: must be a list of"),
+        (f"{{name: t, {ALICE}, expect: [{{recipient: alice}}]}}", "notifier.yaml:19 test t /expect/0/consumer: is required"),
+        (f"{{name: t, {ALICE}, expect: {{dropped: x}}}}", "notifier.yaml:19 test t /expect/dropped_by: is required"),
         (f"{{name: t, {ALICE}, expect: {{dropped_by: x}}}}", "test t /expect/dropped_by: there is no filter 'x' in these files"),
-        (f"{{name: t, {ALICE}, at: noon, expect: []}}", "notifier.yaml:18 test t /at: "),
-        ("7", "notifier.yaml:18 test"),
+        (f"{{name: t, {ALICE}, at: noon, expect: []}}", "notifier.yaml:19 test t /at: "),
+        ("7", "notifier.yaml:19 test"),
+        (f"{{name: t, {ALICE}, expect: {{reason: odd}}}}", "notifier.yaml:19 test t /expect/reason: must be 'unknown_producer', "),
         ("{name: t, name: u}", "the field 'name' is there already"),
     ],
 )  # fmt: skip
@@ -117,6 +153,27 @@ def test_what_the_files_do_not_have_is_named(tmp_path: Path) -> None:
         with pytest.raises(InputError) as caught:
             run_tests(written(tmp_path, definitions=DEFINITIONS.replace(there, gone)))
         assert said in str(caught.value)
+
+
+class Broken(Filter[FilterParameters]):
+    """Fails."""
+
+    type = "broken"
+    Parameters = FilterParameters
+
+    def accepts(self, candidate: Candidate) -> bool:
+        raise RuntimeError("boom")
+
+
+@pytest.mark.parametrize("expected", ["{dropped_by: at-work}", "[]"])
+def test_a_filter_that_fails_drops_nothing(tmp_path: Path, expected: str) -> None:
+    file = written(
+        tmp_path,
+        f"{{name: t, {ALICE}, at: {MONDAY}, expect: {expected}}}",
+        definitions=DEFINITIONS.replace("receiver_working", "broken"),
+    )
+    (outcome,) = run_tests(file, load_registry().with_plugins(Broken))
+    assert outcome.why == ["at-work cannot judge it: the filter at-work failed: RuntimeError: boom"]
 
 
 def test_tests_are_no_definitions(tmp_path: Path) -> None:
