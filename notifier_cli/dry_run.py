@@ -3,7 +3,7 @@
 import asyncio
 import json
 import sys
-from datetime import datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,7 +12,7 @@ from pydantic import TypeAdapter, ValidationError
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 
-from notifier.bounds import BoundedTime
+from notifier.bounds import FIRST, BoundedTime
 from notifier.record import now, rfc3339
 from notifier.settings import Settings
 from notifier_cli.environment import read_settings
@@ -27,7 +27,7 @@ _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 _TIME: TypeAdapter[datetime] = TypeAdapter(BoundedTime)
 
 
-class _Moment(click.ParamType):
+class Moment(click.ParamType):
     """So long ago (24h, 7d), or a time in RFC 3339."""
 
     name = "time"
@@ -38,7 +38,8 @@ class _Moment(click.ParamType):
             return value
         text = str(value)
         if text[-1:] in _UNITS and text[:-1].isdecimal() and len(text) < 10:
-            return now() - timedelta(seconds=int(text[:-1]) * _UNITS[text[-1]])
+            ago = int(text[:-1]) * _UNITS[text[-1]]
+            return datetime.fromtimestamp(max(FIRST.timestamp(), now().timestamp() - ago), UTC)
         try:
             return _TIME.validate_python(text)
         except ValidationError:
@@ -54,8 +55,8 @@ class _Moment(click.ParamType):
     help="A YAML file with the draft, as of `apply`; without one the configuration is taken as it is stored.",
 )
 @click.option("--configuration", help="Its name, where the file has several, or there is none.")
-@click.option("--since", type=_Moment(), default="24h", show_default=True, help="How long ago, or a time in RFC 3339.")
-@click.option("--until", type=_Moment(), default=None, help="The same; by default now.")
+@click.option("--since", type=Moment(), default="24h", show_default=True, help="How long ago, or a time in RFC 3339.")
+@click.option("--until", type=Moment(), default=None, help="The same; by default now.")
 @click.option("--json", "as_json", is_flag=True, help="Print what was found as JSON.")
 def dry_run(
     path: Path | None, configuration: str | None, since: datetime, until: datetime | None, as_json: bool

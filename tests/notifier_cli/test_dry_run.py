@@ -3,7 +3,11 @@
 import json
 from pathlib import Path
 
+import pytest
+
+from notifier.bounds import FIRST
 from notifier.settings import Settings
+from notifier_cli.dry_run import Moment
 from tests.rigs.kafka_tools import produce
 from tests.rigs.roles import run
 
@@ -19,6 +23,11 @@ DRAFT = """
 filters: [{name: at-work, type: receiver_working}]
 configurations: [{name: builds, users: [alice, bob], producers: [ci], filters: [at-work], consumers: [chat]}]
 """
+
+
+@pytest.mark.parametrize("ago", ["100000d", "9999999w", "99999999w"])
+def test_so_long_ago_that_nothing_was_is_the_first_time_there_is(ago: str) -> None:
+    assert Moment().convert(ago, None, None) == FIRST
 
 
 async def test_a_draft_is_told_in_words_and_as_json(settings: Settings, tmp_path: Path) -> None:
@@ -56,6 +65,7 @@ async def test_a_draft_is_told_in_words_and_as_json(settings: Settings, tmp_path
         (["-f", str(tmp_path / "stored.yaml")], 2, "say which configuration is meant: one of all, builds"),
         (["--configuration", "gone"], 1, "there is no configuration 'gone'"),
         (["--configuration", "all", "--since", "noon"], 2, "is no time"),
+        (["--configuration", "all", "--until", "9999999w"], 2, "must be earlier than `until`"),
         (["--configuration", "all", "--since", "2999-01-01T00:00:00Z"], 2, "must be earlier than now"),
         ([], 2, "say which configuration is meant"),
     ):

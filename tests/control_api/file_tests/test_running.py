@@ -133,7 +133,7 @@ def test_what_is_not_expected_says_why(tmp_path: Path, test: str, why: str) -> N
         (f"{{name: t, {ALICE}, expect: {{dropped_by: x}}}}", "test t /expect/dropped_by: there is no filter 'x' in these files"),
         (f"{{name: t, {ALICE}, at: noon, expect: []}}", "notifier.yaml:19 test t /at: "),
         ("7", "notifier.yaml:19 test"),
-        (f"{{name: t, {ALICE}, expect: {{reason: odd}}}}", "notifier.yaml:19 test t /expect/reason: must be 'unknown_producer', "),
+        (f"{{name: t, {ALICE}, expect: {{reason: odd}}}}", "notifier.yaml:19 test t /expect/reason: must be 'unknown_producer'"),
         ("{name: t, name: u}", "the field 'name' is there already"),
     ],
 )  # fmt: skip
