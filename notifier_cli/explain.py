@@ -67,6 +67,8 @@ def _read(file: Path) -> Any:
         return json.loads(data)
     except ValueError as error:
         raise InputError(FieldError("/message", f"is not JSON: {error}"), str(file)) from None
+    except RecursionError:
+        raise InputError(FieldError("/message", "is nested too deeply"), str(file)) from None
 
 
 async def explained(settings: Settings, asked: JsonObject) -> JsonObject:
@@ -81,7 +83,7 @@ async def explained(settings: Settings, asked: JsonObject) -> JsonObject:
 
     given = {name: value for name, value in asked.items() if value is not None}
     try:
-        query = ExplainQuery.model_validate_json(json.dumps(given))
+        query = ExplainQuery.model_validate(given)
     except ValidationError as error:
         raise InputError(field_errors(error, given)) from None
     check_query(query)
