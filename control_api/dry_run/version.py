@@ -109,5 +109,5 @@ class Version:
         consumer, recipient = delivery
         if self._configuration is not None and consumer not in self._configuration.spec.consumers:
             return f"{self._name} does not name the consumer {consumer}"
-        question = Question(told=told, at=at, receiver=recipient, configuration=self._name)
+        question = Question(told=told, at=at, receiver=recipient, configuration=self._name, shown=0)
         return explain(self._catalog, question).explanation.text

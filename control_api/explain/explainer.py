@@ -4,7 +4,8 @@
 
 It decides as the router does: by the plain algorithm that the router's compiled form is held to (`filters.decision`). The text
 that a consumer sends is left to `control_api.explain.rendering`; finding messages and definitions, to
-`control_api.explain.finding`.
+`control_api.explain.explaining`. All recipients are judged, since a filter that fails for one keeps the message from all; words
+are made only for those that are shown.
 """
 
 from collections.abc import Mapping, Sequence
@@ -18,21 +19,23 @@ from control_api.explain.explanation import (
     Explanation,
     RecipientExplanation,
 )
-from control_api.explain.verdicts import all_delivered, fails, step_of, to_whom, verdict_of
-from control_api.explain.ways import Told, Way, delivery_of, ways
-from control_api.explain.words import Words, in_sentences, sentence, without_prefix
-from filters.chain import Chain, Verdict, told
+from control_api.explain.heard import Heard, Hearing
+from control_api.explain.verdicts import all_delivered, step_of, to_whom, verdict_of
+from control_api.explain.ways import Made, Told, Way, delivery_of, ways
+from control_api.explain.words import NAMED, Words, in_sentences, sentence
+from filters.chain import told
 from filters.decision import Judge, missing
 from notifier.catalog import Catalog, Configuration
 from notifier.delivery import Delivery
 from notifier.folded import folded
 from notifier.group import Group
 from notifier.outcome import Reason
-from notifier.plugin import Candidate
 from notifier.user import User
 
 MAX_CONFIGURATIONS = 200  # that are explained one by one
 MAX_RECIPIENTS = 500  # of one configuration, likewise
+MAX_SHOWN = 2000  # recipients of all configurations
+MAX_RENDERED = 50  # deliveries whose texts are made
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,6 +49,7 @@ class Question:
     past: bool = False  # whether it was decided already: "did not get it", and not "would not get it"
     leaves: Mapping[str, datetime] = field(default_factory=dict)  # username → since when on leave, where that is known
     hidden: Hidden = field(default_factory=Hidden)  # from who asks: nothing is said of it
+    shown: int = MAX_SHOWN  # recipients that are explained one by one; of the others the texts tell
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,22 +70,14 @@ class Explained:
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Heard:
-    """One recipient, with what each filter says. `username` alone: the user's definition cannot be used."""
+class _Case:
+    """What one configuration makes of a message, for all recipients together."""
 
-    user: User | None
-    username: str | None
-    steps: Sequence[Verdict] = ()
-
-    @property
-    def decisive(self) -> Verdict | None:
-        """What decides against the recipient: the first filter that drops, else the first that fails."""
-        against = [step for step in self.steps if not step.passed]
-        return next((step for step in against if not fails(step)), against[0] if against else None)
-
-    @property
-    def is_known(self) -> bool:
-        return self.user is not None or self.username is None
+    configuration: Configuration
+    hearing: Hearing
+    failing: Heard | None  # the first for whom a filter fails: then nobody gets it
+    made: Made
+    fault: str | None  # of a consumer's plugin: then nobody gets it either
 
 
 def explain(catalog: Catalog, question: Question) -> Explained:
@@ -116,6 +112,10 @@ class _Explainer:
         self._sender: User | None = None
         self._receiver: User | Group | None = None
         self._sendings: list[Sending] = []
+        self._deliveries: dict[
+            str, Delivery
+        ] = {}  # of the sendings, by id: one to everyone is told of for each recipient
+        self._room = question.shown
 
     def explained(self) -> Explained:
         question, catalog = self._question, self._catalog
@@ -205,129 +205,137 @@ class _Explainer:
         )
 
     def _explain(self, configuration: Configuration) -> ConfigurationExplanation:
-        heard, unusable = self._hear(configuration)
-        failing = next((each for each in heard if each.decisive is not None and fails(each.decisive)), None)
-        passed = [] if failing else [each.user for each in heard if each.decisive is None]
-        made, fault = self._ways(configuration, passed)
-        shown = [each for each in [*heard, *unusable] if each.username not in self._hidden_users]
-        parts = [self._recipient(configuration, each, failing, made, fault) for each in shown]
+        recipients, unusable = self._judge.recipients(configuration, self._receiver)
+        hearing = Hearing(
+            chain=self._judge.chain(configuration),
+            message=self._message,
+            users=configuration.users,
+            at=self._question.at,
+            sender=self._sender,
+        )
         if self._question.receiver is not None:
-            parts = [part for part in parts if self._person is not None and part.recipient == self._person.username]
-            parts = parts or [self._not_addressed(configuration)]
+            part = self._explain_asked(configuration, hearing, recipients)
+            return self._part(configuration, [part], 1, part.text)
+        room = min(self._room, MAX_RECIPIENTS)
+        heard: list[Heard] = []
+        seen: list[Heard] = []
+        for user in recipients:
+            is_hidden = user is not None and user.username in self._hidden_users
+            one = hearing.in_short(user) if is_hidden or len(seen) >= room else hearing.by_steps(user)
+            heard.append(one)
+            if not is_hidden:
+                seen.append(one)
+        seen += [
+            Heard(user=None, username=name, verdict="dropped", reason="unknown_receiver", steps=())
+            for name in unusable
+            if name not in self._hidden_users
+        ]
+        case = self._case(configuration, hearing, heard)
+        parts = [self._recipient(case, one, is_shown=place < room) for place, one in enumerate(seen)]
+        self._room -= min(room, len(parts))
+        return self._part(configuration, parts, room, self._text_of(case, seen, parts))
+
+    def _explain_asked(
+        self, configuration: Configuration, hearing: Hearing, recipients: Sequence[User | None]
+    ) -> RecipientExplanation:
+        """The part of who is asked about. The others are asked only where it depends on them."""
+        person = self._person
+        if person is None or not any(user is not None and user.username == person.username for user in recipients):
+            return self._not_addressed(configuration)
+        asked = hearing.by_steps(person)
+        heard = [asked]
+        if asked.verdict == "passed":
+            others = (user for user in recipients if user is None or user.username != person.username)
+            order = {None if user is None else user.username: place for place, user in enumerate(recipients)}
+            heard = sorted([asked, *map(hearing.in_short, others)], key=lambda one: order[one.username])
+        return self._recipient(self._case(configuration, hearing, heard), asked, is_shown=True)
+
+    def _part(
+        self, configuration: Configuration, parts: Sequence[RecipientExplanation], room: int, text: str
+    ) -> ConfigurationExplanation:
         verdict, reason = verdict_of(parts)
         return ConfigurationExplanation(
             configuration=configuration.name,
             version=configuration.version or None,
             verdict=verdict,
             reason=reason,
-            text=self._text_of(configuration, parts),
-            recipients=parts[:MAX_RECIPIENTS],
-            omitted=max(0, len(parts) - MAX_RECIPIENTS),
+            text=text,
+            recipients=list(parts[:room]),
+            omitted=max(0, len(parts) - room),
         )
 
-    def _hear(self, configuration: Configuration) -> tuple[list[_Heard], list[_Heard]]:
-        recipients, unusable = self._judge.recipients(configuration, self._receiver)
-        chain = self._judge.chain(configuration)
-        heard = [
-            _Heard(
-                user=user, username=None if user is None else user.username, steps=self._ask(chain, configuration, user)
-            )
-            for user in recipients
-        ]
-        return heard, [_Heard(user=None, username=name) for name in unusable]
-
-    def _ask(self, chain: Chain, configuration: Configuration, user: User | None) -> Sequence[Verdict]:
-        return chain.explain(
-            Candidate(
-                message=self._message,
-                users=configuration.users,
-                at=self._question.at,
-                sender=self._sender,
-                receiver=user,
-            )
-        )
-
-    def _ways(self, configuration: Configuration, passed: Sequence[User | None]) -> tuple[Sequence[Way], str | None]:
-        """The deliveries, or why a plugin's fault makes none of them."""
+    def _case(self, configuration: Configuration, hearing: Hearing, heard: Sequence[Heard]) -> _Case:
+        """The deliveries, or why a filter or a plugin's fault makes none of them."""
+        failing = next((one for one in heard if one.verdict == "failed"), None)
+        passed = [] if failing else [one.user for one in heard if one.verdict == "passed"]
+        made, fault = Made(), None
         try:
-            made = ways(self._catalog, configuration, passed, to_all=self._message.receiver is None)
-            return [way.without(self._hidden_users) for way in made], None
+            found = ways(self._catalog, configuration, passed, to_all=self._message.receiver is None)
+            made = Made(way.without(self._hidden_users) for way in found)
         except Exception as error:  # a plugin's fault
-            return (), f"a consumer's plugin failed: {told(error)}"
+            fault = f"a consumer's plugin failed: {told(error)}"
+        return _Case(configuration=configuration, hearing=hearing, failing=failing, made=made, fault=fault)
 
     # --- a recipient ---
 
-    def _recipient(
-        self,
-        configuration: Configuration,
-        heard: _Heard,
-        failing: _Heard | None,
-        made: Sequence[Way],
-        fault: str | None,
-    ) -> RecipientExplanation:
-        name, words, decisive = configuration.name, self._words, heard.decisive
-        got_not = words.got_not(heard.username)
-        steps = [step_of(verdict, words.since(verdict.reason, heard.user)) for verdict in heard.steps]
+    def _recipient(self, case: _Case, heard: Heard, *, is_shown: bool) -> RecipientExplanation:
+        """What becomes of it for a recipient; without words for one that was heard in short."""
+        name, words, failing = case.configuration.name, self._words, case.failing
         part = RecipientExplanation(
-            recipient=heard.username, verdict="passed", reason="ok", text="", steps=steps, consumers=[]
+            recipient=heard.username, verdict=heard.verdict, reason=heard.reason, text="", steps=[], consumers=[]
         )
-        if not heard.is_known:
-            assert heard.username is not None
-            part.verdict, part.reason = "dropped", "unknown_receiver"
-            part.text = f"{got_not} by {name}: {missing(self._catalog, 'user', heard.username)}"
-        elif decisive is not None and not fails(decisive):
-            part.verdict, part.reason = "dropped", decisive.reason
-            part.text = f"{got_not}: {words.dropped(name, decisive, heard.user)}"
+        if heard.verdict == "passed" and failing is not None:
+            part.verdict, part.reason = "failed", failing.reason
+        elif heard.verdict == "passed":
+            part.consumers = [self._consumer(case, way, is_shown=is_shown) for way in case.made.of(heard.username)]
+        if heard.steps is None:
+            return part
+        part.steps = [step_of(verdict, words.since(verdict.reason, heard.user)) for verdict in heard.steps]
+        got_not = words.got_not(heard.username)
+        if heard.username is not None and not heard.is_known:
+            text = f"{got_not} by {name}: {missing(self._catalog, 'user', heard.username)}"
+        elif heard.drop is not None:
+            text = f"{got_not}: {words.dropped(name, heard.drop, heard.user)}"
+        elif heard.verdict == "failed":
+            text = f"{got_not}: {words.failed(name, heard.failure, None)}"
         elif failing is not None:
-            found = decisive or failing.decisive
-            assert found is not None
-            part.verdict, part.reason = "failed", found.reason
-            for_whom = failing.username if decisive is None and failing.username not in self._hidden_users else None
-            part.text = f"{got_not}: {words.failed(name, without_prefix(found.says), for_whom)}"
+            for_whom = None if failing.username in self._hidden_users else failing.username
+            text = f"{got_not}: {words.failed(name, failing.failure, for_whom)}"
         else:
-            self._pass(configuration, part, heard, made, fault)
-        part.text = sentence(part.text)
+            text = self._passing(case, part)
+        part.text = sentence(text)
         return part
 
-    def _pass(
-        self,
-        configuration: Configuration,
-        part: RecipientExplanation,
-        heard: _Heard,
-        made: Sequence[Way],
-        fault: str | None,
-    ) -> None:
-        """Adds the consumers, and says what becomes of the message at them."""
-        part.consumers = [self._consumer(configuration, way) for way in made if way.concerns(heard.user)]
-        words, got_not = self._words, self._words.got_not(heard.username)
+    def _passing(self, case: _Case, part: RecipientExplanation) -> str:
+        """What becomes of a message that passes the filters, in words."""
+        name, got_not = case.configuration.name, self._words.got_not(part.recipient)
         sent = [each.consumer for each in part.consumers if each.verdict == "delivered"]
         whys = [each.text for each in part.consumers if each.verdict != "delivered"]
         if sent:
-            text = words.passed_on(configuration.name, sent, [heard.username] if heard.username else [])
-            part.text = "; ".join([text, *[f"but {why}" for why in whys]])
-        elif fault is not None:
-            part.text = f"{got_not} by {configuration.name}: {fault}"
-        elif whys:
-            part.text = f"{got_not} by {configuration.name}: {'; '.join(whys)}"
-        else:
-            part.text = f"{got_not} by {configuration.name}: it has no consumer"
+            text = self._words.passed_on(name, sent, [part.recipient] if part.recipient else [])
+            return "; ".join([text, *[f"but {why}" for why in whys]])
+        return f"{got_not} by {name}: {case.fault or '; '.join(whys) or 'it has no consumer'}"
 
-    def _consumer(self, configuration: Configuration, way: Way) -> ConsumerExplanation:
+    def _consumer(self, case: _Case, way: Way, *, is_shown: bool) -> ConsumerExplanation:
         part = ConsumerExplanation(
             consumer=way.consumer,
             address=way.address,
             lane=way.lane,
             verdict="delivered" if way.lane is not None else "suppressed",
             reason=way.reason,
-            text=way.text or to_whom(way),
+            text=way.text,
         )
-        if way.lane is not None:
-            plugin = self._catalog.consumers[way.consumer]
-            try:
-                delivery = delivery_of(way, self._question.told, configuration, plugin, self._sender)
-            except Exception as error:  # a plugin's fault
-                part.verdict, part.reason, part.text = "failed", "invalid", f"its plugin failed: {told(error)}"
-                return part
+        if way.lane is None or not is_shown:
+            return part
+        part.text = to_whom(way)
+        configuration, plugin = case.configuration, self._catalog.consumers[way.consumer]
+        try:
+            delivery = delivery_of(way, self._question.told, configuration, plugin, self._sender)
+        except Exception as error:  # a plugin's fault
+            part.verdict, part.reason, part.text = "failed", "invalid", f"its plugin failed: {told(error)}"
+            return part
+        if delivery.id in self._deliveries or len(self._deliveries) < MAX_RENDERED:
+            delivery = self._deliveries.setdefault(delivery.id, delivery)
             self._sendings.append(Sending(delivery=delivery, template=configuration.spec.template, consumer=part))
         return part
 
@@ -350,15 +358,24 @@ class _Explainer:
             consumers=[],
         )
 
-    def _text_of(self, configuration: Configuration, parts: Sequence[RecipientExplanation]) -> str:
+    def _text_of(self, case: _Case, heard: Sequence[Heard], parts: Sequence[RecipientExplanation]) -> str:
         if not parts:
-            return sentence(f"{configuration.name} considers it for users of another team alone")
-        if len(parts) == 1:
-            return parts[0].text
-        whole = [part for part in parts if part.verdict == "passed" and all_delivered(part)]
-        others = [part.text for part in parts if not any(part is each for each in whole)]
-        if not whole:
-            return in_sentences(others)
-        consumers = list(dict.fromkeys(each.consumer for part in whole for each in part.consumers))
-        people = [part.recipient for part in whole if part.recipient]
-        return in_sentences([self._words.passed_on(configuration.name, consumers, people), *others])
+            return sentence(f"{case.configuration.name} considers it for users of another team alone")
+        consumers: dict[str, None] = {}
+        people: list[str | None] = []
+        others: list[tuple[Heard, RecipientExplanation]] = []
+        for one, part in zip(heard, parts, strict=True):
+            if len(parts) > 1 and part.verdict == "passed" and all_delivered(part):
+                consumers.update(dict.fromkeys(each.consumer for each in part.consumers))
+                people.append(part.recipient)
+            else:
+                others.append((one, part))
+        texts = [part.text or self._told_of(case, one) for one, part in others[:NAMED]]
+        if people:
+            names = [name for name in people if name]
+            texts = [self._words.passed_on(case.configuration.name, list(consumers), names), *texts]
+        return in_sentences(texts, max(0, len(others) - NAMED))
+
+    def _told_of(self, case: _Case, heard: Heard) -> str:
+        """The words about a recipient that was heard in short."""
+        return self._recipient(case, case.hearing.by_steps(heard.user), is_shown=False).text

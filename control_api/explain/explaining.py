@@ -4,6 +4,7 @@ index ─► topic ─► message ─┐
 audit log ─► catalog ──────┴─► explainer ─► rendering ─► answer, beside what the history says happened
 """
 
+import asyncio
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -191,7 +192,7 @@ class Explaining:
     # --- the answer ---
 
     async def _explained(self, catalog: Catalog, question: Question, revision: int) -> Explained:
-        explained = explain(catalog, question)
+        explained = await asyncio.to_thread(explain, catalog, question)  # with many users it takes long
         on_leave = {
             recipient.recipient
             for part in explained.explanation.configurations
@@ -200,7 +201,7 @@ class Explaining:
         }
         if on_leave:
             leaves = await self.catalogs.leaves(sorted(on_leave)[:_MAX_LEAVES], revision)
-            explained = explain(catalog, replace(question, leaves=leaves))
+            explained = await asyncio.to_thread(explain, catalog, replace(question, leaves=leaves))
         await render(explained, catalog.consumers, self._renderer)
         return explained
 

@@ -5,12 +5,10 @@ from typing import Any
 
 from consumers.text.template import Renderer
 from consumers.text.text import default_text
-from control_api.explain.explainer import Explained, Sending
+from control_api.explain.explainer import MAX_RENDERED, Explained, Sending
 from filters.chain import told
 from notifier.errors import RecordError, TemplateFailed
 from notifier.plugin import Consumer
-
-MAX_RENDERED = 50  # deliveries of one explanation
 
 
 async def render(explained: Explained, consumers: Mapping[str, Consumer[Any]], renderer: Renderer) -> None:

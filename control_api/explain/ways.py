@@ -3,7 +3,7 @@
 The plain form of what the router writes (`streams.router.deliveries`); a property test holds the two together.
 """
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -30,15 +30,26 @@ class Way:
     reason: Reason = "ok"
     text: str = ""  # why it is not made
 
-    def concerns(self, user: User | None) -> bool:
-        """Whether it is for this user, or for everyone."""
-        return self.recipient is None or user is None or self.recipient.username == user.username
-
     def without(self, usernames: Collection[str]) -> "Way":
         """The same, that does not name these among everyone."""
         if self.recipients is None or not usernames:
             return self
         return replace(self, recipients=tuple([name for name in self.recipients if name not in usernames]))
+
+
+class Made:
+    """The ways of a configuration, in the order of its consumers, looked up by the recipient."""
+
+    def __init__(self, found: Iterable[Way] = ()) -> None:
+        self._by_consumer: dict[str, dict[str | None, Way]] = {}
+        for way in found:
+            username = None if way.recipient is None else way.recipient.username
+            self._by_consumer.setdefault(way.consumer, {})[username] = way
+
+    def of(self, username: str | None) -> list[Way]:
+        """Those for this user, and those for everyone."""
+        found = [ways_.get(username) or ways_.get(None) for ways_ in self._by_consumer.values()]
+        return [way for way in found if way is not None]
 
 
 def ways(

@@ -9,7 +9,7 @@ from filters.chain import Verdict
 from notifier.outcome import Reason
 from notifier.user import User
 
-_NAMED = 5  # people, configurations or consumers in one sentence
+NAMED = 5  # people, configurations or consumers in one sentence
 _PREFIXES = ("drops: ", "passes: ", "fails: ")  # of what filters say
 
 
@@ -76,14 +76,14 @@ def sentence(text: str) -> str:
 
 def listed(names: Sequence[str]) -> str:
     """`alice, bob and carol`; after five, how many more there are."""
-    shown = list(names[:_NAMED])
-    if len(names) > _NAMED:
-        shown.append(f"{len(names) - _NAMED} more")
+    shown = list(names[:NAMED])
+    if len(names) > NAMED:
+        shown.append(f"{len(names) - NAMED} more")
     return shown[0] if len(shown) == 1 else f"{', '.join(shown[:-1])} and {shown[-1]}"
 
 
-def in_sentences(texts: Sequence[str]) -> str:
-    """The first texts as sentences, and how many more there are."""
+def in_sentences(texts: Sequence[str], beside: int = 0) -> str:
+    """The first texts as sentences, and how many more there are: `beside` that are not given."""
     unique = list(dict.fromkeys(map(sentence, texts)))
-    more = [f"And {len(unique) - _NAMED} more."] if len(unique) > _NAMED else []
-    return " ".join([*unique[:_NAMED], *more])
+    more = max(0, len(unique) - NAMED) + beside
+    return " ".join([*unique[:NAMED], *([f"And {more} more."] if more else [])])

@@ -54,6 +54,7 @@ def test_an_explanation_says_what_the_router_does(rounds: list[tuple[Any, list[d
             outputs = routed.route(message)
             explained = asked(catalog, message, routed.offset - 1)
             _check(explained, outputs)
+            _check_in_short(catalog, message, explained)
 
 
 def _check(explained: Explained, outputs: dict[str, list[bytes]]) -> None:
@@ -108,6 +109,22 @@ def _check(explained: Explained, outputs: dict[str, list[bytes]]) -> None:
         recipients = [each for part in explanation.configurations for each in part.recipients]
         reasons = {each.reason for each in recipients if each.verdict == "dropped"}
         assert attempt.reason == (reasons.pop() if len(reasons) == 1 else "filtered")
+
+
+def _check_in_short(catalog: Catalog, message: dict[str, Any], explained: Explained) -> None:
+    """What is said of all is the same where nobody is shown, and what is said of one is the same where one is asked about."""
+    whole = explained.explanation
+    short = asked(catalog, message, shown=0).explanation
+    assert (short.text, short.reason) == (whole.text, whole.reason)
+    for part, other in zip(whole.configurations, short.configurations, strict=True):
+        assert (other.verdict, other.reason, other.text) == (part.verdict, part.reason, part.text)
+        assert (other.recipients, other.omitted) == ([], len(part.recipients))
+    for username in catalog.users if whole.reason == "ok" else ():
+        one = asked(catalog, message, receiver=username).explanation
+        for part, other in zip(whole.configurations, one.configurations, strict=True):
+            same = [recipient for recipient in part.recipients if recipient.recipient == username]
+            assert same in (other.recipients, []) or part.verdict == "not_considered"
+            assert same or [recipient.verdict for recipient in other.recipients] in (["not_addressed"], [])
 
 
 def _is_of_all(made: Any, part: ConfigurationExplanation, consumer: Any) -> bool:
@@ -193,6 +210,27 @@ def test_who_is_dropped_beside_others_is_explained_too() -> None:
 def test_what_is_in_the_way_is_named(message: dict[str, Any], more: dict[str, Any], text: str) -> None:
     catalog = _defined(("configuration", "off", {**SPEC, "enabled": False}))
     assert asked(catalog, message, past=True, **more).explanation.text == text
+
+
+def test_many_recipients_are_counted_and_not_all_shown() -> None:
+    names = [f"many{number}" for number in range(1100)]
+    spec = {"users": names, "producers": ["p0"], "consumers": ["direct", "file"]}
+    catalog = changed(
+        BEGINNING,
+        [
+            *(("user", name, {"additional_info": {"chat": {"id": 1}}}) for name in names),
+            *(("configuration", f"many{number}", spec) for number in range(5)),
+        ],
+        2,
+    )
+    explained = asked(catalog, {"producer": "p0", "content": "x"}, past=True)
+    parts = [part for part in explained.explanation.configurations if part.configuration.startswith("many")]
+    assert [(len(part.recipients), part.omitted) for part in parts] == [(500, 600)] * 4 + [(0, 1100)]
+    assert len({sending.delivery.id for sending in explained.sendings}) == 50
+    for part in parts:
+        people = ", ".join(names[:5])
+        text = f"{part.configuration} passed it on to direct and file for {people} and 1095 more."
+        assert (part.verdict, part.text) == ("delivered", text)
 
 
 @pytest.mark.parametrize(
