@@ -5,7 +5,7 @@ from typing import Annotated, Self
 import msgspec
 
 from notifier.bounds import GO_ZERO
-from notifier.errors import InvalidRecord, RecordError
+from notifier.errors import InvalidRecord, RecordError, RecordTooLarge
 from notifier.outcome import Severity
 from notifier.record import JsonObject, Record, Time
 
@@ -72,6 +72,15 @@ def without_absent(data: bytes) -> bytes | None:
 def _is_absent(name: str, raw: msgspec.Raw) -> bool:
     text = bytes(raw).strip() if name in _OPTIONAL else b""
     return text == b"null" or (text == b'""' and name in _NOT_EMPTY)
+
+
+def check_value(value: bytes | None) -> bytes:
+    """The value of a record of `messages`, which a message may be read of. Raises RecordError, and RecordTooLarge."""
+    if value is None:
+        raise RecordError("the record has no value; write a message as a JSON object")
+    if len(value) > MAX_BYTES:
+        raise RecordTooLarge(f"a message has at most {MAX_BYTES} bytes; this one has {len(value)}")
+    return value
 
 
 def read_message(data: bytes) -> tuple[Message, bytes]:

@@ -15,7 +15,7 @@ from control_api.dry_run.report import MOST_SAMPLES, Report, Sample, Samples
 from control_api.dry_run.version import Delivery, Version
 from control_api.explain.ways import Told
 from notifier.errors import RecordError
-from notifier.message import MAX_BYTES, Message, read_message, topic_id
+from notifier.message import Message, check_value, read_message, topic_id
 from notifier.one_line import one_line
 from notifier.seldom import Seldom
 
@@ -64,11 +64,8 @@ class Comparison:
         report = self.report
         for record in records:
             report.messages += 1
-            value = record.value
             try:
-                if value is None or len(value) > MAX_BYTES:
-                    report.unreadable += 1
-                    continue
+                value = check_value(record.value)
                 if self._is_of_others(value):
                     continue
                 message = _read(value)

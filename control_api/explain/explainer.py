@@ -24,7 +24,7 @@ from control_api.explain.verdicts import all_delivered, step_of, to_whom, verdic
 from control_api.explain.ways import Made, Told, Way, delivery_of, ways
 from control_api.explain.words import NAMED, Words, in_sentences, sentence
 from filters.chain import told
-from filters.decision import Judge, missing
+from filters.decision import Judge, Problem, missing
 from notifier.catalog import Catalog, Configuration
 from notifier.delivery import Delivery
 from notifier.folded import folded
@@ -49,6 +49,7 @@ class Question:
     past: bool = False  # whether it was decided already: "did not get it", and not "would not get it"
     leaves: Mapping[str, datetime] = field(default_factory=dict)  # username → since when on leave, where that is known
     hidden: Hidden = field(default_factory=Hidden)  # from who asks: nothing is said of it
+    problem: Problem | None = None  # with the record that it lies in: no configuration considers it
     shown: int = MAX_SHOWN  # recipients that are explained one by one; of the others the texts tell
 
 
@@ -128,6 +129,7 @@ class _Explainer:
             text = f"The message is for {self._message.configuration} alone, which is another team's."
             return self._answer(text, "unknown_configuration", [])
         considering, problem = self._judge.considering(self._message)
+        problem = question.problem or problem
         if problem is None:
             self._sender, self._receiver, problem = self._judge.people(self._message)
         if problem is not None:

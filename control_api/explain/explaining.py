@@ -8,42 +8,27 @@ import asyncio
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-import orjson
-
 from consumers.text.template import Renderer
 from control_api.access.actor import COMMAND_LINE, Actor
 from control_api.access.teams import Hidden, hidden_from
 from control_api.definitions.catalogs import Catalogs
 from control_api.explain.draft import with_draft
 from control_api.explain.explainer import Explained, Question, explain, person_of
+from control_api.explain.finding import Found, given, on_topic, shown
 from control_api.explain.happened import happened, in_words
 from control_api.explain.query import ConfigurationExplainQuery, ExplainQuery, check_query
 from control_api.explain.rendering import render
-from control_api.explain.ways import Told
 from control_api.history.message_index import places
 from control_api.history.message_reader import MessageReader
 from notifier.catalog import Catalog
 from notifier.database import Database
-from notifier.errors import FieldError, InputError, RecordError, UnknownName, UnsupportedVersion
-from notifier.message import Message, read_message, topic_id, without_absent
-from notifier.pointer import pointer
-from notifier.record import JsonObject, kafka_time, now, rfc3339
-from notifier.record_words import finding, findings
+from notifier.errors import FieldError, InputError, UnknownName
+from notifier.record import JsonObject, rfc3339
 from notifier.registry import Registry
 from notifier.settings import Settings
 
 _MAX_LEAVES = 50  # people of whom it is looked up since when they are on leave
 _THEN, _NOW = "then", "now"
-_NEW = "new"  # the id of a message that is not on the topic and has none
-
-
-@dataclass(frozen=True, kw_only=True)
-class Found:
-    """A message, and where it lies on the topic, if it does."""
-
-    told: Told
-    at: datetime  # when it came
-    origin: JsonObject | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -127,11 +112,17 @@ class Explaining:
         attempts, letters = _of(attempts, asked, recipient), _of(letters, asked, recipient)
         past = basis.as_of == _THEN and query.draft is None and query.at is None
         question = Question(
-            told=found.told, at=basis.at, receiver=query.receiver, configuration=asked, past=past, hidden=hidden
+            told=found.told,
+            at=basis.at,
+            receiver=query.receiver,
+            configuration=asked,
+            past=past,
+            hidden=hidden,
+            problem=found.problem,
         )
         explained = await self._explained(catalog, question, basis.revision)
         answer: JsonObject = {
-            "message": {**orjson.loads(found.told.value), "id": found.told.id},
+            "message": shown(found.told),
             "origin": found.origin,
             "as_of": basis.as_of,
             "revision": basis.revision,
@@ -164,29 +155,23 @@ class Explaining:
     async def found(self, query: ConfigurationExplainQuery, hidden: Hidden) -> Found:
         """The message that is meant; one of a hidden producer is not there. Raises UnknownName, InputError and BrokerError."""
         if query.message is not None:
-            return Found(told=_given(query.message), at=now())
+            return given(query.message)
         assert query.producer is not None
         assert query.id is not None
         async with self._database.read() as session:
             candidates = await places(session, self._settings, query.producer, query.id)
+        invalid: InputError | None = None
         for place in candidates if query.producer not in hidden.of("producer") else ():
             record = await self._reader.read(place)
-            if record is None:
-                continue
             try:
-                message, value = read_message(record.value or b"")
-            except RecordError:
+                found = None if record is None else on_topic(record, query.producer, query.id, hidden)
+            except InputError as error:
+                invalid = invalid or error
                 continue
-            id_ = message.id or topic_id(record.partition, record.offset, record.timestamp)
-            if (message.producer, id_) == (query.producer, query.id):
-                at = kafka_time(record.timestamp) or now()
-                origin = {
-                    "topic": record.topic,
-                    "partition": record.partition,
-                    "offset": record.offset,
-                    "at": rfc3339(at),
-                }
-                return Found(told=Told(message=message, value=value, id=id_), at=at, origin=origin)
+            if found is not None:
+                return found
+        if invalid is not None:
+            raise invalid
         raise UnknownName("message", f"{query.producer}/{query.id}")
 
     # --- the answer ---
@@ -236,20 +221,3 @@ def _of(records: list[JsonObject], configuration: str | None, recipient: str | N
 
 def _knows(catalog: Catalog, configuration: str) -> bool:
     return configuration in catalog.configurations or f"configuration/{configuration}" in catalog.problems
-
-
-def _given(value: JsonObject) -> Told:
-    """A message as it was given. Raises InputError that names the field."""
-    try:
-        raw = orjson.dumps(value)
-    except TypeError as error:  # a number that no JSON of ours holds
-        raise InputError(FieldError("/message", f"cannot be written as JSON: {error}")) from None
-    try:
-        message, raw = read_message(raw)
-    except UnsupportedVersion as error:
-        raise InputError(FieldError("/message/v", str(error))) from None
-    except RecordError as error:
-        present = without_absent(raw)
-        places_ = findings(Message, value if present is None else orjson.loads(present)) or [finding(str(error))]
-        raise InputError([FieldError(pointer(place, "/message"), words) for place, words in places_]) from None
-    return Told(message=message, value=raw, id=message.id or _NEW)

@@ -13,7 +13,7 @@ from filters.decision import ProblemReason
 from notifier.bounds import BoundedTime
 from notifier.definition.spec import Spec
 from notifier.errors import FieldError, InputError, RecordError
-from notifier.message import check_message_object, read_message
+from notifier.message import check_message_object, check_value, read_message
 from notifier.record import JsonObject
 from notifier.validation import validated
 
@@ -90,8 +90,8 @@ def _read(written: WrittenTest) -> FileTest:
 
 def _told(message: JsonObject) -> Told:
     try:
-        value = json.dumps(check_message_object(message), ensure_ascii=False).encode()
-        read, value = read_message(value)
+        value = json.dumps(check_message_object(message), ensure_ascii=False, separators=(",", ":")).encode()
+        read, value = read_message(check_value(value))
     except RecordError as error:
         raise InputError(FieldError("/message", str(error))) from None
     return Told(message=read, value=value, id=read.id or "test")

@@ -50,7 +50,7 @@ def _schema() -> dict[str, Any]:
 
 _ANSWERS: dict[int | str, Any] = {
     200: {"description": "Why, in words and step by step.", "content": {JSON: {"schema": _schema()}}},
-    **documented(400, 401, 403, 404, 409, 415, 422),
+    **documented(400, 401, 403, 404, 409, 413, 415, 422),
 }
 
 

@@ -23,8 +23,8 @@ import msgspec
 
 from filters.chain import FilterFailed
 from notifier.catalog import Catalog
-from notifier.errors import RecordError, RecordTooLarge
-from notifier.message import MAX_BYTES, Message, topic_id, without_absent
+from notifier.errors import RecordError
+from notifier.message import MAX_BYTES, Message, check_value, topic_id, without_absent
 from notifier.record import now
 from notifier.settings import Settings
 from notifier.user import User
@@ -157,7 +157,7 @@ class Router:
             value = record.value
             try:
                 if value is None or len(value) > MAX_BYTES:
-                    raise _unfit(value)
+                    value = check_value(value)
                 message = _read(value) if value.isascii() else Message.decode(value)
                 if message.v != _VERSION or message.not_before is not None or message.occurred_at is not None:
                     message = Message.decode(value)  # raises with the words for it, and bounds the times
@@ -379,10 +379,3 @@ def _fits(value: bytes) -> bool:
     except RecordError:
         return False
     return True
-
-
-def _unfit(value: bytes | None) -> RecordError:
-    """Why a record cannot be a message."""
-    if value is None:
-        return RecordError("the record has no value; write a message as a JSON object")
-    return RecordTooLarge(f"a message has at most {MAX_BYTES} bytes; this one has {len(value)}")

@@ -119,3 +119,6 @@ def test_the_answer_is_printed_as_json_and_what_is_no_json_is_refused(
         deep = CliRunner().invoke(cli, ["explain", "--message", "-"], input=nested)
         assert isinstance(deep.exception, InputError), (depth, deep.exception)
         assert [error.pointer for error in deep.exception.errors] == ["/message"]
+    for deep in ("[" * 100_000, json.dumps({**MESSAGE, "deep": 0})[:-2] + "[" * 400 + "]" * 400 + "}"):
+        refused = CliRunner().invoke(cli, ["explain", "--message", "-"], input=deep)
+        assert isinstance(refused.exception, InputError)

@@ -100,6 +100,34 @@ async def test_a_message_without_an_id_is_found_by_its_place(api: Api) -> None:
         problem(await reader.post(ADDRESS, json={"producer": "cd", "id": id_}), 404)
 
 
+async def test_what_the_topic_holds_beside_ordinary_messages_is_told(api: Api) -> None:
+    large = {**HYPOTHETICAL, "content": "x" * 900_000}
+    odd = b'{"producer": "ci", "content": "x", "link": 7, "endless": 1e999, "deep": ' + b"[" * 300 + b"]" * 300 + b"}"
+    wrong = {"producer": "ci", "id": "no-content"}
+    sent = await produce(api.settings, "messages", [large, odd, wrong, b"no JSON"], partition=1)
+    large_id, odd_id, wrong_id, other_id = [f"1-{one.offset}-{one.timestamp}" for one in sent]
+    async with api.client("read") as reader:
+        found = await _explained(reader, producer="ci", id=large_id)
+        assert (found["reason"], found["configurations"]) == ("too_large", [])
+        assert found["text"].startswith("Nobody got it: a message has at most 900000 bytes; this one has 9000")
+        shown = (await _explained(reader, producer="ci", id=odd_id))["message"]
+        assert shown["endless"].startswith("cannot be shown: ")
+        assert shown["deep"].startswith("cannot be shown: ")
+        assert (shown["content"], shown["link"], shown["id"]) == ("x", 7, odd_id)
+        await wait_until(lambda: _is_refused(reader, {"producer": "ci", "id": "no-content"}))
+        for id_, one, why in (("no-content", sent[2], "content"), (other_id, sent[3], "JSON")):
+            refused = problem(await reader.post(ADDRESS, json={"producer": "ci", "id": id_}), 422)
+            (error,) = refused["errors"]
+            assert error["pointer"] == "/id"
+            assert f"messages/1/{one.offset} is no message: " in error["detail"]
+            assert why in error["detail"]
+        problem(await reader.post(ADDRESS, json={"producer": "cd", "id": wrong_id}), 404)
+
+
+async def _is_refused(asking: httpx.AsyncClient, body: dict[str, Any]) -> bool:
+    return (await asking.post(ADDRESS, json=body)).status_code == 422
+
+
 DRAFT = {"producers": ["ci"], "consumers": ["chat"]}
 
 
@@ -111,6 +139,7 @@ DRAFT = {"producers": ["ci"], "consumers": ["chat"]}
         (ADDRESS, {"message": HYPOTHETICAL, "id": "m"}, 422, ["/message"]),
         (ADDRESS, {"message": {"producer": "ci"}}, 422, ["/message/content"]),
         (ADDRESS, {"message": {"producer": 7, "content": "x"}}, 422, ["/message/producer"]),
+        (ADDRESS, {"message": {**HYPOTHETICAL, "content": "x" * 900_000}}, 422, ["/message"]),
         (ADDRESS, {"message": {**HYPOTHETICAL, "v": 9}}, 422, ["/message/v"]),
         (ADDRESS, {"message": HYPOTHETICAL, "as_of": "then"}, 422, ["/as_of"]),
         (ADDRESS, {"message": HYPOTHETICAL, "at": "2026-11-29T10:00:00"}, 422, ["/at"]),
