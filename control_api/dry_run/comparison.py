@@ -14,6 +14,7 @@ import msgspec
 from control_api.dry_run.report import MOST_SAMPLES, Report, Sample, Samples
 from control_api.dry_run.version import Delivery, Version
 from control_api.explain.ways import Told
+from control_api.models.record_fields import without_nul
 from notifier.errors import RecordError
 from notifier.message import Message, check_value, read_message, topic_id
 from notifier.one_line import one_line
@@ -124,8 +125,8 @@ def _show(samples: list[Sample], told: Told, at: datetime, only: Sequence[Delive
         consumer, recipient = delivery
         samples.append(
             Sample(
-                producer=told.message.producer,
-                message=told.id,
+                producer=without_nul(told.message.producer),
+                message=without_nul(told.id),
                 at=at,
                 text=one_line(told.message.title or told.message.content, _SHOWN),
                 consumer=consumer,

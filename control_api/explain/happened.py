@@ -8,6 +8,7 @@ from control_api.explain.explanation import Explanation
 from control_api.explain.words import sentence
 from control_api.history import records
 from control_api.models import AttemptRow, DeadLetterRow
+from control_api.models.record_fields import without_nul
 from notifier.database import Database
 from notifier.record import JsonObject
 
@@ -27,7 +28,7 @@ async def happened(
     database: Database, actor: Actor, producer: str, id_: str
 ) -> tuple[list[JsonObject], list[JsonObject]]:
     """The attempts and the dead letters of a message that the actor sees, the newest first."""
-    conditions = {"producer": producer, "message": id_}
+    conditions = {"producer": without_nul(producer), "message": without_nul(id_)}  # as it is stored
     async with database.read() as session:
         seen = seen_history(actor, AttemptRow)
         attempts, _ = await records.attempts(session, conditions, MAX_ATTEMPTS, None, seen)

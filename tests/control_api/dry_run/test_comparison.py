@@ -171,3 +171,11 @@ def test_samples_are_bounded() -> None:
     report, samples = compared(WORLD, "new", spec, records(*[WIP] * 300))
     assert report.added == 600
     assert len(samples.added) == 100
+
+
+def test_a_sample_can_be_stored_whatever_any_client_names_a_message() -> None:
+    draft = {"users": ["u0", "u1", "u2"], "producers": ["p0"], "consumers": ["room"]}
+    _, samples = compared(
+        WORLD, "c0", draft, records({"producer": "p0", "id": "a\0b", "receiver": "u0", "content": "wip"})
+    )
+    assert [sample.message for sample in samples.added + samples.dropped] == ["a\N{SYMBOL FOR NULL}b"]
