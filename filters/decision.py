@@ -13,7 +13,7 @@ from typing import Literal, TypeAlias, get_args
 from filters.chain import AnyFilter, Chain, FilterFailed, Unusable
 from notifier.catalog import Catalog, Configuration
 from notifier.folded import folded
-from notifier.group import PREFIX, Group
+from notifier.group import PREFIX, Group, group_named
 from notifier.identity import Ambiguous
 from notifier.message import Message
 from notifier.outcome import Reason
@@ -192,6 +192,15 @@ def unknown(catalog: Catalog, world: str, name: str, found: Ambiguous | None) ->
     if group != folded(name):
         return "unknown_receiver", missing(catalog, "group", group)
     return "unknown_receiver", f"nobody is called {name!r} in the world {world!r}"
+
+
+def missing_user(catalog: Catalog, name: str) -> str:
+    """Why nobody is told for a name among the users of a configuration, in words. It may be a group's, which has a prefix."""
+    named = group_named(name)
+    if named is None:
+        return missing(catalog, "user", name)
+    group = catalog.groups.get(named)
+    return missing(catalog, "group", named) if group is None else nobody_in(group)
 
 
 def missing(catalog: Catalog, kind: str, name: str) -> str:

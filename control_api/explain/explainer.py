@@ -24,7 +24,7 @@ from control_api.explain.verdicts import all_delivered, step_of, to_whom, verdic
 from control_api.explain.ways import Made, Told, Way, delivery_of, ways
 from control_api.explain.words import NAMED, Words, in_sentences, sentence
 from filters.chain import told
-from filters.decision import Judge, Problem, missing
+from filters.decision import Judge, Problem, missing, missing_user
 from notifier.catalog import Catalog, Configuration
 from notifier.delivery import Delivery
 from notifier.folded import folded
@@ -295,7 +295,7 @@ class _Explainer:
         part.steps = [step_of(verdict, words.since(verdict.reason, heard.user)) for verdict in heard.steps]
         got_not = words.got_not(heard.username)
         if heard.username is not None and not heard.is_known:
-            text = f"{got_not} by {name}: {missing(self._catalog, 'user', heard.username)}"
+            text = f"{got_not} by {name}: {missing_user(self._catalog, heard.username)}"
         elif heard.drop is not None:
             text = f"{got_not}: {words.dropped(name, heard.drop, heard.user)}"
         elif heard.verdict == "failed":

@@ -212,6 +212,21 @@ def test_what_is_in_the_way_is_named(message: dict[str, Any], more: dict[str, An
     assert asked(catalog, message, past=True, **more).explanation.text == text
 
 
+@pytest.mark.parametrize(
+    ("members", "why"),
+    [
+        ([], "the group ops has no members"),
+        ("nonsense", "the group 'ops' cannot be used: "),
+        (None, "there is no group 'ops'"),
+    ],
+)
+def test_a_group_that_tells_nobody_is_named_as_a_group(members: Any, why: str) -> None:
+    group = None if members is None else {"members": members}
+    catalog = _defined(("group", "ops", group), ("configuration", "builds", {**SPEC, "users": ["group:ops"]}))
+    explained = asked(catalog, {"producer": "p0", "content": "x"}, past=True)
+    assert explained.explanation.text.startswith(f"group:ops did not get it by builds: {why}")
+
+
 def test_many_recipients_are_counted_and_not_all_shown() -> None:
     names = [f"many{number}" for number in range(1100)]
     spec = {"users": names, "producers": ["p0"], "consumers": ["direct", "file"]}
