@@ -24,6 +24,7 @@
     │   └── ScriptFailed                   its exit status, its output or a limit says so
     │       └── ScriptBroken               it does not parse, or a program or module that it needs is missing
     ├── TemplateFailed                1    a configuration's template gave no text for a delivery
+    │   └── TemplateEnded                  it took more time or memory than it may
     └── DeliveryError                      a consumer could not deliver; says whether and when to try again
         ├── Retryable                      may succeed later
         └── Permanent                      will not, however often it is tried
@@ -207,6 +208,10 @@ class ScriptBroken(ScriptFailed):
 
 class TemplateFailed(NotifierError):
     """A configuration's template gave no text for a delivery; the consumer's default text is sent instead."""
+
+
+class TemplateEnded(TemplateFailed):
+    """The template took more time or memory than a text needs, and its process was ended."""
 
 
 class DeliveryError(NotifierError):

@@ -28,7 +28,7 @@ from jinja2 import TemplateSyntaxError, nodes
 
 from consumers.text.template_process import TemplateEnvironment
 from notifier import Delivery, JsonObject
-from notifier.errors import FieldError, InputError, TemplateFailed
+from notifier.errors import FieldError, InputError, TemplateEnded, TemplateFailed
 from notifier.one_line import one_line
 from notifier.plain_text import is_blank, plain_text
 
@@ -113,9 +113,9 @@ class Renderer:
                 async with asyncio.timeout(DEADLINE_S):
                     answer = await _ask(process, request)
             except TimeoutError:
-                raise TemplateFailed(f"it took longer than {DEADLINE_S:g} s, and was ended") from None
+                raise TemplateEnded(f"it took longer than {DEADLINE_S:g} s, and was ended") from None
             except (asyncio.IncompleteReadError, OSError):
-                raise TemplateFailed("it took more processor time or memory than a text needs, and was ended") from None
+                raise TemplateEnded("it took more processor time or memory than a text needs, and was ended") from None
             self._idle.append(process)
         if "error" in answer:
             raise TemplateFailed(one_line(answer["error"], _MAX_ERROR))

@@ -17,7 +17,7 @@ from control_api.explain.explainer import Explained, Question, explain, person_o
 from control_api.explain.finding import Found, given, on_topic, shown
 from control_api.explain.happened import happened, in_words
 from control_api.explain.query import ConfigurationExplainQuery, ExplainQuery, check_query
-from control_api.explain.rendering import render
+from control_api.explain.rendering import Rendering
 from control_api.history.message_index import places
 from control_api.history.message_reader import MessageReader
 from notifier.catalog import Catalog
@@ -120,7 +120,8 @@ class Explaining:
             hidden=hidden,
             problem=found.problem,
         )
-        explained = await self._explained(catalog, question, basis.revision)
+        rendering = Rendering(self._renderer)
+        explained = await self._explained(catalog, question, basis.revision, rendering)
         answer: JsonObject = {
             "message": shown(found.told),
             "origin": found.origin,
@@ -132,7 +133,7 @@ class Explaining:
         if past:
             answer["text"] = f"{answer['text']} {in_words(explained.explanation, attempts)}".strip()
         if basis.as_of != _NOW:
-            beside = await self._explained(current, replace(question, past=False), newest)
+            beside = await self._explained(current, replace(question, past=False), newest, rendering)
             answer["now"] = {"revision": newest, **beside.explanation.document()}
         return {**answer, "attempts": attempts, "dead_letters": letters}
 
@@ -176,7 +177,7 @@ class Explaining:
 
     # --- the answer ---
 
-    async def _explained(self, catalog: Catalog, question: Question, revision: int) -> Explained:
+    async def _explained(self, catalog: Catalog, question: Question, revision: int, rendering: Rendering) -> Explained:
         explained = await asyncio.to_thread(explain, catalog, question)  # with many users it takes long
         on_leave = {
             recipient.recipient
@@ -187,7 +188,7 @@ class Explaining:
         if on_leave:
             leaves = await self.catalogs.leaves(sorted(on_leave)[:_MAX_LEAVES], revision)
             explained = await asyncio.to_thread(explain, catalog, replace(question, leaves=leaves))
-        await render(explained, catalog.consumers, self._renderer)
+        await rendering.render(explained, catalog.consumers)
         return explained
 
     async def _happened(self, found: Found, actor: Actor) -> tuple[list[JsonObject], list[JsonObject]]:

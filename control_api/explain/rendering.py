@@ -1,5 +1,6 @@
 """Rendering: the texts that consumers would send, put into an explanation. Templates run in the renderer's own processes."""
 
+import asyncio
 from collections.abc import Mapping
 from typing import Any
 
@@ -7,38 +8,62 @@ from consumers.text.template import Renderer
 from consumers.text.text import default_text
 from control_api.explain.explainer import MAX_RENDERED, Explained, Sending
 from filters.chain import told
-from notifier.errors import RecordError, TemplateFailed
+from notifier.errors import RecordError, TemplateEnded, TemplateFailed
 from notifier.plugin import Consumer
 
-
-async def render(explained: Explained, consumers: Mapping[str, Consumer[Any]], renderer: Renderer) -> None:
-    """Fills in `rendered` of the first `MAX_RENDERED` deliveries. What fails is said in the consumer's text."""
-    texts: dict[str, tuple[str | None, str]] = {}  # by delivery: one to everyone is told of for each recipient
-    for sending in explained.sendings:
-        id_ = sending.delivery.id
-        if id_ not in texts:
-            if len(texts) == MAX_RENDERED:
-                break
-            texts[id_] = await _text(sending, consumers[sending.consumer.consumer], renderer)
-        rendered, why = texts[id_]
-        sending.consumer.rendered = rendered
-        sending.consumer.text += why
+MAX_S = 5.0  # for the templates of one answer
+_INSTEAD = "so the default text is shown"
 
 
-async def _text(sending: Sending, consumer: Consumer[Any], renderer: Renderer) -> tuple[str | None, str]:
-    """The text, and what is to be said about it."""
-    delivery, why = sending.delivery, ""
-    text: str | None = None
-    if sending.template is not None:
+class Rendering:
+    """Renders for one answer. A template that was ended once is not tried again: each time would cost a process more."""
+
+    def __init__(self, renderer: Renderer) -> None:
+        self._renderer = renderer
+        self._left_s = MAX_S
+        self._ended: set[str] = set()  # templates
+
+    async def render(self, explained: Explained, consumers: Mapping[str, Consumer[Any]]) -> None:
+        """Fills in `rendered` of the first `MAX_RENDERED` deliveries. What fails is said in the consumer's text."""
+        texts: dict[str, tuple[str | None, str]] = {}  # by delivery: one to everyone is told of for each recipient
+        for sending in explained.sendings:
+            id_ = sending.delivery.id
+            if id_ not in texts:
+                if len(texts) == MAX_RENDERED:
+                    break
+                texts[id_] = await self._text(sending, consumers[sending.consumer.consumer])
+            rendered, why = texts[id_]
+            sending.consumer.rendered = rendered
+            sending.consumer.text += why
+
+    async def _text(self, sending: Sending, consumer: Consumer[Any]) -> tuple[str | None, str]:
+        """The text, and what is to be said about it."""
+        delivery, why = sending.delivery, ""
+        text: str | None = None
+        if sending.template is not None:
+            text, why = await self._by_template(sending, sending.template)
         try:
-            text = await renderer.render(sending.template, delivery)
+            text = default_text(delivery, delivery.read_message()) if text is None else text
+            return consumer.preview(delivery, text), why
+        except RecordError as error:
+            return None, f"{why}; its message cannot be read: {error}"
+        except Exception as error:  # a plugin's fault
+            return None, f"{why}; its plugin cannot show the text: {told(error)}"
+
+    async def _by_template(self, sending: Sending, template: str) -> tuple[str | None, str]:
+        if template in self._ended:
+            return None, f"; its template is not tried again, {_INSTEAD}"
+        if self._left_s <= 0:
+            return None, f"; the templates of this answer took too long to try this one, {_INSTEAD}"
+        begun = asyncio.get_running_loop().time()
+        try:
+            async with asyncio.timeout(self._left_s):
+                return await self._renderer.render(template, sending.delivery), ""
+        except TimeoutError:
+            return None, f"; the templates of this answer took longer than {MAX_S:g} s, {_INSTEAD}"
         except TemplateFailed as error:
-            why = f"; its template fails, so the default text is taken: {error}"
-    try:
-        return consumer.preview(
-            delivery, default_text(delivery, delivery.read_message()) if text is None else text
-        ), why
-    except RecordError as error:
-        return None, f"{why}; its message cannot be read: {error}"
-    except Exception as error:  # a plugin's fault
-        return None, f"{why}; its plugin cannot show the text: {told(error)}"
+            if isinstance(error, TemplateEnded):
+                self._ended.add(template)
+            return None, f"; its template fails, so the default text is taken: {error}"
+        finally:
+            self._left_s -= asyncio.get_running_loop().time() - begun

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from consumers.text.template import Renderer
 from control_api.explain.explainer import Explained, Question, explain
 from control_api.explain.explanation import ConfigurationExplanation, RecipientExplanation
-from control_api.explain.rendering import render
+from control_api.explain.rendering import Rendering
 from control_api.explain.ways import Told
 from notifier.catalog import Catalog
 from notifier.message import read_message
@@ -262,9 +262,33 @@ async def test_the_text_is_what_the_consumer_sends(template: str | None, rendere
     explained = asked(catalog, {**MESSAGE, "sender": "u1"})
     renderer = Renderer()
     try:
-        await render(explained, catalog.consumers, renderer)
+        await Rendering(renderer).render(explained, catalog.consumers)
     finally:
         await renderer.close()
     (consumer,) = _only(explained).consumers
     assert consumer.rendered == rendered
     assert consumer.text.startswith(f"file gets it for u0{said}")
+
+
+async def test_a_template_that_was_ended_is_not_tried_again() -> None:
+    endless = "{% for i in range(90000) %}{% for j in range(90000) %}{% endfor %}{% endfor %}x"
+    spec = {**SPEC, "filters": [], "template": endless}
+    catalog = _defined(("configuration", "builds", spec))
+    renderer = Renderer()
+    rendering = Rendering(renderer)
+    try:
+        explained = asked(catalog, MESSAGE)
+        await rendering.render(explained, catalog.consumers)
+        again = asked(catalog, {**MESSAGE, "receiver": "u1"})
+        await rendering.render(again, catalog.consumers)
+        rendering._left_s = 0  # as if the templates had taken that long
+        other = asked(_defined(("configuration", "builds", {**spec, "template": "x"})), MESSAGE)
+        await rendering.render(other, catalog.consumers)
+    finally:
+        await renderer.close()
+    for part, said in ((explained, "and was ended"), (again, "is not tried again"), (other, "took too long to try")):
+        (configuration,) = part.explanation.configurations
+        consumer = configuration.recipients[0].consumers[0]
+        assert said in consumer.text
+        assert consumer.rendered is not None
+        assert "failed" in consumer.rendered
