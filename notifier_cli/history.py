@@ -5,10 +5,10 @@ import json
 import re  # for our own constant pattern
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
-from typing import Any, get_args
+from typing import Any, TypeVar, get_args
 
 import click
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -28,6 +28,7 @@ _COLOURS = {"add": "green", "replace": "yellow", "remove": "red"}
 _SIGNS = {"add": "+", "replace": "~", "remove": "-"}
 _AGO = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 
+_Model = TypeVar("_Model", bound=BaseModel)
 _Show = Callable[[list[JsonObject]], None]
 
 _limit = click.option(
@@ -52,8 +53,10 @@ def history(kind: Kind, name: str, limit: int, cursor: str | None, as_json: bool
     """
     settings = read_settings()
     from control_api.definitions.versions import history_command
+    from control_api.page_query import PageQuery
 
-    items, next_cursor = asyncio.run(history_command(settings, kind, name, limit, cursor))
+    query = _query(PageQuery, {"limit": limit, "cursor": cursor})
+    items, next_cursor = asyncio.run(history_command(settings, kind, name, query))
     _show(items, next_cursor, _show_versions, as_json=as_json)
 
 
@@ -96,12 +99,16 @@ def audit(limit: int, cursor: str | None, as_json: bool, **conditions: str | Non
     given: dict[str, Any] = {name: value for name, value in conditions.items() if value is not None}
     for name in {"since", "until"} & given.keys():
         given[name] = _time(given[name])
-    try:
-        query = AuditQuery(limit=limit, cursor=cursor, **given)
-    except ValidationError as error:
-        raise InputError(field_errors(error, given)) from None
+    query = _query(AuditQuery, {"limit": limit, "cursor": cursor, **given})
     items, next_cursor = asyncio.run(audit_command(settings, query))
     _show(items, next_cursor, _show_entries, as_json=as_json)
+
+
+def _query(model: type[_Model], given: dict[str, Any]) -> _Model:
+    try:
+        return model(**given)
+    except ValidationError as error:
+        raise InputError(field_errors(error, given)) from None
 
 
 def _show(items: list[JsonObject], next_cursor: str | None, show: _Show, *, as_json: bool) -> None:

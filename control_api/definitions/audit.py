@@ -1,9 +1,11 @@
 """The audit log as the API answers it: who did what and when, the newest first. Nothing here or elsewhere changes its rows.
 
-Rows of definitions show what changed between their documents as they are shown everywhere: every field, secrets masked.
+Rows of definitions show what changed between their documents as they are shown everywhere: every field, secrets masked. They
+are masked when they are written, and again when they are read: a field may have become a secret since.
 """
 
-from collections.abc import Sequence
+import asyncio
+from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 import orjson
@@ -14,17 +16,19 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from control_api.access.actor import Actor
 from control_api.access.teams import seen_entries
 from control_api.definitions.changes import as_kind
-from control_api.definitions.differences import differences
+from control_api.definitions.differences import differences, is_masked
+from control_api.definitions.secret_parameters import mask
 from control_api.definitions.spec import whole
 from control_api.models import AuditRow
 from control_api.page_query import PageQuery, close_cursor, open_cursor
 from notifier.bounds import BoundedTime
 from notifier.errors import FieldError, InputError
-from notifier.outcome import KINDS
+from notifier.outcome import KINDS, Kind
 from notifier.record import JsonObject, rfc3339
+from notifier.registry import Registry
 
-MAX_PAGE_BYTES = 8 * 1024 * 1024  # of specs in one page, which ends early beyond that
-_AT_ONCE = 20  # rows that are read ahead
+MAX_PAGE_BYTES = 8 * 1024 * 1024  # of a page, and of the specs that it is made from; it ends early beyond that
+_AT_ONCE = 2  # rows that are read ahead: the loop parses them in one go
 _Kind = Literal["user", "group", "script", "producer", "filter", "consumer", "configuration", "token", "account"]
 
 
@@ -39,7 +43,9 @@ class AuditQuery(PageQuery):
     until: BoundedTime | None = Field(None, description="Before this moment.")
 
 
-async def audit(session: AsyncSession, actor: Actor, query: AuditQuery) -> tuple[list[JsonObject], str | None]:
+async def audit(
+    session: AsyncSession, actor: Actor, query: AuditQuery, registry: Registry
+) -> tuple[list[JsonObject], str | None]:
     """Entries that the actor sees as JSON, and the cursor of the next page. Raises InputError for a cursor that is none."""
     wanted: list[ColumnElement[bool]] = [*seen_entries(actor)]
     wanted += [
@@ -51,19 +57,21 @@ async def audit(session: AsyncSession, actor: Actor, query: AuditQuery) -> tuple
         wanted.append(AuditRow.at >= query.since)
     if query.until is not None:
         wanted.append(AuditRow.at < query.until)
-    rows, next_cursor = await newest(session, wanted, query.limit, query.cursor)
-    return [_entry(row) for row in rows], next_cursor
+    return await newest(session, wanted, query, lambda row: _entry(row, registry))
 
 
 async def newest(
-    session: AsyncSession, conditions: Sequence[ColumnElement[bool]], limit: int, cursor: str | None
-) -> tuple[list[AuditRow], str | None]:
-    """A page of rows, and the cursor of the next. Raises InputError for a cursor that is none."""
-    query = select(AuditRow).where(*conditions).order_by(AuditRow.id.desc()).limit(limit + 1)
-    if cursor is not None:
-        query = query.where(AuditRow.id < _position(cursor))
-    rows: list[AuditRow] = []
-    size = 0
+    session: AsyncSession,
+    conditions: Sequence[ColumnElement[bool]],
+    page: PageQuery,
+    answer: Callable[[AuditRow], JsonObject],
+) -> tuple[list[JsonObject], str | None]:
+    """A page of rows as `answer` shows them, and the cursor of the next. Raises InputError for a cursor that is none."""
+    query = select(AuditRow).where(*conditions).order_by(AuditRow.id.desc()).limit(page.limit + 1)
+    if page.cursor is not None:
+        query = query.where(AuditRow.id < _position(page.cursor))
+    items: list[JsonObject] = []
+    size = last = 0
     found = await session.stream_scalars(query.execution_options(yield_per=_AT_ONCE))
     try:
         async for row in found:
@@ -71,23 +79,46 @@ async def newest(
                 return rows, close_cursor(str(rows[-1].id))
             rows.append(row)
             size += len(orjson.dumps([row.before, row.after]))
+            if len(items) == page.limit or size > MAX_PAGE_BYTES:
+                return items, str(last)
+            # In a thread: the documents of one row may hold 100,000 values.
+            item, more = await asyncio.to_thread(_sized, row, answer)
+            items.append(item)
+            size += more
+            last = row.id
     finally:
         await found.close()
-    return rows, None
+    return items, None
 
 
-def changes_of(row: AuditRow) -> list[JsonObject]:
+def _sized(row: AuditRow, answer: Callable[[AuditRow], JsonObject]) -> tuple[JsonObject, int]:
+    """The answer, and the bytes that the page counts for it."""
+    item = answer(row)
+    return item, max(len(orjson.dumps(part)) for part in ([row.before, row.after], item))
+
+
+def changes_of(row: AuditRow, registry: Registry) -> list[JsonObject]:
     """What the row says has changed, as JSON."""
     before: Any = row.before
     after: Any = row.after
     if row.revision is not None and row.kind in KINDS:
         kind = as_kind(row.kind)
-        before = None if before is None else whole(kind, row.name, before)
-        after = None if after is None else whole(kind, row.name, after)
+        before = None if before is None else whole(kind, row.name, _masked(kind, before, registry))
+        after = None if after is None else whole(kind, row.name, _masked(kind, after, registry))
     return [change.answer() for change in differences(before, after)]
 
 
-def _entry(row: AuditRow) -> JsonObject:
+def _masked(kind: Kind, spec: JsonObject, registry: Registry) -> JsonObject:
+    """The spec of a row, also what was no secret when it was written; what was keeps saying that it changed."""
+    masked = mask(kind, spec, registry)
+    if masked is spec:
+        return spec
+    was = spec["parameters"]
+    parameters = {field: was[field] if is_masked(was[field]) else part for field, part in masked["parameters"].items()}
+    return {**masked, "parameters": parameters}
+
+
+def _entry(row: AuditRow, registry: Registry) -> JsonObject:
     return {
         "id": str(row.id),
         "at": rfc3339(row.at),
@@ -96,7 +127,7 @@ def _entry(row: AuditRow) -> JsonObject:
         "kind": row.kind,
         "name": row.name,
         "version": row.revision,
-        "changes": changes_of(row),
+        "changes": changes_of(row, registry),
     }
 
 

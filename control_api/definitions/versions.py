@@ -17,6 +17,7 @@ from control_api.definitions.services import Services, Stored, find_row
 from control_api.definitions.writes import Write
 from control_api.migrate import upgraded
 from control_api.models import AuditRow
+from control_api.page_query import PageQuery
 from control_api.registry import load_registry
 from notifier.database import Database
 from notifier.definition import check_name
@@ -43,15 +44,14 @@ class Rollback:
 
 
 async def history(
-    session: AsyncSession, actor: Actor, kind: Kind, name: str, limit: int, cursor: str | None
+    session: AsyncSession, actor: Actor, kind: Kind, name: str, page: PageQuery, registry: Registry
 ) -> tuple[list[JsonObject], str | None]:
     """Versions of a definition as JSON, the newest first, and the cursor of the next page if there is one.
 
     Raises UnknownName where there never was one of that name that the actor sees, and InputError for a cursor that is none.
     """
     known, _ = await _known(session, actor, kind, name)
-    rows, next_cursor = await newest(session, _versions_of(kind, known), limit, cursor)
-    return [_version(row) for row in rows], next_cursor
+    return await newest(session, _versions_of(kind, known), page, lambda row: _version(row, registry))
 
 
 async def rollback(database: Database, services: Services, actor: Actor, wanted: Rollback) -> Stored:
@@ -95,17 +95,17 @@ async def rollback_command(settings: Settings, wanted: Rollback) -> str:
 
 
 async def history_command(
-    settings: Settings, kind: Kind, name: str, limit: int, cursor: str | None
+    settings: Settings, kind: Kind, name: str, page: PageQuery
 ) -> tuple[list[JsonObject], str | None]:
     """`notifier history`. Raises as `history` does, and DatabaseError."""
     async with upgraded(settings) as database, database.read() as session:
-        return await history(session, COMMAND_LINE, kind, name, limit, cursor)
+        return await history(session, COMMAND_LINE, kind, name, page, load_registry())
 
 
 async def audit_command(settings: Settings, query: AuditQuery) -> tuple[list[JsonObject], str | None]:
     """`notifier audit`. Raises as `audit` does, and DatabaseError."""
     async with upgraded(settings) as database, database.read() as session:
-        return await audit(session, COMMAND_LINE, query)
+        return await audit(session, COMMAND_LINE, query, load_registry())
 
 
 async def _known(session: AsyncSession, actor: Actor, kind: Kind, name: str) -> tuple[str, str | None]:
@@ -152,11 +152,11 @@ def _with_secrets_named(error: InputError, row: AuditRow, kind: Kind, registry: 
     return [FieldError(fault.pointer, text) if fault.pointer in secrets else fault for fault in error.errors]
 
 
-def _version(row: AuditRow) -> JsonObject:
+def _version(row: AuditRow, registry: Registry) -> JsonObject:
     return {
         "version": row.revision,
         "at": rfc3339(row.at),
         "actor": row.actor,
         "action": row.action,
-        "changes": changes_of(row),
+        "changes": changes_of(row, registry),
     }

@@ -3,6 +3,7 @@
 from typing import Any
 
 import graphene  # type: ignore[import-untyped]  # graphene has no types
+import orjson
 
 from control_api.definitions.audit import AuditQuery, audit
 from control_api.definitions.spec import name_field
@@ -14,6 +15,8 @@ from control_api.graphql.scalars import Json
 from control_api.page_query import PageQuery
 from notifier.outcome import KINDS, Kind
 from notifier.record import JsonObject
+
+_OBJECT_BYTES = 2_048  # of changes that count as one object: a page of REST's size fits, a second one does not
 
 
 def history_queries() -> dict[str, Any]:
@@ -75,10 +78,11 @@ def _history(kind: Kind) -> Resolver:
     async def resolve(root: Any, context: GraphQLContext, **arguments: Any) -> JsonObject:
         name = arguments.pop(name_field(kind))
         query = checked(PageQuery, arguments)
+        registry = context.parts.services.registry
         async with context.turn, context.parts.database.read() as session:
-            items, next_cursor = await history(session, context.actor, kind, name, query.limit, query.cursor)
-        context.spend(len(items))
-        return {"items": items, "next_cursor": next_cursor}
+            context.spend(0)  # nothing is left where another field has used it up
+            items, next_cursor = await history(session, context.actor, kind, name, query, registry)
+            return _page(context, items, next_cursor)
 
     return resolve
 
@@ -86,6 +90,12 @@ def _history(kind: Kind) -> Resolver:
 async def _audit(root: Any, context: GraphQLContext, **arguments: Any) -> JsonObject:
     query = checked(AuditQuery, arguments)
     async with context.turn, context.parts.database.read() as session:
-        items, next_cursor = await audit(session, context.actor, query)
-    context.spend(len(items))
+        context.spend(0)
+        items, next_cursor = await audit(session, context.actor, query, context.parts.services.registry)
+        return _page(context, items, next_cursor)
+
+
+def _page(context: GraphQLContext, items: list[JsonObject], next_cursor: str | None) -> JsonObject:
+    changes = sum(len(item["changes"]) for item in items)
+    context.spend(len(items) + max(changes, len(orjson.dumps(items)) // _OBJECT_BYTES))
     return {"items": items, "next_cursor": next_cursor}

@@ -48,4 +48,4 @@ _PAGE: JsonObject = {
 async def get_audit(query: Annotated[AuditQuery, Query()], parts: PartsDep, actor: AdminActor) -> Response:
     """Who changed definitions, tokens and accounts, ran configurations and signed in. Secrets are never in it."""
     async with parts.database.read() as session:
-        return page(*await audit(session, actor, query))
+        return page(*await audit(session, actor, query, parts.services.registry))

@@ -36,7 +36,7 @@ class VersionRoutes(KindRoutes):
         self, name: str, query: Annotated[PageQuery, Query()], parts: PartsDep, actor: Actor
     ) -> Response:
         async with parts.database.read() as session:
-            return page(*await history(session, actor, self._kind, name, query.limit, query.cursor))
+            return page(*await history(session, actor, self._kind, name, query, parts.services.registry))
 
     async def post_rollback(self, name: str, request: Request, parts: PartsDep, actor: Actor) -> Response:
         body, wanted = await read_model(request, WantedVersion)

@@ -11,6 +11,7 @@ from control_api.definitions.audit import AuditQuery, audit
 from control_api.definitions.spec import name_field
 from control_api.definitions.versions import history
 from control_api.models import DryRunRow
+from control_api.page_query import PageQuery
 from notifier.errors import UnknownName
 from notifier.outcome import KINDS, Kind
 from notifier.record import JsonObject, now
@@ -84,10 +85,14 @@ async def test_a_deleted_definition_stays_with_the_team_that_had_it(teams: Teams
         problem(await asking.post("/api/v1/filters/gone/rollback", json={"version": made.revision}), 403)
     await services.delete(boss, "filter", "gone")
     async with teams.app.state.parts.database.read() as session:
-        assert (await history(session, _actor("red", teams), "filter", "gone", 10, None))[0]
+        assert (
+            await history(session, _actor("red", teams), "filter", "gone", PageQuery(limit=10), teams.services.registry)
+        )[0]
         if teams.strict:
             with pytest.raises(UnknownName):
-                await history(session, _actor("blue", teams), "filter", "gone", 10, None)
+                await history(
+                    session, _actor("blue", teams), "filter", "gone", PageQuery(limit=10), teams.services.registry
+                )
 
 
 def _actor(team: str | None, teams: Teams) -> Actor:
@@ -120,7 +125,7 @@ async def test_the_audit_log_shows_an_admin_of_a_team_what_is_shown_elsewhere(te
         data = (await asking.post("/graphql", json={"query": query})).json()["data"]
         assert {one["name"] for one in data["audit"]["items"]} == found
     async with teams.app.state.parts.database.read() as session:
-        items, _ = await audit(session, _actor("red", teams), AuditQuery(kind="group"))
+        items, _ = await audit(session, _actor("red", teams), AuditQuery(kind="group"), teams.services.registry)
     assert {one["name"] for one in items} >= {"red", "common"}
     for caller in teams.callers:
         async with teams.client(caller) as asking:

@@ -61,3 +61,26 @@ def test_the_changes_done_in_order_make_the_one_of_the_other(before: dict[str, A
 )  # fmt: skip
 def test_a_change_names_its_place(before: Any, after: Any, expected: list[Any]) -> None:
     assert [(one.op, one.pointer, one.before, one.after) for one in differences(before, after)] == expected
+
+
+def test_a_field_with_too_many_changes_is_one_change() -> None:
+    before: dict[str, Any] = {
+        "name": "x",
+        "info": {"deep": {f"k{number}": number for number in range(1_001)}, "same": 1},
+        "other": 1,
+    }
+    after: dict[str, Any] = {
+        "name": "x",
+        "info": {"deep": {f"k{number}": -1 - number for number in range(1_001)}, "same": 1},
+        "other": 2,
+    }
+    assert [(one.op, one.pointer) for one in differences(before, after)] == [
+        ("replace", "/info"),
+        ("replace", "/other"),
+    ]
+    assert differences(before, after)[0].after == after["info"]
+    del before["info"]["deep"]["k7"], after["info"]["deep"]["k7"]
+    assert len(differences(before, after)) == 1_001
+    long = "k" * 60_000  # each pointer would repeat it
+    found = differences({"a": {long: {"x": 1, "y": 1}}}, {"a": {long: {"x": 2, "y": 2}}})
+    assert [one.pointer for one in found] == ["/a"]

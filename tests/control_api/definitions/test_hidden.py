@@ -8,9 +8,11 @@ from control_api.access.teams import hidden_from
 from control_api.definitions.audit import AuditQuery, audit
 from control_api.definitions.services import Services
 from control_api.definitions.versions import history
+from control_api.page_query import PageQuery
 from notifier.database import Database
 from notifier.errors import UnknownName
 from notifier.outcome import Kind
+from tests.rigs.definitions_rig import REGISTRY
 
 pytest_plugins = ["tests.rigs.databases"]
 
@@ -47,14 +49,14 @@ async def test_a_definition_is_of_the_team_that_has_it_or_had_it_last(services: 
     kind: Kind = "group"
     async with store.read() as session:
         hidden = await hidden_from(session, RED)
-        everything, _ = await audit(session, COMMAND_LINE, AuditQuery(limit=500))
-        seen, _ = await audit(session, RED, AuditQuery(limit=500))
+        everything, _ = await audit(session, COMMAND_LINE, AuditQuery(limit=500), REGISTRY)
+        seen, _ = await audit(session, RED, AuditQuery(limit=500), REGISTRY)
         for name in {one["name"] for one in everything if one["kind"] == kind}:
             if name in hidden.of(kind):
                 with pytest.raises(UnknownName):
-                    await history(session, RED, kind, name, 10, None)
+                    await history(session, RED, kind, name, PageQuery(limit=10), REGISTRY)
             else:
-                assert (await history(session, RED, kind, name, 10, None))[0]
+                assert (await history(session, RED, kind, name, PageQuery(limit=10), REGISTRY))[0]
         assert not (await hidden_from(session, COMMAND_LINE)).names
     assert hidden.names == {"group": {"blue", "to-blue", "gone-blue", "other"}, "user": {"red"}}
     shown = {(one["kind"], one["name"]) for one in seen}

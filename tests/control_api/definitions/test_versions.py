@@ -2,20 +2,25 @@
 
 import json
 import random
+import threading
 from typing import Any
 
 import pytest
+from pydantic import SecretStr
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
 from control_api.access.actor import COMMAND_LINE
 from control_api.definitions import audit
 from control_api.definitions.audit import AuditQuery
+from control_api.definitions.differences import differences
 from control_api.definitions.services import Services
 from control_api.definitions.versions import Rollback, history, rollback
+from control_api.page_query import PageQuery
 from notifier.database import Database
 from notifier.errors import Conflict, Forbidden, InputError, StaleVersion, UnknownName
 from notifier.outcome import Kind
+from notifier.plugin import Producer, WorldParameters
 from notifier.pointer import pointer_parts
 from notifier.registry import Registry
 from notifier.seal import Seal
@@ -38,7 +43,7 @@ pytest_plugins = ["tests.rigs.databases"]
 
 async def _versions(store: Database, kind: Kind, name: str) -> list[dict[str, Any]]:
     async with store.read() as session:
-        items, cursor = await history(session, COMMAND_LINE, kind, name, 100, None)
+        items, cursor = await history(session, COMMAND_LINE, kind, name, PageQuery(limit=100), REGISTRY)
     assert cursor is None
     return items
 
@@ -111,13 +116,64 @@ async def test_history_comes_page_by_page(services: Services, store: Database, m
         cursor = None
         while cursor is not None or not found:
             async with store.read() as session:
-                items, cursor = await history(session, COMMAND_LINE, "filter", "short", limit, cursor)
+                items, cursor = await history(
+                    session, COMMAND_LINE, "filter", "short", PageQuery(limit=limit, cursor=cursor), REGISTRY
+                )
             assert 0 < len(items) <= 2
             found += items
         assert found == whole
     async with store.read() as session:
         with pytest.raises(InputError, match="/cursor"):
-            await history(session, COMMAND_LINE, "filter", "short", 10, "x")
+            await history(session, COMMAND_LINE, "filter", "short", PageQuery(limit=10, cursor="x"), REGISTRY)
+
+
+async def test_a_page_ends_by_the_size_of_what_it_answers_and_does_not_hold_up_the_loop(
+    services: Services, store: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await services.create(EDITOR, "user", USER)
+    for number in range(3):
+        await services.patch(
+            EDITOR, "user", "alice", {"additional_info": {"w": {f"k{key}": number for key in range(50)}}}
+        )
+    loop = threading.get_ident()
+    at: list[int] = []
+
+    def spied(*arguments: Any) -> Any:
+        at.append(threading.get_ident())
+        return differences(*arguments)
+
+    monkeypatch.setattr(audit, "differences", spied)
+    monkeypatch.setattr(
+        audit, "MAX_PAGE_BYTES", 3_000
+    )  # the documents of two versions have less; their changes have more
+    async with store.read() as session:
+        items, cursor = await history(session, COMMAND_LINE, "user", "alice", PageQuery(limit=10), REGISTRY)
+    assert len(items) == 1
+    assert cursor is not None
+    assert at
+    assert loop not in at
+
+
+async def test_what_has_become_a_secret_is_masked_in_what_was_before(store: Database, seal: Seal) -> None:
+    class Open(WorldParameters):
+        key: str | None = None
+
+    class Closed(WorldParameters):
+        key: SecretStr | None = None
+
+    def of(model: type[WorldParameters]) -> Registry:
+        return Registry([type("Thing", (Producer,), {"__doc__": "A thing.", "type": "thing", "Parameters": model})])
+
+    thing = {"name": "t", "type": "thing", "parameters": {"key": CANARY}}
+    before, after = Services(store, of(Open), seal), Services(store, of(Closed), seal)
+    await before.create(COMMAND_LINE, "producer", thing)
+    await after.replace(COMMAND_LINE, "producer", "t", {**thing, "parameters": {"key": "another"}})
+    async with store.read() as session:
+        versions, _ = await history(session, EDITOR, "producer", "t", PageQuery(), after.registry)
+        log, _ = await audit.audit(session, COMMAND_LINE, AuditQuery(kind="producer"), after.registry)
+    assert CANARY not in json.dumps([versions, log])
+    assert versions[1]["changes"][0]["after"]["parameters"] == {"key": {"set": True}}
+    assert versions[0]["changes"][0]["after"] == {"set": True, "changed": True}
 
 
 async def test_a_rollback_is_a_new_version_that_says_the_same(services: Services, store: Database) -> None:
@@ -264,7 +320,7 @@ async def test_the_audit_log_is_found_by_every_condition(services: Services, sto
 
     async def ask(**conditions: Any) -> list[tuple[str, str, str]]:
         async with store.read() as session:
-            items, _ = await audit.audit(session, COMMAND_LINE, AuditQuery(**conditions))
+            items, _ = await audit.audit(session, COMMAND_LINE, AuditQuery(**conditions), REGISTRY)
         return [(item["action"], item["kind"], item["name"]) for item in items]
 
     everything = await ask()
@@ -274,9 +330,9 @@ async def test_the_audit_log_is_found_by_every_condition(services: Services, sto
     assert await ask(kind="configuration") == everything[:2]
     assert await ask(name="all", action="create") == everything[1:2]
     async with store.read() as session:
-        items, cursor = await audit.audit(session, COMMAND_LINE, AuditQuery(limit=3))
+        items, cursor = await audit.audit(session, COMMAND_LINE, AuditQuery(limit=3), REGISTRY)
         assert cursor == items[-1]["id"]
-        rest, _ = await audit.audit(session, COMMAND_LINE, AuditQuery(cursor=cursor))
+        rest, _ = await audit.audit(session, COMMAND_LINE, AuditQuery(cursor=cursor), REGISTRY)
     assert [item["name"] for item in [*items, *rest]] == [name for _, _, name in everything]
     at = items[0]["at"]
     assert ("patch", "configuration", "all") in await ask(since=at)
