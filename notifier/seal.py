@@ -32,18 +32,24 @@ class Seal:
 
     def __init__(self, key: str, old_key: str | None = None) -> None:
         """Raises SecretError when a key is not 32 bytes in URL-safe base64."""
-        self.key_id, self._aead, self._mark = _key(key, "secret_key")
+        self.key_id, self._aead, mark = _key(key, "secret_key")
         self._open = {self.key_id: self._aead}
+        self._marks = [mark]
         if old_key is not None:
-            old_id, aead, _ = _key(old_key, "secret_key_old")
+            old_id, aead, mark = _key(old_key, "secret_key_old")
             self._open.setdefault(old_id, aead)
+            self._marks.append(mark)
 
     def __repr__(self) -> str:
         return f"Seal(key_id={self.key_id!r})"
 
     def mark(self, data: bytes) -> str:
         """A keyed hash, in hexadecimal: whoever has it and not the key cannot try out what the data was."""
-        return hmac.digest(self._mark, data, "sha256").hex()
+        return self.marks(data)[0]
+
+    def marks(self, data: bytes) -> tuple[str, ...]:
+        """The mark under the current key, and after it the one that the old key made."""
+        return tuple(hmac.digest(key, data, "sha256").hex() for key in self._marks)
 
     def close(self, secret: str, place: str) -> str:
         """Seals a secret for one place, `<kind>/<name>/<field>`; it opens only there."""

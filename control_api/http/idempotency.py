@@ -56,7 +56,7 @@ async def once(
     if not _KEY.fullmatch(key):
         raise Problem(400, f"{HEADER} must be 1 to 255 visible ASCII characters")
     who = actor.name[:200]
-    kept = await _begin(parts, who, key, _mark(parts, request, body))
+    kept = await _begin(parts, who, key, _marks(parts, request, body))
     if isinstance(kept, Response):
         return kept
     try:
@@ -74,14 +74,14 @@ async def once(
     return response
 
 
-def _mark(parts: Parts, request: Request, body: bytes) -> str:
+def _marks(parts: Parts, request: Request, body: bytes) -> tuple[str, ...]:
     # Keyed: a body may hold a password, which a bare SHA-256 in the database would let be guessed at speed.
     what = "\0".join((request.method, request.url.path, request.url.query, request.headers.get("content-type", "")))
-    return parts.seal.mark(what.encode() + b"\0" + body)
+    return parts.seal.marks(what.encode() + b"\0" + body)
 
 
-async def _begin(parts: Parts, who: str, key: str, request_hash: str) -> datetime | Response:
-    """The moment of the first time, or the kept answer. Raises Problem 409 and 422."""
+async def _begin(parts: Parts, who: str, key: str, marks: tuple[str, ...]) -> datetime | Response:
+    """The moment of the first time, or the kept answer. Raises Problem 409 and 422. The first of the marks is stored."""
     at = now()
     claim = {"claimed_at": rfc3339(at)}
     try:
@@ -94,12 +94,13 @@ async def _begin(parts: Parts, who: str, key: str, request_hash: str) -> datetim
             if row is None:
                 session.add(
                     IdempotencyRow(
-                        actor=who, key=key, request_hash=request_hash, status=None, headers=claim, body=None, at=at
+                        actor=who, key=key, request_hash=marks[0], status=None, headers=claim, body=None, at=at
                     )
                 )
                 return at
-            if row.request_hash != request_hash:
+            if row.request_hash not in marks:
                 raise Problem(422, f"this {HEADER} was used for another request within the last day; use a new one")
+            row.request_hash = marks[0]
             if row.status is None:
                 claimed = datetime.fromisoformat((row.headers or {})["claimed_at"])
                 if at - claimed < _AT_WORK:

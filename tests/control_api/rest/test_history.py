@@ -1,14 +1,21 @@
 """Versions, the audit log and accounts over REST."""
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
+from fastapi import Request, Response
 from sqlalchemy import select
 
+from control_api.definitions.rotation import rotate
+from control_api.http.idempotency import once
+from control_api.http.problems import Problem
 from control_api.models import IdempotencyRow
 from notifier.outcome import KINDS, Kind
+from notifier.seal import Seal, generate_key
 from tests.rigs.definition_cases import SECRET
+from tests.rigs.definitions_rig import EDITOR
 from tests.rigs.problems import pointers, problem
 from tests.rigs.rest_rig import Rest, address
 
@@ -155,3 +162,23 @@ async def test_no_password_is_left_to_be_guessed_from_the_database(rest: Rest) -
     what = b"\0".join([b"POST", b"/api/v1/accounts", b"", b"application/json"]) + b"\0" + seen
     assert row.request_hash == rest.parts.seal.mark(what)
     assert PASSWORD not in json.dumps(row.headers) + (row.body or "")
+
+
+async def test_a_request_is_known_again_under_another_key(rest: Rest) -> None:
+    old, new = generate_key(), generate_key()
+    headers = [(b"idempotency-key", b"again"), (b"content-type", b"application/json")]
+    scope = {"type": "http", "method": "POST", "path": "/api/v1/x", "query_string": b"", "headers": headers}
+
+    async def ask(seal: Seal, body: bytes = b"{}") -> Response:
+        async def act(_: object) -> Response:
+            return Response("made once", 201)
+
+        return await once(replace(rest.parts, seal=seal), Request(scope), EDITOR, body, act)
+
+    assert "idempotency-replayed" not in (await ask(Seal(old))).headers
+    for _ in range(2):  # before a rotation and after it, by the key that it is marked with and by the new one alone
+        assert (await ask(Seal(new, old))).headers["idempotency-replayed"] == "true"
+        with pytest.raises(Problem, match="another request"):
+            await ask(Seal(new, old), b'{"other": 1}')
+        await rotate(rest.parts.database, rest.parts.registry, Seal(new, old))
+    assert (await ask(Seal(new))).headers["idempotency-replayed"] == "true"
