@@ -11,9 +11,13 @@ depends_on: str | Sequence[str] | None = None
 
 _INDICES = (("name", "kind", "id"), ("kind", "id"), ("actor", "id"), ("action", "id"))
 _TEXT = "the audit log is append-only"
-_SQLITE = tuple(
-    f"CREATE TRIGGER audit_no_{word} BEFORE {word.upper()} ON audit BEGIN SELECT RAISE(ABORT, '{_TEXT}'); END"
-    for word in ("update", "delete")
+_REFUSE = f"BEGIN SELECT RAISE(ABORT, '{_TEXT}'); END"
+_SQLITE = (
+    f"CREATE TRIGGER audit_no_update BEFORE UPDATE ON audit {_REFUSE}",
+    f"CREATE TRIGGER audit_no_delete BEFORE DELETE ON audit {_REFUSE}",
+    # INSERT OR REPLACE deletes a row, and no trigger of DELETE is asked.
+    "CREATE TRIGGER audit_no_replace BEFORE INSERT ON audit"  # noqa: S608 - our own words
+    f" WHEN EXISTS (SELECT 1 FROM audit WHERE id = NEW.id) {_REFUSE}",
 )
 _POSTGRESQL = (
     f"CREATE FUNCTION audit_refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION '{_TEXT}'; END $$",
@@ -36,6 +40,7 @@ def downgrade() -> None:
     if op.get_bind().dialect.name == "sqlite":
         op.execute("DROP TRIGGER audit_no_update")
         op.execute("DROP TRIGGER audit_no_delete")
+        op.execute("DROP TRIGGER audit_no_replace")
     else:
         op.execute("DROP TRIGGER audit_append_only ON audit")
         op.execute("DROP FUNCTION audit_refuse()")

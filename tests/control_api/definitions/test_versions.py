@@ -314,6 +314,20 @@ async def test_the_database_refuses_to_change_the_audit_log(
     assert len(await _versions(store, "filter", "short")) == 1
 
 
+async def test_no_row_of_the_audit_log_is_replaced(services: Services, store: Database) -> None:
+    await services.create(EDITOR, "filter", FILTER)
+    columns = "INTO audit (id, at, actor, action, kind, name) SELECT id, at, 'forged', action, kind, name FROM audit"
+    # PostgreSQL has its own words for it, which the trigger of UPDATE refuses; a second row of an id it never takes.
+    sqlite = store.is_sqlite
+    statement = (
+        f"INSERT OR REPLACE {columns}" if sqlite else f"INSERT {columns} ON CONFLICT (id) DO UPDATE SET actor = 'x'"
+    )
+    with pytest.raises(DBAPIError, match="append-only"):
+        async with store.write() as session:
+            await session.execute(text(statement))
+    assert (await _versions(store, "filter", "short"))[0]["actor"] == "token editor"
+
+
 async def test_the_audit_log_is_found_by_every_condition(services: Services, store: Database) -> None:
     await create_all(services)
     await services.patch(EDITOR, "configuration", "all", {"title": "All"})
