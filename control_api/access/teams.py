@@ -2,14 +2,14 @@
 
 With `NOTIFIER_TEAMS=strict` somebody of a team sees what is of the team or of none. Of the history that is what concerns a
 configuration that is seen; and of what concerns none, or several, what the team's own producers sent. A definition is of the
-team that it has now; one that was deleted, of the team that it had last.
+team that it has now; one that was deleted, of the team that it had last. What it was under another team before is not shown.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import ColumnElement, and_, exists, or_, select
+from sqlalchemy import ColumnElement, and_, case, exists, or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import aliased
 
@@ -55,7 +55,7 @@ def seen_history(actor: Actor, table: Any) -> Conditions:
 
 
 def seen_entries(actor: Actor) -> Conditions:
-    """What rows of the audit log must fulfil to be seen: they are of a definition, token or account that is."""
+    """What rows of the audit log must fulfil to be seen: they are of a definition, token or account that is, and were then."""
     if actor.sees_all:
         return ()
     stored = DefinitionRow.kind == AuditRow.kind, DefinitionRow.name == AuditRow.name
@@ -73,7 +73,17 @@ def seen_entries(actor: Actor) -> Conditions:
     accounts = and_(
         AuditRow.kind == "account", exists().where(AccountRow.name == AuditRow.name, *seen_of(actor, AccountRow))
     )
-    return (or_(definitions, tokens, accounts),)
+    return (or_(definitions, tokens, accounts), *seen_versions(actor))
+
+
+def seen_versions(actor: Actor) -> Conditions:
+    """What rows of the audit log must fulfil by themselves to be seen: a name may have been another team's before."""
+    if actor.sees_all:
+        return ()
+    team = case(
+        (AuditRow.after.is_(None), AuditRow.before["team"].as_string()), else_=AuditRow.after["team"].as_string()
+    )
+    return (or_(team.is_(None), team == actor.team),)
 
 
 async def hidden_from(session: AsyncSession, actor: Actor) -> Hidden:

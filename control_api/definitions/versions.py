@@ -10,6 +10,7 @@ from sqlalchemy import ColumnElement, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from control_api.access.actor import COMMAND_LINE, Actor
+from control_api.access.teams import seen_versions
 from control_api.definitions.apply import publish
 from control_api.definitions.audit import AuditQuery, audit, changes_of, newest
 from control_api.definitions.secret_parameters import secrets_of, without_secrets
@@ -51,7 +52,7 @@ async def history(
     Raises UnknownName where there never was one of that name that the actor sees, and InputError for a cursor that is none.
     """
     known, _ = await _known(session, actor, kind, name)
-    return await newest(session, _versions_of(kind, known), page, lambda row: _version(row, registry))
+    return await newest(session, _versions_of(kind, known, actor), page, lambda row: _version(row, registry))
 
 
 async def rollback(database: Database, services: Services, actor: Actor, wanted: Rollback) -> Stored:
@@ -64,7 +65,7 @@ async def rollback(database: Database, services: Services, actor: Actor, wanted:
     async with database.read() as session:
         name, team = await _known(session, actor, kind, wanted.name)
         actor.require_team(team, f"the {kind} {name!r}")  # also of one that was deleted
-        row = await _find_version(session, wanted, name)
+        row = await _find_version(session, actor, wanted, name)
     assert row.after is not None
     written = without_secrets(kind, row.after, services.registry)
     write = Write(action="rollback", kind=kind, name=row.name, document=written, expected=wanted.expected)
@@ -119,7 +120,7 @@ async def _known(session: AsyncSession, actor: Actor, kind: Kind, name: str) -> 
     if stored is not None:
         known, team = str(stored.name), stored.team
     else:
-        query = select(AuditRow.before["team"].as_string()).where(*_versions_of(kind, known))
+        query = select(AuditRow.before["team"].as_string()).where(*_versions_of(kind, known, COMMAND_LINE))
         last = (await session.execute(query.order_by(AuditRow.id.desc()).limit(1))).one_or_none()
         if last is None:
             raise UnknownName(kind, name)
@@ -129,13 +130,14 @@ async def _known(session: AsyncSession, actor: Actor, kind: Kind, name: str) -> 
     return known, team
 
 
-def _versions_of(kind: Kind, name: str) -> list[ColumnElement[bool]]:
-    return [AuditRow.kind == kind, AuditRow.name == name, AuditRow.revision.is_not(None)]
+def _versions_of(kind: Kind, name: str, actor: Actor) -> list[ColumnElement[bool]]:
+    """Conditions of the rows that wrote a definition and that the actor sees."""
+    return [AuditRow.kind == kind, AuditRow.name == name, AuditRow.revision.is_not(None), *seen_versions(actor)]
 
 
-async def _find_version(session: AsyncSession, wanted: Rollback, name: str) -> AuditRow:
+async def _find_version(session: AsyncSession, actor: Actor, wanted: Rollback, name: str) -> AuditRow:
     """The row that wrote the version. Raises InputError for a version that is none or a deletion."""
-    of_it = _versions_of(wanted.kind, name)
+    of_it = _versions_of(wanted.kind, name, actor)
     row = await session.scalar(select(AuditRow).where(*of_it, AuditRow.revision == wanted.version))
     if row is not None and row.after is not None:
         return row

@@ -7,12 +7,12 @@ from control_api.access.actor import COMMAND_LINE, Actor
 from control_api.access.teams import hidden_from
 from control_api.definitions.audit import AuditQuery, audit
 from control_api.definitions.services import Services
-from control_api.definitions.versions import history
+from control_api.definitions.versions import Rollback, history, rollback
 from control_api.page_query import PageQuery
 from notifier.database import Database
-from notifier.errors import UnknownName
+from notifier.errors import InputError, UnknownName
 from notifier.outcome import Kind
-from tests.rigs.definitions_rig import REGISTRY
+from tests.rigs.definitions_rig import FILTER, REGISTRY
 
 pytest_plugins = ["tests.rigs.databases"]
 
@@ -66,3 +66,20 @@ async def test_a_definition_is_of_the_team_that_has_it_or_had_it_last(services: 
         *(("group", name) for name in hidden.of("group")),
     }
     assert ("token", ours.id) in shown
+
+
+async def test_what_a_name_was_under_another_team_is_not_shown(services: Services, store: Database) -> None:
+    blue = Actor("blue", frozenset(["admin"]), "blue", strict=True)
+    theirs = await services.create(blue, "filter", {**FILTER, "title": "plan of blue"})
+    await services.delete(blue, "filter", "short")
+    ours = await services.create(RED, "filter", FILTER)
+    await services.patch(COMMAND_LINE, "filter", "short", {"team": None})
+    async with store.read() as session:
+        versions, _ = await history(session, RED, "filter", "short", PageQuery(), REGISTRY)
+        log, _ = await audit(session, RED, AuditQuery(kind="filter"), REGISTRY)
+        everything, _ = await history(session, COMMAND_LINE, "filter", "short", PageQuery(), REGISTRY)
+    assert [one["action"] for one in versions] == [one["action"] for one in log] == ["patch", "create"]
+    assert "plan of blue" not in str([versions, log])
+    assert len(everything) == 4
+    with pytest.raises(InputError, match=rf"is none of its versions.* \d+, {ours.revision}$"):
+        await rollback(store, services, RED, Rollback(kind="filter", name="short", version=theirs.revision))
