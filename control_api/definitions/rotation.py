@@ -1,14 +1,16 @@
 """Rotation: everything sealed in the database is sealed anew under the current key, so that the key before it may go.
 
-Sealed are the secret parameters of definitions, and the answers that an Idempotency-Key repeats. All of it is one database
-transaction and, where definitions change, one revision: a rotation that is killed has done nothing, and one that is repeated
-finds nothing to do. What neither key opens stays as it is and is named.
+Sealed are the secret parameters of definitions, and the answers that an Idempotency-Key repeats. Definitions are one database
+transaction and, where they change, one revision; answers, of which there may be many, follow a batch at a time, so that
+nobody waits long to write. A rotation that was killed is repeated and does what is left, and one that was not finds nothing
+to do. What neither key opens stays as it is and is named.
 """
 
-from collections.abc import Callable, Mapping
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from sqlalchemy import func, select
+from sqlalchemy import bindparam, func, select, tuple_, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from control_api.access.actor import COMMAND_LINE, Actor
@@ -25,6 +27,14 @@ from notifier.record import JsonObject
 from notifier.registry import Registry, map_secret
 from notifier.seal import Seal, is_sealed, load_seal
 from notifier.settings import Settings
+
+_BATCH = 1_000  # answers in one transaction
+_TABLE = IdempotencyRow.__table__.c
+_KEEP = (  # where the answer is still the one that was read: it may have ended its day, or been given anew, meanwhile
+    update(IdempotencyRow)
+    .where(_TABLE.actor == bindparam("_actor"), _TABLE.key == bindparam("_key"), _TABLE.body == bindparam("_before"))
+    .values(body=bindparam("_after"))
+)
 
 
 @dataclass(kw_only=True)
@@ -48,7 +58,7 @@ async def rotate(database: Database, registry: Registry, seal: Seal, actor: Acto
             done.definitions = len(edits)
             summary = f"key rotate: {len(edits)} definitions under the key {seal.key_id}"
             done.revision = await write_change(session, actor, RESEAL, summary, edits, registry)
-        await _reseal_answers(session, seal, done)
+    await _reseal_answers(database, seal, done)
     return done
 
 
@@ -107,10 +117,30 @@ async def _references(session: AsyncSession) -> Mapping[tuple[str, str], tuple[R
     return found
 
 
-async def _reseal_answers(session: AsyncSession, seal: Seal, done: Rotation) -> None:
-    for row in await session.scalars(select(IdempotencyRow)):
-        if row.body is not None:
-            row.body = _resealing(seal, IdempotencyRow.place(row.actor, row.key), done)(row.body)
+async def _reseal_answers(database: Database, seal: Seal, done: Rotation) -> None:
+    key = IdempotencyRow.actor, IdempotencyRow.key
+    query = select(*key, IdempotencyRow.body).where(IdempotencyRow.body.is_not(None)).order_by(*key).limit(_BATCH)
+    last: tuple[str, str] = ("", "")
+    while True:
+        async with database.read() as session:
+            rows = (await session.execute(query.where(tuple_(*key) > last))).all()
+        if not rows:
+            return
+        last = rows[-1].actor, rows[-1].key
+        sealed = await asyncio.to_thread(_resealed, [(row.actor, row.key, row.body) for row in rows], seal, done)
+        if sealed:
+            async with database.write() as session:
+                await (await session.connection()).execute(_KEEP, sealed)
+
+
+def _resealed(rows: Sequence[tuple[str, str, str]], seal: Seal, done: Rotation) -> list[JsonObject]:
+    """Parameters of `_KEEP` for the answers that change."""
+    found: list[JsonObject] = []
+    for actor, key, body in rows:
+        after = _resealing(seal, IdempotencyRow.place(actor, key), done)(body)
+        if after != body:
+            found.append({"_actor": actor, "_key": key, "_before": body, "_after": after})
+    return found
 
 
 def _resealing(seal: Seal, place: str, done: Rotation) -> Callable[[str], str]:

@@ -90,7 +90,10 @@ async def test_what_neither_key_opens_is_named_and_the_others_are_done(store: Da
     assert (await rotate(store, REGISTRY, Seal(new))).closed == []
 
 
-async def test_a_rotation_that_dies_has_done_nothing(store: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("where", ["write_change", "_reseal_answers"])
+async def test_a_rotation_that_dies_is_repeated_and_does_what_is_left(
+    store: Database, monkeypatch: pytest.MonkeyPatch, where: str
+) -> None:
     old, new = generate_key(), generate_key()
     await planted(store, Seal(old))
 
@@ -98,12 +101,32 @@ async def test_a_rotation_that_dies_has_done_nothing(store: Database, monkeypatc
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr("control_api.definitions.rotation._reseal_answers", dies)
+        patched.setattr(f"control_api.definitions.rotation.{where}", dies)
         with pytest.raises(KeyboardInterrupt):
             await rotate(store, REGISTRY, Seal(new, old))
     news = next(row for row in await rows(store, DefinitionRow) if row.name == "news")
-    assert Seal(old).open(news.spec["parameters"]["token"], "producer/news/token") == CANARY
-    assert (await rotate(store, REGISTRY, Seal(new, old))).resealed == 7
+    key = old if where == "write_change" else new  # definitions are one change, before the answers
+    assert Seal(key).open(news.spec["parameters"]["token"], "producer/news/token") == CANARY
+    done = await rotate(store, REGISTRY, Seal(new, old))
+    assert (done.resealed, done.current) == ((7, 0) if where == "write_change" else (1, 6))
+
+
+async def test_answers_are_sealed_batch_by_batch(store: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    old, new = generate_key(), generate_key()
+    await planted(store, Seal(old))
+    async with store.write() as session:
+        for actor, key in (("token ci", "a"), ("token ci", "z"), ("token b", "k"), ("token z", "a")):
+            body = Seal(old).close(key, IdempotencyRow.place(actor, key))
+            session.add(
+                IdempotencyRow(actor=actor, key=key, request_hash="", status=201, headers=None, body=body, at=now())
+            )
+    monkeypatch.setattr("control_api.definitions.rotation._BATCH", 2)
+    done = await rotate(store, REGISTRY, Seal(new, old))
+    assert (done.resealed, done.current) == (11, 0)
+    kept = [row for row in await rows(store, IdempotencyRow) if row.body is not None]
+    assert len(kept) == 5
+    for row in kept:
+        assert Seal(new).open(row.body, IdempotencyRow.place(row.actor, row.key))
 
 
 async def test_the_command_publishes_and_says_how_many(database_settings: Settings, database: Database) -> None:
