@@ -68,6 +68,7 @@ def rollback(kind: Kind, name: str, version: int) -> None:
     """Make a definition what it was in a version. That is a new version, so it can be undone the same way.
 
     A definition that was deleted is brought back. Secrets stay as they are stored now: no history has them.
+    Where the version has another address for one, going back is refused.
     """
     settings = read_settings()
     from control_api.definitions.versions import Rollback, rollback_command

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import cast
 from unicodedata import category
 
-from notifier.errors import FieldError, InputError, SecretError
+from notifier.errors import Conflict, FieldError, InputError, SecretError
 from notifier.outcome import Kind
 from notifier.plugin import ParametersModel, PluginKind, secret_addresses, secret_fields
 from notifier.record import JsonObject
@@ -19,6 +19,7 @@ from notifier.registry import Registry, close_secrets, open_secrets
 from notifier.seal import Seal, is_sealed
 
 SET: Mapping[str, bool] = {"set": True}  # shown in place of a secret
+MOVED = "was given for another"  # begins what is said of a secret that would go to another address
 _PLUGIN_KINDS = ("producer", "filter", "consumer")
 
 
@@ -58,9 +59,7 @@ class SecretParameters:
                     continue
                 if (address := self._moved(field, written)) is not None:
                     if self.model.model_fields[field].is_required():
-                        text = (
-                            f"was given for another `{address}` and is not sent to a new one; write the secret itself"
-                        )
+                        text = f"{MOVED} `{address}` and is not sent to a new one; write the secret itself"
                         wrong.append(FieldError(f"/parameters/{field}", text))
                     continue  # cleared
                 stored[field] = self.kept[field]
@@ -143,6 +142,19 @@ def secrets_of(kind: Kind, value: JsonObject, registry: Registry) -> frozenset[s
     except InputError:
         return frozenset(field for field, part in parameters.items() if holds_sealed(part))
     return fields & parameters.keys()
+
+
+def check_kept(kind: Kind, name: str, before: JsonObject, after: JsonObject, registry: Registry) -> None:
+    """Raises Conflict where a stored secret would be cleared, since its address becomes another; of the same type only."""
+    if before.get("type") != after.get("type"):
+        return
+    lost = sorted(secrets_of(kind, before, registry) - after.get("parameters", {}).keys())
+    if lost:
+        named = ", ".join(f"/parameters/{field}" for field in lost)
+        raise Conflict(
+            f"{named} of the {kind} {name!r} {MOVED} address and would be cleared; clear it first,"
+            " or write it anew together with the address that it is for"
+        )
 
 
 def mask(kind: Kind, value: JsonObject, registry: Registry) -> JsonObject:

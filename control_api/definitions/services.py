@@ -20,6 +20,7 @@ from control_api.definitions.changes import Edit, as_kind, lock, with_team, writ
 from control_api.definitions.documents import Document
 from control_api.definitions.json_value import check_json
 from control_api.definitions.plan import ApplyPlan, Planner
+from control_api.definitions.secret_parameters import check_kept
 from control_api.definitions.spec import Spec, document, read
 from control_api.definitions.usernames import stored_usernames, with_usernames
 from control_api.definitions.writes import Draft, Write, patched
@@ -245,6 +246,8 @@ class Services:
         before: JsonObject | None = row.spec if row is not None else None
         written = patched(write.kind, before or {}, rest, self.registry) if write.action == "patch" else rest
         spec = read(write.kind, name, written, before=before, registry=self.registry, seal=self._seal)
+        if write.action == "rollback" and before is not None:
+            check_kept(write.kind, name, before, spec.value, self.registry)  # nobody asked for a secret to be cleared
         named = [reference.name for reference in spec.references if reference.kind == "user"]
         if named:
             spec = with_usernames(spec, await stored_usernames(session, named))

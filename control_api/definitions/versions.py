@@ -13,7 +13,7 @@ from control_api.access.actor import COMMAND_LINE, Actor
 from control_api.access.teams import seen_versions
 from control_api.definitions.apply import publish
 from control_api.definitions.audit import AuditQuery, audit, changes_of, newest
-from control_api.definitions.secret_parameters import secrets_of, without_secrets
+from control_api.definitions.secret_parameters import MOVED, secrets_of, without_secrets
 from control_api.definitions.services import Services, Stored, find_row
 from control_api.definitions.writes import Write
 from control_api.migrate import upgraded
@@ -58,8 +58,9 @@ async def history(
 async def rollback(database: Database, services: Services, actor: Actor, wanted: Rollback) -> Stored:
     """Writes the spec of a version as a new version, also where the definition was deleted since.
 
-    Raises UnknownName, StaleVersion, Forbidden and OtherTeam; Conflict where the version refers to what is gone; InputError for a
-    version that is none, and for one that does not fit any more (a required secret that is stored nowhere, for instance).
+    Raises UnknownName, StaleVersion, Forbidden and OtherTeam; Conflict where the version refers to what is gone, or has another
+    address for a secret that is stored; InputError for a version that is none, and for one that does not fit any more (a
+    required secret that is stored nowhere, for instance).
     """
     kind = wanted.kind
     async with database.read() as session:
@@ -151,7 +152,10 @@ def _with_secrets_named(error: InputError, row: AuditRow, kind: Kind, registry: 
     assert row.after is not None
     secrets = {pointer(["parameters", field]) for field in secrets_of(kind, row.after, registry)}
     text = f"the secret of version {row.revision} is stored nowhere any more; write the {kind} with it instead"
-    return [FieldError(fault.pointer, text) if fault.pointer in secrets else fault for fault in error.errors]
+    return [
+        FieldError(fault.pointer, text) if fault.pointer in secrets and not fault.detail.startswith(MOVED) else fault
+        for fault in error.errors
+    ]
 
 
 def _version(row: AuditRow, registry: Registry) -> JsonObject:

@@ -99,9 +99,10 @@ OPERATIONS: tuple[Operation, ...] = (
         summary="Go back to a version of a {kind}",
         description=(
             "Writes what the {kind} was in that version as a new version, also where it was deleted since."
-            " 409 names what it refers to and is gone. What is stored already changes nothing."
+            " 409 names what it refers to and is gone, or the secrets that would be cleared."
+            " What is stored already changes nothing."
         ),
-        secrets=" Secrets stay as they are stored now.",
+        secrets=" Secrets stay as they are stored now; none is sent to another address than it was given for.",
         answers=SHOWN,
         takes={JSON: WantedVersion.model_json_schema()},
         example=lambda kind: ROLLBACK,

@@ -29,6 +29,7 @@ from tests.rigs.definitions_rig import (
     CHAT,
     CONFIGURATION,
     EDITOR,
+    FEED,
     FILTER,
     PROGRAM,
     REGISTRY,
@@ -270,6 +271,37 @@ async def test_secrets_stay_as_they_are_stored_now(services: Services, store: Da
         InputError, match=f"/parameters/token: the secret of version {first.revision} is stored nowhere"
     ):
         await _back(store, services, "consumer", "team", first.revision)
+
+
+async def test_a_rollback_clears_no_secret_unsaid(store: Database, seal: Seal) -> None:
+    class Hooked(WorldParameters):
+        url: str
+        key: SecretStr | None = None
+
+    thing = type("Thing", (Producer,), {"__doc__": "A thing.", "type": "thing", "Parameters": Hooked})
+    services = Services(store, Registry([thing, *REGISTRY]), seal)
+
+    async def write(url: str, **more: Any) -> Any:
+        parameters = {"url": url, **more}
+        if "t" not in await services.get_many("producer", ["t"]):
+            return await services.create(EDITOR, "producer", {"name": "t", "type": "thing", "parameters": parameters})
+        return await services.patch(EDITOR, "producer", "t", {"parameters": parameters})
+
+    first = await write("https://a", key="of-a")
+    await write("https://b", key="of-b")
+    with pytest.raises(Conflict, match=r"^/parameters/key of the producer 't' was given for another address"):
+        await _back(store, services, "producer", "t", first.revision)
+    assert "key" in (await services.get("producer", "t")).spec["parameters"]
+    await write("https://a", key="again")
+    assert "key" in (await _back(store, services, "producer", "t", first.revision)).spec["parameters"]
+    await write("https://b", key=None)
+    assert "key" not in (await _back(store, services, "producer", "t", first.revision)).spec["parameters"]
+    # One that is required is refused as every such write is.
+    feed = await services.create(EDITOR, "producer", FEED)
+    moved = {"url": "https://other", "token": "anew"}
+    await services.patch(EDITOR, "producer", "news", {"parameters": moved})
+    with pytest.raises(InputError, match="/parameters/token: was given for another `url`"):
+        await _back(store, services, "producer", "news", feed.revision)
 
 
 async def test_a_rollback_needs_what_writing_it_would_need(services: Services, store: Database) -> None:
