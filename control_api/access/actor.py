@@ -21,6 +21,7 @@ ROLES: dict[Role, frozenset[Scope]] = {
     "editor": frozenset({"read", "write", "run"}),
     "admin": frozenset(SCOPES),
 }
+MAX_ACTOR = 200  # characters of an actor's name: tables have room for no more
 
 
 @dataclass(frozen=True)

@@ -6,11 +6,9 @@ Definitions have theirs from `control_api.definitions.changes`. Every row is wri
 from control_api.models import AuditRow
 from notifier.record import JsonObject, now
 
-MAX_ACTOR = 200  # characters of an actor's name that are kept
-
 
 def entry(
     actor: str, action: str, kind: str, name: str, *, before: JsonObject | None = None, after: JsonObject | None = None
 ) -> AuditRow:
     """A row of this moment. Neither `before` nor `after` may hold a secret."""
-    return AuditRow(at=now(), actor=actor[:MAX_ACTOR], action=action, kind=kind, name=name, before=before, after=after)
+    return AuditRow(at=now(), actor=actor, action=action, kind=kind, name=name, before=before, after=after)

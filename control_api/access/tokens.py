@@ -17,7 +17,7 @@ from functools import cached_property
 from sqlalchemy import and_, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from control_api.access.actor import COMMAND_LINE, SCOPES, Actor, Scope, check_team
+from control_api.access.actor import COMMAND_LINE, MAX_ACTOR, SCOPES, Actor, Scope, check_team
 from control_api.access.entry import entry
 from control_api.access.teams import seen_of
 from control_api.look_up import LookUp
@@ -52,8 +52,8 @@ class Token:
 
     @cached_property
     def actor(self) -> Actor:
-        """The token as an actor. Its name holds the id, since two tokens may have the same name."""
-        return Actor(f"token {self.id} ({self.name})", frozenset(self.scopes), self.team)
+        """The token as an actor. Its name holds the id, since two tokens may have the same name; a long one is cut."""
+        return Actor(f"token {self.id} ({self.name})"[:MAX_ACTOR], frozenset(self.scopes), self.team)
 
 
 @dataclass(slots=True)
@@ -113,7 +113,7 @@ async def mint(
             scopes=list(wanted),
             team=team,
             created_at=at,
-            created_by=actor.name[:200],
+            created_by=actor.name,
             expires_at=expires_at,
         )
     )

@@ -8,6 +8,7 @@ import pytest
 from sqlalchemy import func, select, text
 
 from control_api.access.actor import COMMAND_LINE
+from control_api.access.tokens import mint
 from control_api.definitions.services import Services
 from control_api.migrate import upgrade_database
 from control_api.models import AuditRow, ChangeRow, DefinitionRow, ReferenceRow
@@ -55,6 +56,17 @@ async def test_every_change_is_in_the_audit_log_without_secrets(services: Servic
     assert log[3].after is None
     assert log[3].revision == revision
     assert "sealed:" not in json.dumps([[row.before, row.after] for row in log])
+
+
+async def test_a_token_with_the_longest_name_writes_and_keeps_its_id_in_the_audit_log(
+    services: Services, store: Database
+) -> None:
+    async with store.write() as session:
+        token, _ = await mint(session, COMMAND_LINE, "n" * 200, ["write"], None)
+    await services.create(token.actor, "user", USER)
+    (entry,) = [row for row in await rows(store, AuditRow) if row.kind == "user"]
+    assert entry.actor == token.actor.name
+    assert entry.actor.startswith(f"token {token.id} (nnn")
 
 
 async def test_concurrent_writers_lose_nothing(services: Services, store: Database) -> None:
