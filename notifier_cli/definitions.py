@@ -69,7 +69,7 @@ def _styled(change: "PlannedChange") -> str:
         f"{one.path} {click.style(one.before, fg='red')} → {click.style(one.after, fg='green')}"
         for one in change.differences
     ]
-    return f"{named}: {', '.join(differences)}" if differences else named
+    return f"{named}: {', '.join(differences)}{change.rest}" if differences else named
 
 
 @click.command()

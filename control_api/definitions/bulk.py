@@ -9,6 +9,7 @@ from typing import Any
 
 from control_api.definitions.documents import (
     EXTENSION,
+    MAX_FAULTS,
     SECTIONS,
     TESTS,
     Document,
@@ -23,6 +24,7 @@ from notifier.errors import FieldError, InputError
 from notifier.pointer import pointer
 from notifier.record import JsonObject
 
+MAX_DEFINITIONS = 10_000  # in one request: all are one transaction, which other writers wait for
 _REFERENCE = re.compile(r"\$\{[^{}]*\}")
 _ACTIONS: Mapping[Sign, str] = {"+": "created", "~": "changed", "-": "deleted", "=": "unchanged"}
 
@@ -34,6 +36,10 @@ def read_object(value: object, passed_over: Collection[str] = ()) -> list[Docume
     """
     if not isinstance(value, dict):
         raise InputError(FieldError("", f"must be an object with {', '.join(SECTIONS)}"))
+    count = sum(len(items) for section, items in value.items() if section in SECTIONS and isinstance(items, list))
+    if count > MAX_DEFINITIONS:
+        text = f"holds {count} definitions, and a request at most {MAX_DEFINITIONS}; `notifier apply` takes more"
+        raise InputError(FieldError("", text))
     check_json(value)
     documents: list[Document] = []
     wrong: list[FieldError] = []
@@ -43,7 +49,8 @@ def read_object(value: object, passed_over: Collection[str] = ()) -> list[Docume
         if section.startswith(EXTENSION) or section == TESTS or (kind is not None and items is None):
             continue
         if kind is None:
-            wrong.append(FieldError(at, unknown_section(section)))
+            # Looking for a name that is near takes long, and only the first faults are told.
+            wrong.append(FieldError(at, unknown_section(section) if len(wrong) < MAX_FAULTS else ""))
             continue
         if not isinstance(items, list):
             wrong.append(FieldError(at, "must be a list"))
@@ -89,6 +96,7 @@ def shown(plan: ApplyPlan, *, dry_run: bool) -> JsonObject:
                 "differences": [
                     {"path": one.path, "before": one.before, "after": one.after} for one in change.differences
                 ],
+                **({"more": change.more} if change.more else {}),
             }
             for change in plan.changes
             if change.sign != "="

@@ -5,17 +5,17 @@ A change writes the definitions, their references, the audit log and the outbox 
 that it allowed is done.
 """
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
-from typing import Any
 
-from sqlalchemy import and_, bindparam, delete, insert, select, text, update
-from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy import Executable, and_, bindparam, delete, insert, select, text, update
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
 
 from control_api.access.actor import Actor
 from control_api.access.teams import seen_definitions
 from control_api.definitions.ownership import owned
+from control_api.definitions.pause import Pause
 from control_api.definitions.place import located
 from control_api.definitions.secret_parameters import mask
 from control_api.definitions.spec import Reference, Spec
@@ -32,6 +32,8 @@ MAX_RECORD_BYTES = 900_000  # of a definition on its topic: the broker takes 1 M
 RESEAL = "reseal"  # the action that gives secrets another key and changes none
 _LOCK = 7_306_874_210_002  # PostgreSQL's advisory lock of writers of definitions
 _CHUNK = 500  # names in one statement
+_ROWS = 100  # that one statement writes at most
+_ROWS_BYTES = 128 * 1024  # in one statement, and the row that goes beyond
 Key = tuple[Kind, str]
 
 
@@ -65,7 +67,8 @@ async def write_change(
     Raises Forbidden (OtherTeam too), InputError (a reference to nothing, too large), Duplicate or StillReferenced; nothing is
     written then.
     """
-    edits = [with_team(actor, edit) for edit in edits]
+    pause = Pause()
+    edits = [with_team(actor, edit) async for edit in pause.each(edits)]
     written = sorted((edit for edit in edits if edit.after is not None), key=lambda edit: KINDS.index(edit.kind))
     deleted = sorted((edit for edit in edits if edit.after is None), key=lambda edit: -KINDS.index(edit.kind))
     for edit in written:
@@ -78,32 +81,44 @@ async def write_change(
     await _check_references(session, actor, written, {edit.key for edit in deleted})
     await _check_unused(session, actor, deleted, {edit.key for edit in edits})
 
+    edits = [*written, *deleted]
     at = now()
     change = ChangeRow(at=at, actor=actor.name, summary=summary)
     session.add(change)
     await session.flush()
     revision = change.revision
-    outbox = [_record(edit, revision) for edit in [*written, *deleted]]
-    await _write_definitions(session, written, deleted, revision, actor, at)
-    await session.execute(
-        insert(OutboxRow), [{**record, "revision": revision, "position": place} for place, record in enumerate(outbox)]
+    outbox = [_record(edit, revision) async for edit in pause.each(edits)]
+    sizes = {edit.key: len(record["value"] or "") for edit, record in zip(edits, outbox, strict=True)}
+    columns = {"revision": revision, "updated_at": at, "changed_by": actor.name}
+    await _write_definitions(session, written, deleted, columns, sizes)
+    records = ((0, {**record, "revision": revision, "position": place}) for place, record in enumerate(outbox))
+    await _in_parts(session, insert(OutboxRow), records)
+    said = {"at": at, "actor": actor.name, "action": action, "revision": revision}
+    entries = (
+        (
+            sizes[edit.key],
+            {**said, "kind": edit.kind, "name": edit.name, **_seen(edit, registry, changed=action != RESEAL)},
+        )
+        for edit in edits
     )
-    await session.execute(
-        insert(AuditRow),
-        [
-            {
-                "at": at,
-                "actor": actor.name,
-                "action": action,
-                "kind": edit.kind,
-                "name": edit.name,
-                "revision": revision,
-            }
-            | _seen(edit, registry, changed=action != RESEAL)
-            for edit in [*written, *deleted]
-        ],
-    )
+    await _in_parts(session, insert(AuditRow), entries)
     return revision
+
+
+async def _in_parts(
+    connection: AsyncSession | AsyncConnection, statement: Executable, rows: Iterable[tuple[int, JsonObject]]
+) -> None:
+    """Executes a statement for all rows, given with their bytes, in parts: each is packed in one piece, which others wait for."""
+    part: list[JsonObject] = []
+    size = 0
+    for bytes_, row in rows:
+        part.append(row)
+        size += bytes_
+        if len(part) == _ROWS or size > _ROWS_BYTES:
+            await connection.execute(statement, part)
+            part, size = [], 0
+    if part:
+        await connection.execute(statement, part)
 
 
 def with_team(actor: Actor, edit: Edit) -> Edit:
@@ -150,7 +165,11 @@ def _record(edit: Edit, revision: int) -> JsonObject:
 
 
 async def _write_definitions(
-    session: AsyncSession, written: Sequence[Edit], deleted: Sequence[Edit], revision: int, actor: Actor, at: Any
+    session: AsyncSession,
+    written: Sequence[Edit],
+    deleted: Sequence[Edit],
+    columns: JsonObject,
+    sizes: Mapping[Key, int],
 ) -> None:
     replaced = [edit for edit in written if edit.before is not None]
     created = [edit for edit in written if edit.before is None]
@@ -159,46 +178,45 @@ async def _write_definitions(
     for kind, names in _by_kind(edit.key for edit in deleted):
         await session.execute(delete(DefinitionRow).where(DefinitionRow.kind == kind, DefinitionRow.name.in_(names)))
     if created:
-        await session.execute(
-            insert(DefinitionRow),
-            [
+        rows = (
+            (
+                sizes[edit.key],
                 {
                     "kind": edit.kind,
                     "name": edit.name,
                     "name_key": folded(edit.name),
-                    "created_at": at,
-                    **_columns(edit, revision, actor, at),
-                }
-                for edit in created
-            ],
+                    "created_at": columns["updated_at"],
+                    **columns,
+                    **_columns(edit),
+                },
+            )
+            for edit in created
         )
+        await _in_parts(session, insert(DefinitionRow), rows)
     if replaced:
         table = DefinitionRow.__table__
         statement = update(DefinitionRow).where(table.c.kind == bindparam("_kind"), table.c.name == bindparam("_name"))
         connection = await session.connection()  # many rows in one statement; the ORM's own way wants primary keys only
-        await connection.execute(
-            statement,
-            [{"_kind": edit.kind, "_name": edit.name, **_columns(edit, revision, actor, at)} for edit in replaced],
+        rows = (
+            (sizes[edit.key], {"_kind": edit.kind, "_name": edit.name, **columns, **_columns(edit)})
+            for edit in replaced
         )
-    references = [
-        {"kind": edit.kind, "name": edit.name, "to_kind": to_kind, "to_name": to_name}
+        await _in_parts(connection, statement, rows)
+    references = (
+        (0, {"kind": edit.kind, "name": edit.name, "to_kind": to_kind, "to_name": to_name})
         for edit in written
         for to_kind, to_name in {(reference.kind, reference.name) for reference in _spec(edit).references}
-    ]
-    if references:
-        await session.execute(insert(ReferenceRow), references)
+    )
+    await _in_parts(session, insert(ReferenceRow), references)
 
 
-def _columns(edit: Edit, revision: int, actor: Actor, at: Any) -> JsonObject:
+def _columns(edit: Edit) -> JsonObject:
     spec = _spec(edit)
     return {
         "title": spec.title,
         "team": spec.value.get("team"),
         "spec": spec.value,
         "partitions": spec.partitions,
-        "revision": revision,
-        "updated_at": at,
-        "changed_by": actor.name,
     }
 
 

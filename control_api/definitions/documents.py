@@ -106,7 +106,7 @@ def check_names(documents: Iterable[Document]) -> Iterator[FieldError]:
 
 def unknown_section(section: str) -> str:
     """What is wrong with a section that is no kind of definition."""
-    near = get_close_matches(section, SECTIONS, n=1)
+    near = get_close_matches(section[:100], SECTIONS, n=1)
     hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(SECTIONS)}"
     return f"{section[:100]!r} is not a kind of definition; {hint}"
 

@@ -8,6 +8,7 @@ import json
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import islice
 from typing import Any, Literal
 
 from sqlalchemy import select
@@ -30,9 +31,11 @@ from notifier.registry import Registry
 from notifier.seal import Seal
 
 Sign = Literal["+", "~", "-", "="]  # created, changed, deleted, unchanged
-Progress = Callable[[int, int], None]  # called with the number of documents checked, and of all documents
+Progress = Callable[
+    [int, int], None
+]  # called, in whatever thread, with the number of documents checked, and of all documents
 _SHOWN = 60  # characters of a value in a plan
-_AT_ONCE = 20  # documents that are checked in one go
+_MOST_SHOWN = 200  # differences of one definition; the others are counted
 _ABSENT: Any = object()
 
 
@@ -54,11 +57,17 @@ class PlannedChange:
 
     sign: Sign
     edit: Edit
-    differences: tuple[Difference, ...] = ()
+    differences: tuple[Difference, ...] = ()  # the first ones
+    more: int = 0  # differences that are not among them
 
     def __str__(self) -> str:
         named = f"{self.sign} {self.edit.kind} {self.edit.name}"
-        return f"{named}: {', '.join(map(str, self.differences))}" if self.differences else named
+        return f"{named}: {', '.join(map(str, self.differences))}{self.rest}" if self.differences else named
+
+    @property
+    def rest(self) -> str:
+        """The end of a line that shows the differences."""
+        return f" … and {self.more} more" if self.more else ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,21 +121,20 @@ class Planner:
         known = [name for kind, name in stored if kind == "user"]
         documents = _under_stored_names(documents, Usernames(known))
         named = [document.name for document in documents if document.kind == "user"]
-        changes = await self._compare(documents, stored, Usernames([*named, *known]))
+        # One document alone may take a second, in which an API has other requests to answer.
+        changes = await asyncio.to_thread(self._compare, documents, stored, Usernames([*named, *known]))
         if prune:
             changes += _deletions(documents, self._pruned(stored))
         self._tell(len(documents), len(documents))
         return ApplyPlan(changes=changes)
 
-    async def _compare(
+    def _compare(
         self, documents: Sequence[Document], stored: Mapping[Key, JsonObject], users: Usernames
     ) -> list[PlannedChange]:
         changes: list[PlannedChange] = []
         wrong: list[FieldError] = []
         for position, document in enumerate(documents):
             self._tell(position, len(documents))
-            if position % _AT_ONCE == 0:
-                await asyncio.sleep(0)  # other requests of an API
             try:
                 changes.append(self._change(document, stored.get((document.kind, document.name)), users))
             except InputError as error:
@@ -154,7 +162,9 @@ class Planner:
         if before == after.value:
             return PlannedChange(sign="=", edit=edit)
         secrets = secrets_of(kind, before, self.registry) | secrets_of(kind, after.value, self.registry)
-        return PlannedChange(sign="~", edit=edit, differences=tuple(_differences(before, after.value, secrets)))
+        found = _differences(before, after.value, secrets)
+        shown = tuple(_shown(*one) for one in islice(found, _MOST_SHOWN))
+        return PlannedChange(sign="~", edit=edit, differences=shown, more=sum(1 for _ in found))
 
     def _pruned(self, stored: Mapping[Key, JsonObject]) -> Mapping[Key, JsonObject]:
         """What pruning may delete."""
@@ -198,7 +208,10 @@ def _deletions(documents: Iterable[Document], stored: Mapping[Key, JsonObject]) 
     ]
 
 
-def _differences(before: Any, after: Any, secrets: frozenset[str], path: str = "") -> Iterator[Difference]:
+def _differences(
+    before: Any, after: Any, secrets: frozenset[str], path: str = ""
+) -> Iterator[tuple[str, Any, Any, bool]]:
+    """Of each field that changes: its path, both values, and whether they are secret."""
     if path == "parameters":
         # Where one side has none, the other's are still told one by one: secrets may be among them.
         before, after = ({} if side is _ABSENT else side for side in (before, after))
@@ -208,7 +221,11 @@ def _differences(before: Any, after: Any, secrets: frozenset[str], path: str = "
             below = f"{path}.{key}" if path else str(key)
             yield from _differences(before.get(key, _ABSENT), after.get(key, _ABSENT), secrets, below)
     elif before != after:
-        yield Difference(path=path, before=_show(before, hidden), after=_show(after, hidden, changed=True))
+        yield path, before, after, hidden
+
+
+def _shown(path: str, before: Any, after: Any, hidden: bool) -> Difference:
+    return Difference(path=path, before=_show(before, hidden), after=_show(after, hidden, changed=True))
 
 
 def _is_secret(path: str, secrets: frozenset[str]) -> bool:

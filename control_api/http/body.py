@@ -30,6 +30,7 @@ _IN_THREAD_BYTES = 256 * 1024  # parsing a larger body would hold up the other r
 Watch = Callable[[str, bytes, bool], Awaitable[None]]  # the media type, a part of the body, and whether it is the last
 
 M = TypeVar("M", bound=BaseModel)
+T = TypeVar("T")
 
 
 async def read_body(request: Request, *media_types: str, watch: Watch | None = None) -> tuple[str, bytes]:
@@ -89,9 +90,14 @@ def parse_json(data: bytes, place: str = "the body") -> Any:
 
 async def parse_large_json(data: bytes) -> Any:
     """`parse_json`, in a thread where the body is large."""
+    return await of_large(data, parse_json)
+
+
+async def of_large(data: bytes, read: Callable[[bytes], T]) -> T:
+    """What `read` makes of a body, in a thread where it is large."""
     if len(data) < _IN_THREAD_BYTES:
-        return parse_json(data)
-    return await asyncio.to_thread(parse_json, data)
+        return read(data)
+    return await asyncio.to_thread(read, data)
 
 
 def _check_values(data: bytes, place: str) -> None:

@@ -6,9 +6,10 @@ from fastapi import APIRouter, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from control_api.definitions.bulk import read_object, shown
+from control_api.definitions.documents import Document
 from control_api.http import idempotency
 from control_api.http.auth import WriteActor
-from control_api.http.body import parse_large_json, read_body
+from control_api.http.body import of_large, parse_json, read_body
 from control_api.http.media_type import JSON
 from control_api.http.page import json_response
 from control_api.http.problems import documented
@@ -51,8 +52,9 @@ _CHANGE = {
         "differences": {
             "type": "array",
             "items": _DIFFERENCE,
-            "description": "Of what is changed; texts are shortened.",
+            "description": "Of what is changed, the first 200; texts are shortened.",
         },
+        "more": {"type": "integer", "description": "How many differences are not shown, where there are such."},
     },
 }
 _PLAN = {
@@ -68,6 +70,10 @@ _PLAN = {
         "changes": {"type": "array", "items": _CHANGE},
     },
 }
+
+
+def _documents(body: bytes) -> list[Document]:
+    return read_object(parse_json(body), passed_over=(PROBLEM,))
 
 
 @router.post(
@@ -89,10 +95,11 @@ async def post_definitions(
     """Makes the definitions what the body says, as `notifier apply` does: one change, all of it or nothing.
 
     The body is the object of a YAML file. Each definition replaces the one of its name; those that the body does not name
-    stay, unless they are pruned. Secrets that are left out are kept. Scripts need the scope `admin`.
+    stay, unless they are pruned. A body holds 10,000 definitions at most. Secrets that are left out are kept. Scripts need the
+    scope `admin`.
     """
     _, body = await read_body(request, JSON)
-    documents = read_object(await parse_large_json(body), passed_over=(PROBLEM,))
+    documents = await of_large(body, _documents)
 
     async def act(occasion: Occasion) -> Response:
         plan = await parts.services.apply(actor, documents, prune=query.prune, dry_run=query.dry_run)

@@ -98,6 +98,8 @@ WRONG: list[tuple[str, Any, int, list[str]]] = [
      ["/producers/0/parameters/webhook_secret"]),
     ("a file", {"scripts": [{"name": "s", "file": "/etc/hostname"}]}, 422, ["/scripts/0/content", "/scripts/0/file"]),
     ("many", {"users": [{"username": f"u{n}", "x": 1} for n in range(30)]}, 422, [*(f"/users/{n}/x" for n in range(20)), ""]),
+    ("many unknown kinds", {f"usrs{n}": [] for n in range(25)}, 422, [*(f"/usrs{n}" for n in range(20)), ""]),
+    ("too many", {"users": [{}] * 6000, "groups": [{}] * 4001}, 422, [""]),
     ("case of a stored one", {"users": [{"username": "ALICE"}]}, 200, []),
 ]  # fmt: skip
 
@@ -116,3 +118,27 @@ async def test_what_is_wrong_is_named_by_pointer_and_nothing_is_done(rest: Rest)
     assert await revision(rest) == before
     assert (await rest.client().post(PATH, params={"dryrun": True}, json={})).status_code == 422
     assert (await rest.client().post(PATH, content=b"x")).status_code == 415
+
+
+async def test_what_changes_in_many_fields_shows_the_first_and_counts_the_others(rest: Rest) -> None:
+    def users(value: int) -> dict[str, Any]:
+        return {"users": [{"username": "bob", "additional_info": {"mail": {f"k{n}": value for n in range(250)}}}]}
+
+    await rest.client("write").post(PATH, json=users(0))
+    (change,) = (await rest.client("write").post(PATH, json=users(1))).json()["changes"]
+    assert [one["path"] for one in change["differences"]] == [f"additional_info.mail.k{n}" for n in range(200)]
+    assert change["more"] == 50
+
+
+async def test_many_definitions_are_written_whole_and_in_their_order(rest: Rest) -> None:
+    body: dict[str, list[dict[str, Any]]] = {
+        "users": [{"username": f"u{n}"} for n in range(250)],
+        "groups": [{"name": "all", "members": ["u249"]}],
+    }
+    for title in ("created", "changed"):
+        body["users"] = [{**user, "on_leave": title == "changed"} for user in body["users"]]
+        done = (await rest.client("write").post(PATH, json=body)).json()
+        assert done[title] >= 250, done
+        entries = (await rest.client().get("/api/v1/audit", params={"limit": 300})).json()["items"]
+        named = [entry["name"] for entry in entries if entry["kind"] == "user"][:250]
+        assert named == [f"u{n}" for n in reversed(range(250))]
