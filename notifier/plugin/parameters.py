@@ -8,7 +8,10 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, StringConstraints
 
 from notifier.absent import Written
 
-_ADDRESSES = frozenset({"url", "base_url", "host", "port", "server", "endpoint"})
+# The last word of the name of a field that says where something is sent: `url`, `webhook_url`, `smtp_host`.
+_ADDRESSES = frozenset(
+    ["url", "uri", "host", "hostname", "port", "server", "homeserver", "endpoint", "domain", "proxy", "address"]
+)
 
 
 class Parameters(Written):
@@ -17,7 +20,7 @@ class Parameters(Written):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     # Field → the secrets that are sent to where it says. When it changes, they are cleared unless they are written anew. None:
-    # `url`, `base_url`, `host`, `port`, `server` and `endpoint` say where all secrets are sent.
+    # fields whose last word is that of an address (`url`, `smtp_host`) say where all secrets are sent.
     addresses: ClassVar[Mapping[str, Sequence[str]] | None] = None
 
     title: Annotated[str, StringConstraints(max_length=200)] | None = Field(None, description="What people call it.")
@@ -50,7 +53,9 @@ def secret_addresses(parameters: ParametersModel) -> Mapping[str, tuple[str, ...
     secrets = secret_fields(parameters)
     given = parameters.addresses
     if given is None:
-        given = {name: sorted(secrets - {name}) for name in parameters.model_fields if name in _ADDRESSES}
+        given = {
+            name: sorted(secrets - {name}) for name in parameters.model_fields if name.rpartition("_")[2] in _ADDRESSES
+        }
     found = {secret: tuple(name for name, sent in given.items() if secret in sent) for secret in sorted(secrets)}
     return {secret: fields for secret, fields in found.items() if fields}
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import yaml
-from pydantic import SecretStr
+from pydantic import SecretStr, create_model
 from sqlalchemy import select
 
 from control_api.definitions.apply import apply, export
@@ -19,7 +19,7 @@ from control_api.models import Base
 from notifier.database import Database
 from notifier.errors import InputError, NotifierError, SecretError
 from notifier.kafka import kafka_admin
-from notifier.plugin import Consumer, ConsumerParameters
+from notifier.plugin import Consumer, ConsumerParameters, secret_addresses
 from notifier.registry import Registry
 from notifier.seal import Seal, generate_key, is_sealed
 from notifier.settings import Settings
@@ -224,6 +224,21 @@ async def test_a_plugin_says_which_parameter_is_the_address_of_which_secret(
     await services.create(EDITOR, "consumer", {"name": "mail", "type": "mail", "parameters": parameters})
     stored = await services.patch(EDITOR, "consumer", "mail", {"parameters": change})
     assert stored.spec.get("parameters", {}).keys() & parameters.keys() == kept
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["url", "api_url", "webhook_url", "smtp_host", "homeserver", "http_proxy", "domain", "uri", "imap_port", "address"],
+)
+def test_an_address_is_known_by_the_last_word_of_its_name(name: str) -> None:
+    fields: dict[str, Any] = {
+        name: (str, ""),
+        "curl": (str, ""),
+        "support": (str, ""),
+        "host_name_shown": (bool, False),
+    }
+    parameters = create_model("Parameters", __base__=ConsumerParameters, password=(SecretStr | None, None), **fields)
+    assert secret_addresses(parameters) == {"password": (name,)}
 
 
 def test_an_address_that_is_no_field_is_refused() -> None:
