@@ -1,8 +1,8 @@
 """The command line: `notifier COMMAND`, or `python -m notifier COMMAND`.
 
-Exit status: 0 done; 1 it failed; 2 what was given is wrong (a setting, an option, a definition); 3 no Kafka broker, or of
-`apply --dry-run`: something would change; 130 interrupted. What goes wrong is one line on standard error that says what to do
-next, one for each fault of definitions.
+Exit status: 0 done; 1 it failed; 2 what was given is wrong (a setting, an option, a definition); 3 no Kafka broker or
+no database; 130 interrupted. Of `apply --dry-run` 3 means that something would change, and 1 that there is no database. What goes
+wrong is one line on standard error that says what to do next, one for each fault of definitions.
 """
 
 import os

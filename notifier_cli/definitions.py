@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from notifier.errors import NotifierError
 from notifier_cli.environment import read_settings
 from notifier_cli.testing import all_pass
 
@@ -31,7 +32,8 @@ _COLOURS = {"+": "green", "~": "yellow", "-": "red"}
 def apply(path: Path, prune: bool, dry_run: bool, tested: bool) -> int:
     """Make the definitions what the files say, as one change: all of it, or on any error nothing.
 
-    `+` is created, `~` changed, `-` deleted. A dry run ends with status 3 when something would change, else 0.
+    `+` is created, `~` changed, `-` deleted. A dry run ends with status 3 when something would change, 0 when not,
+    and 1 or 2 when it fails.
 
     Works with or without a running API. Secrets are written as ${NAME} or ${file:PATH} and read now; one that the files
     leave out keeps what is stored.
@@ -54,7 +56,12 @@ def apply(path: Path, prune: bool, dry_run: bool, tested: bool) -> int:
     if tested and not all_pass(path, may_be_none=True):
         click.echo("notifier: a test fails, so nothing is changed", err=True)
         return 1
-    applied = asyncio.run(apply_command(settings, path, prune=prune, dry_run=dry_run))
+    try:
+        applied = asyncio.run(apply_command(settings, path, prune=prune, dry_run=dry_run))
+    except NotifierError as error:
+        if dry_run and error.exit_code == WOULD_CHANGE:
+            error.exit_code = 1  # else a pipeline would take a database that does not answer for something to approve
+        raise
     for change in applied.plan.changes:
         if change.sign != "=":
             click.echo(_styled(change))

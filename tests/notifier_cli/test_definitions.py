@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
+from notifier.errors import DatabaseError
 from notifier.settings import Settings
 from notifier_cli.commands import cli
 from tests.rigs.roles import environment
@@ -39,3 +40,12 @@ def test_a_dry_run_shows_colours_and_ends_with_3_when_something_would_change(alo
     plain = applied(alone, "users: [{username: c}]\n", "--dry-run", NO_COLOR="1")
     assert "\x1b" not in plain.stdout
     assert "+ user c\n" in plain.stdout
+
+
+@pytest.mark.parametrize(("options", "status"), [(["--dry-run"], 1), ([], 3)])
+def test_a_dry_run_without_a_database_does_not_end_as_one_that_would_change(
+    alone: Settings, options: list[str], status: int
+) -> None:
+    failed = applied(alone, "users: []\n", *options, NOTIFIER_DATABASE_URL="postgresql://n@127.0.0.1:1/none")
+    assert isinstance(failed.exception, DatabaseError)
+    assert failed.exception.exit_code == status
