@@ -187,6 +187,9 @@ def _describe(app: FastAPI) -> None:
                 answer = operation["responses"].get("422", {}).get("content", {})
                 if "application/json" in answer:
                     operation["responses"]["422"] = problems.documented(422)[422]
+                if "requestBody" in operation:  # which may come too slowly, or be too large
+                    for status, answers in problems.documented(408, 413).items():
+                        operation["responses"].setdefault(str(status), answers)
         for name in ("HTTPValidationError", "ValidationError"):
             schema["components"]["schemas"].pop(name, None)
         return schema

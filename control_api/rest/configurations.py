@@ -39,7 +39,7 @@ _TICK = {
             "headers": {"Location": {"schema": {"type": "string"}, "description": "Where the run will be found."}},
             "content": {JSON: {"schema": _TICK}},
         },
-        **documented(400, 401, 403, 404, 409, 422),
+        **documented(400, 401, 403, 404, 408, 409, 413, 422),
     },
     openapi_extra={"parameters": [idempotency.PARAMETER]},
 )

@@ -1,6 +1,6 @@
 """`GET /schemas`: the JSON Schemas of the records on the topics, and of YAML files."""
 
-from functools import cache
+from functools import cache, lru_cache
 from typing import Annotated, Any
 
 import msgspec
@@ -25,6 +25,7 @@ from notifier.status import Status
 from notifier.tick import Tick
 
 router = APIRouter(prefix="/schemas", tags=["schemas"])
+_of_files = lru_cache(maxsize=1)(definitions_schema)  # making the models of all plugins takes long
 
 RECORDS: tuple[type[Record], ...] = (Message, Tick, Run, Definition, Delivery, Attempt, Counters, DeadLetter, Status)
 
@@ -59,7 +60,7 @@ async def list_schemas(query: Annotated[PageQuery, Query()], actor: ReadActor) -
 )
 async def get_definitions_schema(parts: PartsDep, actor: ReadActor) -> Response:
     """What `notifier apply` reads, with the parameters of each plugin type that is installed; `notifier schema` prints it."""
-    return json_response(definitions_schema(parts.registry))
+    return json_response(_of_files(parts.registry))
 
 
 @router.get(

@@ -66,6 +66,8 @@ async def test_the_description_names_every_problem_and_needs_nothing_from_elsewh
                 continue
             answers = operation["responses"]
             assert {"401", "403", "500", "503"} <= set(answers), path
+            if "requestBody" in operation or path.endswith("/run"):
+                assert {"408", "413"} <= set(answers), path
             for status, answer in answers.items():
                 if int(status) >= 400:
                     assert list(answer["content"]) == ["application/problem+json"], (path, status)
