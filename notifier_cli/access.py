@@ -3,6 +3,7 @@
 import asyncio
 import re  # for our own constant pattern
 from datetime import timedelta
+from typing import TYPE_CHECKING
 
 import click
 from rich.console import Console
@@ -11,6 +12,9 @@ from rich.text import Text
 
 from notifier.record import now
 from notifier_cli.environment import read_settings
+
+if TYPE_CHECKING:
+    from control_api.access.tokens import Token
 
 _UNITS = {"h": "hours", "d": "days", "w": "weeks"}
 
@@ -146,8 +150,9 @@ def role(name: str, role: str) -> None:
     settings = read_settings()
     from control_api.access.accounts import set_role
 
-    asyncio.run(set_role(settings, name=name, role=role))
+    left = asyncio.run(set_role(settings, name=name, role=role))
     click.echo(f"{name} is {role} now", err=True)
+    _tell(left, f"made by {name} still work and may more than {role}")
 
 
 @account.command("team")
@@ -164,13 +169,25 @@ def team(name: str, team: str | None) -> None:
 
 @account.command("remove")
 @click.argument("name")
-def remove(name: str) -> None:
-    """Remove the account NAME and end its sessions, at once. The last admin stays."""
+@click.option("--revoke-tokens", is_flag=True, help="Also revoke the tokens that it made, and those that they made.")
+def remove(name: str, revoke_tokens: bool) -> None:
+    """Remove the account NAME and end its sessions, at once. The last admin stays. Tokens that it made work on."""
     settings = read_settings()
     from control_api.access.accounts import remove_account
 
-    asyncio.run(remove_account(settings, name))
+    made = asyncio.run(remove_account(settings, name, revoke_tokens=revoke_tokens))
     click.echo(f"removed {name}", err=True)
+    if revoke_tokens:
+        click.echo(f"revoked {len(made)} tokens made by {name}", err=True)
+    else:
+        _tell(made, f"made by {name} still work")
+
+
+def _tell(tokens: "list[Token]", what: str) -> None:
+    if tokens:
+        click.echo(f"{len(tokens)} tokens {what}; end each with `notifier token revoke ID`:", err=True)
+    for one in tokens:
+        click.echo(f"{one.id} {one.name} ({' '.join(one.scopes)})", err=True)
 
 
 def _print(table: Table) -> None:

@@ -15,6 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from control_api.access.actor import COMMAND_LINE, ROLES, Actor, Role, check_team
 from control_api.access.entry import entry
 from control_api.access.teams import seen_of
+from control_api.access.tokens import Token, made_by, revoke
 from control_api.migrate import upgraded
 from control_api.models import AccountRow, SessionRow, TokenRow
 from control_api.page_query import close_cursor, open_cursor
@@ -188,10 +189,15 @@ async def set_password(settings: Settings, *, name: str, password: str) -> None:
         await change(session, COMMAND_LINE, name, password=password)
 
 
-async def set_role(settings: Settings, *, name: str, role: str) -> None:
-    """Changes the role of an account. Raises as `change` does, and DatabaseError."""
+async def set_role(settings: Settings, *, name: str, role: str) -> list[Token]:
+    """Changes the role of an account; answers the tokens that it made and that may more than the role.
+
+    Raises as `change` does, and DatabaseError.
+    """
     async with upgraded(settings) as database, database.write() as session:
-        await change(session, COMMAND_LINE, name, role=role)
+        changed = await change(session, COMMAND_LINE, name, role=role)
+        made = await made_by(session, changed.actor.name)
+        return [token for token in made if not changed.actor.scopes.issuperset(token.scopes)]
 
 
 async def set_team(settings: Settings, *, name: str, team: str | None) -> None:
@@ -200,10 +206,18 @@ async def set_team(settings: Settings, *, name: str, team: str | None) -> None:
         await change(session, COMMAND_LINE, name, team=team)
 
 
-async def remove_account(settings: Settings, name: str) -> None:
-    """Removes an account. Raises as `remove` does, and DatabaseError."""
+async def remove_account(settings: Settings, name: str, *, revoke_tokens: bool = False) -> list[Token]:
+    """Removes an account; answers the tokens that it made, which still work unless they are revoked.
+
+    Raises as `remove` does, and DatabaseError.
+    """
     async with upgraded(settings) as database, database.write() as session:
+        actor = (await get_account(session, COMMAND_LINE, name)).actor
         await remove(session, COMMAND_LINE, name)
+        made = await made_by(session, actor.name)
+        for token in made if revoke_tokens else ():
+            await revoke(session, COMMAND_LINE, token.id)
+        return made
 
 
 async def list_accounts(settings: Settings) -> list[Account]:

@@ -209,6 +209,22 @@ async def get_token(session: AsyncSession, id_: str, actor: Actor = COMMAND_LINE
     return _token(row)
 
 
+async def made_by(session: AsyncSession, maker: str) -> list[Token]:
+    """The tokens that still work and were made by an actor of that name, or by a token that it made, the newest first."""
+    found: dict[str, Token] = {}
+    makers = [maker]
+    while makers:
+        rows = await session.scalars(select(TokenRow).where(TokenRow.created_by.in_(makers)))
+        made = [_token(row) for row in rows if row.id not in found]
+        found |= {token.id: token for token in made}
+        makers = [token.actor.name for token in made]  # of one that is revoked too: those that it made are not
+    at = now()
+    alive = [
+        one for one in found.values() if one.revoked_at is None and (one.expires_at is None or one.expires_at > at)
+    ]
+    return sorted(alive, key=lambda token: token.created_at, reverse=True)
+
+
 async def revoke(session: AsyncSession, actor: Actor, name: str) -> int:
     """Revokes the token of that id, or every token of that name; returns how many. Idempotent.
 

@@ -119,7 +119,10 @@ async def post_account(request: Request, parts: PartsDep, actor: AdminActor) -> 
     openapi_extra=documented_body(AccountChange, ACCOUNT_CHANGE, MERGE_PATCH, JSON),
 )
 async def patch_account(name: str, request: Request, parts: PartsDep, actor: AdminActor) -> Response:
-    """Sets another password, role or team; the person has to sign in again. 409 where no admin would be left."""
+    """Sets another password, role or team; the person has to sign in again. 409 where no admin would be left.
+
+    Tokens that the account made keep their scopes: `created_by` of `GET /tokens` names them.
+    """
     _, wanted = await read_model(request, AccountChange, MERGE_PATCH, JSON)
     password = None if wanted.password is None else wanted.password.get_secret_value()
     team = wanted.team if "team" in wanted.model_fields_set else accounts.KEPT
@@ -130,7 +133,10 @@ async def patch_account(name: str, request: Request, parts: PartsDep, actor: Adm
 
 @router.delete("/{name}", status_code=204, summary="Remove an account", responses=documented(401, 403, 404, 409))
 async def delete_account(name: str, parts: PartsDep, actor: AdminActor) -> Response:
-    """Removes an account; its sessions end at once. 409 for the last admin."""
+    """Removes an account; its sessions end at once. 409 for the last admin.
+
+    Tokens that it made work on: `created_by` of `GET /tokens` names them, and `DELETE /tokens/{id}` revokes one.
+    """
     async with parts.database.write() as session:
         await accounts.remove(session, actor, name)
     return Response(status_code=204)

@@ -110,6 +110,10 @@ async def test_accounts_are_added_and_their_password_changed(settings: Settings)
     assert "last admin" in err
     assert (await run(settings, "account", "team", "kay", "blue"))[0] == 0
     assert " blue " in (await run(settings, "account", "list"))[1]
+    assert (await run(settings, "account", "remove", "kay", "--revoke-tokens"))[
+        2
+    ] == "removed kay\nrevoked 0 tokens made by kay\n"
+    assert (await run(settings, "account", "add", "kay", "--team", "blue", "--password", long))[0] == 0
     assert (await run(settings, "account", "team", "kay"))[0] == 0
     assert " blue " not in (await run(settings, "account", "list"))[1]
     assert (await run(settings, "account", "team", "kay", "No Team"))[0] == 2

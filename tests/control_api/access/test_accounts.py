@@ -8,7 +8,7 @@ import pytest
 from pydantic import SecretStr
 from sqlalchemy import select
 
-from control_api.access import accounts
+from control_api.access import accounts, tokens
 from control_api.access.actor import COMMAND_LINE
 from control_api.access.sessions import find_account, open_session
 from control_api.models import AuditRow
@@ -177,3 +177,25 @@ async def test_what_happens_to_accounts_is_in_the_audit_log_without_passwords(st
         ("remove_account", "eve", {"role": "editor"}, None),
     ]
     assert await accounts.verify(store, "ada", PASSWORD) is not None
+
+
+async def test_the_tokens_of_an_account_that_is_removed_are_told_and_may_be_revoked(
+    database_settings: Settings, database: Database
+) -> None:
+    await _add(database, root="admin", eve="admin", kay="admin")
+    async with database.write() as session:
+        for name in ("eve", "kay"):
+            actor = (await accounts.get_account(session, COMMAND_LINE, name)).actor
+            first, _ = await tokens.mint(session, actor, f"{name} first", ["admin"], None)
+            await tokens.mint(session, first.actor, f"{name} second", ["write"], None)
+            await tokens.revoke(session, COMMAND_LINE, first.id)
+            await tokens.mint(session, actor, f"{name} third", ["read"], None)
+    left = await accounts.set_role(database_settings, name="eve", role="viewer")
+    assert [token.name for token in left] == ["eve second"]
+    assert await accounts.set_role(database_settings, name="eve", role="editor") == []
+    left = await accounts.remove_account(database_settings, "eve")
+    assert {token.name for token in left} == {"eve second", "eve third"}
+    await accounts.remove_account(database_settings, "kay", revoke_tokens=True)
+    async with database.read() as session:
+        alive = {token.name for token in await tokens.tokens(session) if token.revoked_at is None}
+    assert alive == {"eve second", "eve third"}
