@@ -65,8 +65,6 @@ def _read(file: Path) -> Any:
         data = opened.read()
     try:
         return json.loads(data)
-    except RecursionError:
-        raise InputError(FieldError("/message", "is nested too deeply"), str(file)) from None
     except ValueError as error:
         raise InputError(FieldError("/message", f"is not JSON: {error}"), str(file)) from None
     except RecursionError:
@@ -86,9 +84,6 @@ async def explained(settings: Settings, asked: JsonObject) -> JsonObject:
     given = {name: value for name, value in asked.items() if value is not None}
     try:
         query = ExplainQuery.model_validate(given)
-        query = ExplainQuery.model_validate_json(json.dumps(given))
-    except RecursionError:
-        raise InputError(FieldError("/message", "is nested too deeply")) from None
     except ValidationError as error:
         raise InputError(field_errors(error, given)) from None
     check_query(query)

@@ -75,12 +75,8 @@ async def newest(
     found = await session.stream_scalars(query.execution_options(yield_per=_AT_ONCE))
     try:
         async for row in found:
-            if len(rows) == limit or size > MAX_PAGE_BYTES:
-                return rows, close_cursor(str(rows[-1].id))
-            rows.append(row)
-            size += len(orjson.dumps([row.before, row.after]))
             if len(items) == page.limit or size > MAX_PAGE_BYTES:
-                return items, str(last)
+                return items, close_cursor(str(last))
             # In a thread: the documents of one row may hold 100,000 values.
             item, more = await asyncio.to_thread(_sized, row, answer)
             items.append(item)

@@ -55,10 +55,8 @@ async def once(
         return await act(Occasion(now()))
     if not _KEY.fullmatch(key):
         raise Problem(400, f"{HEADER} must be 1 to 255 visible ASCII characters")
-    who = actor.name[:200]
-    kept = await _begin(parts, who, key, _marks(parts, request, body))
     who = actor.name
-    kept = await _begin(parts, who, key, _mark(parts, request, body))
+    kept = await _begin(parts, who, key, _marks(parts, request, body))
     if isinstance(kept, Response):
         return kept
     try:

@@ -114,11 +114,8 @@ def test_the_answer_is_printed_as_json_and_what_is_no_json_is_refused(
     wrong = CliRunner().invoke(cli, ["explain", "--message", "-"], input="users: []")
     assert isinstance(wrong.exception, InputError)
     assert "is not JSON" in str(wrong.exception)
-    for depth in (900, 985, 200_000):
+    for depth in (400, 900, 985, 200_000):
         nested = json.dumps(MESSAGE)[:-1] + ', "more": ' + "[" * depth + "]" * depth + "}"
         deep = CliRunner().invoke(cli, ["explain", "--message", "-"], input=nested)
         assert isinstance(deep.exception, InputError), (depth, deep.exception)
         assert [error.pointer for error in deep.exception.errors] == ["/message"]
-    for deep in ("[" * 100_000, json.dumps({**MESSAGE, "deep": 0})[:-2] + "[" * 400 + "]" * 400 + "}"):
-        refused = CliRunner().invoke(cli, ["explain", "--message", "-"], input=deep)
-        assert isinstance(refused.exception, InputError)
