@@ -215,8 +215,9 @@ class World:
 
         async def done() -> bool:
             nonlocal seen
-            seen = await _outcomes(self.settings)
-            return {message["id"] for message in messages} <= set(seen) - before
+            last, seen = seen, await _outcomes(self.settings)
+            # Topics are read one after the other: of a message the first time may show a part.
+            return seen == last and {message["id"] for message in messages} <= set(seen) - before
 
         await wait_until(done)
         for follower in (MessageIndex, History):
