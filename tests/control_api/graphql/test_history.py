@@ -43,6 +43,11 @@ async def test_the_audit_log_is_read(own: Api) -> None:
     assert await own.refused('{ audit(since: "yesterday") { nextCursor } }') == "INVALID_INPUT"
 
 
+async def test_changes_count_by_their_size(own: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("control_api.graphql.history_fields._OBJECT_BYTES", 0.01)
+    assert await own.refused("{ audit(limit: 1) { nextCursor } }") == "TOO_COMPLEX"
+
+
 async def test_accounts_are_kept(own: Api) -> None:
     create = """mutation($name: String!, $password: String!, $role: String) {
       createAccount(name: $name, password: $password, role: $role) { account { name role createdAt } errors { field } }
