@@ -65,7 +65,9 @@ async def test_accounts_are_kept(own: Api) -> None:
     assert king["updateAccount"]["errors"] == [{"field": "role"}]
     page = (await own.data("{ accounts(limit: 1) { items { name role createdAt updatedAt } nextCursor } }"))["accounts"]
     assert [(one["name"], one["role"]) for one in page["items"]] == [("ada", "viewer")]
-    assert page["nextCursor"] == "ada"
+    after = "query($cursor: String) { accounts(cursor: $cursor) { items { name } nextCursor } }"
+    rest = (await own.data(after, cursor=page["nextCursor"]))["accounts"]
+    assert rest == {"items": [{"name": "eve"}], "nextCursor": None}
     assert (await own.data('{ account(name: "eve") { role } }'))["account"] == {"role": "admin"}
     gone = await own.data('mutation { deleteAccount(name: "ada") { name errors { field } } }')
     assert gone["deleteAccount"] == {"name": "ada", "errors": []}
