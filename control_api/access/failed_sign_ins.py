@@ -1,8 +1,8 @@
 """FailedSignIns: tries to sign in that failed, in the audit log: of which account and from which address.
 
-Never what was typed: people type their password into the wrong field, so a name is kept only where an account has it. And
-boundedly many, or whoever guesses passwords would fill the database: each account has a number of its own, so that guessing at
-one hides nothing of another, and all names that no account has share one. The log of the process has all of them.
+A name is kept only where an account has it, since people type their password into the wrong field. The number of entries is
+limited, so that guessing passwords does not fill the database. Each account has its own limit, so that guesses at one hide
+nothing of another; all unknown names share one limit. The process's log has every failed sign-in.
 """
 
 import asyncio

@@ -87,7 +87,7 @@ def seen_versions(actor: Actor) -> Conditions:
 
 
 async def hidden_from(session: AsyncSession, actor: Actor) -> Hidden:
-    """What is not shown to the actor."""
+    """The names, by kind, of definitions that the actor does not see. Empty for an actor who sees all."""
     if actor.sees_all:
         return Hidden()
     stored = DefinitionRow.kind == AuditRow.kind, DefinitionRow.name == AuditRow.name

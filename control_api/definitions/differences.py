@@ -20,7 +20,7 @@ _ABSENT: Any = object()
 
 @dataclass(frozen=True, kw_only=True)
 class Change:
-    """What became of one field. `op` is JSON Patch's word (RFC 6902); what is not there is None."""
+    """One changed field. `op` is an operation of JSON Patch (RFC 6902); `before` is None for `add`, `after` for `remove`."""
 
     op: Literal["add", "replace", "remove"]
     pointer: str  # empty: the whole document

@@ -10,7 +10,7 @@ from notifier.record import JsonObject
 
 
 def owned(actor: Actor, what: str, before: JsonObject | None, after: JsonObject | None) -> JsonObject | None:
-    """The stored form `after` with the team that it gets. None is what is not there: before it is created, once deleted.
+    """The stored form `after` with its team. `before` is None for a new definition, `after` for a deleted one.
 
     `what` names the definition: "the filter 'loud'". Raises OtherTeam, and Forbidden where it would go to another team.
     """

@@ -1,9 +1,8 @@
 """Rotation: everything sealed in the database is sealed anew under the current key, so that the key before it may go.
 
 Sealed are the secret parameters of definitions, and the answers that an Idempotency-Key repeats. Definitions are one database
-transaction and, where they change, one revision; answers, of which there may be many, follow a batch at a time, so that
-nobody waits long to write. A rotation that was killed is repeated and does what is left, and one that was not finds nothing
-to do. What neither key opens stays as it is and is named.
+transaction and, where they change, one revision. Answers may be many; they follow in batches, so that other writers wait briefly.
+A rotation that was killed can be repeated: it does what is left. What neither key opens stays as it is and is named.
 """
 
 import asyncio

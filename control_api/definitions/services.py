@@ -79,7 +79,7 @@ class Services:
         self._reader: Actor | None = None  # none: all is shown
 
     def seen_by(self, actor: Actor) -> "Services":
-        """The same, that reads only what is shown to the actor. What is not shown is not there."""
+        """These services for one actor: definitions that the actor does not see are missing (UnknownName)."""
         if actor.sees_all:
             return self
         seen = copy(self)

@@ -29,7 +29,7 @@ from notifier.one_line import one_line
 from notifier.record import JsonObject
 from notifier.settings import Settings, load_settings
 
-_NICE = 5  # whoever serves goes first
+_NICE = 5  # the API and the roles go first
 _SETTINGS = ("data_dir", "database_url", "topic_prefix", "log_level", "log_format")
 
 
@@ -78,7 +78,7 @@ def main() -> None:
         asyncio.run(_work(settings, order, output))
     except NotifierError as error:
         _tell(output, Line(error=str(error)))
-    except Exception as error:  # whoever asked is told, and the log has the rest
+    except Exception as error:  # the report names the error, the log has its traceback
         _tell(output, Line(error=f"it failed: {type(error).__name__}: {one_line(error)}"))
         raise
 

@@ -3,8 +3,8 @@
     begin ─► row `running` ─► child process (`control_api.dry_run.child`) ─► its reports, in the row
     cancel ─► row `cancelled` ─► the API process that started the child kills it
 
-The row says all, so each API process answers for the dry runs of all. A process that dies takes its children with it, and
-its rows stop being alive: whoever looks next finds them `failed`.
+The row has the whole state, so each API process answers for every dry run. A process that dies takes its children with it. Its
+rows get no heartbeat any more, and the next reader marks them `failed`.
 """
 
 import asyncio

@@ -11,6 +11,7 @@ a version that this program does not know ends the history: the API is then not 
 
 import asyncio
 import logging
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from time import monotonic
 from typing import ClassVar
@@ -34,7 +35,7 @@ _WAIT_MS = 500
 STALL_S = 30.0  # in which no position moves, after which the broker counts as away
 
 
-class Follower:
+class Follower(ABC):
     """Follows some topics for one API process.
 
     `lag` is how many records of its partitions it has still to read, None while it follows none or the broker is away;
@@ -97,9 +98,9 @@ class Follower:
                 if records:
                     await self.store(records, positions.generations())
 
+    @abstractmethod
     async def store(self, records: Sequence[ConsumerRecord], generations: Generations) -> list[Skipped]:
         """Stores the records and the offsets behind them, in one transaction. Answers those that cannot be stored."""
-        raise NotImplementedError
 
     async def _follow(self) -> None:
         quiet = False  # whether an outage was logged already
