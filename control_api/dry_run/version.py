@@ -1,15 +1,16 @@
 """Version: one version of a configuration, and the deliveries that a router would make of a message by it.
 
 It decides as `filters.decision` and `control_api.explain.ways` do, and keeps what does not depend on the message: the chain of
-filters, and which consumers reach each recipient. A delivery is a consumer and a username; None for the name stands for everyone,
-in a message without receiver to a consumer whose address is fixed.
+filters, and which consumers reach each recipient.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
 from functools import cached_property
 
+from control_api.dry_run.deliveries import NONE, Deliveries, Delivery
+from control_api.dry_run.quick import Quick
 from control_api.explain.explainer import Question, explain
 from control_api.explain.ways import Told, ways
 from filters.chain import FilterFailed
@@ -20,9 +21,6 @@ from notifier.message import Message
 from notifier.plugin import Candidate
 from notifier.user import User
 
-Delivery = tuple[str, str | None]  # consumer, and recipient
-Deliveries = Mapping[Delivery, None]  # in order
-NONE: Deliveries = {}
 People = tuple[User | None, User | Group | None, Problem | None]  # sender, receiver, and why there is no such receiver
 
 
@@ -36,11 +34,13 @@ class Version:
         self._catalog = replace(catalog, configurations={} if configuration is None else {name: configuration})
         self._catalog.__dict__["directory"] = catalog.directory
         self._judge = Judge(self._catalog)
+        self._quick: Quick | None = None
         self.producers: frozenset[str] = frozenset()  # whose messages it takes
         if configuration is not None and configuration.spec.enabled:
             self.producers = frozenset(configuration.spec.producers) & catalog.producers.keys()
             self._users = configuration.users
             self._chain = self._judge.chain(configuration)
+            self._quick = Quick.of(self._catalog, self._chain, self._users, self._of_one)
         self._to_one: dict[str, Deliveries] = {}  # by username, where a message for that user passes
 
     def knows_all_of(self, other: "Version") -> bool:
@@ -51,6 +51,12 @@ class Version:
     def people(self, message: Message) -> People:
         """The sender and the receiver of a message of a producer that is in the catalog."""
         return self._judge.people(message)
+
+    def quickly(self, message: Message) -> Deliveries | None:
+        """The deliveries of a message, where that can be said without judging it in full; None: `deliveries` has to."""
+        if message.producer not in self.producers or message.configuration not in (None, self._name):
+            return NONE
+        return None if self._quick is None else self._quick.of_message(message)
 
     def deliveries(
         self, message: Message, at: datetime, people: People | None = None

@@ -31,6 +31,7 @@ async def catalog_now(session: AsyncSession, registry: Registry, configuration: 
 def compare(catalog: Catalog, name: str, draft: JsonObject | None) -> Comparison:
     """Compares the configuration of that name, if the catalog has it, with a draft in its stored form."""
     drafted: Version | None = None
+    _ = catalog.directory  # both versions share it from here on, if it is there
     if draft is not None:
         written = Definition(kind="configuration", name=name, revision=0, spec=draft)
         then = catalog.with_changes([("configuration", name, written)])

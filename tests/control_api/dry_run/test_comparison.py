@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any, NamedTuple
 
@@ -9,9 +10,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from control_api.dry_run import quick
 from control_api.dry_run.comparison import Comparison
 from control_api.dry_run.report import Report, Samples
 from control_api.dry_run.version import Version
+from control_api.dry_run.world import compare
 from notifier.catalog import Catalog
 from tests.rigs.routed import BEGINNING, CHANGES, CONFIGURATIONS, MESSAGES, NOW, Routed, changed, deliveries_of
 
@@ -179,3 +182,18 @@ def test_a_sample_can_be_stored_whatever_any_client_names_a_message() -> None:
         WORLD, "c0", draft, records({"producer": "p0", "id": "a\0b", "receiver": "u0", "content": "wip"})
     )
     assert [sample.message for sample in samples.added + samples.dropped] == ["a\N{SYMBOL FOR NULL}b"]
+
+
+def test_a_draft_shares_who_is_who_with_the_stored_version() -> None:
+    fresh = replace(WORLD, revision=3)  # nobody has asked it yet who is who
+    comparison = compare(fresh, "c0", {"users": ["u0"], "producers": ["p0"], "consumers": ["room"]})
+    assert comparison.draft is not None
+    assert comparison.draft.knows_all_of(comparison.now)
+
+
+def test_names_that_a_client_makes_up_are_judged_and_not_kept_without_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(quick, "MOST_NAMES", 3)
+    spec = {"producers": ["p0"], "consumers": ["room"]}
+    strangers = [{**WIP, "content": "x", "receiver": f"nobody{number}"} for number in range(9)]
+    report, _ = compared(WORLD, "c0", spec, records(*strangers, WIP, *strangers, WIP, {**WIP, "receiver": "U0"}))
+    assert report.would_deliver == 3
