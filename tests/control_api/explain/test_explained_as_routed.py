@@ -1,4 +1,5 @@
-"""What is explained is what a real router did on a real broker: random definitions and messages, and a change in between.
+"""What is explained is what a real router and a real delivery worker did on a real broker: random definitions and messages, and a
+change in between.
 
 `EXPLAINED_MESSAGES=1000` makes it long.
 """
@@ -7,31 +8,39 @@ import json
 import os
 import random
 from collections import defaultdict
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
+from urllib.parse import unquote
 
 import pytest
 
 from control_api.access.actor import COMMAND_LINE
 from control_api.definitions.services import Services
+from control_api.explain import happened
 from control_api.explain.explaining import Explaining
 from control_api.explain.query import ExplainQuery
 from control_api.history.follower import History
 from control_api.history.message_index import MessageIndex
 from control_api.migrate import upgraded
+from filters import BUILT_IN as FILTER_TYPES
 from notifier.database import Database
 from notifier.delivery import Delivery
+from notifier.errors import Permanent
 from notifier.kafka import ensure_topics
 from notifier.outcome import Kind
+from notifier.plugin import ACCEPTED, Consumer, ConsumerParameters, Context, Result
 from notifier.record import JsonObject, now
+from notifier.registry import Registry
 from notifier.seal import load_seal
 from notifier.settings import Settings
 from notifier.topics import deliveries
+from producers.push import Push
 from tests.rigs.definitions_rig import publish_all
+from tests.rigs.delivery_rig import working
 from tests.rigs.kafka_tools import produce, read_all, wait_until
-from tests.rigs.router_rig import REGISTRY, routers
+from tests.rigs.router_rig import REGISTRY, Direct, Faulty, File, Github, Room, routers
 
 MESSAGES = int(os.environ.get("EXPLAINED_MESSAGES", "160"))
 SEED = 20261129
@@ -61,6 +70,36 @@ FILTERS: dict[str, dict[str, Any]] = {
 PRODUCERS = {"ci": "push", "cd": "push", "hub": "github"}
 CONSUMERS = ["room", "file", "direct"]
 CONFIGURATIONS = [f"c{number}" for number in range(24)]
+
+
+class Answering(Consumer[ConsumerParameters]):
+    """Refuses some deliveries, always the same, and accepts the others."""
+
+    async def deliver(self, deliveries: Sequence[Delivery], context: Context) -> Sequence[Result]:
+        """Says for each what `refuses` says."""
+        if refuses(deliveries[0].id):
+            raise Permanent("forbidden", "it does not want that")
+        return [ACCEPTED]
+
+
+def refuses(delivery: str) -> bool:
+    """Whether the consumer refuses the delivery with that id."""
+    return sum(delivery.encode()) % 4 == 0
+
+
+class AnsweringRoom(Answering, Room):
+    """A room that answers."""
+
+
+class AnsweringFile(Answering, File):
+    """A file that answers."""
+
+
+class AnsweringDirect(Answering, Direct):
+    """People who answer."""
+
+
+ANSWERING = Registry((Push, Github, *FILTER_TYPES, Faulty, AnsweringRoom, AnsweringFile, AnsweringDirect))
 
 
 class Definer:
@@ -118,6 +157,14 @@ class Outcome:
     refused: set[tuple[str, str, str | None, str]] = field(default_factory=set)  # with the reason
     failed: dict[str, str] = field(default_factory=dict)  # configuration → reason of its dead letter
     nothing: list[str] = field(default_factory=list)  # reasons of attempts without a consumer, and of its dead letter
+    answers: dict[str, tuple[str, str]] = field(default_factory=dict)  # delivery → outcome and reason of its attempt
+    buried: dict[str, str] = field(default_factory=dict)  # delivery → reason of its dead letter
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the consumers have answered for all deliveries."""
+        ids = {delivery.id for delivery in self.deliveries.values()}
+        return ids == self.answers.keys() and {id_ for id_ in ids if refuses(id_)} == self.buried.keys()
 
 
 async def _outcomes(settings: Settings) -> Mapping[str, Outcome]:
@@ -133,14 +180,19 @@ async def _outcomes(settings: Settings) -> Mapping[str, Outcome]:
         attempt = json.loads(record.value)
         if "counters" in attempt:
             continue
-        if attempt.get("consumer"):
+        if attempt["origin"]["topic"].startswith(f"{settings.topic_prefix}deliveries."):
+            assert attempt["delivery"] not in found[attempt["message"]].answers
+            found[attempt["message"]].answers[attempt["delivery"]] = (attempt["outcome"], attempt["reason"])
+        elif attempt.get("consumer"):
             key_ = (attempt["configuration"], attempt["consumer"], attempt.get("recipient"), attempt["reason"])
             found[attempt["message"]].refused.add(key_)
         else:
             found[attempt["message"]].nothing.append(attempt["reason"])
     for record in await read_all(settings, "dead_letters"):
         letter = json.loads(record.value)
-        if letter["reason"] in ("filter_failed", "filter_unusable"):
+        if letter["stage"] == "deliver":
+            found[unquote(letter["delivery"].split("/")[1])].buried[letter["delivery"]] = letter["reason"]
+        elif letter["reason"] in ("filter_failed", "filter_unusable"):
             found[letter["message"]].failed[letter["id"].rpartition("/")[2]] = letter["reason"]
         else:
             found[letter["message"]].nothing.append(letter["reason"])
@@ -187,6 +239,27 @@ def _check(explanation: JsonObject, outcome: Outcome, message: Mapping[str, Any]
         assert outcome.nothing == [], message
 
 
+def _check_whole(explanation: JsonObject, outcome: Outcome, message: Mapping[str, Any]) -> None:
+    _check(explanation, outcome, message)
+    _check_what_happened(explanation, outcome)
+
+
+def _check_what_happened(explanation: JsonObject, outcome: Outcome) -> None:
+    answers = {
+        each["delivery"]: (each["outcome"], each["reason"])
+        for each in explanation["attempts"]
+        if each["origin"]["topic"].rpartition(".")[0].endswith("deliveries")
+    }
+    assert answers == outcome.answers
+    assert set(answers.values()) <= {("accepted", "ok"), ("refused", "forbidden")}
+    letters = {each["delivery"]: each["reason"] for each in explanation["dead_letters"] if each["stage"] == "deliver"}
+    assert letters == outcome.buried
+    for each in explanation["attempts"]:
+        if len(answers) == 1 and each["delivery"] in answers:
+            accepted = each["outcome"] == "accepted"
+            assert ("accepted it" if accepted else "refused it") in explanation["text"]
+
+
 @dataclass
 class World:
     """A database whose definitions are published, and what explains by them."""
@@ -217,7 +290,8 @@ class World:
             nonlocal seen
             last, seen = seen, await _outcomes(self.settings)
             # Topics are read one after the other: of a message the first time may show a part.
-            return seen == last and {message["id"] for message in messages} <= set(seen) - before
+            ids = {message["id"] for message in messages}
+            return seen == last and ids <= set(seen) - before and all(seen[id_].is_over for id_ in ids)
 
         await wait_until(done)
         for follower in (MessageIndex, History):
@@ -239,7 +313,10 @@ async def world(settings: Settings) -> AsyncIterator[World]:
 
 
 @pytest.mark.slow
-async def test_an_explanation_is_what_the_router_did_then_and_not_what_it_would_do_now(world: World) -> None:
+async def test_an_explanation_is_what_was_done_then_and_not_what_would_be_done_now(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(happened, "MAX_ATTEMPTS", 1000)
     make = Definer(SEED)
     await ensure_topics(world.settings, [deliveries(name) for name in CONSUMERS])
     await world.publish(
@@ -252,10 +329,10 @@ async def test_an_explanation_is_what_the_router_did_then_and_not_what_it_would_
         ]
     )
     first = [make.message(f"a{number}") for number in range(MESSAGES // 2)]
-    async with routers(world.settings):
+    async with routers(world.settings), working(world.settings, ANSWERING):
         outcomes = await world.route(first)
         for message in first:
-            _check(await world.explain(message), outcomes[message["id"]], message)
+            _check_whole(await world.explain(message), outcomes[message["id"]], message)
         await world.publish(
             [
                 *(("user", name, make.user()) for name in USERS),
@@ -265,14 +342,14 @@ async def test_an_explanation_is_what_the_router_did_then_and_not_what_it_would_
         # The same messages again, once the router judges by the new definitions.
         again = [{**message, "id": f"b{message['id']}"} for message in first]
         await _knows(world)
-        outcomes = await world.route(again)
+        first_outcomes, outcomes = outcomes, await world.route(again)
     differ = 0
     for message, same in zip(first, again, strict=True):
         answer = await world.explain(message)
-        _check(answer, outcomes[message["id"]], message)
+        _check_whole(answer, first_outcomes[message["id"]], message)
         _check(answer["now"], outcomes[same["id"]], same)
         differ += _told(answer) != _told(answer["now"])
-        _check(await world.explain(same), outcomes[same["id"]], same)
+        _check_whole(await world.explain(same), outcomes[same["id"]], same)
     assert differ > len(first) // 4
 
 
