@@ -64,7 +64,9 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix=PREFIX, extra="ignore", frozen=True, env_ignore_empty=True)
 
     # --- where things are ---
-    data_dir: Path = Field(Path("var"), description="Folder of the embedded broker, the SQLite database and the key.")
+    data_dir: Path = Field(
+        Path("var"), description="Folder of the embedded broker, the SQLite database, the ledgers and the key."
+    )
     cache_dir: Path = Field(
         default_factory=lambda: Path(platformdirs.user_cache_dir("notifier")), description="Folder of downloads."
     )

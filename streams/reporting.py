@@ -7,7 +7,7 @@ last word was why it stopped. Reporting never holds up a role: a broker that is 
 import asyncio
 import logging
 import socket
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 
 from aiokafka import AIOKafkaProducer
@@ -34,9 +34,14 @@ _MOST_PROBLEMS = 200
 
 
 @asynccontextmanager
-async def reported(settings: Settings, roles: Iterable[str], definitions: Definitions) -> AsyncIterator[None]:
-    """Reports how these roles of this process are while its body runs, and at its end why it ended where that is an error."""
-    reporting = Reporting(settings, roles, definitions)
+async def reported(
+    settings: Settings, roles: Iterable[str], definitions: Definitions, notice: Callable[[], str | None] = lambda: None
+) -> AsyncIterator[None]:
+    """Reports how these roles of this process are while its body runs, and at its end why it ended where that is an error.
+
+    `notice` is what a process that works has to say to people.
+    """
+    reporting = Reporting(settings, roles, definitions, notice)
     task = asyncio.create_task(reporting.run(), name="reporting")
     failure: BaseException | None = None
     try:
@@ -53,8 +58,15 @@ async def reported(settings: Settings, roles: Iterable[str], definitions: Defini
 class Reporting:
     """Reports for the roles of one process. `run` goes on until it is cancelled; then `end`."""
 
-    def __init__(self, settings: Settings, roles: Iterable[str], definitions: Definitions) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        roles: Iterable[str],
+        definitions: Definitions,
+        notice: Callable[[], str | None] = lambda: None,
+    ) -> None:
         self._settings = settings
+        self._notice = notice
         self._names = [f"{role}@{socket.gethostname()[:200]}" for role in roles]
         self._definitions = definitions
         self._producer: AIOKafkaProducer | None = None  # its own: the end of a role's may wait for what is under way
@@ -68,11 +80,12 @@ class Reporting:
             await asyncio.sleep(_LOOK_S)
             if not self._definitions.loaded:
                 continue
-            known = (self._definitions.catalog.problems, self._definitions.passed_over)
+            notice = self._notice()
+            known = (self._definitions.catalog.problems, self._definitions.passed_over, notice)
             if known == said and clock() < due:
                 continue
             try:
-                await self._write("ready")
+                await self._write("ready", notice and one_line(notice))
             except (KafkaError, NotifierError, OSError) as error:
                 logger.debug("The status cannot be reported now: %s", error)
                 continue

@@ -6,20 +6,24 @@ from datetime import datetime
 from notifier.catalog import Catalog
 from streams.delivery.changes import Changes
 from streams.delivery.holds import Holds
+from streams.delivery.ledger import Accepted
 from streams.delivery.review import Review
 from streams.delivery.standing import Standings
 from streams.delivery.waits import Waits
 
 
 class Consumers:
-    """Whether consumers can be used, when they were changed, whom they may not call yet, and what they are to get still."""
+    """Whether consumers can be used, when they were changed, whom they may not call yet, what they got and are to get still."""
 
-    def __init__(self, catalog: Catalog, written_at: Mapping[str, datetime], holds: Holds) -> None:
+    def __init__(
+        self, catalog: Catalog, written_at: Mapping[str, datetime], holds: Holds, accepted: Accepted | None = None
+    ) -> None:
         self.standings = Standings(catalog)
         self.changes = Changes(written_at)
         self.waits = Waits()
         self.holds = holds
         self.review = Review(catalog)
+        self.accepted = accepted or Accepted()
 
     def follow(self, catalog: Catalog) -> tuple[frozenset[str], frozenset[str]]:
         """Takes a new catalog. Returns the consumers that it changes, for which nothing need wait any longer, and the users."""

@@ -7,6 +7,7 @@ from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
 from notifier.kafka import kafka_consumer
 from notifier.settings import Settings
 
+GROUP = "delivery"  # of those who make deliveries
 POLL_MS = 200  # one fetch waits so long for records
 
 

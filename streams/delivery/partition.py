@@ -56,7 +56,7 @@ class Partition:
         self.topic_partition = topic_partition
         self.consumer: str = topic_partition.topic.removeprefix(settings.topic_prefix + DELIVERIES)
         self.lanes = Lanes(self._step, failed)
-        self.ledger = Ledger()
+        self.ledger = Ledger(consumers.accepted)
         self.committed = -1  # offset, since the assignment
         self._endings = Endings(topic_partition, self.lanes, self.ledger, recording)
         self._settings = settings

@@ -6,7 +6,7 @@ hangs would hang an agent's rebalance, and with it the whole group. What deliver
 
 * At least once. An offset is committed only when its delivery is finished: its last Attempt, and where there is one its dead
   letter or its parked record, is on the topic with acks=all. After a crash only what was in flight is sent again.
-* The same id is sent once. `attempts` is the ledger (`streams.delivery.ledger`).
+* The same id is sent once within a day and a million ids. `attempts` tell which were accepted (`streams.delivery.ledger`).
 * Equal lanes of a partition in order, different lanes at the same time. A lane waits for its head for `lane_wait_s`, or as
   long as the service itself asked for; then the head is parked and may be overtaken.
 * A consumer that hangs delays its own lane; a service that is down delays its own consumer.
@@ -36,9 +36,9 @@ from streams.definitions import Definitions
 from streams.delivery.calling import Calling
 from streams.delivery.consumers import Consumers
 from streams.delivery.deleted_topics import drop_drained_topics
-from streams.delivery.group import POLL_MS, OnRebalance, group_consumer
+from streams.delivery.group import GROUP, POLL_MS, OnRebalance, group_consumer
 from streams.delivery.holds import Holds
-from streams.delivery.ledger import read_back
+from streams.delivery.ledger import Ledgers, Unread
 from streams.delivery.parking import Parking
 from streams.delivery.partition import Partition
 from streams.delivery.pauses import Pauses
@@ -49,7 +49,6 @@ from streams.writer import Writer
 
 logger = logging.getLogger(__name__)
 
-GROUP = "delivery"
 FETCHED_AT_ONCE = 1000  # records
 COMMIT_INTERVAL_S = 0.5
 REVOKE_WAIT_S = 5.0  # for calls in flight before partitions may go to another worker; well under the rebalance timeout
@@ -61,7 +60,9 @@ _RETRY_S = 1.0
 class DeliveryWorker:
     """One worker of the group; `run` is its life."""
 
-    def __init__(self, settings: Settings, definitions: Definitions, sandbox: Sandbox) -> None:
+    def __init__(
+        self, settings: Settings, definitions: Definitions, sandbox: Sandbox, ledgers: Ledgers | None = None
+    ) -> None:
         self._settings = settings
         self._definitions = definitions
         self._sandbox = sandbox
@@ -70,10 +71,11 @@ class DeliveryWorker:
         self._calling = Calling(sandbox, definitions.catalog, settings.services)
         self._pauses = Pauses(self._writer)
         holds = Holds(settings.retry_schedule_s, self._pauses.begin, self._resume)
-        self._consumers = Consumers(definitions.catalog, definitions.written_at, holds)
+        self.ledgers = ledgers or Ledgers(settings)
+        self._consumers = Consumers(definitions.catalog, definitions.written_at, holds, self.ledgers.accepted)
         self._parking = Parking(settings, self._consumers)
         self._partitions: dict[TopicPartition, Partition] = {}  # that are ours
-        self._unread: dict[TopicPartition, int] = {}  # ledger to be read → its oldest record's time, ms since 1970
+        self._unread: dict[TopicPartition, Unread] = {}  # whose ledgers are to be read
         self._read_ledgers = asyncio.Event()
         self._generation = 0  # of the assignment
         self._stopping = False
@@ -92,6 +94,7 @@ class DeliveryWorker:
             tasks = [
                 asyncio.create_task(self._follow(), name="deliver"),
                 asyncio.create_task(self._parking.run(), name="parking"),
+                asyncio.create_task(self.ledgers.run(), name="attempts"),
                 asyncio.create_task(self._load_ledgers(), name="ledgers"),
                 asyncio.create_task(self._watch_definitions(), name="definitions"),
             ]
@@ -194,7 +197,7 @@ class DeliveryWorker:
         if partition is None or partition.lanes.halted:
             return
         if not partition.lanes.opened and topic_partition not in self._unread:
-            self._unread[topic_partition] = min(record.timestamp for record in records)
+            self._unread[topic_partition] = Unread(records[0].offset, min(record.timestamp for record in records))
             self._read_ledgers.set()
         partition.take_in(records)
 
@@ -216,13 +219,13 @@ class DeliveryWorker:
             await asyncio.sleep(0.05)  # after a rebalance many partitions ask at once: one reading serves all
             self._read_ledgers.clear()
             wanted = {
-                topic_partition: (partition.ledger, since_ms)
-                for topic_partition, since_ms in self._unread.items()
+                topic_partition: (partition.ledger, unread)
+                for topic_partition, unread in self._unread.items()
                 if not (partition := self._partitions[topic_partition]).lanes.opened
             }
             generation = self._generation
             if wanted:
-                await read_back(self._settings, wanted)
+                await self.ledgers.load(wanted)
             if generation == self._generation:  # else another worker may have had the partitions meanwhile
                 for topic_partition in wanted.keys() & self._unread.keys():
                     del self._unread[topic_partition]
@@ -293,20 +296,25 @@ async def _cancel(tasks: Sequence[asyncio.Task[None]]) -> None:
 
 
 async def run_delivery(
-    settings: Settings, *, stop: asyncio.Event, registry: Registry | None = None, sandbox: Sandbox | None = None
+    settings: Settings,
+    *,
+    stop: asyncio.Event,
+    registry: Registry | None = None,
+    sandbox: Sandbox | None = None,
+    ledgers: Ledgers | None = None,
 ) -> None:
     """One delivery worker, until `stop` is set; then it finishes what is in flight, commits and leaves its group.
 
     `registry` and `sandbox` default to the installed plugins and the strongest sandbox of this machine. Raises NotifierError
-    where it cannot go on: no broker at the start, a secret key missing, or a record newer than this program.
+    where it cannot go on: no broker at the start, a secret key missing, a damaged ledger, or a record newer than this program.
     """
     seal = load_seal(settings)
     definitions = Definitions(settings, Catalog(registry=registry or load_registry(), seal=seal))
     if sandbox is None:
         sandbox = await asyncio.to_thread(detect_sandbox, settings)
-    worker = DeliveryWorker(settings, definitions, sandbox)
+    worker = DeliveryWorker(settings, definitions, sandbox, ledgers)
     try:
-        async with reported(settings, ["delivery"], definitions):
+        async with reported(settings, ["delivery"], definitions, lambda: worker.ledgers.notice):
             await worker.run(stop)
     finally:
         await definitions.stop()
