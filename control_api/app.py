@@ -39,6 +39,7 @@ from control_api.intake.intake import Intake
 from control_api.intake.producer_types import producer_types
 from control_api.migrate import upgrade_database
 from control_api.parts import Parts
+from control_api.redrive.redrives import Redrives
 from control_api.registry import load_registry
 from control_api.rest.definition_schemas import SCHEMAS
 from control_api.rest.quick_push import QuickPush, is_push
@@ -140,6 +141,7 @@ def _lifespan(
                 explaining=Explaining(settings, database, registry),
                 statuses=Statuses(settings),
                 dry_runs=DryRuns(settings, database, services),
+                redrives=Redrives(settings, database),
                 sign_in_limit=SignInLimit(),
                 failed_sign_ins=FailedSignIns(database),
             )
@@ -147,7 +149,7 @@ def _lifespan(
             stack.push_async_callback(parts.explaining.close)
             index = MessageIndex(settings, database)
             # Stopped in the opposite order.
-            for part in (parts.relay, parts.history, index, parts.statuses, parts.intake):
+            for part in (parts.relay, parts.history, index, parts.statuses, parts.intake, parts.redrives):
                 await part.start()
                 stack.push_async_callback(part.stop)
             stack.push_async_callback(parts.dry_runs.stop)

@@ -15,6 +15,7 @@ from control_api.models import (
     DryRunRow,
     IdempotencyRow,
     MessageRow,
+    RedriveRow,
     RunRow,
     SessionRow,
 )
@@ -29,6 +30,7 @@ EVERY_S = 3600.0
 IDEMPOTENCY_KEPT = timedelta(days=1)
 SESSIONS_KEPT = timedelta(days=7)
 DRY_RUNS_KEPT = timedelta(days=7)
+REDRIVES_KEPT = timedelta(days=7)
 _ROWS = 5000  # in one transaction, so that other writers wait briefly
 
 
@@ -51,6 +53,7 @@ RULES: tuple[tuple[type[Base], tuple[InstrumentedAttribute[Any], ...], Instrumen
     (IdempotencyRow, (IdempotencyRow.actor, IdempotencyRow.key), IdempotencyRow.at, IDEMPOTENCY_KEPT),
     (SessionRow, (SessionRow.hash,), SessionRow.created_at, SESSIONS_KEPT),
     (DryRunRow, (DryRunRow.id,), DryRunRow.created_at, DRY_RUNS_KEPT),
+    (RedriveRow, (RedriveRow.id,), RedriveRow.ended_at, REDRIVES_KEPT),
 )
 
 

@@ -29,14 +29,14 @@ from notifier.registry import Registry
 
 MAX_PAGE_BYTES = 8 * 1024 * 1024  # of a page, and of the specs that it is made from; it ends early beyond that
 _AT_ONCE = 2  # rows that are read ahead: the loop parses them in one go
-_Kind = Literal["user", "group", "script", "producer", "filter", "consumer", "configuration", "token", "account"]
+_Kind = Literal["user", "group", "script", "producer", "filter", "consumer", "configuration", "token", "account", "job"]
 
 
 class AuditQuery(PageQuery):
     """Which entries of the audit log; all conditions must hold."""
 
     actor: str | None = Field(None, max_length=200, description="Who did it, for instance `account ada` or `cli`.")
-    kind: _Kind | None = Field(None, description="Of a definition, or `token` or `account`.")
+    kind: _Kind | None = Field(None, description="Of a definition, or `token`, `account` or `job`.")
     name: str | None = Field(None, max_length=150, description="Of the definition or account; the id of a token.")
     action: str | None = Field(None, max_length=50, description="For instance `patch`, `rollback` or `sign_in`.")
     since: BoundedTime | None = Field(None, description="From this moment on.")

@@ -1,7 +1,8 @@
-"""Lease: which process publishes definitions. One holds it at a time, and another takes it over when it goes silent.
+"""Lease: which process does work that one does at a time. Another takes it over when the holder goes silent.
 
-The lease is a row in the database with an owner and an end. It compares the clocks of its takers. Where they differ, two
-processes may believe that they hold it; then Kafka's fencing keeps the order (`control_api.definitions.relay`).
+A lease is a row in the database with an owner and an end. It compares the clocks of its takers. Where they differ, two
+processes may believe that they hold it; then Kafka's fencing keeps the order (`control_api.definitions.relay`,
+`control_api.redrive.redriving`).
 """
 
 import logging
@@ -21,7 +22,7 @@ from notifier.record import now
 
 logger = logging.getLogger(__name__)
 
-NAME = "outbox"
+NAME = "outbox"  # of the relay's
 LEASE_S = 15.0  # seconds of silence after which another process takes over
 
 
@@ -32,11 +33,20 @@ class LeaseLost(NotifierError):
 class Lease:
     """The lease as one process sees it."""
 
-    def __init__(self, database: Database, lease_s: float = LEASE_S) -> None:
+    def __init__(
+        self,
+        database: Database,
+        lease_s: float = LEASE_S,
+        *,
+        name: str = NAME,
+        work: str = "publishes the definitions",  # for the log: what its holder does
+    ) -> None:
         self.held = False  # as far as this process knows
+        self.name = name
+        self.owner = f"{socket.gethostname()}/{os.getpid()}/{uuid.uuid4().hex[:8]}"
+        self._work = work
         self._database = database
         self._lease_s = lease_s
-        self._owner = f"{socket.gethostname()}/{os.getpid()}/{uuid.uuid4().hex[:8]}"
         self._renew_at = 0.0  # by the monotonic clock
 
     async def acquire(self) -> bool:
@@ -53,13 +63,13 @@ class Lease:
         async with self._database.write() as session:
             renewed = await session.execute(
                 update(LeaseRow)
-                .where(LeaseRow.name == NAME, LeaseRow.owner == self._owner)
+                .where(LeaseRow.name == self.name, LeaseRow.owner == self.owner)
                 .values(until=now() + timedelta(seconds=self._lease_s))
                 .returning(LeaseRow.owner)
             )
             if renewed.one_or_none() is None:
                 self.held = False
-                raise LeaseLost("another relay publishes the definitions now")
+                raise LeaseLost(f"another process {self._work} now")
         self._hold()
 
     def doubt(self) -> None:
@@ -73,32 +83,31 @@ class Lease:
         self.held = False
         try:
             async with self._database.write() as session:
-                await session.execute(delete(LeaseRow).where(LeaseRow.name == NAME, LeaseRow.owner == self._owner))
+                await session.execute(delete(LeaseRow).where(LeaseRow.name == self.name, LeaseRow.owner == self.owner))
         except DatabaseError as error:
-            logger.warning("The relay's lease runs out by itself: %s", error, extra={"action": "release_lease"})
+            logger.warning("The lease %s runs out by itself: %s", self.name, error, extra={"action": "release_lease"})
 
     async def _take(self) -> bool:
         async with self._database.read() as session:  # most looks find a holder, and need not write
-            lease = (await session.execute(_select())).one_or_none()
+            lease = (await session.execute(self._select())).one_or_none()
         if lease is not None and lease.until > now():
             return False
         async with self._database.write() as session:
             await lock(session)
-            lease = (await session.execute(_select())).one_or_none()
+            lease = (await session.execute(self._select())).one_or_none()
             moment = now()
             if lease is not None and lease.until > moment:
                 return False
-            await session.execute(delete(LeaseRow).where(LeaseRow.name == NAME))
+            await session.execute(delete(LeaseRow).where(LeaseRow.name == self.name))
             until = moment + timedelta(seconds=self._lease_s)
-            await session.execute(insert(LeaseRow).values(name=NAME, owner=self._owner, until=until))
+            await session.execute(insert(LeaseRow).values(name=self.name, owner=self.owner, until=until))
         self._hold()
-        logger.info("This process publishes the definitions from now on.", extra={"action": "take_lease"})
+        logger.info("This process %s from now on.", self._work, extra={"action": "take_lease"})
         return True
 
     def _hold(self) -> None:
         self.held = True
         self._renew_at = time.monotonic() + self._lease_s / 3
 
-
-def _select() -> Select[str, datetime]:
-    return select(LeaseRow.owner, LeaseRow.until).where(LeaseRow.name == NAME)
+    def _select(self) -> Select[str, datetime]:
+        return select(LeaseRow.owner, LeaseRow.until).where(LeaseRow.name == self.name)

@@ -33,7 +33,7 @@ def attempt_row(value: bytes | None) -> Row | None:
 def dead_letter_row(value: bytes | None) -> Row:
     """The row of a DeadLetter, with the parts of its delivery's id. Raises InvalidRecord and UnsupportedVersion."""
     letter = DeadLetter.decode(value or b"")
-    row: Row = {**DEAD_LETTER.row(letter), "configuration": None, "consumer": None, "recipient": None}
+    row: Row = {**DEAD_LETTER.row(letter), "configuration": _configuration(letter), "consumer": None, "recipient": None}
     content = letter.value
     if content is not None and "\0" in content:  # a redrive needs the value as it was, so no NUL of it is replaced
         row["value"], row["value_base64"] = None, b64encode(content.encode()).decode()
@@ -44,6 +44,16 @@ def dead_letter_row(value: bytes | None) -> Row:
         row["message"] = message or row["message"]
         row["recipient"] = None if recipient == "*" else recipient
     return row
+
+
+def _configuration(letter: DeadLetter) -> str | None:
+    """The configuration that a letter without a delivery concerns alone, as its id says; None where it concerns several."""
+    parts = letter.id.split("/")
+    if letter.stage == "route" and letter.reason in ("filter_failed", "filter_unusable") and len(parts) == 3:
+        return without_nul(unquote(parts[2]))  # `<producer>/<message id>/<configuration>`
+    if letter.stage == "run" and len(parts) != 3:  # a record that could not be read has its topic, partition and offset
+        return without_nul(parts[0])  # `<configuration>/<scheduled_at>`, and perhaps `/<producer>/<source id>`
+    return None
 
 
 def run_row(value: bytes | None) -> Row | None:

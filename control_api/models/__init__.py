@@ -5,6 +5,7 @@ from control_api.models.base import Base
 from control_api.models.definitions import AuditRow, ChangeRow, DefinitionRow, LeaseRow, OutboxRow, ReferenceRow
 from control_api.models.dry_run import DryRunRow
 from control_api.models.history import AttemptRow, DeadLetterRow, HistoryOffsetRow, MessageRow, RunRow
+from control_api.models.redrive import RedriveRow
 from notifier.tick_claims import METADATA
 
 __all__ = [
@@ -21,6 +22,7 @@ __all__ = [
     "LeaseRow",
     "MessageRow",
     "OutboxRow",
+    "RedriveRow",
     "ReferenceRow",
     "RunRow",
     "SessionRow",
