@@ -37,6 +37,7 @@ class Attempt(Record, frozen=True, kw_only=True):
     detail: str | None = None  # for people; never holds a secret
     origin: Origin | None = None
     not_before: Time | None = None  # time of the next try, where `outcome` is deferred or held
+    fallback_of: DeliveryId | None = None  # the delivery in whose place this one is
 
 
 class Counter(msgspec.Struct, frozen=True, kw_only=True, gc=False):  # up to ten thousand a second

@@ -6,7 +6,16 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
-from notifier.definition import SPECS, ConfigurationSpec, Definition, GroupSpec, PluginSpec, ScriptSpec, UserSpec
+from notifier.definition import (
+    SPECS,
+    ConfigurationSpec,
+    ConsumerSpec,
+    Definition,
+    GroupSpec,
+    PluginSpec,
+    ScriptSpec,
+    UserSpec,
+)
 from notifier.errors import NotifierError, UnknownName
 from notifier.group import Group, group_named
 from notifier.identity import Directory
@@ -176,6 +185,8 @@ class Catalog:
         plugin: Plugin[Any] = self.registry.build(
             definition.kind, definition.name, spec.type, spec.parameters, self.seal
         )
+        if isinstance(plugin, Consumer) and isinstance(spec, ConsumerSpec):
+            plugin.policy = spec.policy()
         return plugin
 
 

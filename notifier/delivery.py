@@ -34,8 +34,12 @@ class Delivery(Record, frozen=True, kw_only=True):
     attempt: Number = always(1)  # number of the next try
     spared: Count = 0  # tries so far that did not spend the retry schedule (the service was at its limit)
     not_before: Time | None = None
+    expires_at: Time | None = None  # it is not sent then or later
     why: Why | None = None  # only on `parked`: why it cannot go now
     redriven_at: Time | None = None  # when it was put back from the dead letters
+    routed_at: Time | None = None  # once it was parked: when it was first on its topic
+    fallback_of: DeliveryId | None = None  # the delivery in whose place it is
+    given_up_by: tuple[Word, ...] = ()  # the consumers that did not take the message, in order, where it is a fallback
 
     def read_message(self) -> Message:
         """The message itself; raises as `Message.decode` does."""

@@ -35,16 +35,23 @@ class Message(Record, frozen=True, kw_only=True, gc=False):  # the garbage colle
     labels: dict[str, str] = msgspec.field(default_factory=dict)  # for filters, for instance {"team": "infra"}
     occurred_at: Time | None = None  # when it happened, if not when it was written
     not_before: Time | None = None  # do not deliver earlier
+    expires_at: Time | None = None  # do not deliver then or later
     configuration: Annotated[str, msgspec.Meta(min_length=1)] | None = None  # only this configuration considers it
 
     def checked(self) -> Self:
         """As of every record; a time that is Go's zero is absent, since Go writes an absent time so."""
-        zero = {name: None for name in ("occurred_at", "not_before") if getattr(self, name) == GO_ZERO}
+        zero = {name: None for name in _TIMES if getattr(self, name) == GO_ZERO}
         return Record.checked(msgspec.structs.replace(self, **zero) if zero else self)
+
+    @property
+    def has_times(self) -> bool:
+        """Whether there are times in it, which have bounds (see `checked`)."""
+        return not (self.occurred_at is None and self.not_before is None and self.expires_at is None)
 
 
 # Of these an empty text is no value. Go writes an absent field so, unless it is told otherwise.
-_NOT_EMPTY = frozenset({"id", "sender", "receiver", "severity", "occurred_at", "not_before", "configuration"})
+_TIMES = ("occurred_at", "not_before", "expires_at")
+_NOT_EMPTY = frozenset({"id", "sender", "receiver", "severity", "configuration", *_TIMES})
 _OPTIONAL = _NOT_EMPTY | {"v", "title", "url", "labels"}
 _raw_fields = msgspec.json.Decoder(dict[str, msgspec.Raw])
 

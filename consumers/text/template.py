@@ -41,7 +41,18 @@ _ALONE = (nodes.Include, nodes.Import, nodes.FromImport, nodes.Extends)
 _MAX_ERROR = 300  # characters of an error
 _PROGRAM = Path(__file__).with_name("template_process.py")
 _ENVIRONMENT = TemplateEnvironment()
-_FIELDS = ("id", "sender", "receiver", "title", "url", "severity", "occurred_at", "not_before", "configuration")
+_FIELDS = (
+    "id",
+    "sender",
+    "receiver",
+    "title",
+    "url",
+    "severity",
+    "occurred_at",
+    "not_before",
+    "expires_at",
+    "configuration",
+)
 
 
 def check_template(source: str) -> None:

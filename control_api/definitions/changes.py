@@ -14,6 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
 
 from control_api.access.actor import Actor
 from control_api.access.teams import seen_definitions
+from control_api.definitions.fallbacks import leading_back
 from control_api.definitions.ownership import owned
 from control_api.definitions.pause import Pause
 from control_api.definitions.place import located
@@ -80,6 +81,7 @@ async def write_change(
     await _check_names(session, [edit for edit in written if edit.before is None], {edit.key for edit in deleted})
     await _check_references(session, actor, written, {edit.key for edit in deleted})
     await _check_unused(session, actor, deleted, {edit.key for edit in edits})
+    await _check_fallbacks(session, [edit for edit in written if edit.kind == "consumer"])
 
     edits = [*written, *deleted]
     at = now()
@@ -303,6 +305,15 @@ async def _check_unused(session: AsyncSession, actor: Actor, deleted: Sequence[E
                 by.setdefault((kind, name), set()).add(key)
     for (kind, name), users in sorted(by.items()):
         raise StillReferenced(kind, name, sorted(users))
+
+
+async def _check_fallbacks(session: AsyncSession, consumers: Sequence[Edit]) -> None:
+    """Refuses circles. Names no consumer but the one that is written: the others may be another team's."""
+    found = {edit.name: next(iter(_spec(edit).names("consumer")), None) for edit in consumers}
+    wrong = set(await leading_back(session, found))
+    if wrong:
+        text = "leads back to this consumer; the last one of a chain has no fallback"
+        raise InputError([FieldError(_at(edit, "/fallback"), text) for edit in consumers if edit.name in wrong])
 
 
 def _by_kind(keys: Iterable[Key]) -> Iterator[tuple[Kind, list[str]]]:

@@ -15,7 +15,15 @@ from consumers.text.template import check_template
 from control_api.definitions.json_value import check_json
 from control_api.definitions.secret_parameters import SecretParameters, mask
 from notifier.absent import without_nulls
-from notifier.definition import SPECS, ConfigurationSpec, GroupSpec, PluginSpec, check_name, read_spec
+from notifier.definition import (
+    SPECS,
+    ConfigurationSpec,
+    ConsumerSpec,
+    GroupSpec,
+    PluginSpec,
+    check_name,
+    read_spec,
+)
 from notifier.errors import FieldError, InputError
 from notifier.group import group_named
 from notifier.outcome import Kind
@@ -43,6 +51,10 @@ class Spec:
     references: tuple[Reference, ...] = ()
     privilege: str | None = None  # begins the sentence that says why `admin` must write it; none: `write` may
     partitions: int | None = None  # of its topic, where it is a consumer
+
+    def names(self, kind: Kind) -> list[str]:
+        """The definitions of a kind that it refers to."""
+        return [reference.name for reference in self.references if reference.kind == kind]
 
 
 def name_field(kind: Kind) -> str:
@@ -91,8 +103,12 @@ def read(kind: Kind, name: str, written: object, *, before: JsonObject | None, r
     return Spec(value=value, title=title, privilege="creating or changing a script" if kind == "script" else None)
 
 
-def references_of(model: ConfigurationSpec | GroupSpec) -> Iterator[Reference]:
-    """The definitions that a configuration or group names."""
+def references_of(model: ConfigurationSpec | GroupSpec | ConsumerSpec) -> Iterator[Reference]:
+    """The definitions that a configuration or group names, and the fallback of a consumer."""
+    if isinstance(model, ConsumerSpec):
+        if model.fallback is not None:
+            yield Reference(kind="consumer", name=model.fallback, pointer="/fallback")
+        return
     if isinstance(model, GroupSpec):
         yield from _references_to("user", "members", model.members)
         return
@@ -122,6 +138,8 @@ def _read_plugin(model: PluginSpec, value: JsonObject, secrets: SecretParameters
     references: tuple[Reference, ...] = ()
     if isinstance(script, str):
         references = (Reference(kind="script", name=script, pointer="/parameters/script"),)
+    if isinstance(model, ConsumerSpec):
+        references += tuple(references_of(model))
     has_topic = issubclass(registry.get(secrets.kind, model.type), Consumer)
     return Spec(
         value=value,

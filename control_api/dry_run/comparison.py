@@ -154,7 +154,7 @@ def _read(value: bytes) -> Message:
         try:
             message = _message(value)
             # What needs no second look: its version is known, and it holds no times, which have bounds.
-            if message.v == Message.VERSION and message.not_before is None and message.occurred_at is None:
+            if message.v == Message.VERSION and not message.has_times:
                 return message
         except (msgspec.DecodeError, RecursionError):
             pass

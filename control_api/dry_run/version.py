@@ -79,7 +79,7 @@ class Version:
             if verdict.passed:
                 passed.append(recipient)
             failure = failure or verdict.failure
-        if failure is not None or not passed:
+        if failure is not None or not passed or not _in_time(message, at):
             return NONE, failure
         return (self._made(passed, to_all=True) if receiver is None else self._of_each(passed)), None
 
@@ -117,3 +117,8 @@ class Version:
             return f"{self._name} does not name the consumer {consumer}"
         question = Question(told=told, at=at, receiver=recipient, configuration=self._name, shown=0)
         return explain(self._catalog, question).explanation.text
+
+
+def _in_time(message: Message, at: datetime) -> bool:
+    """Whether a message has not expired. A lifetime has just begun: a message is judged as of when it was written."""
+    return message.expires_at is None or message.expires_at > at

@@ -21,7 +21,7 @@ from control_api.explain.explanation import (
 )
 from control_api.explain.heard import Heard, Hearing
 from control_api.explain.verdicts import all_delivered, step_of, to_whom, verdict_of
-from control_api.explain.ways import Made, Told, Way, delivery_of, ways
+from control_api.explain.ways import Made, Told, Way, delivery_of, in_time, ways
 from control_api.explain.words import NAMED, Words, in_sentences, sentence
 from filters.chain import told
 from filters.decision import Judge, Problem, missing, missing_user
@@ -273,6 +273,7 @@ class _Explainer:
         made, fault = Made(), None
         try:
             found = ways(self._catalog, configuration, passed, to_all=self._message.receiver is None)
+            found = in_time(found, self._question.told, self._catalog, configuration, self._question.at)
             made = Made(way.without(self._hidden_users) for way in found)
         except Exception as error:  # a plugin's fault
             fault = f"a consumer's plugin failed: {told(error)}"
@@ -329,10 +330,10 @@ class _Explainer:
         )
         if way.lane is None or not is_shown:
             return part
-        part.text = to_whom(way)
         configuration, plugin = case.configuration, self._catalog.consumers[way.consumer]
+        part.text = to_whom(way) + self._fallback(plugin.policy.fallback)
         try:
-            delivery = delivery_of(way, self._question.told, configuration, plugin, self._sender)
+            delivery = delivery_of(way, self._question.told, configuration, plugin, self._sender, self._question.at)
         except Exception as error:  # a plugin's fault
             part.verdict, part.reason, part.text = "failed", "invalid", f"its plugin failed: {told(error)}"
             return part
@@ -340,6 +341,12 @@ class _Explainer:
             delivery = self._deliveries.setdefault(delivery.id, delivery)
             self._sendings.append(Sending(delivery=delivery, template=configuration.spec.template, consumer=part))
         return part
+
+    def _fallback(self, consumer: str | None) -> str:
+        """Who gets it in the place of a consumer that does not take it."""
+        if consumer is None or consumer in self._question.hidden.of("consumer"):
+            return ""
+        return f"; what it does not take goes to {consumer}"
 
     def _not_addressed(self, configuration: Configuration) -> RecipientExplanation:
         who = self._asked or ""

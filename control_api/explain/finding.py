@@ -80,9 +80,12 @@ def on_topic(record: ConsumerRecord, producer: str, id_: str, hidden: Hidden) ->
         raise InputError(FieldError("/id", f"the record {place} is no message: {one_line(error)}")) from None
     if (message.producer, message.id or own) != (producer, id_):
         return None
-    at = kafka_time(record.timestamp) or now()
+    written_at = kafka_time(record.timestamp)
+    at = written_at or now()
     origin = {"topic": record.topic, "partition": record.partition, "offset": record.offset, "at": rfc3339(at)}
-    return Found(told=Told(message=message, value=value, id=id_), at=at, origin=origin, problem=problem)
+    return Found(
+        told=Told(message=message, value=value, id=id_, written_at=written_at), at=at, origin=origin, problem=problem
+    )
 
 
 def _is_meant(value: bytes, own: str, producer: str, id_: str, hidden: Hidden) -> bool:

@@ -5,12 +5,14 @@ The plain form of what the router writes (`streams.router.deliveries`); a proper
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import Any
 
 import msgspec
 
 from notifier.catalog import Catalog, Configuration
 from notifier.delivery import Delivery, delivery_id
+from notifier.expiry import expired_text, expiry
 from notifier.message import Message
 from notifier.outcome import Reason
 from notifier.plugin import Consumer
@@ -55,7 +57,7 @@ class Made:
 def ways(
     catalog: Catalog, configuration: Configuration, passed: Sequence[User | None], *, to_all: bool
 ) -> Iterator[Way]:
-    """What is made for those whom a message passed for; `to_all`: the message names no receiver."""
+    """What is made for those whom a message passed for, in time or not; `to_all`: the message names no receiver."""
     people = [user for user in passed if user is not None]
     for name in configuration.spec.consumers if passed else ():
         consumer = catalog.consumers.get(name)
@@ -92,12 +94,31 @@ class Told:
     message: Message
     value: bytes  # its JSON, unknown fields included
     id: str  # its own, or the one that its place on the topic gives it
+    written_at: datetime | None = None  # none: it does not lie on the topic
+
+
+def in_time(
+    found: Iterable[Way], told: Told, catalog: Catalog, configuration: Configuration, at: datetime
+) -> Iterator[Way]:
+    """The ways, without those that a message would go too late at a moment: of these, why they are not made."""
+    for way in found:
+        expires_at = None if way.lane is None else expiry_of(told, configuration, catalog.consumers[way.consumer], at)
+        if expires_at is not None and expires_at <= at:
+            yield replace(way, lane=None, reason="expired", text=expired_text(way.consumer, expires_at))
+        else:
+            yield way
+
+
+def expiry_of(told: Told, configuration: Configuration, consumer: Consumer[Any], at: datetime) -> datetime | None:
+    """When a delivery by a consumer expires; None: never. `at` is the moment of the decision."""
+    written = at if told.written_at is None else min(told.written_at, at)
+    return expiry(told.message.expires_at, written, configuration.spec.ttl_s, consumer.policy.ttl_s)
 
 
 def delivery_of(
-    way: Way, told: Told, configuration: Configuration, consumer: Consumer[Any], sender: User | None
+    way: Way, told: Told, configuration: Configuration, consumer: Consumer[Any], sender: User | None, at: datetime
 ) -> Delivery:
-    """The delivery as the consumer gets it; `sender` as a user, where it is one."""
+    """The delivery as the consumer gets it; `sender` as a user, where it is one; `at` is the moment of the decision."""
     message, user = told.message, way.recipient
     assert way.lane is not None
     return Delivery(
@@ -116,4 +137,5 @@ def delivery_of(
         sender=(None if sender is None else consumer.name_of(sender)) or message.sender,
         receiver=None if user is None else called(consumer, user),
         not_before=message.not_before,
+        expires_at=expiry_of(told, configuration, consumer, at),
     )

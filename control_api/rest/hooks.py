@@ -78,6 +78,7 @@ class _Shape(msgspec.Struct):
     labels: dict[str, str | None] | None = None
     occurred_at: str | None = None
     not_before: str | None = None
+    expires_at: str | None = None
     configuration: str | None = None
 
 

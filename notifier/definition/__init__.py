@@ -1,15 +1,16 @@
 """Definitions: what people write (users, groups, scripts, producers, filters, consumers, configurations), and its record."""
 
+from notifier.definition.consumer_spec import ConsumerSpec
 from notifier.definition.definition import Definition, definition_key
 from notifier.definition.group_spec import GroupSpec
 from notifier.definition.names import Name, Username, check_name, is_username
+from notifier.definition.plugin_spec import PluginSpec
 from notifier.definition.schedule_spec import ScheduleSpec
 from notifier.definition.specs import (
     MAX_SCRIPT_BYTES,
     MAX_SPEC_BYTES,
     SPECS,
     ConfigurationSpec,
-    PluginSpec,
     ScriptSpec,
     read_spec,
 )
@@ -20,6 +21,7 @@ __all__ = [
     "MAX_SPEC_BYTES",
     "SPECS",
     "ConfigurationSpec",
+    "ConsumerSpec",
     "Definition",
     "GroupSpec",
     "Name",

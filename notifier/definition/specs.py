@@ -8,12 +8,15 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, StringConstraints, ValidationInfo, model_validator
 
+from notifier.definition.consumer_spec import ConsumerSpec
 from notifier.definition.definition_spec import DefinitionSpec
 from notifier.definition.group_spec import GroupSpec
 from notifier.definition.names import Names, Recipients, Title
+from notifier.definition.plugin_spec import PluginSpec
 from notifier.definition.schedule_spec import ScheduleSpec
 from notifier.definition.script_text import check_first_line, executor_of, with_plain_line_ends
-from notifier.definition.spec import WRITTEN, AnyObject, is_written
+from notifier.definition.seconds import Lifetime
+from notifier.definition.spec import WRITTEN, is_written
 from notifier.definition.user_spec import UserSpec, faults_of_identities
 from notifier.errors import FieldError, InputError
 from notifier.outcome import KINDS, Kind
@@ -56,16 +59,6 @@ class ScriptSpec(DefinitionSpec):
         return value
 
 
-class PluginSpec(DefinitionSpec):
-    """A producer, filter or consumer: a plugin type with its parameters."""
-
-    title: Title | None = Field(None, description="What people call it.")
-    type: Annotated[str, StringConstraints(min_length=1, max_length=100)] = Field(
-        description="Name of the plugin type."
-    )
-    parameters: AnyObject = Field(default_factory=dict, description="The parameters of that type; see `plugins`.")
-
-
 class ConfigurationSpec(DefinitionSpec):
     """Whose messages go through which filters to which users by which consumers, and when."""
 
@@ -78,6 +71,9 @@ class ConfigurationSpec(DefinitionSpec):
     template: Annotated[str, StringConstraints(max_length=20_000)] | None = Field(
         None, description="Text of a delivery as a Jinja template; absent: the consumer's default text."
     )
+    ttl_s: Lifetime | None = Field(
+        None, description="Seconds after which a message is not delivered any more; absent: it does not expire."
+    )
     enabled: bool = Field(True, description="Whether it takes part.")
 
 
@@ -87,7 +83,7 @@ SPECS: dict[Kind, type[DefinitionSpec]] = {
     "script": ScriptSpec,
     "producer": PluginSpec,
     "filter": PluginSpec,
-    "consumer": PluginSpec,
+    "consumer": ConsumerSpec,
     "configuration": ConfigurationSpec,
 }
 assert tuple(SPECS) == KINDS

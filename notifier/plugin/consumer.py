@@ -11,6 +11,7 @@ from notifier.outcome import Outcome, Reason
 from notifier.plugin.context import Context
 from notifier.plugin.parameters import WorldParameters
 from notifier.plugin.plugin import Plugin
+from notifier.policy import USUAL, Policy, Unknown
 from notifier.user import DEFAULT_WORLD, User
 
 
@@ -49,6 +50,10 @@ class Consumer(Plugin[C]):
     kind = "consumer"
     world: ClassVar[str] = DEFAULT_WORLD  # that it writes to
     shows_ids: ClassVar[bool] = True  # whether it may call a person by an id of its world; if not, by a `username` only
+    # What follows where nobody knows whether a delivery arrived, unless its definition says: `again` where the service
+    # recognises a repeat, or a repeat is better than nothing; `give_up` where a repeat is dear.
+    unknown: ClassVar[Unknown] = "again"
+    policy: Policy = USUAL  # what its definition says of deliveries that it does not take at once; set by the catalog
 
     def world_of(self) -> str:
         """The world of its names: the parameter `world`, else the type's own."""

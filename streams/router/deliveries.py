@@ -1,10 +1,13 @@
 """Deliveries: what a router writes of a message that the filters let pass: to its receiver, or to everyone in a configuration."""
 
 from collections.abc import Iterator, Sequence
+from datetime import datetime
 
 import msgspec
 
 from notifier.catalog import Catalog
+from notifier.delivery import Delivery
+from notifier.expiry import expiry, written_at
 from notifier.user import User
 from streams.outputs.outputs import MAX_RECORD_BYTES, Outputs
 from streams.router.arrival import Arrival
@@ -94,14 +97,18 @@ class Deliveries:
             elif sender.user is not None:
                 said = exit_.names.said(sender)
             said = said or self._unknown(name)
-        if message.not_before is not None:
-            ending = b',"not_before":' + msgspec.json.encode(message.not_before) + b"}"
+        expires_at = None
+        if message.not_before is not None or message.expires_at is not None or leg.ttl_s is not None:
+            expires_at, ending = _times(arrival, leg)
         delivery = b"".join(
             (
                 plan.source, arrival.in_id, leg.before, contact.recipient, leg.title, contact.lane, arrival.value,
                 b',"message_id":"', arrival.in_json, contact.who, said, contact.heard, ending,
             )
         )  # fmt: skip
+        if expires_at is not None and expires_at <= arrival.at:
+            self._undelivered.expire(arrival, Delivery.decode(delivery), expires_at)
+            return
         if len(delivery) > MAX_RECORD_BYTES:
             error = f"its delivery has {len(delivery)} bytes, and a record at most {MAX_RECORD_BYTES}"
             self._undelivered.bury_delivery(arrival, msgspec.json.decode(delivery)["id"], error)
@@ -127,3 +134,14 @@ class Deliveries:
                 self._senders.clear()
             text = self._senders[name] = sender_text(name)
         return text
+
+
+def _times(arrival: Arrival, leg: Leg) -> tuple[datetime | None, bytes]:
+    """When a delivery expires, and its end with the times that it has."""
+    message, ending = arrival.message, b""
+    expires_at = expiry(message.expires_at, written_at(arrival.record.timestamp, arrival.at), leg.ttl_s)
+    if message.not_before is not None:
+        ending = b',"not_before":' + msgspec.json.encode(message.not_before)
+    if expires_at is not None:
+        ending += b',"expires_at":' + msgspec.json.encode(expires_at)
+    return expires_at, ending + b"}"

@@ -18,6 +18,7 @@ from urllib.parse import quote
 import msgspec
 
 from notifier.catalog import Catalog, Configuration
+from notifier.expiry import shortest
 from notifier.outcome import Reason
 from notifier.plugin import Consumer
 from notifier.reach import called, lacks_address, lacks_consumer, lacks_people
@@ -175,6 +176,7 @@ class Leg(msgspec.Struct, gc=False, eq=False):  # there may be many, and none is
     exit: Exit
     before: bytes
     title: bytes
+    ttl_s: float | None  # age at which what goes this way expires
 
 
 class Exits:
@@ -205,7 +207,8 @@ class Exits:
                 between = title + b',"consumer":' + _json(consumer) + b',"lane":'
                 if exit_.fixed:
                     between += _json(consumer) + _MESSAGE
-                legs.append(Leg(exit_, f"{name}{quote(consumer, safe='')}/".encode(), between))
+                ttl_s = shortest(configuration.spec.ttl_s, self._catalog.consumers[consumer].policy.ttl_s)
+                legs.append(Leg(exit_, f"{name}{quote(consumer, safe='')}/".encode(), between, ttl_s))
         return tuple(legs)
 
     def _to(self, consumer: str) -> Exit:

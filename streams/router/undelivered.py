@@ -5,6 +5,7 @@
     delivery too large for a record                             dead letter with the delivery's id
     receiver unknown or ambiguous; `configuration` disabled     one attempt `suppressed`
     recipient without an address for a consumer                 an attempt `suppressed: no_address` with the delivery's id
+    delivery that would be expired                              an attempt `suppressed: expired` with the delivery's id
     no delivery and none of the above                           one attempt `suppressed` that names the filters that dropped it
 
 Counting what filters drop is left to `streams.router.counters`.
@@ -12,6 +13,7 @@ Counting what filters drop is left to `streams.router.counters`.
 
 import logging
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from urllib.parse import quote
 
 import msgspec
@@ -20,8 +22,9 @@ from filters.chain import FilterFailed
 from notifier.attempt import Attempt, Origin
 from notifier.catalog import Configuration
 from notifier.dead_letter import DeadLetter, Source
-from notifier.delivery import delivery_id
+from notifier.delivery import Delivery, delivery_id
 from notifier.errors import RecordError
+from notifier.expiry import expired_text
 from notifier.grapheme import shortened
 from notifier.message import Message
 from notifier.outcome import Reason
@@ -127,6 +130,18 @@ class Undelivered:
                     recipient=recipient,
                 )
             )
+
+    def expire(self, arrival: Arrival, delivery: Delivery, expires_at: datetime) -> None:
+        """An attempt of a delivery that is not made, since its message expired before."""
+        self._write_attempt(
+            msgspec.structs.replace(
+                _attempt(arrival, delivery.id, "expired", expired_text(delivery.consumer, expires_at)),
+                configuration=delivery.configuration,
+                configuration_version=delivery.configuration_version,
+                consumer=delivery.consumer,
+                recipient=delivery.recipient,
+            )
+        )
 
     def tell_problem(self, arrival: Arrival, reason: Reason, text: str) -> None:
         """Why no configuration considers a message: a dead letter, or an attempt where people may mend it."""

@@ -36,7 +36,7 @@ TIMES = st.builds(
 
 AT = "2026-11-23T09:00:00Z"
 VALID: tuple[tuple[type[Record], dict[str, Any]], ...] = (
-    (Message, {"producer": "ci", "content": "x", "occurred_at": AT, "not_before": AT}),
+    (Message, {"producer": "ci", "content": "x", "occurred_at": AT, "not_before": AT, "expires_at": AT}),
     (Tick, {"configuration": "c", "scheduled_at": AT}),
     (
         Delivery,
@@ -51,7 +51,9 @@ VALID: tuple[tuple[type[Record], dict[str, Any]], ...] = (
             "attempt": 1,
             "spared": 0,
             "not_before": AT,
+            "expires_at": AT,
             "redriven_at": AT,
+            "routed_at": AT,
         },
     ),
     (

@@ -78,6 +78,7 @@ class FaultyTest(Filter[FilterParameters]):
 
 
 NOW = datetime(2026, 11, 26, 10, 7, tzinfo=UTC)  # a Thursday
+TIMESTAMP = int(NOW.timestamp() * 1000)
 REGISTRY = Registry((Push, Github, *FILTERS, Faulty, Boss, FaultyTest, Moody, Room, File, Direct))
 
 PRODUCERS = ["p0", "p1", "hub"]
@@ -158,6 +159,7 @@ CONFIGURATIONS = st.fixed_dictionaries(
         ),
         "consumers": st.lists(st.sampled_from(["room", "file", "direct", "undefined"]), unique=True, max_size=3),
         "enabled": st.sampled_from([True, True, True, False]),
+        "ttl_s": st.sampled_from([None, None, None, 0.5, 3600]),
     }
 )
 MESSAGES = st.fixed_dictionaries(
@@ -175,6 +177,9 @@ MESSAGES = st.fixed_dictionaries(
         "labels": st.sampled_from([{}, {"team": "infra"}, {"team": "web", "env": "test"}, {"team": ""}]),
         "configuration": st.sampled_from(["c0", "c1", "c7"]),
         "not_before": st.just("2030-01-01T00:00:00Z"),
+        "expires_at": st.sampled_from(
+            ["2030-01-01T00:00:00Z", "2026-11-26T13:07:00+03:00", "2026-11-26T10:07:00.000001Z"]
+        ),
     },
 )
 CHANGES = st.lists(
@@ -187,6 +192,13 @@ CHANGES = st.lists(
             st.none() | CONFIGURATIONS,
         ),
         st.tuples(st.just("filter"), st.sampled_from(list(POOL)), st.sampled_from(list(POOL.values()))),
+        st.sampled_from(["room", "file", "direct"]).flatmap(
+            lambda name: st.tuples(
+                st.just("consumer"),
+                st.just(name),
+                st.sampled_from([{"type": name}, {"type": name, "retry": {"ttl_s": 60}}]),
+            )
+        ),
     ),
     min_size=1,
     max_size=12,
@@ -219,11 +231,12 @@ BEGINNING = changed(
 class _Record:
     """A record as the transport gives it."""
 
-    timestamp, key, headers = 1_700_000_000_000, None, ()
+    key, headers = None, ()
 
-    def __init__(self, offset: int, value: bytes) -> None:
+    def __init__(self, offset: int, value: bytes, timestamp: int) -> None:
         self.offset = offset
         self.value = value
+        self.timestamp = timestamp
 
 
 class _Definitions:
@@ -238,9 +251,15 @@ class Routed:
         self.router = Router(load_settings(env_file=None), _Definitions(catalog))  # type: ignore[arg-type]
         self.offset = 0
 
-    def route(self, message: Mapping[str, Any], turn: Callable[[], None] = lambda: None) -> dict[str, list[bytes]]:
-        """What one message gives rise to, by topic. `turn` is called whenever other tasks would have a turn."""
-        record = _Record(self.offset, json.dumps(message, ensure_ascii=False).encode())
+    def route(
+        self, message: Mapping[str, Any], turn: Callable[[], None] = lambda: None, age_s: float = 0
+    ) -> dict[str, list[bytes]]:
+        """What one message gives rise to, by topic. `turn` is called whenever other tasks would have a turn.
+
+        The message was written `age_s` before `NOW`.
+        """
+        timestamp = TIMESTAMP - int(age_s * 1000)
+        record = _Record(self.offset, json.dumps(message, ensure_ascii=False).encode(), timestamp)
         self.offset += 1
         for _ in self.router.judge(Batch(topic="messages", partition=3, records=[record]), [record]):
             turn()

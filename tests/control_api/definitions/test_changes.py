@@ -40,6 +40,30 @@ async def test_what_is_referred_to_stays(services: Services, store: Database) ->
     assert await rows(store, ReferenceRow) == []
 
 
+async def test_fallbacks_are_references_and_make_no_circle(services: Services, store: Database) -> None:
+    def chat(name: str, fallback: str | None = None) -> dict[str, object]:
+        return {**CHAT, "name": name, "fallback": fallback}
+
+    await services.create(COMMAND_LINE, "consumer", chat("c"))
+    await services.create(COMMAND_LINE, "consumer", chat("b", "c"))
+    await services.create(COMMAND_LINE, "consumer", {**chat("a", "b"), "retry": {"schedule_s": [], "ttl_s": 60}})
+    stored = (await services.get("consumer", "a")).document
+    assert (stored["fallback"], stored["retry"], stored["unknown"]) == ("b", {"schedule_s": [], "ttl_s": 60.0}, None)
+    with pytest.raises(StillReferenced) as caught:
+        await services.delete(COMMAND_LINE, "consumer", "c")
+    assert caught.value.by == ("consumer/b",)
+    for fallback in "abc":
+        with pytest.raises(InputError) as refused:
+            await services.patch(COMMAND_LINE, "consumer", "c", {"fallback": fallback})
+        assert [one.pointer for one in refused.value.errors] == ["/fallback"]
+        assert "'a'" not in str(refused.value)  # it may be another team's
+    await services.patch(COMMAND_LINE, "consumer", "b", {"fallback": None})
+    await services.patch(COMMAND_LINE, "consumer", "c", {"fallback": "a"})
+    await services.delete(COMMAND_LINE, "consumer", "c")
+    references = [(row.name, row.to_kind, row.to_name) for row in await rows(store, ReferenceRow)]
+    assert references == [("a", "consumer", "b")]
+
+
 async def test_every_change_is_in_the_audit_log_without_secrets(services: Services, store: Database) -> None:
     await services.create(EDITOR, "consumer", CHAT)
     await services.patch(EDITOR, "consumer", "team", {"parameters": {"chat_id": 5}})

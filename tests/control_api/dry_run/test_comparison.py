@@ -72,6 +72,14 @@ def test_a_dry_run_counts_what_a_router_delivers(
         assert all(sample.why for sample in shown_as)
 
 
+def test_a_message_that_had_expired_is_not_delivered_in_a_dry_run() -> None:
+    message = {"producer": "p0", "content": "x", "receiver": "u0"}
+    late, in_time = {**message, "expires_at": "2026-11-26T10:07:00Z"}, {**message, "expires_at": "2026-11-26T10:08:00Z"}
+    report, samples = compared(WORLD, "c0", {"producers": ["p0"], "consumers": []}, records(late, in_time))
+    assert (report.considered, report.delivers_now) == (2, 1)
+    assert [sample.message for sample in samples.dropped] == [f"3-1-{Rec(0, b'').timestamp}"]
+
+
 def _delivered(catalog: Catalog, messages: list[dict[str, Any]]) -> set[tuple[int, str, str | None]]:
     routed = Routed(catalog)
     return {

@@ -20,6 +20,7 @@ from tests.rigs.routed import (
     CHANGES,
     MESSAGES,
     NOW,
+    TIMESTAMP,
     Routed,
     attempts_of,
     changed,
@@ -28,10 +29,11 @@ from tests.rigs.routed import (
 )
 
 
-def asked(catalog: Catalog, message: dict[str, Any], offset: int = 0, **more: Any) -> Explained:
+def asked(catalog: Catalog, message: dict[str, Any], offset: int = 0, age_s: float = 0, **more: Any) -> Explained:
     """What is explained of a message."""
     read, value = read_message(json.dumps(message).encode())
-    told = Told(message=read, value=value, id=read.id or f"3-{offset}-1700000000000")
+    id_ = read.id or f"3-{offset}-{TIMESTAMP - int(age_s * 1000)}"
+    told = Told(message=read, value=value, id=id_, written_at=NOW - timedelta(seconds=age_s))
     return explain(catalog, Question(**{"told": told, "at": NOW, **more}))
 
 
@@ -43,18 +45,21 @@ def _now(monkeypatch: pytest.MonkeyPatch) -> None:
 @settings(
     max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture]
 )
-@given(rounds=st.lists(st.tuples(CHANGES, st.lists(MESSAGES, min_size=1, max_size=12)), min_size=1, max_size=3))
-def test_an_explanation_says_what_the_router_does(rounds: list[tuple[Any, list[dict[str, Any]]]]) -> None:
+@given(
+    rounds=st.lists(st.tuples(CHANGES, st.lists(MESSAGES, min_size=1, max_size=12)), min_size=1, max_size=3),
+    age_s=st.sampled_from([0, 0, 1, 60, 100]),
+)
+def test_an_explanation_says_what_the_router_does(rounds: list[tuple[Any, list[dict[str, Any]]]], age_s: int) -> None:
     catalog = BEGINNING
     routed = Routed(catalog)
     for revision, (changes, messages) in enumerate(rounds, start=2):
         catalog = changed(catalog, changes, revision)
         routed.router._use(catalog)
         for message in messages:
-            outputs = routed.route(message)
-            explained = asked(catalog, message, routed.offset - 1)
+            outputs = routed.route(message, age_s=age_s)
+            explained = asked(catalog, message, routed.offset - 1, age_s)
             _check(explained, outputs)
-            _check_in_short(catalog, message, explained)
+            _check_in_short(catalog, message, explained, age_s)
 
 
 def _check(explained: Explained, outputs: dict[str, list[bytes]]) -> None:
@@ -87,6 +92,7 @@ def _check(explained: Explained, outputs: dict[str, list[bytes]]) -> None:
             delivery.receiver,
             delivery.recipients,
         )
+        assert (found.not_before, found.expires_at) == (delivery.not_before, delivery.expires_at)
     refused = {
         (part.configuration, each.consumer, each.reason, each.text)
         for part in explanation.configurations
@@ -111,16 +117,16 @@ def _check(explained: Explained, outputs: dict[str, list[bytes]]) -> None:
         assert attempt.reason == (reasons.pop() if len(reasons) == 1 else "filtered")
 
 
-def _check_in_short(catalog: Catalog, message: dict[str, Any], explained: Explained) -> None:
+def _check_in_short(catalog: Catalog, message: dict[str, Any], explained: Explained, age_s: int) -> None:
     """What is said of all is the same where nobody is shown, and what is said of one is the same where one is asked about."""
     whole = explained.explanation
-    short = asked(catalog, message, shown=0).explanation
+    short = asked(catalog, message, age_s=age_s, shown=0).explanation
     assert (short.text, short.reason) == (whole.text, whole.reason)
     for part, other in zip(whole.configurations, short.configurations, strict=True):
         assert (other.verdict, other.reason, other.text) == (part.verdict, part.reason, part.text)
         assert (other.recipients, other.omitted) == ([], len(part.recipients))
     for username in catalog.users if whole.reason == "ok" else ():
-        one = asked(catalog, message, receiver=username).explanation
+        one = asked(catalog, message, age_s=age_s, receiver=username).explanation
         for part, other in zip(whole.configurations, one.configurations, strict=True):
             same = [recipient for recipient in part.recipients if recipient.recipient == username]
             assert same in (other.recipients, []) or part.verdict == "not_considered"
@@ -130,6 +136,43 @@ def _check_in_short(catalog: Catalog, message: dict[str, Any], explained: Explai
 def _is_of_all(made: Any, part: ConfigurationExplanation, consumer: Any) -> bool:
     """Whether a consumer's entry tells of the one delivery to everyone."""
     return (part.configuration, consumer.consumer, None) in made
+
+
+@pytest.mark.parametrize(
+    ("message", "age_s", "made"),
+    [
+        ({}, 59, ["direct", "file", "room"]),
+        ({}, 60, ["direct", "room"]),  # the consumer's lifetime
+        ({}, 99.999, ["direct", "room"]),
+        ({}, 100, []),  # the configuration's
+        ({"expires_at": "2026-11-26T13:07:00+03:00"}, 0, []),  # at that very moment
+        ({"expires_at": "2026-11-26T10:07:00.000001Z"}, 0, ["direct", "file", "room"]),
+        ({"expires_at": "2030-01-01T00:00:00Z"}, 60, ["direct", "room"]),  # the earliest counts
+        ({"expires_at": ""}, 60, ["direct", "room"]),
+        ({}, -5, ["direct", "file", "room"]),  # by a clock that is ahead
+    ],
+)
+@pytest.mark.parametrize("receiver", [{"receiver": "u0"}, {}])
+def test_a_message_that_has_expired_makes_no_delivery(
+    message: dict[str, Any], age_s: float, made: list[str], receiver: dict[str, str]
+) -> None:
+    spec = {"users": ["u0", "u1"], "producers": ["p0"], "consumers": ["room", "file", "direct"], "ttl_s": 100}
+    catalog = changed(
+        BEGINNING,
+        [
+            ("user", "u0", {"additional_info": {"chat": {"id": 1}}}),
+            ("user", "u1", {"additional_info": {"chat": {"id": 2}}}),
+            ("configuration", "c0", spec),
+            ("consumer", "file", {"type": "file", "retry": {"ttl_s": 60}}),
+        ],
+        2,
+    )
+    message = {"producer": "p0", "content": "x", **receiver, **message}
+    outputs = Routed(catalog).route(message, age_s=age_s)
+    assert sorted({consumer for (_, consumer, _), _ in deliveries_of(outputs)}) == made
+    expired = {attempt.consumer or "" for attempt in attempts_of(outputs) if attempt.reason == "expired"}
+    assert sorted(expired) == sorted({"direct", "file", "room"} - set(made))
+    _check(asked(catalog, message, age_s=age_s), outputs)
 
 
 # --- sentences ---

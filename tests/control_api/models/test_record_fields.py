@@ -154,9 +154,9 @@ def test_a_field_that_no_column_fits_is_found() -> None:
         pytest.param(
             ATTEMPT,
             "delivery number producer message configuration configuration_version consumer recipient outcome reason detail"
-            " origin started_at ended_at not_before",
+            " origin started_at ended_at not_before fallback_of",
             "delivery producer message configuration consumer recipient number configuration_version outcome reason detail"
-            " started_at ended_at not_before origin",
+            " started_at ended_at not_before origin fallback_of",
             id="attempt",
         ),
         pytest.param(

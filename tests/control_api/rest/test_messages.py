@@ -67,6 +67,7 @@ BAD = [
     Case("a severity nobody knows", {**GOOD, "severity": "bad"}, 422, ("/severity",)),
     Case("labels that are no texts", {**GOOD, "labels": {"a": 1}}, 422, ("/labels",)),
     Case("a time without a zone", {**GOOD, "not_before": "2026-01-01T00:00:00"}, 422, ("/not_before",)),
+    Case("an expiry without a zone", {**GOOD, "expires_at": "2026-01-01T00:00:00"}, 422, ("/expires_at",)),
     Case("a version nobody knows", {**GOOD, "v": 2}, 422, ("/v",)),
     Case("an unknown producer", {**GOOD, "producer": "nobody"}, 422, ("/producer",)),
     Case("a producer that takes no pushes", {**GOOD, "producer": "reviews"}, 422, ("/producer",)),
@@ -185,6 +186,7 @@ async def test_what_is_written_as_absent_is_not_on_the_topic(api: Api) -> None:
         "severity": "",
         "occurred_at": "",
         "not_before": "",
+        "expires_at": "",
         "configuration": "",
     }
     ids, found = await pushed(api, [nothing, {**empty, "labels": {"a": None, "b": "c"}}])

@@ -20,7 +20,7 @@ _NOT_TIMES = ("10000-01-01T00:00:00Z", "0000-01-01T00:00:00Z", "2026-02-30T00:00
 async def test_an_odd_time_is_refused_by_name_wherever_it_comes_in(rest: Rest, time: str) -> None:
     admin, push = rest.client(), rest.client("push")
     assert (await admin.patch(address("user", "alice"), json={"working_time": NIGHT})).status_code == 200
-    for name in ("occurred_at", "not_before"):
+    for name in ("occurred_at", "not_before", "expires_at"):
         one = {**MESSAGE, name: time}
         assert pointers(await push.post("/api/v1/messages", json=one)) == [f"/{name}"]
         assert pointers(await push.post("/api/v1/messages", json=[MESSAGE, one])) == [f"/1/{name}"]
@@ -53,10 +53,10 @@ async def test_the_first_and_the_last_time_are_taken(rest: Rest, time: str) -> N
     assert (await admin.post("/api/v1/tokens", json=token)).status_code == (422 if past else 201)
     assert (await admin.get("/api/v1/tokens")).status_code == 200
     problem(await admin.get(f"/api/v1/runs/main/{time}"), 404)
-    message = {**MESSAGE, "not_before": time, "occurred_at": time}
+    message = {**MESSAGE, "not_before": time, "expires_at": time, "occurred_at": time}
     problem(await rest.client("push").post("/api/v1/messages", json=message), 503)  # there is no broker here
 
 
 async def test_an_absent_time_of_go_is_no_fault(rest: Rest) -> None:
-    message = {**MESSAGE, "not_before": GO_ZERO, "occurred_at": GO_ZERO}
+    message = {**MESSAGE, "not_before": GO_ZERO, "expires_at": GO_ZERO, "occurred_at": GO_ZERO}
     problem(await rest.client("push").post("/api/v1/messages", json=message), 503)  # there is no broker here

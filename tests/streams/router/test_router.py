@@ -86,11 +86,11 @@ CASES = [
             error=f"must lie in the years 1970 to 9000 - at `$.{field_}`",
         )
         for time in OUT_OF_RANGE
-        for field_ in ("not_before", "occurred_at")
+        for field_ in ("not_before", "occurred_at", "expires_at")
     ),
     Case(
         name="a time that is absent, as Go writes it",
-        record={"producer": "ci", "content": "ü", "not_before": GO_ZERO, "occurred_at": GO_ZERO},
+        record={"producer": "ci", "content": "ü", "not_before": GO_ZERO, "expires_at": GO_ZERO, "occurred_at": GO_ZERO},
         deliveries={("to-room", "room", "*")},
     ),
     Case(
