@@ -5,6 +5,7 @@ from datetime import datetime
 
 from notifier.catalog import Catalog
 from streams.delivery.changes import Changes
+from streams.delivery.fallbacks import Fallbacks
 from streams.delivery.holds import Holds
 from streams.delivery.ledger import Accepted
 from streams.delivery.review import Review
@@ -24,6 +25,7 @@ class Consumers:
         self.holds = holds
         self.review = Review(catalog)
         self.accepted = accepted or Accepted()
+        self.fallbacks = Fallbacks(catalog)
 
     def follow(self, catalog: Catalog) -> tuple[frozenset[str], frozenset[str]]:
         """Takes a new catalog. Returns the consumers that it changes, for which nothing need wait any longer, and the users."""
@@ -33,5 +35,6 @@ class Consumers:
             self.waits.forget(consumer)
             self.holds.forget(consumer)
         users = self.review.follow(catalog)
+        self.fallbacks.follow(catalog)
         self.changes.follow_users(users)
         return changed, users

@@ -4,6 +4,7 @@ At least once: a delivery is finished here, and so committable, only when its la
 letter or its parked record, is acknowledged. Which ending it is, is decided in `streams.delivery.partition`.
 """
 
+import asyncio
 from dataclasses import replace
 from datetime import datetime
 
@@ -12,23 +13,35 @@ from aiokafka import TopicPartition
 
 from notifier.attempt import Origin
 from notifier.dead_letter import Source
-from notifier.delivery import Why
+from notifier.delivery import Delivery, Why
 from notifier.errors import RecordTooLarge
 from notifier.outcome import Reason
+from notifier.record import kafka_time, now
+from streams.delivery.fallbacks import Fallbacks, Unreached
 from streams.delivery.lanes import Lanes, Pending
 from streams.delivery.ledger import Ledger
 from streams.delivery.recording import Recording, Try
 from streams.delivery.review import Ended
 
+_LOOK_S = 10.0  # until it is asked again whether a consumer that is written to is defined still
+
 
 class Endings:
     """The endings of deliveries of one partition."""
 
-    def __init__(self, topic_partition: TopicPartition, lanes: Lanes, ledger: Ledger, recording: Recording) -> None:
+    def __init__(
+        self,
+        topic_partition: TopicPartition,
+        lanes: Lanes,
+        ledger: Ledger,
+        recording: Recording,
+        fallbacks: Fallbacks,
+    ) -> None:
         self._topic_partition = topic_partition
         self._lanes = lanes
         self._ledger = ledger
         self._recording = recording
+        self._fallbacks = fallbacks
 
     async def end(self, pending: Pending, tried: Try) -> None:
         """Records the last attempt of a delivery, and finishes it."""
@@ -56,11 +69,69 @@ class Endings:
             number = pending.attempt
             await self.end(pending, Try(outcome="suppressed", reason=ended.reason, number=number, detail=ended.detail))
 
+    async def give_up_tried(self, pending: Pending, tried: Try, dead: Reason, fallback: str | None) -> None:
+        """Finishes a delivery after its last try: the fallback gets it, or else it becomes a dead letter."""
+        delivery = pending.delivery
+        assert delivery is not None
+        error = tried.detail or tried.reason
+        if fallback is not None:
+            why = await self._hand_over(pending, tried, fallback)
+            if why is None:
+                return
+            error = f"{error}; its fallback {fallback} does not get it: {why}"
+        if delivery.given_up_by:
+            error = f"{error}; before that it was given up by {', '.join(delivery.given_up_by)}"
+        await self.bury(pending, reason=dead, error=error, attempts=pending.attempt)
+        await self.end(pending, replace(tried, detail=tried.detail if error == tried.reason else error))
+
+    async def _hand_over(self, pending: Pending, tried: Try, fallback: str) -> str | None:
+        """Gives a delivery to a fallback, and only then finishes it here. Answers why that is not possible.
+
+        After a crash in between the same is written again, under the same ids.
+        """
+        assert pending.delivery is not None
+        routed_at = pending.delivery.routed_at or kafka_time(pending.timestamp)
+        delivery = msgspec.structs.replace(pending.delivery, routed_at=routed_at)
+        if delivery.expires_at is not None and delivery.expires_at <= now():
+            return "it has expired"
+        handover = self._fallbacks.handover(delivery, fallback)
+        unreached = list(handover.unreached)
+        for one in handover.made:
+            text = await self._deliver(one)
+            if text is not None:
+                unreached.append(Unreached(delivery=one, text=text))
+        if len(unreached) == len(handover.made) + len(handover.unreached):
+            return handover.text or "; ".join([one.text for one in unreached])
+        for lacking in unreached:
+            suppressed = Try(outcome="suppressed", reason="no_address", number=1, detail=lacking.text)
+            await self._recording.attempt(lacking.delivery, suppressed, None)  # the record is another delivery's
+        detail = "; ".join(filter(None, [tried.detail, f"{fallback} gets it, as the fallback"]))
+        await self.end(pending, replace(tried, detail=detail))
+        return None
+
+    async def _deliver(self, delivery: Delivery) -> str | None:
+        """Writes a delivery, however long that takes, to a consumer that may be deleted. Answers why it is not written."""
+        while self._fallbacks.can_take(delivery.consumer):
+            try:
+                async with asyncio.timeout(_LOOK_S):
+                    await self._recording.deliver(delivery)
+                return None
+            except RecordTooLarge as error:
+                return str(error)
+            except TimeoutError:
+                continue
+        return f"the consumer {delivery.consumer} was deleted"
+
     async def park(self, pending: Pending, tried: Try, *, why: Why = "retry") -> None:
         """Parks a delivery until `tried.not_before` and records it; from then on it may be overtaken."""
         assert pending.delivery is not None
         parked = msgspec.structs.replace(
-            pending.delivery, attempt=pending.attempt, spared=pending.spared, not_before=tried.not_before, why=why
+            pending.delivery,
+            attempt=pending.attempt,
+            spared=pending.spared,
+            not_before=tried.not_before,
+            why=why,
+            routed_at=pending.delivery.routed_at or kafka_time(pending.timestamp),
         )
         try:
             await self._recording.park(parked)

@@ -7,6 +7,7 @@ what is due (`streams.delivery.releasing`).
 
 import asyncio
 import logging
+import math
 import time
 from collections.abc import Iterable
 from contextlib import AsyncExitStack
@@ -156,8 +157,10 @@ class Parking:
                     retry=delivery is not None and delivery.why == "retry",
                     size=len(record.value),
                     value=record.value if keep else None,
+                    expires=math.inf if delivery is None else self._expires(delivery, record.timestamp),
                 ),
             )
+            shelf.look_again([key], shelf.waiting[key].expires)
             if delivery is not None and self._is_behind(delivery, record.timestamp):
                 shelf.look_again([key], time.time())
 
@@ -177,6 +180,11 @@ class Parking:
         if delivery.why == "retry" and parked_at and self._consumers.changes.since(delivery.consumer, parked_at):
             return 0.0
         return delivery.not_before.timestamp()
+
+    def _expires(self, delivery: Delivery, parked_at_ms: int) -> float:
+        """When a delivery expires, in seconds since 1970; infinite where it does not."""
+        expires_at = self._consumers.review.expiry(delivery, parked_at_ms)
+        return math.inf if expires_at is None else expires_at.timestamp()
 
     async def _values(self, partition: TopicPartition, shelf: Shelf, keys: Iterable[str]) -> dict[str, bytes]:
         """The records of these ids; those not in memory are read from the topic, without those that compaction removed."""
@@ -205,6 +213,7 @@ class Parking:
         at = time.time()
         back: list[str] = []
         stay: list[str] = []
+        late: list[str] = []  # that have expired, and can go no more than the others that stay
         gone: list[str] = []
         for key in shelf.take_due(at, RELEASED_AT_ONCE):
             consumer = shelf.waiting[key].consumer
@@ -213,29 +222,32 @@ class Parking:
                 gone.append(key)
             elif standing == "usable" and await self._has_topic(consumer):
                 back.append(key)
+            elif shelf.waiting[key].expires <= at:
+                late.append(key)
             else:
                 stay.append(key)
         shelf.look_again(stay, at + _LOOK_AGAIN_S)
-        if not back and not gone:
+        if not back and not late and not gone:
             return
         # An id without a value was compacted away: a newer record of it is about to be read.
-        values = await self._values(partition, shelf, [*back, *gone])
+        values = await self._values(partition, shelf, [*back, *late, *gone])
         sources = {key: _source(partition, shelf.waiting[key], key, value) for key, value in values.items()}
         released: list[tuple[Source, Delivery]] = []
         ended: list[tuple[Source, Delivery, Ended]] = []
-        for key in [key for key in back if key in sources]:
+        for key in [key for key in (*back, *late) if key in sources]:
             delivery = Delivery.decode(values[key])
-            found = self._consumers.review.of(delivery, waited=True)
+            waiting = shelf.waiting[key]
+            found = self._consumers.review.of(delivery, waited=True, timestamp_ms=waiting.timestamp)
             if isinstance(found, Ended):
                 ended.append((sources[key], delivery, found))
-            elif found is None:
+            elif found is None or key in late:
                 del sources[key]
                 shelf.look_again([key], at + _LOOK_AGAIN_S)
-            elif self._is_due(shelf.waiting[key], at) or found.address != delivery.address:
+            elif self._is_due(waiting, at) or found.address != delivery.address:
                 released.append((sources[key], found))
             else:  # a change made it look, and did not concern it
                 del sources[key]
-                shelf.look_again([key], shelf.waiting[key].due)
+                shelf.look_again([key], waiting.due)
         given_up = [sources[key] for key in gone if key in sources]
         if not sources:
             return

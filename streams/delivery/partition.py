@@ -30,6 +30,7 @@ from notifier.topics import DELIVERIES
 from streams.delivery.calling import Calling, batch_of
 from streams.delivery.consumers import Consumers
 from streams.delivery.endings import Endings
+from streams.delivery.fallbacks import repeat_text
 from streams.delivery.lanes import Lane, Lanes, Pending
 from streams.delivery.ledger import Ledger, PastTries
 from streams.delivery.recording import Recording, Try
@@ -58,7 +59,7 @@ class Partition:
         self.lanes = Lanes(self._step, failed)
         self.ledger = Ledger(consumers.accepted)
         self.committed = -1  # offset, since the assignment
-        self._endings = Endings(topic_partition, self.lanes, self.ledger, recording)
+        self._endings = Endings(topic_partition, self.lanes, self.ledger, recording, consumers.fallbacks)
         self._settings = settings
         self._recording = recording
         self._calling = calling
@@ -217,7 +218,8 @@ class Partition:
         if delivery is None:
             await self._endings.end_unreadable(pending)
         elif delivery.id in self.ledger:
-            await self._endings.end(pending, Try(outcome="suppressed", reason="duplicate", number=pending.attempt))
+            repeat = Try(outcome="suppressed", reason="duplicate", number=pending.attempt, detail=repeat_text(delivery))
+            await self._endings.end(pending, repeat)
         else:
             assert delivery.not_before is not None
             detail = "delayed: it is not to be delivered earlier"
@@ -315,12 +317,14 @@ class Partition:
         ended_at: datetime,
     ) -> None:
         """Records one try and does what follows from it."""
+        policy = instance.policy
         decision = decide(
             result,
             attempt=pending.attempt,
             spared=pending.spared,
-            schedule=self._settings.retry_schedule_s,
+            schedule=self._settings.retry_schedule_s if policy.schedule_s is None else policy.schedule_s,
             chance=random.random(),  # noqa: S311 - spreads retries, keeps no secret
+            unknown=policy.unknown or instance.unknown,
         )
         tried = Try(
             outcome=decision.outcome,
@@ -332,10 +336,11 @@ class Partition:
             spared=decision.spared > pending.spared,
         )
         if decision.wait_s is None:
-            if decision.dead is not None:
-                error = decision.detail or decision.reason
-                await self._endings.bury(pending, reason=decision.dead, error=error, attempts=pending.attempt)
-            await self._endings.end(pending, tried)
+            if decision.dead is None:
+                await self._endings.end(pending, tried)
+            else:
+                fallback = policy.fallback if decision.falls_back else None
+                await self._endings.give_up_tried(pending, tried, decision.dead, fallback)
             lane.moved = time.monotonic()
             return
         assert pending.began is not None

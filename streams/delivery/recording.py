@@ -18,7 +18,7 @@ from notifier.grapheme import shortened
 from notifier.outcome import Outcome, Reason
 from notifier.record import now
 from notifier.seldom import Seldom
-from notifier.topics import ATTEMPTS, DEAD_LETTERS, PARKED
+from notifier.topics import ATTEMPTS, DEAD_LETTERS, DELIVERIES, PARKED
 from streams.delivery.ledger import SETTLED, SPARED
 from streams.writer import Writer
 
@@ -42,7 +42,7 @@ class Try:
     spared: bool = False  # it did not spend the retry schedule
 
 
-def attempt_of(delivery: Delivery, tried: Try, origin: Origin) -> Attempt:
+def attempt_of(delivery: Delivery, tried: Try, origin: Origin | None) -> Attempt:
     """The Attempt that a try is recorded as."""
     moment = now()
     return Attempt(
@@ -61,6 +61,7 @@ def attempt_of(delivery: Delivery, tried: Try, origin: Origin) -> Attempt:
         detail=None if tried.detail is None else shortened(tried.detail, MAX_DETAIL),
         origin=origin,
         not_before=tried.not_before,
+        fallback_of=delivery.fallback_of,
     )
 
 
@@ -71,7 +72,7 @@ class Recording:
         self._writer = writer
         self._late: set[asyncio.Task[None]] = set()
 
-    async def attempt(self, delivery: Delivery, tried: Try, origin: Origin, *, settled: bool = False) -> None:
+    async def attempt(self, delivery: Delivery, tried: Try, origin: Origin | None, *, settled: bool = False) -> None:
         """Writes an Attempt. `settled`: nothing is left to do for the record at `origin`, should it be read again."""
         headers = [(SETTLED, b"1")] * settled + [(SPARED, b"%d" % tried.spared)]
         await self._writer.write(ATTEMPTS.name, delivery.id, attempt_of(delivery, tried, origin).encode(), headers)
@@ -101,6 +102,10 @@ class Recording:
     async def park(self, delivery: Delivery) -> None:
         """Writes a delivery to `parked`. Raises RecordTooLarge."""
         await self._writer.write(PARKED.name, delivery.id, delivery.encode())
+
+    async def deliver(self, delivery: Delivery) -> None:
+        """Writes a delivery to its consumer's topic. Raises RecordTooLarge."""
+        await self._writer.write(DELIVERIES + delivery.consumer, delivery.lane, delivery.encode())
 
     def start(self, work: Coroutine[None, None, None]) -> None:
         """Records something in a task of its own, for a caller that is being cancelled."""

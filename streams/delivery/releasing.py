@@ -16,6 +16,7 @@ from notifier.delivery import Delivery
 from notifier.errors import InvalidRecord
 from notifier.kafka import end_kafka_producer, kafka_producer
 from notifier.outcome import Outcome, Reason
+from notifier.record import kafka_time
 from notifier.settings import Settings
 from notifier.topics import ATTEMPTS, DEAD_LETTERS, PARKED, deliveries
 from streams.delivery.recording import Try, attempt_of
@@ -65,7 +66,8 @@ class Releasing:
             await end_kafka_producer(producer)
 
     async def _send_back(self, producer: AIOKafkaProducer, source: Source, delivery: Delivery) -> None:
-        delivery = msgspec.structs.replace(delivery, why=None, not_before=None)
+        routed_at = delivery.routed_at or kafka_time(source.timestamp)
+        delivery = msgspec.structs.replace(delivery, why=None, not_before=None, routed_at=routed_at)
         topic = deliveries(delivery.consumer)
         value, key = delivery.encode(), delivery.lane.encode()
         if len(value) + len(key) > topic.max_message_bytes - _ENVELOPE_BYTES:

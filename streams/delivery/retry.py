@@ -8,6 +8,8 @@ A wait that the service itself asks for is kept exactly, a fraction rounded up, 
 times; then the waits double, so that it is no loop. One that asks for nothing, for no time or for a time in the past has said
 nothing. Then the schedule counts and is spent, as where the service asks for a wait without a rate limit: the longer counts.
 
+What nobody knows the end of (`unknown`) is tried again like what failed, or given up: as the consumer's definition or type says.
+
 A refused credential (`unauthorized`) is nobody's message's fault: it gives nothing up and spends nothing.
 """
 
@@ -18,6 +20,7 @@ from dataclasses import dataclass
 from notifier.errors import DeliveryError, Retryable
 from notifier.outcome import Outcome, Reason
 from notifier.plugin import Result
+from notifier.policy import Unknown
 from streams.delivery.holds import REFUSED
 
 JITTER = 0.1  # share of a wait
@@ -39,8 +42,21 @@ class Decision:
     spared: int = 0  # tries so far that did not spend the schedule, this one included
     dead: Reason | None = None  # reason of the dead letter; none: there is none
 
+    @property
+    def falls_back(self) -> bool:
+        """Whether a fallback gets it: what may have arrived, and is not tried again for that, nobody else gets either."""
+        return self.dead == "exhausted" or (self.dead is not None and self.outcome == "refused")
 
-def decide(result: Result, *, attempt: int, spared: int, schedule: Sequence[float], chance: float) -> Decision:
+
+def decide(
+    result: Result,
+    *,
+    attempt: int,
+    spared: int,
+    schedule: Sequence[float],
+    chance: float,
+    unknown: Unknown = "again",
+) -> Decision:
     """Decides what follows from the result of try number `attempt` (from 1). `chance` in [0, 1) is the jitter's."""
     if result.outcome in ("accepted", "suppressed"):
         return Decision(outcome=result.outcome, reason=result.reason, detail=result.detail, spared=spared)
@@ -49,6 +65,8 @@ def decide(result: Result, *, attempt: int, spared: int, schedule: Sequence[floa
         return Decision(outcome="deferred", reason=reason, detail=detail, wait_s=0.0, held=True, spared=spared + 1)
     if result.outcome == "refused":
         return Decision(outcome="refused", reason=result.reason, detail=result.detail, dead=result.reason)
+    if result.outcome == "unknown" and unknown == "give_up":
+        return Decision(outcome="unknown", reason=result.reason, detail=result.detail, dead=result.reason)
     spent = attempt - spared - 1  # steps of the schedule that earlier tries spent
     told_s = _told_s(result.retry_after_s, spared)
     if result.reason == "rate_limited" and told_s is not None:

@@ -2,13 +2,15 @@
 
 The router has judged the message. What was changed while the delivery waited counts nevertheless: a configuration that was
 switched off or deleted, a person who was deleted, taken out of the configuration, went on leave or got another address, a
-filter that drops the message now. Working hours are not judged again: nobody is to miss a message since its delivery was late.
+filter that drops the message now, a shorter lifetime. Working hours are not judged again: nobody is to miss a message since its
+delivery was late.
 
 Pure, without I/O. What follows is done by `streams.delivery.wanted`, for what is parked by `streams.delivery.parking`.
 """
 
 import time
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 import msgspec
@@ -19,6 +21,7 @@ from notifier.catalog import Catalog, Configuration
 from notifier.definition import definition_key
 from notifier.delivery import Delivery
 from notifier.errors import RecordError
+from notifier.expiry import expired_text, expiry, written_at
 from notifier.folded import folded
 from notifier.message import Message
 from notifier.outcome import Reason
@@ -82,19 +85,37 @@ class Review:
             return 0.0
         return time.monotonic() - self._broken.setdefault(configuration, time.monotonic())
 
-    def of(self, delivery: Delivery, *, waited: bool) -> Delivery | Ended | None:
+    def expiry(self, delivery: Delivery, timestamp_ms: int | None) -> datetime | None:
+        """When a delivery expires: as was known when it was routed, or by what its configuration and consumer say now.
+
+        `timestamp_ms` is its record's, in milliseconds since 1970.
+        """
+        configuration = self._catalog.configurations.get(delivery.configuration)
+        consumer = self._catalog.consumers.get(delivery.consumer)
+        return expiry(
+            delivery.expires_at,
+            delivery.routed_at or written_at(timestamp_ms, now()),
+            None if configuration is None else configuration.spec.ttl_s,
+            None if consumer is None else consumer.policy.ttl_s,
+        )
+
+    def of(self, delivery: Delivery, *, waited: bool, timestamp_ms: int | None = None) -> Delivery | Ended | None:
         """The delivery as it is to be made now, or why it is not; None: not known yet, ask again in a moment.
 
         One that has not `waited` was routed a moment ago, perhaps by newer definitions than are known here.
         """
+        expires_at = self.expiry(delivery, timestamp_ms)
+        if expires_at is not None and expires_at <= now():
+            return Ended(reason="expired", detail=expired_text(delivery.consumer, expires_at))
         configuration = self._catalog.configurations.get(delivery.configuration)
         if configuration is None:
             return self._missing(delivery.configuration)
         if configuration.version >= delivery.configuration_version:
             if not configuration.spec.enabled:
                 return Ended(reason="disabled", detail=f"the configuration {configuration.name} is switched off")
-            if delivery.consumer not in configuration.spec.consumers:
-                detail = f"the configuration {configuration.name} sends to the consumer {delivery.consumer} no more"
+            named = delivery.given_up_by[0] if delivery.given_up_by else delivery.consumer
+            if named not in configuration.spec.consumers:
+                detail = f"the configuration {configuration.name} sends to the consumer {named} no more"
                 return Ended(reason="disabled", detail=detail) if self._is_sure(configuration.name) else None
         if not waited:
             return delivery
@@ -144,7 +165,9 @@ class Review:
             return Ended(reason="no_address", detail=detail)
         if (name, address) == (delivery.receiver, delivery.address):
             return delivery
-        return msgspec.structs.replace(delivery, receiver=name, address=address)
+        # What is released goes to the lane in which newer ones to that address are.
+        lane = address if address is not None and delivery.lane == delivery.address else delivery.lane
+        return msgspec.structs.replace(delivery, receiver=name, address=address, lane=lane)
 
     def _person(self, delivery: Delivery, configuration: Configuration, username: str) -> User | Ended:
         """A user whom the message is for still."""

@@ -22,6 +22,7 @@ class Waiting(msgspec.Struct):
     retry: bool  # it waits for its next try, which a change may bring forward
     size: int  # bytes of its record
     value: bytes | None  # none: only the topic holds it
+    expires: float = math.inf  # seconds since 1970
     look: float = math.inf  # when it comes up next, in seconds since 1970; the shelf's own
 
 

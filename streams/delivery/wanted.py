@@ -59,7 +59,7 @@ class Wanted:
         assert delivery is not None
         waited = pending.attempt > 1 or delivery.redriven_at is not None
         waited = waited or (pending.timestamp or 0) < (time.time() - REVIEW_AFTER_S) * 1000
-        return self._review.of(delivery, waited=waited)
+        return self._review.of(delivery, waited=waited, timestamp_ms=pending.timestamp)
 
     async def _park(self, head: Pending, configuration: str) -> None:
         problem = self._review.problem(configuration)

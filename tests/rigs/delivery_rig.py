@@ -17,6 +17,7 @@ from notifier.delivery import Delivery, delivery_id
 from notifier.kafka import ensure_topics, kafka_admin, kafka_producer
 from notifier.message import Message
 from notifier.outcome import Kind
+from notifier.record import JsonObject
 from notifier.registry import Registry
 from notifier.settings import Settings
 from notifier.topics import DEFINITIONS, PARKED, deliveries
@@ -73,12 +74,14 @@ async def _publish(settings: Settings, name: str, spec: dict[str, Any] | None, k
         )
 
 
-async def define_sink(settings: Settings, name: str = "sink", *, partitions: int = 1, **parameters: Any) -> Path:
-    """A sink with its topic; answers where it writes."""
+async def define_sink(
+    settings: Settings, name: str = "sink", *, partitions: int = 1, spec: JsonObject | None = None, **parameters: Any
+) -> Path:
+    """A sink with its topic and the fields of `spec`; answers where it writes."""
     path = settings.data_dir / f"{name}.jsonl"
     path.touch()
     await ensure_topics(settings, [deliveries(name, partitions)])
-    await define(settings, name, {"type": "sink", "parameters": {"path": str(path), **parameters}})
+    await define(settings, name, {"type": "sink", "parameters": {"path": str(path), **parameters}, **(spec or {})})
     return path
 
 

@@ -74,6 +74,8 @@ class Sink(Consumer[SinkParameters]):
             raise Permanent("unauthorized", "the service answered 401")
         elif answer == "crash":
             raise ZeroDivisionError("a bug in a plugin")
+        elif answer == "unknown":
+            return Result(outcome="unknown", reason="connection", detail="the connection broke")
         elif answer == "answer":
             return Result(outcome="deferred", reason="connection", detail="said so")
         return Result()

@@ -3,6 +3,7 @@
 import asyncio
 from datetime import timedelta
 
+import msgspec
 import pytest
 
 from notifier.delivery import Delivery
@@ -80,7 +81,10 @@ async def test_what_is_due_waits_for_a_topic_that_is_missing(settings: Settings)
     assert lines[0]["attempt"] == 3
     assert await parked(settings) == {}
     (record,) = await read_all(settings, "deliveries.sink")
-    assert (record.key, Delivery.decode(record.value)) == (b"a", make("0", attempt=3))
+    found = Delivery.decode(record.value)
+    assert found.routed_at is not None
+    assert found.routed_at.timestamp() * 1000 == pytest.approx((await read_all(settings, "parked"))[0].timestamp, abs=1)
+    assert (record.key, msgspec.structs.replace(found, routed_at=None)) == (b"a", make("0", attempt=3))
 
 
 async def test_a_parked_record_that_cannot_be_read_is_a_dead_letter(settings: Settings) -> None:

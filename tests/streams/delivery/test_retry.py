@@ -12,6 +12,45 @@ SCHEDULE = (5.0, 30.0)
 
 
 @pytest.mark.parametrize(
+    ("result", "expected", "falls_back"),
+    [
+        (
+            Result(outcome="unknown", reason="timeout", detail="no answer"),
+            Decision(outcome="unknown", reason="timeout", detail="no answer", dead="timeout"),
+            False,  # it may have arrived
+        ),
+        (
+            Result(outcome="unknown", reason="connection"),
+            Decision(outcome="unknown", reason="connection", dead="connection"),
+            False,
+        ),
+        (
+            Result(outcome="deferred", reason="connection"),
+            Decision(outcome="deferred", reason="connection", wait_s=5.0),
+            False,
+        ),
+        (
+            Result(outcome="refused", reason="no_address"),
+            Decision(outcome="refused", reason="no_address", dead="no_address"),
+            True,
+        ),
+        (Result(), Decision(outcome="accepted", reason="ok"), False),
+    ],
+)
+def test_what_nobody_knows_the_end_of_may_be_given_up(result: Result, expected: Decision, falls_back: bool) -> None:
+    decision = decide(result, attempt=1, spared=0, schedule=SCHEDULE, chance=0.5, unknown="give_up")
+    assert (decision, decision.falls_back) == (expected, falls_back)
+
+
+@pytest.mark.parametrize("outcome", ["deferred", "unknown"])
+def test_an_empty_schedule_gives_up_at_the_first_failure(outcome: Any) -> None:
+    decision = decide(Result(outcome=outcome, reason="timeout"), attempt=1, spared=0, schedule=(), chance=0.5)
+    assert (decision.wait_s, decision.dead, decision.falls_back) == (None, "exhausted", True)
+    told = Result(outcome=outcome, reason="rate_limited", retry_after_s=7)
+    assert decide(told, attempt=1, spared=0, schedule=(), chance=0.5).wait_s == 7  # costs no try
+
+
+@pytest.mark.parametrize(
     ("result", "attempt", "spared", "expected"),
     [
         pytest.param(Result(), 1, 0, Decision(outcome="accepted", reason="ok"), id="accepted"),
