@@ -11,11 +11,13 @@ from notifier.plugin import (
     Context,
     Filter,
     FilterParameters,
+    Limit,
     Lookup,
     Parameters,
     Producer,
     Result,
     WorldParameters,
+    at_most,
 )
 from notifier.record import JsonObject
 from notifier.user import User
@@ -30,6 +32,7 @@ __all__ = [
     "Filter",
     "FilterParameters",
     "JsonObject",
+    "Limit",
     "Lookup",
     "Message",
     "Parameters",
@@ -39,4 +42,5 @@ __all__ = [
     "Retryable",
     "User",
     "WorldParameters",
+    "at_most",
 ]

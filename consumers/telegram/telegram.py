@@ -12,6 +12,7 @@ A bot cannot write to a person first: for `chat_id: recipient` each user sends t
 """
 
 import asyncio
+import hashlib
 import re  # for our own constant patterns
 from collections import OrderedDict
 from collections.abc import Sequence
@@ -21,7 +22,19 @@ from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
 
 from consumers.telegram.answers import REQUEST_S, Moved, Unsure, moved_to
 from consumers.text.text import MAX_PARTS, clean_text, default_text, split_text
-from notifier import ACCEPTED, Consumer, ConsumerParameters, Context, Delivery, Permanent, Result, Retryable, User
+from notifier import (
+    ACCEPTED,
+    Consumer,
+    ConsumerParameters,
+    Context,
+    Delivery,
+    Limit,
+    Permanent,
+    Result,
+    Retryable,
+    User,
+    at_most,
+)
 from notifier.errors import DeliveryError, RecordError
 from notifier.seal import is_sealed
 
@@ -76,6 +89,11 @@ class TelegramParameters(ConsumerParameters):
     )
     thread_id: int | None = Field(None, ge=1, description="Number of the topic within a group that has topics.")
     silent: bool = Field(False, description="Deliver without a sound.")
+    # Where Telegram begins, see core.telegram.org/bots/faq#my-bot-is-hitting-limits; what it answers counts.
+    per_second: float = Field(30.0, gt=0, le=1000, description="Texts that the bot sends in a second at most.")
+    chat_per_second: float = Field(1.0, gt=0, le=1000, description="The same to one chat, in the long run.")
+    chat_burst: int = Field(3, ge=1, le=100, description="Texts that go to one chat at once, after a pause.")
+    group_per_minute: int = Field(20, ge=1, le=10_000, description="Texts to one group or channel in a minute at most.")
 
 
 class Telegram(Consumer[TelegramParameters]):
@@ -112,6 +130,22 @@ class Telegram(Consumer[TelegramParameters]):
     def timeout_s(self) -> float:
         """Seconds that sending all parts of one text may take."""
         return MAX_PARTS * REQUEST_S + 15.0
+
+    def credential(self) -> str:
+        """A digest of the bot's number, which every token of the bot begins with: limits are the bot's."""
+        number = self.parameters.bot_token.get_secret_value().partition(":")[0]
+        return hashlib.sha256(f"telegram/{number}".encode()).hexdigest()
+
+    def limits(self, delivery: Delivery) -> Sequence[Limit]:
+        """The limits of the bot, of the chat, and of a chat that is a group."""
+        parameters = self.parameters
+        chat_id = self._chat_of(delivery) or 0
+        chat = str(self._moved.get(chat_id, chat_id))
+        limits = [
+            at_most(parameters.per_second),
+            at_most(parameters.chat_per_second, burst=parameters.chat_burst, of=chat),
+        ]
+        return limits if chat_id > 0 else [*limits, Limit(count=parameters.group_per_minute, seconds=60.0, of=chat)]
 
     async def deliver(self, deliveries: Sequence[Delivery], context: Context) -> Sequence[Result]:
         """Sends each text. Raises Retryable or Permanent as the table in `consumers.telegram.answers` says."""
@@ -159,8 +193,12 @@ class Telegram(Consumer[TelegramParameters]):
         before, done = self._sent.pop(id_, (key, 0))
         if before != key:
             done = 0  # the text has changed, with its template
+        asked = False
         try:
             while done < len(parts):
+                if asked:
+                    await context.permit()
+                asked = True
                 done += await self._send_part(bot, chat_id, parts[done])
         except DeliveryError as error:
             if done:

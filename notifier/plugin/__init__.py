@@ -3,6 +3,7 @@
 from notifier.plugin.consumer import ACCEPTED, Consumer, ConsumerParameters, Result
 from notifier.plugin.context import Context
 from notifier.plugin.filter import Candidate, Filter, FilterParameters, Lookup
+from notifier.plugin.limit import Limit, at_most
 from notifier.plugin.parameters import (
     Parameters,
     ParametersModel,
@@ -24,6 +25,7 @@ __all__ = [
     "Context",
     "Filter",
     "FilterParameters",
+    "Limit",
     "Lookup",
     "Parameters",
     "ParametersModel",
@@ -32,6 +34,7 @@ __all__ = [
     "Producer",
     "Result",
     "WorldParameters",
+    "at_most",
     "nested_secrets",
     "secret_addresses",
     "secret_fields",

@@ -2,13 +2,14 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar, TypeVar
+from typing import ClassVar, Literal, TypeVar
 
 from pydantic import Field
 
 from notifier.delivery import Delivery
 from notifier.outcome import Outcome, Reason
 from notifier.plugin.context import Context
+from notifier.plugin.limit import Limit
 from notifier.plugin.parameters import WorldParameters
 from notifier.plugin.plugin import Plugin
 from notifier.policy import USUAL, Policy, Unknown
@@ -33,6 +34,9 @@ class ConsumerParameters(WorldParameters):
 
     partitions: int = Field(
         1, ge=1, le=100, description="Partitions of its topic: so many workers share it. More can be added, not fewer."
+    )
+    overtake: Literal["none", "critical"] = Field(
+        "none", description="`critical`: what has `severity: critical` goes before what waits and has not."
     )
 
 
@@ -86,6 +90,20 @@ class Consumer(Plugin[C]):
     def name_of(self, user: User) -> str | None:
         """What it calls a user: the first name in its world; None where the user has none."""
         return user.name_in(self.world_of()) if self.shows_ids else user.username_in(self.world_of())
+
+    def credential(self) -> str | None:
+        """What its `limits` belong to, as a digest that no secret can be told from; None: it has none.
+
+        Consumers with equal answers share their limits, and one worker serves them all.
+        """
+        return None
+
+    def limits(self, delivery: Delivery) -> Sequence[Limit]:
+        """The limits of its service that sending a delivery counts for. Asked where `credential` is not None.
+
+        A call of `deliver` has a permit for one send; for each further one it waits for `context.permit()`.
+        """
+        return ()
 
     async def deliver(self, deliveries: Sequence[Delivery], context: Context) -> Sequence[Result]:
         """Delivers, in order; returns a Result for each."""

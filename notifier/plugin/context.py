@@ -15,6 +15,10 @@ async def _default_text(delivery: Delivery) -> str | None:
     return None
 
 
+async def _no_limit() -> None:
+    return
+
+
 @dataclass(frozen=True, kw_only=True)
 class Context:
     """A running producer's or consumer's access to the world around it."""
@@ -26,3 +30,6 @@ class Context:
     # The text that the configuration's template makes of a delivery; None: the consumer's default text. Never raises: a
     # template that fails is None too, and the attempt says so.
     text: Callable[[Delivery], Awaitable[str | None]] = _default_text
+    # Waits until another send of this call is within the consumer's `limits`; the first one is when the call begins. The wait
+    # does not count for its time limit.
+    permit: Callable[[], Awaitable[None]] = _no_limit

@@ -21,6 +21,7 @@ from notifier.errors import NotifierError, Permanent, TemplateFailed
 from notifier.outcome import Outcome, Reason
 from notifier.plugin import Consumer, Context, Result
 from notifier.sandbox import Sandbox
+from streams.delivery.pacing import FREE, Permit
 from streams.delivery.retry import result_of
 from streams.instances import Instances
 
@@ -69,6 +70,10 @@ class Calling:
         except Exception:  # a plugin's fault; the call itself says more
             return False
 
+    def instance(self, consumer: str) -> Consumer[Any] | None:
+        """The consumer, to be asked what it is like."""
+        return self._instances.get(consumer)
+
     def is_current(self, consumer: str, instance: Consumer[Any]) -> bool:
         """Whether a consumer is still this instance, and was not changed or deleted."""
         return self._instances.get(consumer) is instance
@@ -80,15 +85,26 @@ class Calling:
             with self._instances.use(consumer) as instance:
                 yield instance
 
-    async def call(self, instance: Consumer[Any], deliveries: Sequence[Delivery]) -> Answer:
+    async def call(self, instance: Consumer[Any], deliveries: Sequence[Delivery], permit: Permit = FREE) -> Answer:
         """Hands deliveries of one consumer over. Raises CancelledError only."""
         failed_templates: dict[str, str] = {}
-        context = self._context(deliveries[0].consumer, failed_templates)
         limit: asyncio.Timeout | None = None
+
+        async def permit_more() -> None:
+            """Waits for another permit; the time limit stands still meanwhile."""
+            assert limit is not None
+            when, began = limit.when(), asyncio.get_running_loop().time()
+            limit.reschedule(None)
+            await permit.renew()
+            if when is not None:
+                limit.reschedule(when + asyncio.get_running_loop().time() - began)
+
+        context = replace(self._context(deliveries[0].consumer, failed_templates), permit=permit_more)
         together = True
         try:
             timeout_s = instance.timeout_s()
             limit = asyncio.timeout(timeout_s)
+            permit.use()
             async with limit:
                 results = list(await instance.deliver(deliveries, context))
             if len(results) == len(deliveries) and all(map(is_result, results)):
@@ -110,6 +126,8 @@ class Calling:
             else:
                 result = _fault(error, instance, context.name)
                 together = not isinstance(error, Permanent)
+        finally:
+            permit.end()
         return Answer(results=[result] * len(deliveries), failed_together=together)
 
     def _context(self, consumer: str, failed_templates: dict[str, str]) -> Context:

@@ -8,6 +8,7 @@ from streams.delivery.changes import Changes
 from streams.delivery.fallbacks import Fallbacks
 from streams.delivery.holds import Holds
 from streams.delivery.ledger import Accepted
+from streams.delivery.pacing import Pacing
 from streams.delivery.review import Review
 from streams.delivery.standing import Standings
 from streams.delivery.waits import Waits
@@ -23,6 +24,7 @@ class Consumers:
         self.changes = Changes(written_at)
         self.waits = Waits()
         self.holds = holds
+        self.pacing = Pacing()
         self.review = Review(catalog)
         self.accepted = accepted or Accepted()
         self.fallbacks = Fallbacks(catalog)
@@ -34,6 +36,7 @@ class Consumers:
         for consumer in changed:
             self.waits.forget(consumer)
             self.holds.forget(consumer)
+        self.pacing.follow(catalog, changed)
         users = self.review.follow(catalog)
         self.fallbacks.follow(catalog)
         self.changes.follow_users(users)

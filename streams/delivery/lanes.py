@@ -40,6 +40,7 @@ class Pending:
     looks_at: float = 0.0  # next look at it as a head, though it may be due; `time.monotonic()`
     alone: bool = False  # a batch with it failed as a whole, so it is tried by itself
     fresh: bool = True  # not compared with the ledger yet
+    critical: bool = False  # it goes before what is not, within its lane and among the lanes
 
     @property
     def address(self) -> str:
@@ -62,6 +63,8 @@ class Lane:
     task: asyncio.Task[None] | None = None
     woken: asyncio.Event = field(default_factory=asyncio.Event)  # it is to look at its head, though that is not due
     moved: float = field(default_factory=time.monotonic)  # when a tried delivery last left the lane
+    patient: bool = False  # its head does not fail but waits, as the service or somebody wants it
+    place: int | None = None  # of its head among those that wait for the pace
 
 
 class Lanes:

@@ -33,6 +33,7 @@ from streams.delivery.endings import Endings
 from streams.delivery.fallbacks import repeat_text
 from streams.delivery.lanes import Lane, Lanes, Pending
 from streams.delivery.ledger import Ledger, PastTries
+from streams.delivery.pacing import Permit
 from streams.delivery.recording import Recording, Try
 from streams.delivery.retry import decide
 from streams.delivery.standing import Standing
@@ -67,6 +68,7 @@ class Partition:
         self._changes = consumers.changes
         self._waits = consumers.waits
         self._holds = consumers.holds
+        self._pacing = consumers.pacing
         self._wanted = Wanted(self.lanes, self._endings, consumers.review, settings.lane_wait_s)
 
     def take_in(self, records: Iterable[ConsumerRecord]) -> None:
@@ -158,12 +160,15 @@ class Partition:
         if standing == "unknown":
             head.looks_at = time.monotonic() + UNKNOWN_WAIT_S
         elif standing == "usable" and await self._wanted.is_wanted(lane, head) and not await self._waits_on(lane, head):
-            async with self._calling.turn(self.consumer) as instance:
+            permit = await self._pacing.permit(lane, head, self._calling.instance(self.consumer))
+            if permit is None:
+                return
+            async with permit, self._calling.turn(self.consumer) as instance:
                 # Since the wait for the turn the consumer, the partition or the head may be gone, or the head unwanted.
                 if instance is None or self.lanes.halted or not lane.pending or lane.pending[0] is not head:
                     return
                 if await self._wanted.is_wanted(lane, head) and self._holds.begin(self.consumer):
-                    await self._try(lane, instance)
+                    await self._try(lane, instance, permit)
         elif standing != "usable":
             front = self._front(lane, _ENDED_AT_ONCE)
             with self.lanes.working(lane, front):
@@ -201,8 +206,14 @@ class Partition:
         if past.not_before is not None and not self._changes.since(self.consumer, past.at):
             pending.due = time.monotonic() + max(0.0, (past.not_before - now()).total_seconds())
             if past.told:
-                self._waits.tell(self.consumer, pending.address, pending.due)
+                self._tell(pending, self._calling.instance(self.consumer), pending.due)
         return False
+
+    def _tell(self, pending: Pending, instance: Consumer[Any] | None, until: float) -> None:
+        """Remembers a wait that the service asked for."""
+        assert pending.delivery is not None
+        self._waits.tell(self.consumer, pending.address, until)
+        self._pacing.told(instance, pending.delivery, until)
 
     def _past_tries(self, pending: Pending) -> PastTries | None:
         if pending.delivery is None:
@@ -264,7 +275,7 @@ class Partition:
 
     # --- a try and what follows ---
 
-    async def _try(self, lane: Lane, instance: Consumer[Any]) -> None:
+    async def _try(self, lane: Lane, instance: Consumer[Any], permit: Permit) -> None:
         front = self._front(lane, batch_of(instance))
         deliveries = [
             msgspec.structs.replace(pending.delivery, attempt=pending.attempt)
@@ -276,7 +287,7 @@ class Partition:
             for pending in front:
                 pending.began = pending.began or began
             try:
-                answer = await self._calling.call(instance, deliveries)
+                answer = await self._calling.call(instance, deliveries, permit)
             except asyncio.CancelledError:
                 self._holds.give_back(self.consumer)
                 self._recording.start(self._record_cut_off(front, started_at))
@@ -352,7 +363,7 @@ class Partition:
         tried = replace(tried, not_before=ended_at + timedelta(seconds=wait_s))
         pending.attempt, pending.spared = pending.attempt + 1, decision.spared
         if decision.told and wait_s > 0:
-            self._waits.tell(self.consumer, pending.address, time.monotonic() + wait_s)
+            self._tell(pending, instance, time.monotonic() + wait_s)
         if (
             decision.held
             or (decision.told and wait_s <= LONG_WAIT_S)
