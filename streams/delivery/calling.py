@@ -21,8 +21,9 @@ from notifier.errors import NotifierError, Permanent, TemplateFailed
 from notifier.outcome import Outcome, Reason
 from notifier.plugin import Consumer, Context, Result
 from notifier.sandbox import Sandbox
-from streams.delivery.pacing import FREE, Permit
+from streams.delivery.pacing import FREE, Permit, credential_of
 from streams.delivery.retry import result_of
+from streams.delivery.turns import Turns
 from streams.instances import Instances
 
 logger = logging.getLogger(__name__)
@@ -50,7 +51,7 @@ class Calling:
         self._instances: Instances[Consumer[Any]] = Instances()
         self._instances.replace(catalog.consumers)
         self._renderer = Renderer()
-        self._limits: defaultdict[str, asyncio.Semaphore] = defaultdict(lambda: asyncio.Semaphore(CALLS))
+        self._turns: defaultdict[str, Turns] = defaultdict(lambda: Turns(CALLS))
 
     def change(self, catalog: Catalog) -> None:
         """Calls the consumers of this catalog from now on."""
@@ -74,14 +75,24 @@ class Calling:
         """The consumer, to be asked what it is like."""
         return self._instances.get(consumer)
 
+    def overtakes(self, consumer: str) -> bool:
+        """Whether what is critical overtakes what is not, among what is sent to it."""
+        instance = self._instances.get(consumer)
+        return getattr(getattr(instance, "parameters", None), "overtake", "none") == "critical"
+
+    def is_paced(self, consumer: str) -> bool:
+        """Whether it exists, and sends at the pace of a credential."""
+        instance = self._instances.get(consumer)
+        return instance is not None and credential_of(instance) is not None
+
     def is_current(self, consumer: str, instance: Consumer[Any]) -> bool:
         """Whether a consumer is still this instance, and was not changed or deleted."""
         return self._instances.get(consumer) is instance
 
     @asynccontextmanager
-    async def turn(self, consumer: str) -> AsyncIterator[Consumer[Any] | None]:
+    async def turn(self, consumer: str, critical: bool = False) -> AsyncIterator[Consumer[Any] | None]:
         """Waits until fewer than `CALLS` calls of a consumer are under way and lends its instance; None where it has none."""
-        async with self._limits[consumer]:
+        async with self._turns[consumer].turn(critical):
             with self._instances.use(consumer) as instance:
                 yield instance
 

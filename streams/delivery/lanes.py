@@ -1,8 +1,9 @@
-"""Lanes: the unfinished deliveries of one partition, in order within a lane.
+"""Lanes: the unfinished deliveries of one partition, in order within a lane; critical ones go before the others there.
 
 A lane takes one step at a time; different lanes run concurrently. Committable is everything below the lowest unfinished
-offset. No I/O happens here: `step` does the work (`streams.delivery.partition`), offsets are committed by
-`streams.delivery.worker`.
+offset. Where lanes wait that do not fail, what is far behind their heads is dropped but for its offset
+(`streams.delivery.far`), so that the partition can be read on. No I/O happens here: `step` does the work
+(`streams.delivery.partition`), offsets are committed by `streams.delivery.worker`.
 """
 
 import asyncio
@@ -14,12 +15,16 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from notifier.delivery import Delivery
+from streams.delivery.far import Far
 
 # Fetching of a partition pauses at any of these.
-MAX_PENDING = 2000  # unfinished deliveries
+MAX_PENDING = 2000  # unfinished deliveries, without those far behind
+MAX_FAR = 500_000  # deliveries far behind
 MAX_BYTES = 16 * 1024 * 1024  # of unfinished deliveries
 MAX_AHEAD = 500_000  # finished offsets above the lowest unfinished one; each is remembered
 
+NEAR = 100  # deliveries of a lane that waits, which are kept when others are dropped
+_CRITICAL_SHARE = 1.5  # of the room, that critical ones may fill together with others
 _LOOK_S = 0.01
 
 
@@ -66,6 +71,12 @@ class Lane:
     patient: bool = False  # its head does not fail but waits, as the service or somebody wants it
     place: int | None = None  # of its head among those that wait for the pace
 
+    def is_patient(self, patient: bool) -> None:
+        """Says whether its head waits without failing. When that ends, it is as if the lane had moved."""
+        if self.patient and not patient:
+            self.moved = time.monotonic()
+        self.patient = patient
+
 
 class Lanes:
     """All lanes of one partition, closed until `open`. `failed` is called with what a step raises."""
@@ -73,6 +84,7 @@ class Lanes:
     def __init__(self, step: Callable[[Lane], Awaitable[None]], failed: Callable[[BaseException], None]) -> None:
         self._step = step
         self._failed = failed
+        self.far = Far()
         self._lanes: dict[str, Lane] = {}
         self._unfinished: dict[int, int] = {}  # offset → bytes
         self._finished: set[int] = set()  # offsets above the lowest unfinished one
@@ -81,6 +93,7 @@ class Lanes:
         self._next: int | None = None  # offset after the last record read since the assignment
         self._floor = 0  # last committed offset
         self._opened = False
+        self._reads_on = False  # though lanes wait: what does not go near the heads goes far behind
         self._halted = False
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -97,27 +110,32 @@ class Lanes:
     @property
     def unfinished(self) -> int:
         """Number of unfinished deliveries."""
-        return len(self._unfinished)
+        return len(self._unfinished) + len(self.far)
 
     @property
     def full(self) -> bool:
         """Whether fetching should pause."""
-        return len(self._unfinished) >= MAX_PENDING or self._bytes >= MAX_BYTES or len(self._finished) >= MAX_AHEAD
+        return (
+            (self._reaches(1.0) and not self._reads_on) or len(self._finished) >= MAX_AHEAD or len(self.far) >= MAX_FAR
+        )
 
     @property
     def relaxed(self) -> bool:
         """Whether fetching may go on."""
         return (
-            len(self._unfinished) <= MAX_PENDING // 2
-            and self._bytes <= MAX_BYTES // 2
+            (self._reads_on or not self._reaches(0.5))
             and len(self._finished) <= MAX_AHEAD // 2
+            and len(self.far) <= MAX_FAR - MAX_PENDING
         )
 
     @property
     def committable(self) -> int | None:
         """The offset below which everything is finished. None where nothing was read yet."""
         # After a rebalance `_next` is below the deliveries that are still being worked on, until those are read again.
-        return None if self._next is None else min(self._next, min(self._unfinished, default=self._next))
+        if self._next is None:
+            return None
+        far = self.far.first
+        return min(self._next, min(self._unfinished, default=self._next), self._next if far is None else far)
 
     def add(self, pending: Pending, lane: str) -> None:
         """Adds a record to a lane. Skips one that is finished, or being worked on since before a rebalance."""
@@ -129,13 +147,83 @@ class Lanes:
         self._next = pending.offset + 1
         if pending.offset in self._finished or pending.offset in self._unfinished:
             return
+        self._reads_on = self._reads_on and (len(self.far) > 0 or self._reaches(0.5))
+        crowded = self._reads_on and self._reaches(_CRITICAL_SHARE if pending.critical else 0.5)
+        if crowded or self.far.has(lane, pending.critical):
+            self.far.add(lane, [pending.offset], pending.critical)
+        else:
+            self._put(pending, lane)
+
+    def bring(self, pending: Pending, lane: str) -> None:
+        """Puts a delivery that was far behind and has been read again into its lane."""
+        critical = self.far.remove(lane, pending.offset)
+        if critical is not None:  # else the partition was given away meanwhile
+            pending.critical = critical
+            self._put(pending, lane)
+
+    def lose(self, offset: int, lane: str) -> None:
+        """Finishes a delivery far behind that is not on its topic any more."""
+        if self.far.remove(lane, offset) is not None:
+            self._finished.add(offset)
+
+    def wanted(self) -> list[tuple[int, str]]:
+        """The offset and lane of deliveries far behind that are to be brought now, by offset."""
+        if self.halted or not self._opened or not len(self.far):
+            return []
+        if self._reaches(0.5):
+            self.shed()
+        found: list[tuple[int, str]] = []
+        room = MAX_PENDING // 2 - len(self._unfinished)
+        for name, offsets in self.far.lanes():
+            if room <= 0 or self._reaches(0.5):
+                break
+            lane = self._lanes.get(name)
+            near, keep = 0 if lane is None else len(lane.pending), self._keep(lane)
+            if near <= keep // 2:
+                brought = offsets[: min(room, keep - near)]
+                room -= len(brought)
+                found += [(offset, name) for offset in brought]
+        return sorted(found)
+
+    def shed(self) -> None:
+        """Drops what is far behind the heads, but for its offset; of what is read from now on, too, until there is room."""
+        self._reads_on = True
+        for lane in self._lanes.values():
+            keep = max(lane.calling, self._keep(lane))
+            dropped: list[Pending] = []
+            # What was looked at knows more than its record does.
+            while len(lane.pending) > keep and lane.pending[-1].fresh:
+                dropped.append(lane.pending.pop())
+                self._bytes -= self._unfinished.pop(dropped[-1].offset)
+            for critical in (False, True):
+                offsets = [pending.offset for pending in reversed(dropped) if pending.critical == critical]
+                if offsets:
+                    self.far.add(lane.name, offsets, critical)
+
+    def _reaches(self, share: float) -> bool:
+        """Whether deliveries fill this share of the room for them."""
+        return len(self._unfinished) >= MAX_PENDING * share or self._bytes >= MAX_BYTES * share
+
+    def _keep(self, lane: Lane | None) -> int:
+        """How many deliveries a lane keeps when others are dropped."""
+        share = max(1, MAX_PENDING // 4 // max(1, len(self._lanes)))
+        return min(share, NEAR) if lane is None or lane.patient else share
+
+    def _put(self, pending: Pending, name: str) -> None:
         self._unfinished[pending.offset] = pending.size
         self._bytes += pending.size
-        found = self._lanes.get(lane)
-        if found is None:
-            found = self._lanes[lane] = Lane(lane)
-        found.pending.append(pending)
-        self._wake(found)
+        lane = self._lanes.get(name)
+        if lane is None:
+            lane = self._lanes[name] = Lane(name)
+        if pending.critical:
+            at = lane.calling
+            while at < len(lane.pending) and lane.pending[at].critical:
+                at += 1
+            lane.pending.insert(at, pending)
+            lane.woken.set()  # its head may be another now
+        else:
+            lane.pending.append(pending)
+        self._wake(lane)
 
     def open(self) -> None:
         """Lets deliveries begin."""
@@ -179,11 +267,18 @@ class Lanes:
         self._finished = {finished for finished in self._finished if finished >= offset}
 
     def stalled(self, seconds: float) -> Iterable[Lane]:
-        """The lanes that no tried delivery has left for `seconds`, and in which more than the head waits."""
+        """The lanes that no tried delivery has left for `seconds`, since their heads fail, and in which more waits."""
         before = time.monotonic() - seconds
         return [
-            lane for lane in self._lanes.values() if lane.moved < before and len(lane.pending) > max(lane.calling, 1)
+            lane
+            for lane in self._lanes.values()
+            if lane.moved < before and not lane.patient and len(lane.pending) > max(lane.calling, 1)
         ]
+
+    @property
+    def any_is_patient(self) -> bool:
+        """Whether a lane waits whose head does not fail."""
+        return any(lane.patient for lane in self._lanes.values())
 
     def take_behind_head(self, lane: Lane) -> list[Pending]:
         """Takes the deliveries behind the head out of a lane, for the caller to finish."""
@@ -208,6 +303,7 @@ class Lanes:
     def halt(self) -> None:
         """Begins nothing new from now on: drops what waits, unfinished, and lets go on what is being worked on."""
         self._halted = True
+        self.far.clear()
         self.wake()
         for lane in self._lanes.values():
             while len(lane.pending) > lane.calling:

@@ -131,14 +131,14 @@ class Pacing:
         )
         paced.ask(turn)
         if not turn.granted:
-            lane.patient = True
+            lane.is_patient(True)
             try:
                 await lane.woken.wait()
             except asyncio.CancelledError:
                 paced.give_back(turn)
                 raise
             finally:
-                lane.patient, lane.moved = False, time.monotonic()
+                lane.is_patient(False)
         if not turn.granted:
             paced.give_back(turn)
             return None

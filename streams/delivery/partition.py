@@ -10,6 +10,7 @@ What was changed since a delivery was routed counts (`streams.delivery.wanted`).
 """
 
 import asyncio
+import math
 import random
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -21,7 +22,6 @@ import msgspec
 from aiokafka import ConsumerRecord, TopicPartition
 
 from notifier.delivery import Delivery
-from notifier.errors import InvalidRecord
 from notifier.outcome import Reason
 from notifier.plugin import Consumer, Result
 from notifier.record import kafka_time, now
@@ -34,12 +34,16 @@ from streams.delivery.fallbacks import repeat_text
 from streams.delivery.lanes import Lane, Lanes, Pending
 from streams.delivery.ledger import Ledger, PastTries
 from streams.delivery.pacing import Permit
+from streams.delivery.reading import is_critical, is_delayed, pending_of
 from streams.delivery.recording import Recording, Try
 from streams.delivery.retry import decide
 from streams.delivery.standing import Standing
 from streams.delivery.wanted import BROKEN_WAIT_S, UNKNOWN_WAIT_S, Wanted
 
 LONG_WAIT_S = 24 * 3600.0  # a longer wait is parked: a topic of deliveries keeps nothing for more than a week
+FULL_S = (
+    1.0  # for which a partition is full before it is read on past what waits: a quick consumer makes room by itself
+)
 _ENDED_AT_ONCE = 200  # deliveries that need no call
 
 
@@ -61,6 +65,8 @@ class Partition:
         self.ledger = Ledger(consumers.accepted)
         self.committed = -1  # offset, since the assignment
         self._endings = Endings(topic_partition, self.lanes, self.ledger, recording, consumers.fallbacks)
+        self._full_since = math.inf  # `time.monotonic()`
+        self._endings = Endings(topic_partition, self.lanes, self.ledger, recording)
         self._settings = settings
         self._recording = recording
         self._calling = calling
@@ -73,24 +79,19 @@ class Partition:
 
     def take_in(self, records: Iterable[ConsumerRecord]) -> None:
         """Puts records into their lanes. Raises UnsupportedVersion."""
+        self._full_since = math.inf
+        overtakes = self._calling.overtakes(self.consumer)
         for record in records:
-            delivery, error = self._decode(record)
-            pending = Pending(
-                offset=record.offset,
-                timestamp=record.timestamp,
-                key=record.key,
-                value=record.value,
-                delivery=delivery,
-                error=error,
-            )
+            pending = pending_of(record, self.consumer)
             lane = f"\0{record.offset}"  # of its own: what cannot be read delays nobody, what is delayed has no order
-            if delivery is not None and not _is_delayed(delivery):
-                pending.attempt = delivery.attempt
-                pending.spared = min(
-                    delivery.spared, delivery.attempt - 1
-                )  # of more than were made, none would be the last
-                lane = delivery.lane
+            if pending.delivery is not None and not is_delayed(pending.delivery):
+                lane = pending.delivery.lane
+                pending.critical = overtakes and is_critical(pending.delivery)
             self.lanes.add(pending, lane)
+
+    def take_back(self, record: ConsumerRecord, lane: str) -> None:
+        """Puts a record that was read again into its lane."""
+        self.lanes.bring(pending_of(record, self.consumer), lane)
 
     def resume(self) -> None:
         """Begins again, closed, after a rebalance that brought the partition back."""
@@ -116,8 +117,18 @@ class Partition:
         self.ledger.committed(offset)
 
     def relieve(self) -> None:
-        """Parks what waits behind the head of lanes that stand still: they fill the partition, and others cannot go on."""
-        if not self.lanes.opened or self.lanes.halted or not self._calling.has_lanes(self.consumer):
+        """Makes room in a full partition for those that can go on.
+
+        Drops what waits at a service's pace, to be read again later. Parks what waits behind the head of lanes that stand still.
+        """
+        self._full_since = min(self._full_since, time.monotonic())
+        if not self.lanes.opened or self.lanes.halted or self._holds.until(self.consumer):
+            return
+        has_lanes = self._calling.has_lanes(self.consumer)
+        patient = has_lanes and (self._calling.is_paced(self.consumer) or self.lanes.any_is_patient)
+        if (patient or self._calling.overtakes(self.consumer)) and self._full_since < time.monotonic() - FULL_S:
+            self.lanes.shed()
+        if not has_lanes or not self.lanes.full:
             return
         for lane in self.lanes.stalled(self._settings.lane_wait_s):
             waiting = self.lanes.take_behind_head(lane)
@@ -133,16 +144,6 @@ class Partition:
                 await self._endings.park_untried(pending, now() + wait, reason="timeout", detail=detail)
         finally:
             self.lanes.end(waiting)
-
-    def _decode(self, record: ConsumerRecord) -> tuple[Delivery | None, str]:
-        """The delivery, or None and why the record holds none."""
-        try:
-            delivery = Delivery.decode(record.value or b"")
-        except InvalidRecord as error:
-            return None, str(error)
-        if delivery.consumer != self.consumer:
-            return None, f"it is for the consumer {delivery.consumer!r}, which has a topic of its own"
-        return delivery, ""
 
     # --- one step of a lane ---
 
@@ -163,7 +164,7 @@ class Partition:
             permit = await self._pacing.permit(lane, head, self._calling.instance(self.consumer))
             if permit is None:
                 return
-            async with permit, self._calling.turn(self.consumer) as instance:
+            async with permit, self._calling.turn(self.consumer, head.critical) as instance:
                 # Since the wait for the turn the consumer, the partition or the head may be gone, or the head unwanted.
                 if instance is None or self.lanes.halted or not lane.pending or lane.pending[0] is not head:
                     return
@@ -181,6 +182,7 @@ class Partition:
         """
         told, held = self._waits.until(self.consumer, head.address), self._holds.until(self.consumer)
         head.looks_at = max(head.due, told, held)
+        lane.is_patient(max(told, held) > time.monotonic())
         wait_s = head.looks_at - time.monotonic()
         age_s = time.time() - (head.timestamp or 0) / 1000
         if wait_s > LONG_WAIT_S or (held and wait_s > 0 and age_s > LONG_WAIT_S):
@@ -222,7 +224,7 @@ class Partition:
 
     def _ends_untried(self, delivery: Delivery) -> bool:
         """Whether a delivery ends without a look at its consumer: it was accepted before, or is delayed."""
-        return delivery.id in self.ledger or _is_delayed(delivery)
+        return delivery.id in self.ledger or is_delayed(delivery)
 
     async def _end_untried(self, pending: Pending) -> None:
         delivery = pending.delivery
@@ -374,7 +376,3 @@ class Partition:
         else:
             await self._endings.park(pending, tried, why="held" if decision.outcome == "held" else "retry")
             lane.moved = time.monotonic()
-
-
-def _is_delayed(delivery: Delivery) -> bool:
-    return delivery.not_before is not None and delivery.not_before > now()

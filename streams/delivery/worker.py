@@ -43,6 +43,7 @@ from streams.delivery.parking import Parking
 from streams.delivery.partition import Partition
 from streams.delivery.pauses import Pauses
 from streams.delivery.recording import Recording
+from streams.delivery.rereading import reread
 from streams.registry import load_registry
 from streams.reporting import reported
 from streams.writer import Writer
@@ -96,6 +97,7 @@ class DeliveryWorker:
                 asyncio.create_task(self._parking.run(), name="parking"),
                 asyncio.create_task(self.ledgers.run(), name="attempts"),
                 asyncio.create_task(self._load_ledgers(), name="ledgers"),
+                asyncio.create_task(reread(self._settings, lambda: self._partitions.values()), name="read again"),
                 asyncio.create_task(self._watch_definitions(), name="definitions"),
             ]
             stack.push_async_callback(_cancel, tasks)
@@ -207,6 +209,7 @@ class DeliveryWorker:
         for topic_partition, partition in self._partitions.items():
             if partition.lanes.full:
                 partition.relieve()
+            if partition.lanes.full:
                 if topic_partition not in paused and topic_partition in kafka.assignment():
                     kafka.pause(topic_partition)
             elif topic_partition in paused and partition.lanes.relaxed:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from pydantic import Field
 
-from notifier import Consumer, ConsumerParameters, Context, Delivery, Permanent, Result, Retryable
+from notifier import Consumer, ConsumerParameters, Context, Delivery, Limit, Permanent, Result, Retryable
 from notifier.registry import Registry
 from notifier.settings import load_settings
 from streams.delivery.worker import run_delivery_process
@@ -29,6 +29,9 @@ class SinkParameters(ConsumerParameters):
     size: int = 1
     timeout_s: float = 30.0
     script: str | None = None  # that it is said to run
+    credential: str | None = None
+    rates: list[tuple[int, float]] = Field(default_factory=list)  # count and seconds of the limits of the credential
+    lane_rates: list[tuple[int, float]] = Field(default_factory=list)  # the same, of each address
 
 
 class Sink(Consumer[SinkParameters]):
@@ -46,6 +49,14 @@ class Sink(Consumer[SinkParameters]):
 
     def fixed_address(self) -> bool:
         return self.parameters.fixed
+
+    def credential(self) -> str | None:
+        return self.parameters.credential
+
+    def limits(self, delivery: Delivery) -> Sequence[Limit]:
+        limits = [Limit(count=count, seconds=seconds) for count, seconds in self.parameters.rates]
+        address = delivery.address or delivery.lane
+        return limits + [Limit(count=count, seconds=s, of=address) for count, s in self.parameters.lane_rates]
 
     async def deliver(self, deliveries: Sequence[Delivery], context: Context) -> Sequence[Result]:
         return [await self._deliver(delivery) for delivery in deliveries]
