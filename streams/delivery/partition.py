@@ -66,7 +66,6 @@ class Partition:
         self.committed = -1  # offset, since the assignment
         self._endings = Endings(topic_partition, self.lanes, self.ledger, recording, consumers.fallbacks)
         self._full_since = math.inf  # `time.monotonic()`
-        self._endings = Endings(topic_partition, self.lanes, self.ledger, recording)
         self._settings = settings
         self._recording = recording
         self._calling = calling

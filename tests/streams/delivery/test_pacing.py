@@ -2,6 +2,7 @@
 
 import json
 from collections import defaultdict
+from typing import Any
 
 import msgspec
 import pytest
@@ -43,7 +44,7 @@ def _small(monkeypatch: pytest.MonkeyPatch) -> None:
 async def test_one_credential_has_one_pace_and_who_waits_for_it_hinders_nobody(settings: Settings) -> None:
     """Two consumers; in front of one's partition lies more for one chat than a partition holds."""
     settings = with_(settings, lane_wait_s=0.0)  # nothing of this is a failure, so nothing is parked
-    paced = {"credential": "bot", "rates": [(8, 1.0)], "lane_rates": [(2, 0.8)]}
+    paced: dict[str, Any] = {"credential": "bot", "rates": [(8, 1.0)], "lane_rates": [(2, 0.8)]}
     paths = [await define_sink(settings, name, **paced) for name in ("sink", "other")]
     made = [make(str(n), lane="slow", number=n) for n in range(50)]
     made += [make(str(n), lane=f"p{n}", number=n) for n in range(10)]
