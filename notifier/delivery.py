@@ -11,6 +11,9 @@ from notifier.record import Record, Time, always
 
 Why = Literal["retry", "held", "delayed", "digest"]  # why a delivery is parked
 
+# In place of a configuration's name, of what the operators are told (`streams.delivery.notices`). No definition can have it.
+OPERATORS = "notifier:operators"
+
 
 class Delivery(Record, frozen=True, kw_only=True):
     """The record on `deliveries.<consumer>`, keyed by lane, and on `parked`, keyed by id.

@@ -143,6 +143,16 @@ class Settings(BaseSettings):
         description="Seconds from each failed attempt to the next, separated by commas; after the last: a dead letter.",
     )
 
+    operators_consumer: str | None = Field(
+        None, description="Consumer with a fixed address that is told of paused consumers; unset: nobody is."
+    )
+    disable_paused_after_days: float | None = Field(
+        None,
+        gt=0,
+        le=365,
+        description="Days after which a paused consumer's deliveries become dead letters; unset: never.",
+    )
+
     # --- scripts ---
     script_sandbox: Literal["require", "off"] = Field(
         "require", description="`off` runs scripts without a sandbox where none is possible. Know what you do."

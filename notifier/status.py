@@ -4,7 +4,7 @@ from typing import Literal
 
 import msgspec
 
-from notifier.bounds import Large
+from notifier.bounds import Count, Large
 from notifier.outcome import Reason
 from notifier.record import Record, Time
 
@@ -12,10 +12,14 @@ State = Literal[
     "ready",  # a process works
     "stopped",  # a process cannot go on; `detail` says why
     "paused",  # a consumer is held, and its deliveries wait
+    "disabled",  # a consumer was paused for too long, and its deliveries become dead letters
+    "resumed",  # a consumer goes on
 ]
 
 ROLES = ("router", "runner", "ticker", "delivery")  # those that report
 ROLE = "role"  # the kind of the records that are about a process of a role
+CONSUMER = "consumer"  # of those that delivery writes about a consumer
+PAUSE = "pause"  # of those that say what people want of a consumer: that it is `paused`, or `resumed`
 
 
 class PassedOver(msgspec.Struct, frozen=True, kw_only=True):
@@ -32,19 +36,25 @@ class PassedOver(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Status(Record, frozen=True, kw_only=True):
-    """What one process says about itself, or about a definition; keyed `<kind>/<name>`.
+    """What one process says about itself, or what holds for a consumer; keyed `<kind>/<name>`.
 
     A process writes how it is at every change and every ten seconds; of several on one host the newest record holds. One that
-    ends in order leaves a tombstone, as the end of a pause does.
+    ends in order leaves a tombstone, as the end of a pause does in the end. What people want of a consumer holds from its place
+    on the topic on: what delivery wrote of that consumer before a `resumed` is over.
     """
 
-    kind: str  # ROLE, or the kind of a definition
+    kind: str  # ROLE, CONSUMER or PAUSE
     name: str  # `<role>@<host>`, or the name of the definition
     state: State
     at: Time
     detail: str | None = None  # why it is stopped or paused, for people; never holds a secret
     reason: Reason | None = None  # of a pause
     not_before: Time | None = None  # of a paused consumer's next try
+    since: Time | None = None  # when the pause began
+    by: str | None = None  # who paused it, or had it go on, where a person did
+    step: Count = 0  # how often it was tried in vain, at most as often as the waits grow
+    told: State | None = None  # what the operators know of this pause
+    told_at: Time | None = None  # when they were last told of the consumer
     problems: dict[str, str] = {}  # noqa: RUF012 - msgspec copies it. `<kind>/<name>` of definitions it cannot use → why
     passed_over: tuple[PassedOver, ...] = ()
 

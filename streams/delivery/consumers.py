@@ -21,6 +21,8 @@ class Consumers:
         self, catalog: Catalog, written_at: Mapping[str, datetime], holds: Holds, accepted: Accepted | None = None
     ) -> None:
         self.standings = Standings(catalog)
+    def __init__(self, catalog: Catalog, written_at: Mapping[str, datetime], holds: Holds) -> None:
+        self.standings = Standings(catalog, holds.disabled)
         self.changes = Changes(written_at)
         self.waits = Waits()
         self.holds = holds

@@ -220,7 +220,7 @@ class Parking:
             standing = "deleted" if consumer is None else self._consumers.standings.of(consumer)
             if consumer is None or standing == "deleted":
                 gone.append(key)
-            elif standing == "usable" and await self._has_topic(consumer):
+            elif standing in ("usable", "disabled") and await self._has_topic(consumer):
                 back.append(key)
             elif shelf.waiting[key].expires <= at:
                 late.append(key)

@@ -27,6 +27,7 @@ from notifier.plugin import Consumer, Result
 from notifier.record import kafka_time, now
 from notifier.settings import Settings
 from notifier.topics import DELIVERIES
+from streams.delivery.breaker import Tried
 from streams.delivery.calling import Calling, batch_of
 from streams.delivery.consumers import Consumers
 from streams.delivery.endings import Endings
@@ -129,6 +130,8 @@ class Partition:
             self.lanes.shed()
         if not has_lanes or not self.lanes.full:
             return
+        if self._holds.went_on_s(self.consumer) < self._settings.lane_wait_s:
+            return  # all of them stood still
         for lane in self.lanes.stalled(self._settings.lane_wait_s):
             waiting = self.lanes.take_behind_head(lane)
             self.lanes.begin(waiting)
@@ -185,8 +188,8 @@ class Partition:
         wait_s = head.looks_at - time.monotonic()
         age_s = time.time() - (head.timestamp or 0) / 1000
         if wait_s > LONG_WAIT_S or (held and wait_s > 0 and age_s > LONG_WAIT_S):
-            reason: Reason = "unauthorized" if held else "rate_limited"
-            why = "the consumer's credential was refused" if held else "the service asked not to be called earlier"
+            reason: Reason = self._holds.reason(self.consumer) if held else "rate_limited"
+            why = "the consumer is paused" if held else "the service asked not to be called earlier"
             not_before = now() + timedelta(seconds=wait_s)
             with self.lanes.working(lane, [head]):
                 await self._endings.park_untried(head, not_before, reason=reason, detail=f"not tried: {why}")
@@ -239,12 +242,14 @@ class Partition:
             await self._endings.park_untried(pending, delivery.not_before, reason="ok", detail=detail, why=why)
 
     async def _end_without_consumer(self, pending: Pending, standing: Standing) -> None:
-        """Parks a delivery whose consumer is broken; gives one up whose consumer is deleted."""
+        """Parks a delivery whose consumer is broken; gives one up whose consumer is disabled or deleted."""
         if standing == "broken":
             problem = self._standings.problem(self.consumer)
             detail = f"not tried: the consumer {self.consumer} cannot be used: {problem}"
             not_before = now() + timedelta(seconds=BROKEN_WAIT_S)
             await self._endings.park_untried(pending, not_before, reason="paused", detail=detail)
+        elif standing == "disabled":
+            await self._endings.give_up(pending, "disabled", f"the consumer {self.consumer} was paused for too long")
         else:
             await self._endings.give_up(pending, "consumer_deleted", f"the consumer {self.consumer} was deleted")
 
@@ -278,6 +283,8 @@ class Partition:
 
     async def _try(self, lane: Lane, instance: Consumer[Any], permit: Permit) -> None:
         front = self._front(lane, batch_of(instance))
+    async def _try(self, lane: Lane, instance: Consumer[Any]) -> None:
+        front = self._front(lane, self._holds.most(self.consumer, batch_of(instance)))
         deliveries = [
             msgspec.structs.replace(pending.delivery, attempt=pending.attempt)
             for pending in front
@@ -295,7 +302,9 @@ class Partition:
                 raise
             ended_at = now()
             if self._is_current(instance, started_at):
-                self._holds.learn(self.consumer, began, answer.results)
+                # What failed together was one try, perhaps of one odd delivery.
+                asked = front[:1] if answer.failed_together else front
+                self._holds.learn(self.consumer, began, self._tried(asked), answer.results)
             if answer.failed_together:
                 for pending in front:
                     pending.alone = len(front) > 1
@@ -305,6 +314,10 @@ class Partition:
                     for pending, result in zip(front, answer.results, strict=True)
                 )
             )
+
+    def _tried(self, pending: Sequence[Pending]) -> list[Tried]:
+        fixed = not self._calling.has_lanes(self.consumer)
+        return [Tried(one.delivery.id, None if fixed else one.address) for one in pending if one.delivery is not None]
 
     def _is_current(self, instance: Consumer[Any], called_at: datetime) -> bool:
         """Whether a consumer is as it was when it was called; its instance stays where only the script that it runs changes."""
@@ -338,6 +351,8 @@ class Partition:
             chance=random.random(),  # noqa: S311 - spreads retries, keeps no secret
             unknown=policy.unknown or instance.unknown,
         )
+        assert pending.delivery is not None
+        decision = self._holds.spared(self.consumer, pending.delivery.id, pending.spared, result, decision)
         tried = Try(
             outcome=decision.outcome,
             reason=decision.reason,
@@ -371,6 +386,7 @@ class Partition:
             or waited_s + wait_s <= self._settings.lane_wait_s
         ):
             pending.due = 0.0 if decision.held else time.monotonic() + wait_s  # a hold may end at any moment
+            pending.began = None if decision.held else pending.began  # nor does the lane wait for it that long
             await self._endings.record(pending, tried)
         else:
             await self._endings.park(pending, tried, why="held" if decision.outcome == "held" else "retry")

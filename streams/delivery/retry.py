@@ -22,6 +22,7 @@ from notifier.outcome import Outcome, Reason
 from notifier.plugin import Result
 from notifier.policy import Unknown
 from streams.delivery.holds import REFUSED
+from streams.delivery.breaker import REFUSED
 
 JITTER = 0.1  # share of a wait
 MAX_WAIT_S = 30 * 24 * 3600.0  # a longer Retry-After is a service's mistake
@@ -38,7 +39,7 @@ class Decision:
     detail: str | None = None
     wait_s: float | None = None  # seconds until the next try; none: there is none
     told: bool = False  # the service itself said how long
-    held: bool = False  # the credential was refused: `streams.delivery.holds` says how long to wait
+    held: bool = False  # nobody's message's fault: `streams.delivery.holds` says how long to wait
     spared: int = 0  # tries so far that did not spend the schedule, this one included
     dead: Reason | None = None  # reason of the dead letter; none: there is none
 

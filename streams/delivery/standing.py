@@ -5,6 +5,7 @@ and `streams.delivery.parking`.
 """
 
 import time
+from collections.abc import Collection
 from typing import Literal
 
 from notifier.catalog import Catalog
@@ -12,15 +13,18 @@ from notifier.definition import definition_key
 
 DELETED_AFTER_S = 3.0  # a delivery may arrive a moment before the definition of its consumer
 
-# `broken`: defined, and the definition cannot be used. `unknown`: not defined, and may be in a moment.
-Standing = Literal["usable", "broken", "deleted", "unknown"]
+# `broken`: defined, and the definition cannot be used. `unknown`: not defined, and may be in a moment. `disabled`: it was
+# paused for too long.
+Standing = Literal["usable", "broken", "disabled", "deleted", "unknown"]
 
 
 class Standings:
     """The standing of every consumer by name. `follow` takes each new catalog."""
 
-    def __init__(self, catalog: Catalog) -> None:
+    def __init__(self, catalog: Catalog, disabled: Collection[str] = frozenset()) -> None:
+        """`disabled`: names of consumers, as they are at any time."""
         self._catalog = catalog
+        self._disabled = disabled
         self._missing: dict[str, float] = {}  # consumer → since when it is not defined, `time.monotonic()`
 
     def follow(self, catalog: Catalog) -> None:
@@ -35,7 +39,7 @@ class Standings:
     def of(self, name: str) -> Standing:
         """The standing of a consumer now."""
         if name in self._catalog.consumers:
-            return "usable"
+            return "disabled" if name in self._disabled else "usable"
         if self._defined(name):
             return "broken"
         return "deleted" if self.missing_s(name) >= DELETED_AFTER_S else "unknown"

@@ -20,6 +20,7 @@ import re
 import time
 from collections.abc import Iterable, Sequence
 from contextlib import AsyncExitStack
+from functools import partial
 
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError
@@ -33,12 +34,15 @@ from notifier.seal import load_seal
 from notifier.settings import Settings
 from notifier.topics import ATTEMPTS, DEAD_LETTERS, DELIVERIES, PARKED, STATUS
 from streams.definitions import Definitions
+from streams.delivery.board import Board
 from streams.delivery.calling import Calling
 from streams.delivery.consumers import Consumers
 from streams.delivery.deleted_topics import drop_drained_topics
 from streams.delivery.group import GROUP, POLL_MS, OnRebalance, group_consumer
 from streams.delivery.holds import Holds
 from streams.delivery.ledger import Ledgers, Unread
+from streams.delivery.ledger import read_back
+from streams.delivery.notices import Notices
 from streams.delivery.parking import Parking
 from streams.delivery.partition import Partition
 from streams.delivery.pauses import Pauses
@@ -74,6 +78,11 @@ class DeliveryWorker:
         holds = Holds(settings.retry_schedule_s, self._pauses.begin, self._resume)
         self.ledgers = ledgers or Ledgers(settings)
         self._consumers = Consumers(definitions.catalog, definitions.written_at, holds, self.ledgers.accepted)
+        self._board = Board(settings)
+        self._notices = Notices(settings.operators_consumer, self._writer)
+        self._pauses = Pauses(settings, self._writer, self._board, self._notices, self._go_on)
+        holds = Holds(settings.retry_schedule_s, self._pauses.begin, self._pauses.end)
+        self._consumers = Consumers(definitions.catalog, definitions.written_at, holds)
         self._parking = Parking(settings, self._consumers)
         self._partitions: dict[TopicPartition, Partition] = {}  # that are ours
         self._unread: dict[TopicPartition, Unread] = {}  # whose ledgers are to be read
@@ -92,7 +101,14 @@ class DeliveryWorker:
             stack.push_async_callback(self._calling.close)
             stack.push_async_callback(self._writer.close)
             stack.push_async_callback(self._end)
+            board = asyncio.create_task(self._board.run(), name="board")
+            stack.push_async_callback(_cancel, [board])
+            await self._board.load()
+            self._pauses.hear_all(self._consumers)
+            self._board.heard = partial(self._pauses.hear, consumers=self._consumers)
             tasks = [
+                board,
+                asyncio.create_task(self._pauses.run(self._consumers, self._led), name="pauses"),
                 asyncio.create_task(self._follow(), name="deliver"),
                 asyncio.create_task(self._parking.run(), name="parking"),
                 asyncio.create_task(self.ledgers.run(), name="attempts"),
@@ -127,16 +143,21 @@ class DeliveryWorker:
         """Takes a new catalog, and wakes what waits for something that it changes."""
         changed, users = self._consumers.follow(catalog)
         self._calling.change(catalog)
+        self._notices.follow(catalog)
         self._parking.follow(changed, users)
         for partition in self._partitions.values():
             partition.follow(changed)
 
-    def _resume(self, consumer: str) -> None:
-        """The hold of a consumer has ended: what waits for it goes on."""
-        self._pauses.end(consumer)
+    def _go_on(self, consumer: str) -> None:
+        """A consumer is not paused any more: what waits for it goes on."""
         for partition in self._partitions.values():
             if partition.consumer == consumer:
-                partition.lanes.wake()
+                partition.lanes.forget_waits()
+
+    def _led(self) -> list[str]:
+        """The consumers for which this worker does what is to be done once."""
+        owned = self._partitions.items()
+        return [one.consumer for place, one in owned if place.partition == 0 and not one.lanes.halted]
 
     def _fail(self, error: BaseException) -> None:
         if not self._failed.done():

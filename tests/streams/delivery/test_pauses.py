@@ -1,0 +1,212 @@
+"""A consumer that is paused loses nothing: what waits, who is told, and how it goes on, on a real broker."""
+
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+
+from consumers.telegram.telegram import Telegram
+from notifier.kafka import ensure_topics
+from notifier.record import now
+from notifier.registry import Registry, close_secrets
+from notifier.seal import load_seal
+from notifier.settings import Settings
+from notifier.status import PAUSE, State, Status
+from notifier.topics import deliveries
+from streams.delivery import breaker, holds, pauses
+from tests.rigs.bot_api import GROUP, TOKEN, serving
+from tests.rigs.delivery_rig import (
+    attempts,
+    dead_letters,
+    define,
+    define_sink,
+    make,
+    saw,
+    seen,
+    send,
+    wait_for_attempts,
+    with_,
+    working,
+)
+from tests.rigs.kafka_tools import produce, read_all, wait_until
+
+WAITING = int(os.environ.get("NOTIFIER_TEST_WAITING", "200"))  # deliveries
+
+
+async def said(settings: Settings, name: str = "sink") -> list[Status | None]:
+    """What was said of a consumer, in order; None for a tombstone."""
+    records = [record for record in await read_all(settings, "status") if record.key == f"consumer/{name}".encode()]
+    return [None if record.value is None else Status.decode(record.value) for record in records]
+
+
+async def is_(settings: Settings, state: State, name: str = "sink", **fields: Any) -> Status | None:
+    """The newest status, where it is as expected."""
+    newest = ([None, *await said(settings, name)])[-1]
+    if newest is None or newest.state != state:
+        return None
+    return newest if all(getattr(newest, field) == value for field, value in fields.items()) else None
+
+
+async def want(settings: Settings, state: State, name: str = "sink", **fields: Any) -> None:
+    """Says what a person wants of a consumer, as the control API does."""
+    status = Status(kind=PAUSE, name=name, state=state, at=now(), by="account ada", **fields)
+    await produce(settings, "status", [status.encode()], key=f"{PAUSE}/{name}")
+
+
+@asynccontextmanager
+async def operators(settings: Settings) -> AsyncIterator[tuple[Settings, Any]]:
+    """Settings with an operators' consumer, and where it writes."""
+    path = await define_sink(settings, "ops", fixed=True)
+    yield with_(settings, operators_consumer="ops"), path
+
+
+async def test_a_token_is_revoked_while_many_wait_and_they_all_arrive_in_order_once_it_is_mended(
+    settings: Settings,
+) -> None:
+    settings = with_(settings, retry_schedule_s=(0.2,))
+    async with operators(settings) as (settings, told):
+        path = await define_sink(settings, fixed=True, otherwise="unauthorized")
+        await send(settings, [make(str(n), number=n) for n in range(WAITING)])
+        async with working(settings):
+            await saw(told, 1)
+            first = await wait_until(lambda: is_(settings, "paused", reason="unauthorized", told="paused"))
+            assert first.detail == "the service answered 401"
+            assert first.since is not None
+            assert first.not_before is not None
+        assert await is_(settings, "paused")  # the worker is gone, and the pause is not
+        tried = len(seen(path))
+        async with working(settings):
+            await saw(path, tried + 1)
+            again = await is_(settings, "paused")
+            assert again is not None
+            assert (again.since, again.told) == (first.since, "paused")
+            await define_sink(settings, fixed=True)
+            await wait_for_attempts(settings, WAITING + 1, outcome="accepted")
+            await saw(told, 2)
+    lines = [line for line in seen(path) if line["answer"] == "accept"]
+    assert [int(line["content"]) for line in lines] == list(range(WAITING))
+    assert await dead_letters(settings) == []
+    found = await attempts(settings)
+    assert {a.delivery for a in found if a.reason == "unauthorized"} == {make("0").id}
+    notices = [a for a in found if a.consumer == "ops"]
+    assert [(a.outcome, a.message.rpartition("/")[0]) for a in notices] == [
+        ("accepted", "sink/paused"),
+        ("accepted", "sink/resumed"),
+    ]
+    assert [line["content"].partition(",")[0] for line in seen(told)] == [
+        "Its credential was refused",
+        f"It was paused since {notices[0].message.rpartition('/')[2]}",
+    ]
+
+
+async def test_a_service_that_stops_listening_pauses_its_consumer_until_it_is_back(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(breaker, "SLOW_S", 1.0)
+    monkeypatch.setattr(holds, "DOWN_SCHEDULE_S", (0.5, 1.0))
+    async with serving() as api:
+        settings = with_(settings, retry_schedule_s=(0.7, 0.7, 600.0), lane_wait_s=60.0, telegram_api=api.url)
+    # It does not listen any more.
+    await ensure_topics(settings, [deliveries("chat")])
+    sealed = close_secrets(load_seal(settings), "consumer", "chat", {"bot_token": TOKEN}, frozenset({"bot_token"}))
+    await define(settings, "chat", {"type": "telegram", "parameters": {"chat_id": GROUP, **sealed}})
+    await send(settings, [make(str(n), consumer="chat", number=n, lane="chat") for n in range(20)])
+    async with working(settings, Registry([Telegram])):
+        status = await wait_until(lambda: is_(settings, "paused", "chat"))
+        assert status.reason == "connection"
+        await wait_for_attempts(settings, 5, outcome="deferred", reason="connection")  # two probes at least
+        async with serving(port=api.port) as api:
+            await wait_for_attempts(settings, 20, outcome="accepted")
+            assert [text.rpartition(" ")[2] for text in api.texts] == [str(n) for n in range(20)]
+        await wait_until(lambda: _is_tombstone(settings, "chat"))
+    assert await dead_letters(settings) == []
+    assert {a.delivery for a in await attempts(settings) if a.outcome == "deferred"} == {
+        make("0", consumer="chat", lane="chat").id
+    }
+
+
+async def _is_tombstone(settings: Settings, name: str) -> bool:
+    return (await said(settings, name))[-1:] == [None]
+
+
+async def test_two_workers_obey_a_pause_by_hand_and_the_operators_are_told_once(settings: Settings) -> None:
+    async with operators(settings) as (settings, told):
+        path = await define_sink(settings, partitions=4, fixed=False)
+        await want(settings, "paused", detail="the room is closed")
+        made = [make(str(n), number=n, lane=f"lane-{n % 8}") for n in range(40)]
+        async with working(settings), working(settings):
+            status = await wait_until(lambda: is_(settings, "paused", told="paused"))
+            assert (status.reason, status.by, status.detail) == ("paused", "account ada", "the room is closed")
+            await send(settings, made)
+            await saw(told, 1)
+            await define_sink(settings, partitions=4, fixed=False)  # a change of the consumer does not end it
+            other = await define_sink(settings, "other")
+            await send(settings, [make("20", consumer="other", number=20)])
+            await saw(other, 1)
+            assert seen(path) == []
+            await want(settings, "resumed")
+            await wait_for_attempts(settings, 40 + 1 + 2, outcome="accepted")
+            await saw(told, 2)
+            assert await is_(
+                settings, "resumed", told=None
+            )  # it stays for some minutes, so that nobody is told too often
+            await want(settings, "paused")
+            await wait_until(lambda: is_(settings, "paused", told=None))
+            await want(settings, "resumed")
+            await wait_until(lambda: is_(settings, "resumed"))
+    for lane in range(8):
+        assert [int(line["content"]) for line in seen(path) if line["address"] == f"lane-{lane}"] == list(
+            range(lane, 40, 8)
+        )
+    assert next(line["content"].partition(",")[0] for line in seen(told)) == "account ada paused it"
+    assert len(seen(told)) == 2
+
+
+async def test_a_consumer_that_is_paused_for_too_long_is_disabled_until_somebody_has_it_go_on(
+    settings: Settings,
+) -> None:
+    settings = with_(settings, disable_paused_after_days=0.00001)
+    async with operators(settings) as (settings, told):
+        path = await define_sink(settings)
+        await want(settings, "paused")
+        await send(settings, [make(str(n), number=n) for n in range(5)])
+        async with working(settings):
+            await wait_for_attempts(settings, 5, outcome="refused", reason="disabled")
+        async with working(settings):
+            await send(settings, [make("5", number=5)])
+            await wait_for_attempts(settings, 6, outcome="refused", reason="disabled")
+            assert seen(path) == []
+            await want(settings, "resumed")
+            await wait_until(lambda: is_(settings, "resumed"))
+            await send(settings, [make("6", number=6)])
+            await saw(path, 1)
+            await saw(told, 2)
+    assert sorted((letter.reason, letter.delivery) for letter in await dead_letters(settings)) == [
+        ("disabled", make(str(n), number=n).id) for n in range(6)
+    ]
+    assert [line["id"].split("/")[1].split("%2F")[1] for line in seen(told)] == ["disabled", "resumed"]
+
+
+async def test_an_operators_consumer_that_writes_to_people_is_not_told_and_none_is_told_of_itself(
+    settings: Settings, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = await define_sink(settings, "ops", fixed=False)
+    await define_sink(settings, fixed=True)
+    async with working(with_(settings, operators_consumer="ops")):
+        await want(settings, "paused")
+        await wait_until(lambda: is_(settings, "paused"))
+        await wait_until(lambda: "which writes to people" in caplog.text)
+        await define_sink(settings, "ops", fixed=True)
+        await saw(path, 1)  # as soon as it can be told, it is
+        await want(settings, "paused", "ops")
+        await wait_until(lambda: is_(settings, "paused", "ops"))
+        await want(settings, "resumed", "ops")
+        await want(settings, "resumed")
+        await saw(path, 2)
+    assert {line["id"].split("/")[1].split("%2F")[0] for line in seen(path)} == {"sink"}
+
+
+def test_the_gap_between_messages_is_longer_than_a_probe_takes() -> None:
+    assert pauses.GAP.total_seconds() > 2 * holds.DOWN_SCHEDULE_S[-1]
