@@ -21,6 +21,7 @@ from control_api.access.failed_sign_ins import FailedSignIns
 from control_api.access.sign_in_limit import SignInLimit
 from control_api.access.tokens import known_tokens
 from control_api.console import assets, home, sign_in
+from control_api.definitions.pausing import Pausing
 from control_api.definitions.relay import Relay
 from control_api.definitions.repositories import Repositories
 from control_api.definitions.services import Services
@@ -125,6 +126,7 @@ def _lifespan(
                 relay.wake(revision)
 
             services = Services(database, registry, seal, changed=changed)
+            intake, statuses = Intake(settings, instance), Statuses(settings)
             parts = Parts(
                 settings=settings,
                 database=database,
@@ -132,14 +134,15 @@ def _lifespan(
                 producer_types=types,
                 registry=registry,
                 seal=seal,
-                intake=Intake(settings, instance),
+                intake=intake,
                 relay=relay,
                 services=services,
+                pausing=Pausing(database=database, services=services, intake=intake, statuses=statuses),
                 verification=Verification(services, seal, settings.services),
                 repositories=Repositories(registry, seal, settings.services),
                 history=History(settings, database),
                 explaining=Explaining(settings, database, registry),
-                statuses=Statuses(settings),
+                statuses=statuses,
                 dry_runs=DryRuns(settings, database, services),
                 redrives=Redrives(settings, database),
                 sign_in_limit=SignInLimit(),

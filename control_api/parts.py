@@ -8,6 +8,7 @@ from fastapi import Depends, Request
 from control_api.access.failed_sign_ins import FailedSignIns
 from control_api.access.sign_in_limit import SignInLimit
 from control_api.access.tokens import Known
+from control_api.definitions.pausing import Pausing
 from control_api.definitions.relay import Relay
 from control_api.definitions.repositories import Repositories
 from control_api.definitions.services import Services
@@ -39,6 +40,7 @@ class Parts:
     relay: Relay
     services: Services
     verification: Verification
+    pausing: Pausing
     repositories: Repositories
     history: History
     explaining: Explaining

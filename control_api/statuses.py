@@ -20,7 +20,7 @@ from notifier.kafka import ensure_topics, kafka_consumer
 from notifier.outcome import Kind
 from notifier.record import now
 from notifier.settings import Settings
-from notifier.status import ROLE, ROLES, PassedOver, Status
+from notifier.status import CONSUMER, PAUSE, ROLE, ROLES, PassedOver, Status
 from notifier.topics import STATUS
 
 logger = logging.getLogger(__name__)
@@ -68,8 +68,20 @@ class Statuses:
         return sorted([*working, *stopped], key=lambda one: one.name)
 
     def paused(self) -> list[Status]:
-        """The consumers that are held, by name. One stays until a worker's call of it is not refused, or it is changed."""
-        return sorted((one for one in self._known.values() if one.state == "paused"), key=lambda one: one.name)
+        """The consumers that are paused or disabled, by name: by hand, or as delivery says."""
+        names = {one.name for one in self._known.values() if one.kind in (CONSUMER, PAUSE)}
+        return [one for one in map(self.of_consumer, sorted(names)) if one is not None]
+
+    def of_consumer(self, name: str) -> Status | None:
+        """That a consumer is paused or disabled; None where it is not."""
+        said, wanted = self._known.get(f"{CONSUMER}/{name}"), self.wanted(name)
+        if wanted is None or (said is not None and said.reason == "paused"):
+            return said
+        return replace(wanted, kind=CONSUMER)
+
+    def wanted(self, name: str) -> Status | None:
+        """That a person has paused a consumer; None where nobody has."""
+        return self._known.get(f"{PAUSE}/{name}")
 
     def stopped(self) -> dict[str, Status]:
         """The roles that cannot go on, by name."""
@@ -78,9 +90,9 @@ class Statuses:
     def problem(self, kind: Kind, name: str) -> str | None:
         """Why processes that work cannot use a definition, or why it is paused; None where nobody has said so."""
         said = _said(f"{kind}/{name}", self.present())
-        paused = self._known.get(f"{kind}/{name}")
+        paused = self.of_consumer(name) if kind == "consumer" else None
         if paused is not None:
-            said.append(f"paused, since its credential was refused: {paused.detail or 'no reason is known'}")
+            said.append(in_words(paused))
         return "; ".join(said) or None
 
     # --- following ---
@@ -124,7 +136,11 @@ class Statuses:
             return
         if len(key) > _CHARACTERS or key != f"{status.kind}/{status.name}":
             return
-        if (status.kind == ROLE) != (status.state != "paused"):
+        if (status.kind == ROLE) != (status.state in ("ready", "stopped")):
+            return
+        if status.state == "resumed":
+            if status.kind == PAUSE:
+                self._known.pop(f"{CONSUMER}/{status.name}", None)
             return
         if len(self._known) >= _MOST:
             at = now()
@@ -132,9 +148,20 @@ class Statuses:
         self._known[key] = _cut(status)
 
 
+def in_words(status: Status) -> str:
+    """That a consumer is paused or disabled, and why, as part of a sentence."""
+    if status.reason == "paused":
+        why = f"by {status.by or 'somebody'}"
+    else:
+        refused = status.reason in (None, "unauthorized")
+        why = "since its credential was refused" if refused else "since its service seems to be down"
+    detail = status.detail or ("" if status.reason == "paused" else "no reason is known")
+    return f"{status.state}, {why}" + (f": {detail}" if detail else "")
+
+
 def _worth(status: Status, at: datetime) -> int:
     """How much is lost with a record: nothing with a process that is gone, most with a pause, which is not said again."""
-    if status.state == "paused":
+    if status.state in ("paused", "disabled"):
         return 3
     if abs(at - status.at) < SILENT:
         return 2

@@ -18,7 +18,7 @@ from notifier_cli.status import read_statuses
 LIMIT_S = 10.0  # for each part
 
 
-PARTS = ("broker", "topics", "database", "secrets", "scripts", "roles", "api")
+PARTS = ("broker", "topics", "database", "secrets", "scripts", "roles", "operators", "api")
 
 
 @click.command()
@@ -26,8 +26,8 @@ PARTS = ("broker", "topics", "database", "secrets", "scripts", "roles", "api")
 def check(parts: tuple[str, ...]) -> int:
     """Ask every part whether it is there, and say what mends it where it is not. Exit 1 when something is missing.
 
-    Parts are broker, topics, database, secrets, scripts, roles and api; by default all. Changes nothing, but for the database,
-    which is brought up to date.
+    Parts are broker, topics, database, secrets, scripts, roles, operators and api; by default all. Changes nothing, but for the
+    database, which is brought up to date.
     """
     return asyncio.run(_check(read_settings(), parts or PARTS))
 
@@ -40,6 +40,7 @@ async def _check(settings: Settings, parts: Sequence[str]) -> int:
         "secrets": _secrets,
         "scripts": _scripts,
         "roles": _roles,
+        "operators": _operators,
         "api": _api,
     }
     failed = 0
@@ -102,6 +103,26 @@ async def _roles(settings: Settings) -> str:
     if paused:
         said += f"; paused: {', '.join(one.name for one in paused)} (`notifier status`)"
     return said
+
+
+async def _operators(settings: Settings) -> str:
+    """Whether the consumer that is told of paused consumers can be."""
+    from control_api.definitions.catalogs import Catalogs
+    from control_api.registry import load_registry
+    from notifier.database import Database
+    from streams.delivery.notices import problem_of
+
+    if settings.operators_consumer is None:
+        return "nobody is told of paused consumers (NOTIFIER_OPERATORS_CONSUMER)"
+    database = Database(settings)
+    try:
+        _, catalog = await Catalogs(database, load_registry()).now()
+    finally:
+        await database.close()
+    problem = problem_of(settings.operators_consumer, catalog)
+    if problem is not None:
+        raise NotifierError(problem)
+    return f"the consumer {settings.operators_consumer} is told of paused consumers"
 
 
 async def _api(settings: Settings) -> str:

@@ -38,6 +38,8 @@ COMMANDS: dict[str, str] = {
     "key": "notifier_cli.key",
     "check": "notifier_cli.check",
     "status": "notifier_cli.status",
+    "pause": "notifier_cli.pausing",
+    "resume": "notifier_cli.pausing",
     "migrate": "notifier_cli.migrate",
 }
 

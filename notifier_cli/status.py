@@ -27,8 +27,7 @@ def status() -> int:
     if not found:
         click.echo("No role has reported within the last minute.")
     for one in paused:
-        again = "" if one.not_before is None else f"; it is tried again at {rfc3339(one.not_before)}"
-        click.echo(f"{click.style('WAIT', fg='yellow')}  the consumer {one.name} is paused: {one.detail}{again}")
+        _show_paused(one)
     return 1 if any(one.state == "stopped" for one in found) else 0
 
 
@@ -46,6 +45,15 @@ async def read_statuses(settings: Settings) -> tuple[list[Status], list[Status]]
     finally:
         await statuses.stop()
     return statuses.present(), statuses.paused()
+
+
+def _show_paused(one: Status) -> None:
+    from control_api.statuses import in_words
+
+    since = "" if one.since is None else f"; since {rfc3339(one.since)}"
+    again = "" if one.not_before is None else f"; it is tried again at {rfc3339(one.not_before)}"
+    resume = f"; `notifier resume {one.name}`" if one.not_before is None else ""
+    click.echo(f"{click.style('WAIT', fg='yellow')}  the consumer {one.name} is {in_words(one)}{since}{again}{resume}")
 
 
 def _show(one: Status) -> None:

@@ -22,6 +22,7 @@ from control_api.graphql.context import GraphQLContext, Resolver, guarded, shown
 from control_api.graphql.definition_types import KindTypes, object_type
 from control_api.graphql.errors import payload_errors
 from control_api.graphql.inputs import plain
+from control_api.graphql.pausing import pausing_mutations
 from notifier.errors import FieldError, InputError
 from notifier.outcome import Kind
 from notifier.record import JsonObject, rfc3339
@@ -63,7 +64,12 @@ def mutation_fields(kinds: dict[Kind, KindTypes], dry_run: Any) -> dict[str, Any
         {"configuration": graphene.Argument(graphene.String, required=True, description="Its name.")},
         "Runs a configuration now; the query `run` follows it.",
     )
-    return {**fields, **account_mutations(errors), **dry_runs.mutation_fields(dry_run, kinds, errors)}
+    return {
+        **fields,
+        **pausing_mutations(errors),
+        **account_mutations(errors),
+        **dry_runs.mutation_fields(dry_run, kinds, errors),
+    }
 
 
 def _kind_mutations(kind: Kind, made: KindTypes, errors: Any, deleted: Any) -> dict[str, Any]:

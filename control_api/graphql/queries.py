@@ -19,6 +19,7 @@ from control_api.graphql.context import GraphQLContext, Resolver, guarded, shown
 from control_api.graphql.definition_types import KindTypes, page_type
 from control_api.graphql.explanation import explain_field
 from control_api.graphql.history_fields import history_queries
+from control_api.graphql.pausing import status_queries
 from control_api.history import records
 from control_api.history.queries import AttemptQuery, DeadLetterQuery, RunQuery
 from control_api.models import AttemptRow, DeadLetterRow, RunRow
@@ -53,6 +54,7 @@ def query_fields(kinds: dict[Kind, KindTypes], dry_run: Any) -> dict[str, Any]:
         **fields,
         **history_queries(),
         **account_queries(),
+        **status_queries(),
         "attempts": _field(
             page_type("AttemptPage", attempt, newest), _history(AttemptQuery, AttemptRow, records.attempts),
             model_arguments(AttemptQuery), "What became of messages; kept for 7 days.",

@@ -57,6 +57,7 @@ EXPLAIN: JsonObject = {"message": MESSAGE, "configuration": "broken-builds"}
 CONFIGURATION_EXPLAIN: JsonObject = {"message": MESSAGE, "draft": {**DRY_RUN["draft"], "enabled": True}}
 REDRIVE: JsonObject = {"consumer": "to-file", "reason": "exhausted", "since": "2026-11-28T00:00:00Z"}
 ROLLBACK: JsonObject = {"version": 1}
+PAUSE: JsonObject = {"reason": "moving to another chat"}
 
 
 def replacement(kind: Kind) -> JsonObject:

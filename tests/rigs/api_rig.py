@@ -125,6 +125,8 @@ SCOPE_OF = {
         for kind, name in NAMES.items()
     },
     "POST /api/v1/definitions": "write",
+    "POST /api/v1/consumers/{name}/pause": "write",
+    "POST /api/v1/consumers/{name}/resume": "write",
     "POST /hooks/json/{producer}": "push",
     "POST /api/v1/messages": "push",
     "POST /api/v1/configurations/{name}/run": "run",

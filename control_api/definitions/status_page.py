@@ -1,0 +1,60 @@
+"""Status page: what the roles report and which consumers are paused, a page at a time, as an actor may see it."""
+
+from collections.abc import Sequence
+
+from msgspec.structs import replace
+
+from control_api.access.actor import Actor
+from control_api.definitions.services import Services
+from control_api.page_query import PageQuery, part_of
+from control_api.statuses import Statuses
+from notifier.outcome import KINDS
+from notifier.record import JsonObject, rfc3339
+from notifier.status import CONSUMER, Status
+
+
+async def status_page(
+    statuses: Statuses, services: Services, actor: Actor, query: PageQuery
+) -> tuple[list[JsonObject], str | None]:
+    """The processes and then the consumers, as JSON, and the cursor of the next page."""
+    lists = [statuses.present(), statuses.paused()]
+    if not actor.sees_all:
+        seen = services.seen_by(actor)
+        lists = [await _seen(seen, found) for found in lists]
+    found = {f"{place}/{status.name}": status for place, found in enumerate(lists) for status in found}
+    page, next_cursor = part_of(found, query)
+    return [shown(status) for status in page], next_cursor
+
+
+async def _seen(services: Services, statuses: Sequence[Status]) -> list[Status]:
+    """The statuses without definitions that the services do not show."""
+    consumers = {f"{one.kind}/{one.name}" for one in statuses if one.kind == CONSUMER}
+    named = consumers.union(*(one.problems for one in statuses))
+    seen: set[str] = set()
+    for kind in KINDS:
+        names = [name.partition("/")[2] for name in named if name.startswith(f"{kind}/")]
+        seen |= {f"{kind}/{name}" for name in await services.get_many(kind, names)}
+    return [
+        replace(one, problems={name: text for name, text in one.problems.items() if name in seen})
+        for one in statuses
+        if one.kind != CONSUMER or f"{one.kind}/{one.name}" in seen
+    ]
+
+
+def shown(status: Status) -> JsonObject:
+    """A status as JSON, with every field that is for people."""
+    return {
+        "kind": status.kind,
+        "name": status.name,
+        "state": status.state,
+        "detail": status.detail,
+        "at": rfc3339(status.at),
+        "reason": status.reason,
+        "since": None if status.since is None else rfc3339(status.since),
+        "not_before": None if status.not_before is None else rfc3339(status.not_before),
+        "by": status.by,
+        "problems": status.problems,
+        "passed_over": [
+            {"topic": one.topic, "count": one.count, "last": one.last, "error": one.error} for one in status.passed_over
+        ],
+    }
