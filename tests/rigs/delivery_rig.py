@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import time
 from collections import defaultdict
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
@@ -85,14 +86,17 @@ async def define_sink(
     return path
 
 
-async def send(settings: Settings, made: Iterable[Delivery]) -> None:
-    """Writes deliveries as the router does, to people that are known: where a test has not defined them, it does now."""
+async def send(settings: Settings, made: Iterable[Delivery], age_s: float = 0) -> None:
+    """Writes deliveries as the router did `age_s` ago, to people that are known: whom a test has not defined, it does now."""
     made = list(made)
     await _define_people(settings, {delivery.recipient for delivery in made if delivery.recipient is not None})
     async with kafka_producer(settings) as producer:
         for delivery in made:
             await producer.send(
-                f"{settings.topic_prefix}deliveries.{delivery.consumer}", delivery.encode(), key=delivery.lane.encode()
+                f"{settings.topic_prefix}deliveries.{delivery.consumer}",
+                delivery.encode(),
+                key=delivery.lane.encode(),
+                timestamp_ms=int((time.time() - age_s) * 1000),
             )
         await producer.flush()
 

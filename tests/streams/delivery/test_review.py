@@ -12,11 +12,13 @@ from filters import BUILT_IN as FILTERS
 from notifier.catalog import Catalog
 from notifier.definition import Definition
 from notifier.delivery import Delivery
+from notifier.kafka import ensure_topics
 from notifier.message import Message
 from notifier.outcome import Kind
 from notifier.record import now
 from notifier.registry import Registry
 from notifier.settings import Settings
+from notifier.topics import deliveries
 from streams.delivery import review
 from streams.delivery.consumers import Consumers
 from streams.delivery.holds import Holds
@@ -36,6 +38,7 @@ from tests.rigs.delivery_rig import (
     with_,
     working,
 )
+from tests.rigs.kafka_tools import read_all
 from tests.rigs.sink import Sink
 
 Changes = dict[str, dict[str, Any] | None]
@@ -217,6 +220,58 @@ async def test_what_waits_is_delivered_by_what_is_true_now(settings: Settings, l
     assert ends == {("m-1-1", "disabled"), ("m-2-2", "unknown_receiver"), ("m-3-3", "disabled")}
     assert len(seen(path)) == 4
     assert await parked(settings) == {}
+
+
+async def test_each_change_counts_wherever_a_delivery_waited_also_over_a_restart(settings: Settings) -> None:
+    """Head of a lane and behind it, parked as failed, held and delayed: all of them have waited for 40 s."""
+    path = await define_sink(settings)
+    await ensure_topics(settings, [deliveries("gone")])
+    default = {"default": {"username": "moved"}}
+    await define(settings, "at-work", {"type": "receiver_working"}, kind="filter")
+    await define(
+        settings, "all", {"consumers": ["sink", "gone"], "filters": ["at-work"]}, kind="configuration", revision=9
+    )
+    await define(settings, "night", {"consumers": ["sink"], "enabled": False}, kind="configuration", revision=9)
+    await define(settings, "lea", {"additional_info": {"default": {"username": "l"}}, "on_leave": True}, kind="user")
+    await define(settings, "moe", {"additional_info": default}, kind="user")
+    await define(settings, "ben", {"additional_info": {"default": {"username": "b"}}}, kind="user")
+    await define(settings, "gus", None, kind="user")
+    cases = {  # why it ends → recipient, configuration, consumer
+        "unknown_receiver": ("gus", "all", "sink"),
+        "on_leave": ("lea", "all", "sink"),
+        "disabled": ("ben", "night", "sink"),
+        "consumer_deleted": ("ben", "all", "gone"),
+        "ok": ("moe", "all", "sink"),
+    }
+    forms: tuple[tuple[str, dict[str, Any]], ...] = (
+        ("head", {}),
+        ("behind", {}),
+        ("retry", {"why": "retry", "attempt": 2}),
+        ("held", {"why": "held"}),
+        ("delayed", {"why": "delayed"}),
+    )
+    for reason, (recipient, configuration, consumer) in cases.items():
+        for form, fields in forms:
+            delivery = make(f"{form} {reason}", consumer=consumer, lane=f"old {recipient} {configuration}", **fields)
+            delivery = msgspec.structs.replace(delivery, recipient=recipient, configuration=configuration)
+            if fields:
+                await park(settings, msgspec.structs.replace(delivery, not_before=now()))
+            else:
+                await send(settings, [delivery], age_s=40)
+    async with working(settings, Registry([Sink, *FILTERS])):
+        await saw(path, 5)
+        await wait_for_attempts(settings, 5, reason="consumer_deleted")
+        await wait_for_attempts(settings, 15, outcome="suppressed")
+        found = await wait_for_attempts(settings, 5, outcome="accepted")
+    ends = {a.message.removeprefix("m-").removesuffix("-0"): a.reason for a in found}
+    assert ends == {f"{form} {reason}": reason for form, _ in forms for reason in cases}
+    assert {(line["content"].partition(" ")[0], line["address"]) for line in seen(path)} == {
+        (form, "moved") for form, _ in forms
+    }
+    assert len(found) == 25
+    assert await parked(settings) == {}
+    keys = [record.key for record in await read_all(settings, "deliveries.sink") if b"ok" in record.value]
+    assert keys == [b"old moe all"] * 2 + [b"moved"] * 3  # what was parked goes to the lane of the new address
 
 
 @pytest.mark.parametrize(
