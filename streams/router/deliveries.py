@@ -97,18 +97,17 @@ class Deliveries:
             elif sender.user is not None:
                 said = exit_.names.said(sender)
             said = said or self._unknown(name)
-        expires_at = None
         if message.not_before is not None or message.expires_at is not None or leg.ttl_s is not None:
             expires_at, ending = _times(arrival, leg)
+            if expires_at is not None and expires_at <= arrival.at:
+                self._undelivered.expire(arrival, _without_message(arrival, leg, contact), expires_at)
+                return
         delivery = b"".join(
             (
                 plan.source, arrival.in_id, leg.before, contact.recipient, leg.title, contact.lane, arrival.value,
                 b',"message_id":"', arrival.in_json, contact.who, said, contact.heard, ending,
             )
         )  # fmt: skip
-        if expires_at is not None and expires_at <= arrival.at:
-            self._undelivered.expire(arrival, Delivery.decode(delivery), expires_at)
-            return
         if len(delivery) > MAX_RECORD_BYTES:
             error = f"its delivery has {len(delivery)} bytes, and a record at most {MAX_RECORD_BYTES}"
             self._undelivered.bury_delivery(arrival, msgspec.json.decode(delivery)["id"], error)
@@ -145,3 +144,16 @@ def _times(arrival: Arrival, leg: Leg) -> tuple[datetime | None, bytes]:
     if expires_at is not None:
         ending += b',"expires_at":' + msgspec.json.encode(expires_at)
     return expires_at, ending + b"}"
+
+
+def _without_message(arrival: Arrival, leg: Leg, contact: Contact) -> Delivery:
+    """What a delivery would say besides its message."""
+    return Delivery.decode(
+        b"".join(
+            (
+                arrival.plan.source, arrival.in_id, leg.before, contact.recipient, leg.title,
+                contact.lane, b"{}",
+                b',"message_id":"', arrival.in_json, contact.who, b"}",
+            )
+        )
+    )  # fmt: skip

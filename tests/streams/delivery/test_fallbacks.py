@@ -28,6 +28,7 @@ from tests.rigs.delivery_rig import (
     with_,
     working,
 )
+from tests.rigs.kafka_tools import read_all
 from tests.rigs.sink import Sink
 
 
@@ -158,6 +159,18 @@ async def test_what_a_consumer_does_not_take_goes_down_the_chain_once(settings: 
     for (_, consumer, _, _), attempt in ends.items():
         before = {"first": None, "second": "first", "third": "second"}[consumer or ""]
         assert attempt.fallback_of == (before and attempt.delivery.replace(f"/{consumer}/", f"/{before}/"))
+    handed_over = {
+        Delivery.decode(record.value).fallback_of: record.timestamp
+        for record in await read_all(settings, "deliveries.second")
+        if b"m-0-0" not in record.value  # which came twice
+    }
+    ended = {
+        record.key.decode(): record.timestamp
+        for record in await read_all(settings, "attempts")
+        if b'"refused"' in record.value
+    }
+    assert len(handed_over) == 2
+    assert all(at <= ended[first] for first, at in handed_over.items() if first)  # a crash in between loses nothing
     (repeat,) = [a for a in found if a.reason == "duplicate"]
     assert repeat.detail == "second has accepted it already; it came again as the fallback of first"
     letters = {letter.id: letter for letter in await dead_letters(settings)}
