@@ -7,10 +7,11 @@ transaction, so a process that is killed meanwhile goes on with the next step.
 import logging
 import time
 from collections.abc import Callable, Mapping
+from typing import NamedTuple
 
-from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 
-from streams.delivery.ledger.attempts_topic import AttemptsTopic
+from streams.delivery.ledger.attempts_topic import AttemptsTopic, mark_of
 from streams.delivery.ledger.file import KEPT_S, Place
 from streams.delivery.ledger.line import Line, read_line
 from streams.delivery.ledger.store import Store
@@ -22,6 +23,15 @@ BEFORE_MS = 70 * 60 * 1000
 _STEP = 25_000  # offsets of each partition
 _READ_AT_ONCE = 4_000  # records; they take some hundredths of a second
 _TELL_S = 5.0
+
+
+class _Found(NamedTuple):
+    """What one step read of a partition."""
+
+    # In milliseconds since 1970. The newest of a step counts: a client may write any time, and one record that is too old must
+    # not end the reading.
+    newest_ms: int
+    last: ConsumerRecord
 
 
 class Filling:
@@ -87,14 +97,9 @@ class Filling:
             kafka.seek(partition, start)
         await self._store.call(self._file.begin)
         try:
-            newest_ms = await self._read_between(kafka, places)
+            found = await self._read_between(kafka, places)
             moved = {
-                partition.partition: place._replace(
-                    low=starts[partition],
-                    since_ms=self._since_ms(
-                        place, newest_ms.get(partition), at_begin=starts[partition] == self.begins[partition.partition]
-                    ),
-                )
+                partition.partition: self._moved(place, starts[partition], found.get(partition), partition.partition)
                 for partition, place in places.items()
             }
             await self._store.call(self._file.move, moved)
@@ -103,15 +108,19 @@ class Filling:
             self._store.undo()
             raise
 
-    def _since_ms(self, place: Place, newest_ms: int | None, *, at_begin: bool) -> int:
-        # The newest of a step counts: a client may write any time, and one that is too old must not end the reading.
-        return 0 if at_begin else place.since_ms if newest_ms is None else newest_ms
+    def _moved(self, place: Place, start: int, found: _Found | None, number: int) -> Place:
+        """A place after a step back to `start`."""
+        if found is not None and place.mark is None:
+            place = place._replace(mark_offset=found.last.offset, mark=mark_of(found.last))
+        if start == self.begins[number]:
+            return place._replace(low=start, since_ms=0)
+        return place._replace(low=start, since_ms=place.since_ms if found is None else found.newest_ms)
 
     async def _read_between(
         self, kafka: AIOKafkaConsumer, places: Mapping[TopicPartition, Place]
-    ) -> dict[TopicPartition, int]:
-        """Adds what lies before the places, from where the consumer is; the time of the newest record of each partition."""
-        newest_ms: dict[TopicPartition, int] = {}
+    ) -> dict[TopicPartition, _Found]:
+        """Adds what lies before the places, from where the consumer is; says what that was, where there was any."""
+        found: dict[TopicPartition, _Found] = {}
         moment_ms = int(self._clock() * 1000)
         left = set(places)
         while left:
@@ -119,10 +128,12 @@ class Filling:
             for partition, records in (await kafka.getmany(*left, timeout_ms=200, max_records=_READ_AT_ONCE)).items():
                 low = places[partition].low
                 old = [record for record in records if record.offset < low]
-                lines += [line for record in old if (line := read_line(record, self._topics)) is not None]
-                times = [min(record.timestamp, moment_ms) for record in old]
-                newest_ms[partition] = max([newest_ms.get(partition, -1), *times])
-                self._read += len(old)
+                if old:
+                    lines += [line for record in old if (line := read_line(record, self._topics)) is not None]
+                    newest_ms = max(min(record.timestamp, moment_ms) for record in old)
+                    before = found.get(partition)
+                    found[partition] = _Found(max(newest_ms, before.newest_ms if before else 0), old[-1])
+                    self._read += len(old)
             ids = [line.id for line in lines if line.accepted]
             await self._store.call(self._file.add, ids, [line for line in lines if self._is_open(line)])
             for partition in [
@@ -131,7 +142,7 @@ class Filling:
                 left.discard(partition)
                 kafka.pause(partition)
             self._tell()
-        return {partition: newest for partition, newest in newest_ms.items() if newest >= 0}
+        return found
 
     def _is_open(self, line: Line) -> bool:
         """Whether the record of a try may be read again, since it is not committed."""

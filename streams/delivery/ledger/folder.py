@@ -9,7 +9,7 @@ from pathlib import Path
 
 from notifier.errors import NotifierError
 from notifier.settings import Settings, variable
-from streams.delivery.ledger.file import LedgerFile
+from streams.delivery.ledger.file import KEPT, LedgerFile
 
 logger = logging.getLogger(__name__)
 
@@ -22,9 +22,9 @@ class ClaimedFile:
     One that is damaged is moved aside, and an empty one takes its place. Raises NotifierError where there can be none.
     """
 
-    def __init__(self, settings: Settings, clock: Callable[[], float]) -> None:
+    def __init__(self, settings: Settings, clock: Callable[[], float], kept: int = KEPT) -> None:
         self.notice: str | None = None  # that it was damaged, for people
-        self._clock = clock
+        self._clock, self._kept = clock, kept
         folder = settings.data_dir / "ledger"
         try:
             folder.mkdir(parents=True, exist_ok=True)
@@ -46,12 +46,12 @@ class ClaimedFile:
 
     def _open(self, path: Path) -> LedgerFile:
         try:
-            return LedgerFile(path, self._clock)
+            return LedgerFile(path, self._clock, kept=self._kept)
         except sqlite3.OperationalError:  # the disk, not what is on it
             raise
         except (sqlite3.DatabaseError, TypeError) as error:
             self.notice = _set_aside(path, error)
-            return LedgerFile(path, self._clock)
+            return LedgerFile(path, self._clock, kept=self._kept)
 
 
 def _claim(folder: Path) -> tuple[int, TextIOWrapper]:

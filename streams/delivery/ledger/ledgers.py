@@ -14,6 +14,7 @@ from notifier.errors import BrokerError, NotifierError
 from notifier.settings import Settings
 from streams.delivery.ledger.accepted import Accepted
 from streams.delivery.ledger.feed import Asked, Feed, TopicChanged
+from streams.delivery.ledger.file import KEPT
 from streams.delivery.ledger.folder import ClaimedFile
 from streams.delivery.ledger.ledger import Ledger
 from streams.delivery.ledger.store import Store
@@ -31,12 +32,12 @@ class Unread(NamedTuple):
 
 
 class Ledgers:
-    """Follows `attempts` from `run` on. `clock` gives seconds since 1970."""
+    """Follows `attempts` from `run` on. `clock` gives seconds since 1970; `kept` ids are remembered for longer than a day."""
 
-    def __init__(self, settings: Settings, clock: Callable[[], float] = time.time) -> None:
+    def __init__(self, settings: Settings, clock: Callable[[], float] = time.time, kept: int = KEPT) -> None:
         self.accepted = Accepted()
         self._settings = settings
-        self._clock = clock
+        self._clock, self._kept = clock, kept
         self._asked: list[Asked] = []
         self._claimed: ClaimedFile | None = None
         self._store: Store | None = None
@@ -64,7 +65,7 @@ class Ledgers:
 
     async def run(self) -> None:
         """Works until it is cancelled. Raises NotifierError where there can be no file, or it turns out to be damaged."""
-        self._claimed = await asyncio.to_thread(ClaimedFile, self._settings, self._clock)
+        self._claimed = await asyncio.to_thread(ClaimedFile, self._settings, self._clock, self._kept)
         self._store = Store(self._claimed.file)
         self.accepted.keep_in(self._claimed.file, self._give_up)
         try:
