@@ -5,7 +5,7 @@ import sys
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
-from bench import dry_run, explain, intake, judge, latency, picture, router, scaling
+from bench import dry_run, explain, intake, judge, latency, ledger, picture, router, scaling
 
 BENCHMARKS: dict[str, Callable[[Sequence[str]], Coroutine[Any, Any, None]]] = {
     "dry-run": dry_run.main,
@@ -13,6 +13,7 @@ BENCHMARKS: dict[str, Callable[[Sequence[str]], Coroutine[Any, Any, None]]] = {
     "intake": intake.main,
     "judge": judge.main,
     "latency": latency.main,
+    "ledger": ledger.main,
     "router": router.main,
     "scaling": scaling.main,
 }

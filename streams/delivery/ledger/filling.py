@@ -22,6 +22,7 @@ logger = logging.getLogger(__name__)
 BEFORE_MS = 70 * 60 * 1000
 _STEP = 25_000  # offsets of each partition
 _READ_AT_ONCE = 4_000  # records; they take some hundredths of a second
+_ADDED_AT_ONCE = 20_000  # lines, in the order of their ids; a tenth of them takes twice the time
 _TELL_S = 5.0
 
 
@@ -123,8 +124,8 @@ class Filling:
         found: dict[TopicPartition, _Found] = {}
         moment_ms = int(self._clock() * 1000)
         left = set(places)
+        lines: list[Line] = []
         while left:
-            lines: list[Line] = []
             for partition, records in (await kafka.getmany(*left, timeout_ms=200, max_records=_READ_AT_ONCE)).items():
                 low = places[partition].low
                 old = [record for record in records if record.offset < low]
@@ -134,13 +135,15 @@ class Filling:
                     before = found.get(partition)
                     found[partition] = _Found(max(newest_ms, before.newest_ms if before else 0), old[-1])
                     self._read += len(old)
-            ids = [line.id for line in lines if line.accepted]
-            await self._store.call(self._file.add, ids, [line for line in lines if self._is_open(line)])
             for partition in [
                 partition for partition in left if await kafka.position(partition) >= places[partition].low
             ]:
                 left.discard(partition)
                 kafka.pause(partition)
+            if len(lines) >= _ADDED_AT_ONCE or not left:
+                ids = [line.id for line in lines if line.accepted]
+                await self._store.call(self._file.add, ids, [line for line in lines if self._is_open(line)])
+                lines = []
             self._tell()
         return found
 

@@ -20,7 +20,10 @@ class Store:
 
     async def call(self, function: Callable[[*_Arguments], _Answer], *arguments: *_Arguments) -> _Answer:
         """Calls a method of the file in its thread. One that has begun ends, also where who waits for it is cancelled."""
-        return await asyncio.get_running_loop().run_in_executor(self._thread, function, *arguments)
+        self.file.release()
+        answer = await asyncio.get_running_loop().run_in_executor(self._thread, function, *arguments)
+        self.file.hold()
+        return answer
 
     def undo(self) -> None:
         """Rolls a transaction back, after what is being done. Waits for nothing."""
