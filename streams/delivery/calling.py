@@ -80,10 +80,10 @@ class Calling:
         instance = self._instances.get(consumer)
         return getattr(getattr(instance, "parameters", None), "overtake", "none") == "critical"
 
-    def is_paced(self, consumer: str) -> bool:
-        """Whether it exists, and sends at the pace of a credential."""
+    def credential(self, consumer: str) -> str | None:
+        """The credential at whose pace it sends; None where it has none, or does not exist."""
         instance = self._instances.get(consumer)
-        return instance is not None and credential_of(instance) is not None
+        return None if instance is None else credential_of(instance)
 
     def is_current(self, consumer: str, instance: Consumer[Any]) -> bool:
         """Whether a consumer is still this instance, and was not changed or deleted."""

@@ -1,6 +1,7 @@
 """Group: the Kafka consumers of delivery's two groups, and what they call when partitions come and go."""
 
 from collections.abc import Awaitable, Callable, Iterable
+from typing import Any
 
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
 
@@ -11,7 +12,7 @@ GROUP = "delivery"  # of those who make deliveries
 POLL_MS = 200  # one fetch waits so long for records
 
 
-def group_consumer(settings: Settings, group: str, *, metadata_max_age_ms: int = 300_000) -> AIOKafkaConsumer:
+def group_consumer(settings: Settings, group: str, **options: Any) -> AIOKafkaConsumer:
     """A Kafka consumer of the group `group`, named without the prefix. Not started."""
     return kafka_consumer(
         settings,
@@ -19,9 +20,14 @@ def group_consumer(settings: Settings, group: str, *, metadata_max_age_ms: int =
         session_timeout_ms=10_000,
         heartbeat_interval_ms=1_000,
         rebalance_timeout_ms=20_000,
-        metadata_max_age_ms=metadata_max_age_ms,
         fetch_max_wait_ms=POLL_MS,
+        **options,
     )
+
+
+def divide_anew(kafka: AIOKafkaConsumer) -> None:
+    """Has a Kafka consumer's group divide its partitions anew. aiokafka has no public name for it (0.14)."""
+    kafka._coordinator.request_rejoin()
 
 
 class OnRebalance(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has no types

@@ -17,6 +17,7 @@ from notifier.catalog import Catalog
 from notifier.delivery import Delivery
 from notifier.plugin import Consumer, Limit
 from notifier.seldom import Seldom
+from notifier.user import User
 from streams.delivery.lanes import Lane, Pending
 from streams.delivery.pace import Pace, Turn
 
@@ -161,14 +162,17 @@ class Pacing:
                 paced.pace.forget_told()
                 paced.grant()
 
-    def keep(self, instances: Sequence[Consumer[Any]]) -> None:
-        """Forgets the paces of other consumers than these: another worker has their credentials now, and uses them."""
-        kept = {credential_of(instance) for instance in instances}
-        self._paced = {credential: paced for credential, paced in self._paced.items() if credential in kept}
+    def keep(self, credentials: Collection[str | None]) -> None:
+        """Forgets the paces of other credentials than these: another worker has them now, and uses them."""
+        self._paced = {credential: paced for credential, paced in self._paced.items() if credential in credentials}
 
     def is_new(self, credential: str) -> bool:
         """Whether nothing was sent with a credential since this worker has it."""
         return credential not in self._paced
+
+    def begin(self, credential: str) -> None:
+        """From now on this worker sends with a credential."""
+        self._of(credential)
 
     def count(self, credential: str, limits: Sequence[Limit], ended_at: float) -> None:
         """Counts a send that another worker has made, and that ended at a time of `time.monotonic()`."""
@@ -192,13 +196,18 @@ def limits_of(instance: Consumer[Any], delivery: Delivery) -> Sequence[Limit]:
     return _asked(instance, lambda: list(instance.limits(delivery)), [])
 
 
+def address_of(instance: Consumer[Any], user: User | None) -> str | None:
+    """How a consumer reaches a user; None where it does not, has an address of its own, or fails to say."""
+    return _asked(instance, lambda: None if user is None or instance.fixed_address() else instance.address(user), None)
+
+
 def _asked(instance: Consumer[Any], ask: Callable[[], T], otherwise: T) -> T:
     try:
         return ask()
     except Exception as error:  # a plugin's fault must not end the worker; the service's own answers are obeyed still
         _seldom.log(
             logging.WARNING,
-            "The consumer type %s cannot say its limits, so none is kept: %s: %s",
+            "The consumer type %s cannot say its limits, so they are not kept: %s: %s",
             instance.type,
             type(error).__name__,
             error,

@@ -125,7 +125,7 @@ class Partition:
         if not self.lanes.opened or self.lanes.halted or self._holds.until(self.consumer):
             return
         has_lanes = self._calling.has_lanes(self.consumer)
-        patient = has_lanes and (self._calling.is_paced(self.consumer) or self.lanes.any_is_patient)
+        patient = has_lanes and (self._calling.credential(self.consumer) is not None or self.lanes.any_is_patient)
         if (patient or self._calling.overtakes(self.consumer)) and self._full_since < time.monotonic() - FULL_S:
             self.lanes.shed()
         if not has_lanes or not self.lanes.full:

@@ -39,12 +39,15 @@ from streams.delivery.calling import Calling
 from streams.delivery.consumers import Consumers
 from streams.delivery.deleted_topics import drop_drained_topics
 from streams.delivery.group import GROUP, POLL_MS, OnRebalance, group_consumer
+from streams.delivery.assignor import Assignor
+from streams.delivery.group import POLL_MS, OnRebalance, divide_anew, group_consumer
 from streams.delivery.holds import Holds
 from streams.delivery.ledger import Ledgers, Unread
 from streams.delivery.ledger import read_back
 from streams.delivery.notices import Notices
 from streams.delivery.parking import Parking
 from streams.delivery.partition import Partition
+from streams.delivery.past_sends import recall
 from streams.delivery.pauses import Pauses
 from streams.delivery.recording import Recording
 from streams.delivery.rereading import reread
@@ -91,6 +94,8 @@ class DeliveryWorker:
         self._stopping = False
         self._failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._kafka: AIOKafkaConsumer | None = None
+        topics = settings.topic_prefix + DELIVERIES
+        self._assignor = Assignor(lambda topic: self._calling.credential(topic.removeprefix(topics)))
 
     async def run(self, stop: asyncio.Event) -> None:
         """Works until `stop` is set, then ends in order. Raises what makes going on impossible."""
@@ -177,7 +182,12 @@ class DeliveryWorker:
         while True:
             async with AsyncExitStack() as stack:
                 # Metadata is fetched every second, so that the topic of a new consumer is found.
-                kafka = group_consumer(self._settings, GROUP, metadata_max_age_ms=1_000)
+                kafka = group_consumer(
+                    self._settings,
+                    GROUP,
+                    metadata_max_age_ms=1_000,
+                    partition_assignment_strategy=[self._assignor],
+                )
                 stack.push_async_callback(kafka.stop)
                 stack.push_async_callback(self._leave, kafka)
                 kafka.subscribe(
@@ -212,6 +222,8 @@ class DeliveryWorker:
                 await self._commit(kafka)
                 commit_at = time.monotonic() + COMMIT_INTERVAL_S
             if time.monotonic() >= maintain_at:
+                if self._assignor.is_outdated():
+                    divide_anew(kafka)
                 await drop_drained_topics(self._settings, self._consumers.standings, kafka, self._partitions.values())
                 maintain_at = time.monotonic() + 1.0
 
@@ -250,6 +262,9 @@ class DeliveryWorker:
             generation = self._generation
             if wanted:
                 await self.ledgers.load(wanted)
+                await read_back(self._settings, wanted)
+                consumers = {self._partitions[partition].consumer for partition in wanted.keys() & self._unread.keys()}
+                await recall(self._settings, self._consumers.pacing, consumers, self._definitions.catalog)
             if generation == self._generation:  # else another worker may have had the partitions meanwhile
                 for topic_partition in wanted.keys() & self._unread.keys():
                     del self._unread[topic_partition]
@@ -269,6 +284,9 @@ class DeliveryWorker:
             else:
                 partition.resume()
             self._partitions[topic_partition] = partition
+        self._consumers.pacing.keep(
+            {self._calling.credential(partition.consumer) for partition in self._partitions.values()}
+        )
         self._unread = {}
         self._generation += 1
         for topic_partition, partition in before.items():

@@ -1,7 +1,10 @@
 """A Bot API on loopback that answers as it is told, and the Telegram consumer that calls it."""
 
 import asyncio
+import math
 import ssl
+import time
+from collections import defaultdict, deque
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -81,10 +84,43 @@ def sent_message() -> dict[str, Any]:
 OK = says(200)
 
 
+class BotLimits:
+    """The limits of a bot, enforced over sliding windows: all chats, each chat, each group; (count, seconds) of each."""
+
+    def __init__(
+        self,
+        overall: tuple[int, float] = (30, 1.0),
+        chat: tuple[int, float] = (3, 3.0),
+        group: tuple[int, float] = (20, 60.0),
+    ) -> None:
+        self._limits = {"": overall, "chat": chat, "group": group}
+        self._sent: defaultdict[tuple[str, str], deque[float]] = defaultdict(deque)
+        self.refused = 0
+
+    def wait_s(self, chat_id: str, at: float) -> float:
+        """Counts a text and returns 0, or refuses it and returns the seconds until there is room for one."""
+        scopes = [("", ""), ("chat", chat_id), *([("group", chat_id)] if chat_id.startswith("-") else [])]
+        wait_s = 0.0
+        for scope in scopes:
+            count, seconds = self._limits[scope[0]]
+            sent = self._sent[scope]
+            while sent and sent[0] <= at - seconds:
+                sent.popleft()
+            if len(sent) >= count:
+                wait_s = max(wait_s, sent[-count] + seconds - at)
+        if wait_s:
+            self.refused += 1
+        else:
+            for scope in scopes:
+                self._sent[scope].append(at)
+        return wait_s
+
+
 class BotApi:
     """A Bot API that answers as it is told, in turn, then with 200; it keeps what it was asked."""
 
     def __init__(self) -> None:
+        self.limits: BotLimits | None = None
         self.url = ""
         self.port = 0
         self.answers: list[Answer] = []
@@ -109,6 +145,8 @@ class BotApi:
                 True,
             )
             return web.json_response({"ok": True, "result": {**chat, "accepted_gift_types": gifts}})
+        if self.limits is not None and (wait_s := self.limits.wait_s(form["chat_id"], time.monotonic())):
+            return await says(429, "Too Many Requests", retry_after=math.ceil(wait_s))(request)
         return await OK(request)
 
     @property

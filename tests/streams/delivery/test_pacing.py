@@ -101,3 +101,14 @@ async def test_without_the_parameter_nothing_overtakes(settings: Settings) -> No
     await send(settings, [make("0", lane="sink"), critical(make("1", lane="sink")), make("2", lane="sink")])
     async with working(settings):
         assert [line["content"] for line in await saw(path, 3)] == ["0", "1", "2"]
+
+
+async def test_the_next_worker_counts_what_the_one_before_has_sent(settings: Settings) -> None:
+    path = await define_sink(settings, credential="bot", lane_rates=[(2, 10.0)])
+    await send(settings, [make(str(n), number=n) for n in range(2)])
+    async with working(settings):
+        await wait_for_attempts(settings, 2, outcome="accepted")
+    await send(settings, [make("2", number=2)])
+    async with working(settings):
+        lines = await saw(path, 3)
+    assert lines[2]["at"] - lines[0]["at"] >= 10.0
