@@ -156,7 +156,7 @@ def _lifespan(
                 await part.start()
                 stack.push_async_callback(part.stop)
             stack.push_async_callback(parts.dry_runs.stop)
-            pruning = asyncio.create_task(keep_pruning(database), name="retention")
+            pruning = asyncio.create_task(keep_pruning(database, settings), name="retention")
             stack.push_async_callback(_cancel, pruning)
             app.state.parts = parts
             yield

@@ -1,5 +1,6 @@
 """Writes the reference pages from the code: settings.md, plugins.md and topics.md. `python docs/reference.py`, by `make docs`."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -105,6 +106,8 @@ def _default(value: Any) -> str:
         return "none"
     if isinstance(value, tuple):
         return "`" + ",".join(str(part) for part in value) + "`" if value else "none"
+    if isinstance(value, Mapping) and value:
+        return "`" + ",".join(f"{name}={part}" for name, part in value.items()) + "`"
     if isinstance(value, bool):
         return f"`{str(value).lower()}`"
     return f"`{value}`" if value != {} else "none"

@@ -47,6 +47,40 @@ def _check_seconds(value: tuple[float, ...]) -> tuple[float, ...]:
     return value
 
 
+# What the database keeps of each kind of record unless it is set otherwise: as long as their topics do.
+HISTORY_DAYS: Mapping[str, int] = {"messages": 7, "attempts": 7, "dead_letters": 30, "runs": 30, "counters": 30}
+HISTORY_ROWS = 10_000_000
+_NUMBER = re.compile("[0-9]{1,15}")
+_MAX_DAYS = 36_500
+_MAX_ROWS = 10**12
+
+
+def _split_kept(value: Any) -> Any:
+    if not isinstance(value, str):
+        return value
+    kept: dict[str, int] = {}
+    for part in value.split(","):
+        name, is_named, number = (text.strip() for text in part.rpartition("="))
+        if not _NUMBER.fullmatch(number):
+            raise ValueError("must be one number for all, or as attempts=14,dead_letters=60")
+        kept |= {name: int(number)} if is_named else dict.fromkeys(HISTORY_DAYS, int(number))
+    return kept
+
+
+def _kept_days(value: Mapping[str, int]) -> Mapping[str, int]:
+    return _kept(value, HISTORY_DAYS, _MAX_DAYS)
+
+
+def _kept_rows(value: Mapping[str, int]) -> Mapping[str, int]:
+    return _kept(value, dict.fromkeys(HISTORY_DAYS, HISTORY_ROWS), _MAX_ROWS)
+
+
+def _kept(value: Mapping[str, int], default: Mapping[str, int], most: int) -> Mapping[str, int]:
+    if not value.keys() <= default.keys() or not all(1 <= number <= most for number in value.values()):
+        raise ValueError(f"must be one number for all, or numbers from 1 to {most:,} for some of {', '.join(default)}")
+    return {**default, **value}
+
+
 def _servers(value: str) -> str:
     for server in value.split(","):
         if not _SERVER.fullmatch(server.strip()):
@@ -113,6 +147,20 @@ class Settings(BaseSettings):
     # --- teams ---
     teams: Literal["open", "strict"] = Field(
         "open", description="Whether who has a team sees other teams' definitions: `open`, or not: `strict`."
+    )
+
+    # --- history ---
+    history_days: Annotated[Mapping[str, int], NoDecode, BeforeValidator(_split_kept), AfterValidator(_kept_days)] = (
+        Field(
+            _kept_days({}),
+            description="Days that records are kept in the database: one number for all, or `attempts=14,dead_letters=60`.",
+        )
+    )
+    history_rows: Annotated[Mapping[str, int], NoDecode, BeforeValidator(_split_kept), AfterValidator(_kept_rows)] = (
+        Field(
+            _kept_rows({}),
+            description="How many records are kept in the database at most, the newest: as `history_days`.",
+        )
     )
 
     # --- secrets ---

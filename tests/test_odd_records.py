@@ -21,6 +21,8 @@ import pytest
 import filters
 from control_api.history import records
 from control_api.history.follower import History
+from control_api.history.queries import AttemptQuery
+from control_api.history.sight import Sight
 from control_api.migrate import upgrade_database
 from control_api.statuses import Statuses
 from notifier.database import Database
@@ -156,7 +158,7 @@ class Rounds:
 
     async def _stored(self, n: int) -> bool:
         async with self._database.read() as session:
-            tried, _ = await records.attempts(session, {"message": f"m-good{n}-0"}, 1, None)
+            tried, _ = await records.attempts(session, AttemptQuery(message=f"m-good{n}-0", limit=1), Sight())
             ran, _ = await records.runs(session, {"configuration": f"c{n}", "state": "done"}, 1, None)
             letters, _ = await records.dead_letters(session, {}, 1, None)
         return bool(tried and ran and letters)

@@ -1,8 +1,9 @@
 """Teams: which rows of the database an actor sees, as conditions of queries. What an actor may change is the actor's to say.
 
 With `NOTIFIER_TEAMS=strict` somebody of a team sees what is of the team or of none. Of the history that is what concerns a
-configuration that is seen; and of what concerns none, or several, what the team's own producers sent. A definition is of the
-team that it has now; one that was deleted, of the team that it had last. What it was under another team before is not shown.
+configuration that is seen; and of what concerns none, or several, what the team's own producers sent. A message is seen where its
+producer is. A definition is of the team that it has now; one that was deleted, of the team that it had last. What it was under
+another team before is not shown.
 """
 
 from collections.abc import Mapping
@@ -14,7 +15,8 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import aliased
 
 from control_api.access.actor import Actor
-from control_api.models import AccountRow, AuditRow, DefinitionRow, TokenRow
+from control_api.history.sight import Sight
+from control_api.models import AccountRow, AttemptRow, AuditRow, DefinitionRow, MessageRow, TokenRow
 from notifier.outcome import KINDS, Kind
 
 Conditions = tuple[ColumnElement[bool], ...]
@@ -52,6 +54,19 @@ def seen_history(actor: Actor, table: Any) -> Conditions:
         columns = table.__table__.c
         seen = or_(seen, and_(columns.configuration.is_(None), columns.producer.in_(producers)))
     return (seen,)
+
+
+def seen_messages(actor: Actor) -> Conditions:
+    """What rows of messages must fulfil to be seen: their producer is."""
+    if actor.sees_all:
+        return ()
+    producers = select(DefinitionRow.name).where(DefinitionRow.kind == "producer", *seen_definitions(actor))
+    return (MessageRow.producer.in_(producers),)
+
+
+def sight_of(actor: Actor) -> Sight:
+    """What of messages and attempts the actor sees."""
+    return Sight(attempts=seen_history(actor, AttemptRow), messages=seen_messages(actor))
 
 
 def seen_entries(actor: Actor) -> Conditions:

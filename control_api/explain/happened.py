@@ -3,11 +3,12 @@
 from collections.abc import Mapping, Sequence
 
 from control_api.access.actor import Actor
-from control_api.access.teams import seen_history
+from control_api.access.teams import seen_history, sight_of
 from control_api.explain.explanation import Explanation
 from control_api.explain.words import sentence
 from control_api.history import records
-from control_api.models import AttemptRow, DeadLetterRow
+from control_api.history.queries import AttemptQuery
+from control_api.models import DeadLetterRow
 from control_api.models.record_fields import without_nul
 from notifier.database import Database
 from notifier.record import JsonObject
@@ -30,8 +31,8 @@ async def happened(
     """The attempts and the dead letters of a message that the actor sees, the newest first."""
     conditions = {"producer": without_nul(producer), "message": without_nul(id_)}  # as it is stored
     async with database.read() as session:
-        seen = seen_history(actor, AttemptRow)
-        attempts, _ = await records.attempts(session, conditions, MAX_ATTEMPTS, None, seen)
+        query = AttemptQuery(**conditions, limit=MAX_ATTEMPTS)
+        attempts, _ = await records.attempts(session, query, sight_of(actor))
         seen = seen_history(actor, DeadLetterRow)
         letters, _ = await records.dead_letters(session, conditions, MAX_ATTEMPTS, None, seen)
     return attempts, letters

@@ -20,9 +20,10 @@ from control_api.graphql.definition_types import KindTypes, page_type
 from control_api.graphql.explanation import explain_field
 from control_api.graphql.history_fields import history_queries
 from control_api.graphql.pausing import status_queries
+from control_api.graphql.message_fields import message_queries, search
 from control_api.history import records
 from control_api.history.queries import AttemptQuery, DeadLetterQuery, RunQuery
-from control_api.models import AttemptRow, DeadLetterRow, RunRow
+from control_api.models import DeadLetterRow, RunRow
 from control_api.page_query import PageQuery
 from notifier.errors import FieldError, InputError
 from notifier.outcome import Kind
@@ -56,9 +57,10 @@ def query_fields(kinds: dict[Kind, KindTypes], dry_run: Any) -> dict[str, Any]:
         **account_queries(),
         **status_queries(),
         "attempts": _field(
-            page_type("AttemptPage", attempt, newest), _history(AttemptQuery, AttemptRow, records.attempts),
-            model_arguments(AttemptQuery), "What became of messages; kept for 7 days.",
+            page_type("AttemptPage", attempt, newest), search(AttemptQuery, records.attempts),
+            model_arguments(AttemptQuery), "What became of messages; kept for 7 days unless set otherwise.",
         ),
+        **message_queries(attempt),
         "dead_letters": _field(
             page_type("DeadLetterPage", letter, newest), _history(DeadLetterQuery, DeadLetterRow, records.dead_letters),
             model_arguments(DeadLetterQuery), "What was given up; kept for 30 days.",

@@ -1,9 +1,9 @@
 """Records of the history as the API answers them: lists with conditions, the newest first, page by page.
 
 `control_api.models.history` says which fields an answer has; `control_api.history.queries` which conditions may be asked.
+`control_api.history.messages` answers messages.
 """
 
-import re
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
@@ -12,10 +12,16 @@ from sqlalchemy import ColumnElement, select
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import InstrumentedAttribute
 
-from control_api.models import AttemptRow, DeadLetterRow, RunRow
+from control_api.history.listing import Beside, Listing, equal, page_of, position
+from control_api.history.queries import AttemptQuery
+from control_api.history.recipients import named
+from control_api.history.sight import Sight
+from control_api.history.span import span_of
+from control_api.history.word_search import word_search
+from control_api.models import AttemptRow, DeadLetterRow, MessageRow, RunRow
 from control_api.models.history import ATTEMPT, DEAD_LETTER, RUN
 from notifier.bounds import in_range
-from notifier.errors import FieldError, InputError, UnknownName
+from notifier.errors import UnknownName
 from notifier.record import JsonObject, rfc3339
 
 MAX_VALUE_CHARACTERS = 16_384  # of a dead letter's value in a list; asked for by itself it is whole
@@ -24,11 +30,21 @@ Conditions = Mapping[str, str | None]  # column → the value that it must have;
 Seen = Sequence[ColumnElement[bool]]  # what a row must fulfil to be shown; see `control_api.access.teams`
 
 
-async def attempts(
-    session: AsyncSession, conditions: Conditions, limit: int, cursor: str | None, seen: Seen = ()
-) -> tuple[list[JsonObject], str | None]:
-    """Attempts as JSON, and the cursor of the next page if there is one. Raises InputError for a cursor that is none."""
-    rows, next_cursor = await _page(session, AttemptRow, conditions, limit, cursor, seen)
+async def attempts(session: AsyncSession, query: AttemptQuery, sight: Sight) -> tuple[list[JsonObject], str | None]:
+    """Attempts as JSON, and the cursor of the next page if there may be one. Raises InputError."""
+    given = query.given("producer", "message", "configuration", "consumer", "outcome", "reason", "delivery")
+    given |= await named(session, query.recipient)
+    beside = None
+    if query.q is not None:
+        beside = Beside(table=MessageRow, leads=[await word_search(session, query.q)], others=sight.messages)
+    listing = Listing(
+        table=AttemptRow,
+        leads=[equal(AttemptRow, column, value) for column, value in given.items()],
+        others=sight.attempts,
+        span=await span_of(session, AttemptRow.id, AttemptRow.ended_at, query.since, query.until),
+        beside=beside,
+    )
+    rows, next_cursor = await page_of(session, listing, query.limit, query.cursor)
     return [ATTEMPT.answer(row) for row in rows], next_cursor
 
 
@@ -74,10 +90,9 @@ async def _page(
     columns: Mapping[str, InstrumentedAttribute[Any]] = table.__mapper__.all_orm_descriptors
     equal = [columns[name] == value for name, value in conditions.items() if value is not None]
     query = select(table).where(*equal, *seen)
-    if cursor is not None:
-        if not re.fullmatch(r"[1-9][0-9]{0,17}", cursor):
-            raise InputError(FieldError("/cursor", "is none of ours: give back the `next_cursor` of a page as it was"))
-        query = query.where(table.id < int(cursor))
+    before = position(cursor)
+    if before is not None:
+        query = query.where(table.id < before)
     rows = list(await session.scalars(query.order_by(table.id.desc()).limit(limit + 1)))
     return rows[:limit], str(rows[limit - 1].id) if len(rows) > limit else None
 

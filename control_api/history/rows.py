@@ -8,6 +8,7 @@ from base64 import b64encode
 from typing import Any
 from urllib.parse import unquote
 
+from control_api.history.digest import digest
 from control_api.models.history import ATTEMPT, DEAD_LETTER, RUN
 from control_api.models.record_fields import without_nul
 from notifier.attempt import Attempt, Counters
@@ -18,16 +19,20 @@ from notifier.run import Run
 Row = dict[str, Any]  # column → value
 
 
-def attempt_row(value: bytes | None) -> Row | None:
-    """The row of an Attempt; None for Counters. Raises InvalidRecord and UnsupportedVersion."""
+def attempt_or_counters(value: bytes | None) -> Attempt | Counters:
+    """What a record of `attempts` is. Raises InvalidRecord and UnsupportedVersion."""
     data = value or b""
     try:
-        return ATTEMPT.row(Attempt.decode(data))
+        return Attempt.decode(data)
     except InvalidRecord:
         if b'"counters"' in data:
-            Counters.decode(data)
-            return None
+            return Counters.decode(data)
         raise
+
+
+def attempt_row(attempt: Attempt) -> Row:
+    """The row of an Attempt, which is found beside its message by their digest."""
+    return {**ATTEMPT.row(attempt), "digest": digest(attempt.producer, attempt.message)}
 
 
 def dead_letter_row(value: bytes | None) -> Row:

@@ -6,6 +6,14 @@ from control_api.models.definitions import AuditRow, ChangeRow, DefinitionRow, L
 from control_api.models.dry_run import DryRunRow
 from control_api.models.history import AttemptRow, DeadLetterRow, HistoryOffsetRow, MessageRow, RunRow
 from control_api.models.redrive import RedriveRow
+from control_api.models.history import (
+    AttemptRow,
+    CounterRow,
+    DeadLetterRow,
+    HistoryOffsetRow,
+    MessageRow,
+    RunRow,
+)
 from notifier.tick_claims import METADATA
 
 __all__ = [
@@ -14,6 +22,7 @@ __all__ = [
     "AuditRow",
     "Base",
     "ChangeRow",
+    "CounterRow",
     "DeadLetterRow",
     "DefinitionRow",
     "DryRunRow",

@@ -1,4 +1,4 @@
-"""The tables of the history: attempts, dead letters and runs, and how far each topic is read.
+"""The tables of the history: messages, attempts, dead letters, runs and counters, and how far each topic is read.
 
 The columns of a record are made from its struct (`control_api.models.record_fields`). `ATTEMPT`, `DEAD_LETTER` and `RUN` hold
 what differs: names and types of columns, fields that are not stored, the order of answers, the descriptions in GraphQL. A new
@@ -11,14 +11,15 @@ that hold them have a hash index.
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Column, Index, Integer, String, Table, Text, UniqueConstraint
+from sqlalchemy import Boolean, Column, Index, Integer, String, Table, Text, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
-from control_api.models.base import Base, Number
+from control_api.models.base import Base, Json, Number
 from control_api.models.record_fields import Differs, FieldType, RecordFields
 from notifier.attempt import Attempt
 from notifier.dead_letter import DeadLetter
 from notifier.run import Run
+from notifier.utc import Utc
 
 _REASON = String(30)
 _NOT_STORED = Differs(stored=False)
@@ -112,19 +113,63 @@ def _place() -> tuple[Column[Any] | UniqueConstraint, ...]:
 
 
 class MessageRow(Base):
-    """Where a message that has an id lies on `messages`. Its producer and id are one number, which another message may share.
+    """A message on `messages`: where it lies, and its text.
 
-    So a row is small, however long the id is, and who reads the record sees whether it is the one.
+    Producer and id are also one number, which another message may share: who reads sees whether it is the one. What was
+    stored before texts were kept, and what is no message but has both, has its place alone.
     """
 
-    __tablename__ = "message"
-    __table_args__ = (Index("ix_message_digest", "digest"), Index("ix_message_at", "at"))
+    __table__ = Table(
+        "message",
+        Base.metadata,
+        _key(),
+        *_place(),
+        Column("digest", Number, nullable=False),  # of producer and id, see `control_api.history.digest`
+        Column("at", Utc(), nullable=False),  # the record's time
+        Column("producer", Text),
+        Column("message", Text),  # its id
+        Column("sender", Text),
+        Column("receiver", Text),
+        Column("title", Text),
+        Column("content", Text),
+        Column("url", Text),
+        Column("severity", String(20)),
+        Column("labels", Json),
+        Column("cut", Boolean),  # whether a text is longer than what is kept of it
+        Column("words", Text),  # that it is found by, see `control_api.history.words`
+        Index("ix_message_digest", "digest"),
+        Index("ix_message_at", "at", "id"),
+        Index("ix_message_producer", "producer", "id"),
+        Index("ix_message_message", "message", "id"),
+    )
 
-    generation: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=False)
-    partition: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=False)
-    offset: Mapped[int] = mapped_column(Number, primary_key=True, autoincrement=False)
-    digest: Mapped[int] = mapped_column(Number)  # of producer and id, see `control_api.history.message_index`
-    at: Mapped[datetime]  # the record's time
+    if TYPE_CHECKING:  # the columns that code names
+        id: Mapped[int]
+        generation: Mapped[int]
+        partition: Mapped[int]
+        offset: Mapped[int]
+        digest: Mapped[int]
+        at: Mapped[datetime]
+        producer: Mapped[str | None]
+        message: Mapped[str | None]
+        words: Mapped[str | None]
+
+
+class CounterRow(Base):
+    """How many attempts there were in a minute, one by one and as the router counted them."""
+
+    __tablename__ = "counter"
+    __table_args__ = (
+        UniqueConstraint("minute", "configuration", "outcome", "reason"),
+        Index("ix_counter_configuration", "configuration", "minute"),
+    )
+
+    id: Mapped[int] = mapped_column(Number, primary_key=True, autoincrement=True)
+    minute: Mapped[int] = mapped_column(Integer)  # since 1970
+    configuration: Mapped[str] = mapped_column(Text)  # empty: of none, or of several
+    outcome: Mapped[str] = mapped_column(String(20))
+    reason: Mapped[str] = mapped_column(_REASON)
+    count: Mapped[int] = mapped_column(Number)
 
 
 class AttemptRow(Base):
@@ -136,19 +181,27 @@ class AttemptRow(Base):
         _key(),
         *_place(),
         *ATTEMPT.columns(),
+        Column("digest", Number),  # of producer and message, as in `message`; null: stored before texts were kept
+        Index("ix_attempt_digest", "digest"),
+        Index("ix_attempt_producer", "producer", "id"),
         Index("ix_attempt_message", "message", postgresql_using="hash"),
         Index("ix_attempt_delivery", "delivery", postgresql_using="hash"),
         Index("ix_attempt_configuration", "configuration", "id"),
         Index("ix_attempt_consumer", "consumer", "id"),
-        Index("ix_attempt_recipient", "recipient", postgresql_using="hash"),
+        Index("ix_attempt_recipient", "recipient", "id"),
         Index("ix_attempt_outcome", "outcome", "id"),
         Index("ix_attempt_reason", "reason", "id"),
-        Index("ix_attempt_ended_at", "ended_at"),
+        Index("ix_attempt_ended_at", "ended_at", "id"),
     )
 
     if TYPE_CHECKING:  # the columns that code names
         id: Mapped[int]
+        offset: Mapped[int]
+        producer: Mapped[str]
+        message: Mapped[str]
+        recipient: Mapped[str | None]
         ended_at: Mapped[datetime]
+        digest: Mapped[int | None]
 
 
 class DeadLetterRow(Base):

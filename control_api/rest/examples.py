@@ -44,6 +44,32 @@ MESSAGE: JsonObject = {
     "severity": "error",
     "url": "https://ci.example/42",
 }
+SHOWN_MESSAGE: JsonObject = {
+    **MESSAGE,
+    "id": "019ad0c4-5e31-7d52-9f0b-6c1d7f5f2a10",
+    "sender": None,
+    "labels": {},
+    "cut": False,
+    "at": "2026-11-29T11:52:39.071000Z",
+    "partition": 3,
+    "offset": 4711,
+    "attempts": [],
+}
+COUNTERS: JsonObject = {
+    "step": "hour",
+    "since": "2026-11-28T12:00:00Z",
+    "until": "2026-11-29T12:00:00Z",
+    "items": [
+        {
+            "at": "2026-11-29T11:00:00Z",
+            "configuration": "broken-builds",
+            "outcome": "accepted",
+            "reason": "ok",
+            "count": 7,
+        }
+    ],
+    "next_cursor": None,
+}
 HOOK: JsonObject = {"content": "Build 42 failed", "severity": "error", "labels": {"branch": "main"}}
 WEBHOOK: JsonObject = {"zen": "Keep it logically awesome.", "hook_id": 1}
 TOKEN: JsonObject = {"name": "ci", "scopes": ["push"], "expires_at": "2199-01-31T00:00:00Z"}

@@ -1,24 +1,28 @@
-"""`POST /messages`: hand over messages."""
+"""`POST /messages`: hand over messages. `GET /messages`: what came."""
 
 import json
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Query, Request, Response
 
+from control_api.access.teams import sight_of
+from control_api.history.messages import message, messages
+from control_api.history.queries import MessageQuery
 from control_api.http import idempotency
-from control_api.http.auth import PushActor
+from control_api.http.auth import PushActor, ReadActor
 from control_api.http.body import read_body
 from control_api.http.headers import header
 from control_api.http.media_type import ANY_JSON, JSON, NDJSON
+from control_api.http.page import Page, json_response, page
 from control_api.http.problems import documented
 from control_api.intake.occasion import Occasion
 from control_api.parts import PartsDep
 from control_api.rest.arriving import Arriving
-from control_api.rest.examples import MESSAGE
+from control_api.rest.examples import MESSAGE, SHOWN_MESSAGE
 from control_api.rest.pushed import ACCEPTED, accept, accept_checked, accepted
 from notifier.message import Message
-from notifier.record import now
+from notifier.record import JsonObject, now
 
 router = APIRouter(tags=["messages"])
 
@@ -29,6 +33,22 @@ def _message_schema() -> dict[str, Any]:
 
 
 _SCHEMA = _message_schema()
+_TEXT: JsonObject = {"type": ["string", "null"]}
+_SHOWN: JsonObject = {
+    "type": "object",
+    "required": ["producer", "id", "content", "cut", "at", "partition", "offset", "attempts"],
+    "properties": {
+        "producer": {"type": "string"},
+        "id": {"type": "string"},
+        **dict.fromkeys(("sender", "receiver", "title", "content", "url", "severity"), _TEXT),
+        "labels": {"type": "object", "additionalProperties": {"type": "string"}},
+        "cut": {"type": "boolean", "description": "Whether a text is longer than what is kept of it."},
+        "at": {"type": "string", "format": "date-time", "description": "When it was written to the topic."},
+        "partition": {"type": "integer"},
+        "offset": {"type": "integer"},
+        "attempts": {"type": "array", "items": {"type": "object"}, "description": "As of `GET /attempts`."},
+    },
+}
 
 
 @router.post(
@@ -75,3 +95,32 @@ async def post_messages(request: Request, parts: PartsDep, actor: PushActor) -> 
         return accepted(await accept_checked(parts, checked))
 
     return await idempotency.once(parts, request, actor, body, act)
+
+
+@router.get("/messages", summary="List messages", response_model=Page, responses=documented(401, 403, 422))
+async def list_messages(query: Annotated[MessageQuery, Query()], parts: PartsDep, actor: ReadActor) -> Response:
+    """What came from producers, the newest first; kept for 7 days unless set otherwise, and found a second after it came.
+
+    Of title, content and url the first 4,000 characters are kept each; `cut` says that there were more. A page of a search may
+    hold fewer items than `limit`, or none, and have a cursor: what is rare among many is looked for page by page.
+    """
+    async with parts.database.read() as session:
+        return page(*await messages(session, query, sight_of(actor)))
+
+
+@router.get(
+    "/messages/{producer}/{id:path}",
+    summary="Get a message",
+    response_class=Response,
+    responses={
+        200: {
+            "description": "The message, with its attempts.",
+            "content": {JSON: {"schema": _SHOWN, "example": SHOWN_MESSAGE}},
+        },
+        **documented(401, 403, 404),
+    },
+)
+async def get_message(producer: str, id: str, parts: PartsDep, actor: ReadActor) -> Response:  # noqa: A002 - the address's word
+    """The newest message of that producer and id, with its newest 100 attempts."""
+    async with parts.database.read() as session:
+        return json_response(await message(session, producer, id, sight_of(actor)))

@@ -25,10 +25,18 @@ from tests.rigs.definitions_rig import rows
 pytest_plugins = ["tests.rigs.databases"]
 
 
+def _is_a_model_s(name: str | None, type_: str, parents: object) -> bool:
+    """Whether a model has it: not the indices of words, which each kind of database has in a way of its own."""
+    return not str(name).startswith(("message_search", "ix_message_words"))
+
+
 async def test_models_and_migrations_agree(database: Database) -> None:
     async with database.connection() as connection:
         found = await connection.run_sync(
-            lambda sync: compare_metadata(MigrationContext.configure(sync, opts={"compare_type": True}), Base.metadata)
+            lambda sync: compare_metadata(
+                MigrationContext.configure(sync, opts={"compare_type": True, "include_name": _is_a_model_s}),
+                Base.metadata,
+            )
         )
     assert found == []
 

@@ -143,8 +143,8 @@ async def _fill_history(database: Database) -> None:
         one = attempt("1", producer=name, configuration=name, delivery=f"{name}/1/{name}/chat/alice")
         none = attempt("2", producer=name, configuration=None, delivery=f"{name}/2")
         rows[AttemptRow] += [
-            {**(attempt_row(one.encode()) or {}), **place},
-            {**(attempt_row(none.encode()) or {}), **behind},
+            {**(attempt_row(one)), **place},
+            {**(attempt_row(none)), **behind},
         ]
         letter = dead_letter(f"{name}/1/{name}/chat/alice", delivery=f"{name}/1/{name}/chat/alice")
         lost = dead_letter(f"{name}/2", producer=name, message="2", stage="route")

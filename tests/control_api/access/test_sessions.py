@@ -13,6 +13,7 @@ from control_api.models import AccountRow, AuditRow, SessionRow
 from control_api.retention import prune
 from notifier.database import Database
 from notifier.record import now
+from notifier.settings import Settings
 from tests.rigs.console_server import PASSWORD
 
 pytest_plugins = ["tests.rigs.databases"]
@@ -99,12 +100,12 @@ async def test_the_account_is_the_one_of_this_moment(store: Database) -> None:
     assert await find_account(store, ticket) is None
 
 
-async def test_old_sessions_are_forgotten(store: Database) -> None:
+async def test_old_sessions_are_forgotten(store: Database, store_settings: Settings) -> None:
     account = await _account(store)
     await open_session(store, account)
     async with store.write() as session:
         await session.execute(update(SessionRow).values(created_at=now() - ABSOLUTE - timedelta(minutes=1)))
     await open_session(store, account)
-    assert await prune(store) == 1
+    assert await prune(store, store_settings) == 1
     async with store.read() as session:
         assert await session.scalar(select(func.count()).select_from(SessionRow)) == 1

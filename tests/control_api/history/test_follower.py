@@ -5,6 +5,8 @@ from sqlalchemy import func, select, text, update
 
 from control_api.access import tokens
 from control_api.history import records
+from control_api.history.queries import AttemptQuery
+from control_api.history.sight import Sight
 from control_api.migrate import upgrade
 from control_api.models import DeadLetterRow, HistoryOffsetRow
 from notifier.database import Database
@@ -34,7 +36,7 @@ async def test_the_history_holds_each_record_once_across_stops_and_shares(
         await wait_until(lambda: count_rows(database, DeadLetterRow))
         assert await count_rows(database) == 400
     async with database.read() as session:
-        items, _ = await records.attempts(session, {"producer": "ci"}, 500, None)
+        items, _ = await records.attempts(session, AttemptQuery(producer="ci", limit=500), Sight())
         assert {item["message"] for item in items} == {f"m{number}" for number in range(400)}
         # A process that was thought dead goes back in time: what it reads again is stored once all the same.
         await session.execute(update(HistoryOffsetRow).values(offset=0))

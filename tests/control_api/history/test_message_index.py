@@ -10,7 +10,8 @@ import pytest
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from sqlalchemy import select
 
-from control_api.history import follower, message_index
+from control_api.history import follower
+from control_api.history.digest import digest
 from control_api.history.message_index import MessageIndex, Place, places
 from control_api.history.message_reader import MessageReader
 from control_api.models import MessageRow
@@ -129,16 +130,16 @@ async def test_its_log_calls_it_what_people_do(
         await index.stop()
 
 
-async def test_rows_go_with_the_retention_of_the_topic(store: Database) -> None:
+async def test_rows_go_with_the_retention_of_the_topic(store: Database, store_settings: Settings) -> None:
     at = now()
     async with store.write() as session:
         for offset, days in enumerate((8, 1)):
             session.add(MessageRow(generation=0, partition=0, offset=offset, digest=-1, at=at - timedelta(days=days)))
-    assert await prune(store) == 1
+    assert await prune(store, store_settings) == 1
     async with store.read() as session:
         assert list(await session.scalars(select(MessageRow.offset))) == [1]
 
 
 def test_a_digest_tells_producer_and_id_apart() -> None:
-    assert message_index.digest("ab", "c") != message_index.digest("a", "bc")
-    assert -(2**63) <= message_index.digest("ci", "\ud800") < 2**63
+    assert digest("ab", "c") != digest("a", "bc")
+    assert -(2**63) <= digest("ci", "\ud800") < 2**63
