@@ -2,48 +2,44 @@
 
 import asyncio
 import json
-import re  # for our own constant pattern
-from collections.abc import Callable, Iterator
-from datetime import datetime, timedelta
-from typing import Any, TypeVar, get_args
+from collections.abc import Iterator
+from typing import Any, get_args
 
 import click
-from pydantic import BaseModel, ValidationError
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from control_api.definitions.differences import is_masked
-from notifier.errors import InputError
 from notifier.grapheme import shortened
 from notifier.one_line import one_line
 from notifier.outcome import Kind
-from notifier.record import JsonObject, now
-from notifier.validation import field_errors
+from notifier.record import JsonObject
 from notifier_cli.environment import read_settings
+from notifier_cli.pages import (
+    conditions_of,
+    cursor_option,
+    json_option,
+    limit_option,
+    moment_of,
+    query_of,
+    show_page,
+    since_option,
+    until_option,
+)
 
 _KIND = click.Choice(get_args(Kind))
 _SHOWN = 60  # characters of a value
 _COLOURS = {"add": "green", "replace": "yellow", "remove": "red"}
 _SIGNS = {"add": "+", "replace": "~", "remove": "-"}
-_AGO = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
-
-_Model = TypeVar("_Model", bound=BaseModel)
-_Show = Callable[[list[JsonObject]], None]
-
-_limit = click.option(
-    "--limit", type=click.IntRange(1, 500), default=20, show_default=True, help="How many, the newest first."
-)
-_cursor = click.option("--cursor", help="Go on where a page before ended; it is named at its end.")
-_json = click.option("--json", "as_json", is_flag=True, help="As REST answers it.")
 
 
 @click.command()
 @click.argument("kind", type=_KIND)
 @click.argument("name")
-@_limit
-@_cursor
-@_json
+@limit_option
+@cursor_option
+@json_option
 def history(kind: Kind, name: str, limit: int, cursor: str | None, as_json: bool) -> None:
     """Show what each change made of a definition, the newest first, also of one that was deleted.
 
@@ -55,9 +51,9 @@ def history(kind: Kind, name: str, limit: int, cursor: str | None, as_json: bool
     from control_api.definitions.versions import history_command
     from control_api.page_query import PageQuery
 
-    query = _query(PageQuery, {"limit": limit, "cursor": cursor})
+    query = query_of(PageQuery, {"limit": limit, "cursor": cursor})
     items, next_cursor = asyncio.run(history_command(settings, kind, name, query))
-    _show(items, next_cursor, _show_versions, as_json=as_json)
+    show_page(items, next_cursor, _show_versions, as_json=as_json)
 
 
 @click.command()
@@ -81,11 +77,11 @@ def rollback(kind: Kind, name: str, version: int) -> None:
 @click.option("--kind", type=click.Choice([*get_args(Kind), "token", "account"]), help="Of what.")
 @click.option("--name", help="Of the definition or account; the id of a token.")
 @click.option("--action", help="What was done, for instance `patch`, `apply`, `rollback`, `run`, `sign_in_failed`.")
-@click.option("--since", help="A time such as 2026-11-23T09:00:00Z, or how long ago: 30m, 12h, 7d.")
-@click.option("--until", help="The same.")
-@_limit
-@_cursor
-@_json
+@since_option
+@until_option
+@limit_option
+@cursor_option
+@json_option
 def audit(limit: int, cursor: str | None, as_json: bool, **conditions: str | None) -> None:
     """Show who did what and when: changes of definitions, tokens and accounts, runs by hand, sign-ins.
 
@@ -97,34 +93,15 @@ def audit(limit: int, cursor: str | None, as_json: bool, **conditions: str | Non
     from control_api.definitions.audit import AuditQuery
     from control_api.definitions.versions import audit_command
 
-    given: dict[str, Any] = {name: value for name, value in conditions.items() if value is not None}
-    for name in {"since", "until"} & given.keys():
-        given[name] = _time(given[name])
-    query = _query(AuditQuery, {"limit": limit, "cursor": cursor, **given})
+    query = query_of(AuditQuery, {"limit": limit, "cursor": cursor, **conditions_of(conditions)})
     items, next_cursor = asyncio.run(audit_command(settings, query))
-    _show(items, next_cursor, _show_entries, as_json=as_json)
-
-
-def _query(model: type[_Model], given: dict[str, Any]) -> _Model:
-    try:
-        return model(**given)
-    except ValidationError as error:
-        raise InputError(field_errors(error, given)) from None
-
-
-def _show(items: list[JsonObject], next_cursor: str | None, show: _Show, *, as_json: bool) -> None:
-    if as_json:
-        click.echo(json.dumps({"items": items, "next_cursor": next_cursor}, ensure_ascii=False, indent=2))
-        return
-    show(items)
-    if next_cursor is not None:
-        click.echo(f"There is more: --cursor {next_cursor}", err=True)
+    show_page(items, next_cursor, _show_entries, as_json=as_json)
 
 
 def _show_versions(items: list[JsonObject]) -> None:
     for item in items:
         version = click.style(f"version {item['version']}", bold=True)
-        click.echo(f"{version}  {_moment(item)}  {item['action']}  by {one_line(item['actor'])}")
+        click.echo(f"{version}  {moment_of(item)}  {item['action']}  by {one_line(item['actor'])}")
         for change in item["changes"]:
             for sign, text in _lines(change):
                 click.echo(f"    {click.style(f'{sign} {text}', fg=_COLOURS[change['op']])}")
@@ -137,7 +114,7 @@ def _show_entries(items: list[JsonObject]) -> None:
     for item in items:
         what = f"{item['kind']} {item['name']}".strip()
         changed = "; ".join(f"{sign} {text}" for change in item["changes"] for sign, text in _lines(change))
-        texts = (_moment(item), item["actor"], item["action"], what, shortened(changed, 4 * _SHOWN))
+        texts = (moment_of(item), item["actor"], item["action"], what, shortened(changed, 4 * _SHOWN))
         table.add_row(*(Text(one_line(text)) for text in texts))  # as text: `[…]` would be markup
     console = Console()
     (console if console.is_terminal else Console(width=400)).print(table)  # in a pipe each entry is one line
@@ -163,12 +140,3 @@ def _value(value: Any) -> str:
     if isinstance(value, str) and "\n" in value:
         return f"({value.count(chr(10)) + 1} lines)"
     return shortened(json.dumps(value, ensure_ascii=False), _SHOWN)
-
-
-def _moment(item: JsonObject) -> str:
-    return f"{datetime.fromisoformat(item['at']):%Y-%m-%d %H:%M:%S}Z"
-
-
-def _time(text: str) -> str | datetime:
-    found = re.fullmatch(r"([1-9][0-9]{0,4})([mhdw])", text)
-    return text if found is None else now() - timedelta(**{_AGO[found[2]]: int(found[1])})

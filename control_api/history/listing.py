@@ -19,7 +19,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from control_api.history.span import Span
 from notifier.errors import FieldError, InputError
 
-FEW = 10_000  # rows that are all looked up; counting ends there
+FEW = 2_000  # rows that are all looked up; counting ends there
 WINDOWS = (1_000, 5_000, 25_000, 100_000)  # rows that are gone through for one page
 
 Conditions = Sequence[ColumnElement[bool]]
