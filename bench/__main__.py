@@ -5,8 +5,7 @@ import sys
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
-from bench import dry_run, explain, intake, judge, latency, ledger, picture, router, scaling
-from bench import dry_run, explain, history, intake, judge, latency, picture, router, scaling
+from bench import dry_run, explain, history, intake, judge, latency, ledger, picture, router, scaling
 
 BENCHMARKS: dict[str, Callable[[Sequence[str]], Coroutine[Any, Any, None]]] = {
     "dry-run": dry_run.main,

@@ -38,7 +38,6 @@ IDEMPOTENCY_KEPT = timedelta(days=1)
 SESSIONS_KEPT = timedelta(days=7)
 DRY_RUNS_KEPT = timedelta(days=7)
 REDRIVES_KEPT = timedelta(days=7)
-_ROWS = 5000  # in one transaction, so that other writers wait briefly
 _ROWS = 500  # in one transaction
 
 _Column = InstrumentedAttribute[Any]
@@ -56,22 +55,6 @@ class Rule:
     in_age: Callable[[datetime], Any] = lambda time: time  # how the column holds a time
 
 
-# Table, the columns of its key, the column of its age, how long it is kept.
-RULES: tuple[tuple[type[Base], tuple[InstrumentedAttribute[Any], ...], InstrumentedAttribute[Any], timedelta], ...] = (
-    (AttemptRow, (AttemptRow.id,), AttemptRow.ended_at, _as_long_as(ATTEMPTS)),
-    (
-        MessageRow,
-        (MessageRow.generation, MessageRow.partition, MessageRow.offset),
-        MessageRow.at,
-        _as_long_as(MESSAGES),
-    ),
-    (DeadLetterRow, (DeadLetterRow.id,), DeadLetterRow.at, _as_long_as(DEAD_LETTERS)),
-    (RunRow, (RunRow.id,), RunRow.scheduled_at, _as_long_as(RUNS)),
-    (IdempotencyRow, (IdempotencyRow.actor, IdempotencyRow.key), IdempotencyRow.at, IDEMPOTENCY_KEPT),
-    (SessionRow, (SessionRow.hash,), SessionRow.created_at, SESSIONS_KEPT),
-    (DryRunRow, (DryRunRow.id,), DryRunRow.created_at, DRY_RUNS_KEPT),
-    (RedriveRow, (RedriveRow.id,), RedriveRow.ended_at, REDRIVES_KEPT),
-)
 def rules(settings: Settings) -> Sequence[Rule]:
     """What is kept of each table, by the settings."""
     tables: dict[str, tuple[Any, _Column]] = {
@@ -102,6 +85,7 @@ def rules(settings: Settings) -> Sequence[Rule]:
         ),
         Rule(table=SessionRow, key=(SessionRow.hash,), age=SessionRow.created_at, kept=SESSIONS_KEPT),
         Rule(table=DryRunRow, key=(DryRunRow.id,), age=DryRunRow.created_at, kept=DRY_RUNS_KEPT),
+        Rule(table=RedriveRow, key=(RedriveRow.id,), age=RedriveRow.ended_at, kept=REDRIVES_KEPT),
     )
 
 

@@ -19,8 +19,8 @@ from control_api.graphql.context import GraphQLContext, Resolver, guarded, shown
 from control_api.graphql.definition_types import KindTypes, page_type
 from control_api.graphql.explanation import explain_field
 from control_api.graphql.history_fields import history_queries
-from control_api.graphql.pausing import status_queries
 from control_api.graphql.message_fields import message_queries, search
+from control_api.graphql.pausing import status_queries
 from control_api.history import records
 from control_api.history.queries import AttemptQuery, DeadLetterQuery, RunQuery
 from control_api.models import DeadLetterRow, RunRow

@@ -4,8 +4,6 @@ from control_api.models.access import AccountRow, IdempotencyRow, SessionRow, To
 from control_api.models.base import Base
 from control_api.models.definitions import AuditRow, ChangeRow, DefinitionRow, LeaseRow, OutboxRow, ReferenceRow
 from control_api.models.dry_run import DryRunRow
-from control_api.models.history import AttemptRow, DeadLetterRow, HistoryOffsetRow, MessageRow, RunRow
-from control_api.models.redrive import RedriveRow
 from control_api.models.history import (
     AttemptRow,
     CounterRow,
@@ -14,6 +12,7 @@ from control_api.models.history import (
     MessageRow,
     RunRow,
 )
+from control_api.models.redrive import RedriveRow
 from notifier.tick_claims import METADATA
 
 __all__ = [

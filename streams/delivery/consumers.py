@@ -20,8 +20,6 @@ class Consumers:
     def __init__(
         self, catalog: Catalog, written_at: Mapping[str, datetime], holds: Holds, accepted: Accepted | None = None
     ) -> None:
-        self.standings = Standings(catalog)
-    def __init__(self, catalog: Catalog, written_at: Mapping[str, datetime], holds: Holds) -> None:
         self.standings = Standings(catalog, holds.disabled)
         self.changes = Changes(written_at)
         self.waits = Waits()

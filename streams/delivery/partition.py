@@ -282,8 +282,6 @@ class Partition:
     # --- a try and what follows ---
 
     async def _try(self, lane: Lane, instance: Consumer[Any], permit: Permit) -> None:
-        front = self._front(lane, batch_of(instance))
-    async def _try(self, lane: Lane, instance: Consumer[Any]) -> None:
         front = self._front(lane, self._holds.most(self.consumer, batch_of(instance)))
         deliveries = [
             msgspec.structs.replace(pending.delivery, attempt=pending.attempt)

@@ -21,7 +21,6 @@ from notifier.errors import DeliveryError, Retryable
 from notifier.outcome import Outcome, Reason
 from notifier.plugin import Result
 from notifier.policy import Unknown
-from streams.delivery.holds import REFUSED
 from streams.delivery.breaker import REFUSED
 
 JITTER = 0.1  # share of a wait

@@ -34,16 +34,14 @@ from notifier.seal import load_seal
 from notifier.settings import Settings
 from notifier.topics import ATTEMPTS, DEAD_LETTERS, DELIVERIES, PARKED, STATUS
 from streams.definitions import Definitions
+from streams.delivery.assignor import Assignor
 from streams.delivery.board import Board
 from streams.delivery.calling import Calling
 from streams.delivery.consumers import Consumers
 from streams.delivery.deleted_topics import drop_drained_topics
-from streams.delivery.group import GROUP, POLL_MS, OnRebalance, group_consumer
-from streams.delivery.assignor import Assignor
-from streams.delivery.group import POLL_MS, OnRebalance, divide_anew, group_consumer
+from streams.delivery.group import GROUP, POLL_MS, OnRebalance, divide_anew, group_consumer
 from streams.delivery.holds import Holds
 from streams.delivery.ledger import Ledgers, Unread
-from streams.delivery.ledger import read_back
 from streams.delivery.notices import Notices
 from streams.delivery.parking import Parking
 from streams.delivery.partition import Partition
@@ -77,15 +75,12 @@ class DeliveryWorker:
         self._writer = Writer(settings)
         self._recording = Recording(self._writer)
         self._calling = Calling(sandbox, definitions.catalog, settings.services)
-        self._pauses = Pauses(self._writer)
-        holds = Holds(settings.retry_schedule_s, self._pauses.begin, self._resume)
-        self.ledgers = ledgers or Ledgers(settings)
-        self._consumers = Consumers(definitions.catalog, definitions.written_at, holds, self.ledgers.accepted)
         self._board = Board(settings)
         self._notices = Notices(settings.operators_consumer, self._writer)
         self._pauses = Pauses(settings, self._writer, self._board, self._notices, self._go_on)
         holds = Holds(settings.retry_schedule_s, self._pauses.begin, self._pauses.end)
-        self._consumers = Consumers(definitions.catalog, definitions.written_at, holds)
+        self.ledgers = ledgers or Ledgers(settings)
+        self._consumers = Consumers(definitions.catalog, definitions.written_at, holds, self.ledgers.accepted)
         self._parking = Parking(settings, self._consumers)
         self._partitions: dict[TopicPartition, Partition] = {}  # that are ours
         self._unread: dict[TopicPartition, Unread] = {}  # whose ledgers are to be read
@@ -262,7 +257,6 @@ class DeliveryWorker:
             generation = self._generation
             if wanted:
                 await self.ledgers.load(wanted)
-                await read_back(self._settings, wanted)
                 consumers = {self._partitions[partition].consumer for partition in wanted.keys() & self._unread.keys()}
                 await recall(self._settings, self._consumers.pacing, consumers, self._definitions.catalog)
             if generation == self._generation:  # else another worker may have had the partitions meanwhile
