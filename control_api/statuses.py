@@ -75,7 +75,7 @@ class Statuses:
     def of_consumer(self, name: str) -> Status | None:
         """That a consumer is paused or disabled; None where it is not."""
         said, wanted = self._known.get(f"{CONSUMER}/{name}"), self.wanted(name)
-        if wanted is None or (said is not None and said.reason == "paused"):
+        if wanted is None or (said is not None and (said.reason == "paused" or said.state == "disabled")):
             return said
         return replace(wanted, kind=CONSUMER)
 

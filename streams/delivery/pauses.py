@@ -13,7 +13,6 @@ from datetime import timedelta
 
 from msgspec.structs import replace
 
-from notifier.definition import definition_key
 from notifier.record import now, rfc3339
 from notifier.settings import Settings
 from notifier.status import CONSUMER, PAUSE, Status
@@ -28,6 +27,7 @@ logger = logging.getLogger(__name__)
 
 GAP = timedelta(minutes=10)  # between two pauses of one consumer that the operators are told of
 EVERY_S = 0.5
+_LEAD_S = 15.0  # for one consumer
 _MAX_DETAIL = 2000  # characters
 
 
@@ -121,13 +121,21 @@ class Pauses:
                 if consumers.standings.of(consumer) == "deleted":
                     await self._drop(consumer)
             for consumer in list(led()):
-                await self._lead(consumer)
+                try:
+                    async with asyncio.timeout(_LEAD_S):
+                        await self._lead(consumer)
+                except TimeoutError:  # of another consumer there may be more to do
+                    logger.warning(
+                        "What is to be said of the paused consumer %s cannot be written now; trying again.",
+                        consumer,
+                        extra={"action": "pause", "consumer": consumer},
+                    )
             await asyncio.sleep(EVERY_S)
 
     async def _drop(self, consumer: str) -> None:
         for kind, records in ((CONSUMER, self._board.said), (PAUSE, self._board.wanted)):
             if records.pop(consumer, None) is not None:
-                await self._writer.write(STATUS.name, f"{kind}/{consumer}", None)
+                await self._send(kind, consumer, None)
 
     async def _lead(self, consumer: str) -> None:
         said, wanted = self._board.said.get(consumer), self._board.wanted.get(consumer)
@@ -166,7 +174,7 @@ class Pauses:
         if said.state == "resumed" and said.told is None:
             if not recently:
                 self._board.said.pop(consumer, None)
-                await self._writer.write(STATUS.name, definition_key("consumer", consumer), None)
+                await self._send(CONSUMER, consumer, None)
             return
         if said.told == said.state or (said.state == "paused" and (said.told is not None or recently)):
             return
@@ -196,22 +204,26 @@ class Pauses:
     def _put(self, consumer: str, status: Status) -> None:
         """Puts a status on record, in the background."""
         self._board.said[consumer] = status
-        task = asyncio.create_task(self._write(consumer, status))
+        self._board.over.discard(consumer)
+        task = asyncio.create_task(self._send(CONSUMER, consumer, status.encode()))
         self._writes.add(task)
         task.add_done_callback(self._writes.discard)
 
     async def _write(self, consumer: str, status: Status) -> None:
         self._board.said[consumer] = status
         self._board.over.discard(consumer)
+        await self._send(CONSUMER, consumer, status.encode())
+
+    async def _send(self, kind: str, consumer: str, value: bytes | None) -> None:
         async with self._lock:
-            await self._writer.write(STATUS.name, f"{CONSUMER}/{consumer}", status.encode())
+            await self._writer.write(STATUS.name, f"{kind}/{consumer}", value)
 
 
 def _on_record(wanted: Status, said: Status | None) -> Status:
     """The status of a consumer that a person paused; `said` where it says so already."""
     since = wanted.since or wanted.at
     goes_on = said is not None and said.state != "resumed"
-    if said is not None and goes_on and (said.reason, said.since) == ("paused", since):
+    if said is not None and (said.state == "disabled" or (goes_on and (said.reason, said.since) == ("paused", since))):
         return said
     told_at = None if said is None else said.told_at
     told = said.told if said is not None and goes_on else None  # they know that it is paused

@@ -65,16 +65,18 @@ async def test_every_field_is_open_to_its_scope_and_to_no_other(api: Api) -> Non
     reads |= {f"Query.{kind}History" for kind in KINDS}
     reads |= {
         f"Query.{name}"
-        for name in ("attempts", "deadLetters", "deadLetter", "runs", "run", "plugins", "explain", "dryRun")
+        for name in ("attempts", "deadLetters", "deadLetter", "runs", "run", "plugins", "explain", "dryRun", "statuses")
     }
     writes = {
         f"Mutation.{do}{kind.capitalize()}": kind for do in ("create", "update", "delete", "rollback") for kind in KINDS
     }
+    pauses = {"Mutation.pauseConsumer", "Mutation.resumeConsumer"}
     admins = {"Query.audit", "Query.accounts", "Query.account", "Query.tokens", "Query.token"}
     admins |= {f"Mutation.{do}Account" for do in ("create", "update", "delete")}
     assert scopes == {
         **dict.fromkeys(reads | relations, "read"),
         **{name: "admin" if kind == "script" else "write" for name, kind in writes.items()},
+        **dict.fromkeys(pauses, "write"),
         **dict.fromkeys(admins, "admin"),
         **dict.fromkeys(("Mutation.run", "Mutation.startDryRun", "Mutation.cancelDryRun"), "run"),
     }
