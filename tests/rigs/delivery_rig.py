@@ -23,6 +23,7 @@ from notifier.registry import Registry
 from notifier.settings import Settings
 from notifier.topics import DEFINITIONS, PARKED, deliveries
 from streams.definitions import LAST
+from streams.delivery.ledger import Ledgers
 from streams.delivery.worker import run_delivery
 from tests.rigs.kafka_tools import read_all, wait_until
 from tests.rigs.sink import REGISTRY
@@ -115,10 +116,12 @@ async def _define_people(settings: Settings, names: set[str]) -> None:
 
 
 @asynccontextmanager
-async def working(settings: Settings, registry: Registry = REGISTRY) -> AsyncIterator[None]:
+async def working(
+    settings: Settings, registry: Registry = REGISTRY, ledgers: Ledgers | None = None
+) -> AsyncIterator[None]:
     """A delivery worker in this process, stopped in order at the end."""
     stop = asyncio.Event()
-    worker = asyncio.create_task(run_delivery(settings, stop=stop, registry=registry))
+    worker = asyncio.create_task(run_delivery(settings, stop=stop, registry=registry, ledgers=ledgers))
     try:
         yield
     finally:

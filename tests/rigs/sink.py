@@ -1,6 +1,6 @@
 """Sink: a consumer for tests that does as it is told and writes down what it was given; and a worker that has it.
 
-`python -m tests.rigs.sink` runs a delivery worker with the settings of the environment, to be killed.
+`python -m tests.rigs.sink` runs a delivery worker with the settings of the environment, to be killed; `… sink router` a router.
 """
 
 import asyncio
@@ -14,8 +14,13 @@ from pathlib import Path
 from pydantic import Field
 
 from notifier import Consumer, ConsumerParameters, Context, Delivery, Limit, Permanent, Result, Retryable
+from filters import BUILT_IN as FILTERS
+from notifier import Consumer, ConsumerParameters, Context, Delivery, Permanent, Result, Retryable
 from notifier.registry import Registry
+from notifier.role import run_role
 from notifier.settings import load_settings
+from producers.push import Push
+from streams.app import run_roles
 from streams.delivery.worker import run_delivery_process
 
 
@@ -108,8 +113,16 @@ class Sink(Consumer[SinkParameters]):
         type(self).closed += 1
 
 
-REGISTRY = Registry([Sink])
+REGISTRY = Registry([Push, *FILTERS, Sink])
+
+
+def main() -> int:
+    """The process."""
+    settings = load_settings(env_file=None)
+    if "router" in sys.argv:
+        return run_role(settings, "router", lambda stop: run_roles(settings, ["router"], stop, REGISTRY))
+    return run_delivery_process(settings, REGISTRY)
 
 
 if __name__ == "__main__":
-    sys.exit(run_delivery_process(load_settings(env_file=None), REGISTRY))
+    sys.exit(main())
