@@ -46,9 +46,9 @@ check: install-dev ## formatting, lint, types, layers
 test: install-dev ## the tests, on a real Kafka broker that they start
 	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
-test-faults: install-dev ## routers, broker, topics and definitions disturbed under load; the long version, about a quarter of an hour
+test-faults: install-dev ## routers, delivery workers, broker, topics and definitions disturbed under load; the long version, half an hour
 	@mkdir -p var
-	FAULTS=long $(BIN)/python -m pytest tests/streams/test_faults.py -s --basetemp var/faults
+	FAULTS=long $(BIN)/python -m pytest tests/streams/test_faults.py tests/streams/delivery/test_killed_workers.py -s --basetemp var/faults
 
 bench: install-dev ## the benchmarks
 	$(BIN)/python -m bench

@@ -3,18 +3,22 @@
 import asyncio
 import os
 import random
+import secrets
 import signal
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from notifier.delivery import Delivery
-from notifier.settings import PREFIX, Settings
+from notifier.settings import PREFIX, Settings, load_settings
+from streams.broker.broker import EmbeddedBroker
+from streams.broker.ports import free_port
 from tests.rigs.delivery_rig import (
     attempts,
     define,
@@ -23,9 +27,22 @@ from tests.rigs.delivery_rig import (
     saw,
     seen,
     send,
+    wait_for_attempts,
 )
 from tests.rigs.kafka_tools import WAIT_S, wait_until
 from tests.rigs.repository import ROOT
+
+LONG = os.environ.get("FAULTS") == "long"
+KILLS = 20 if LONG else 1
+LANES = 8
+
+
+@pytest.fixture
+def own_broker(tmp_path: Path) -> Iterator[EmbeddedBroker]:
+    """A broker of the test's own, not started."""
+    broker = EmbeddedBroker(load_settings(env_file=None, data_dir=tmp_path / "own", kafka_port=free_port()))
+    yield broker
+    broker.stop()
 
 
 class Workers:
@@ -88,20 +105,72 @@ async def all_accepted(settings: Settings, made: Sequence[Delivery]) -> bool:
     return accepted >= {delivery.id for delivery in made}
 
 
+def repeated(path: Path, killed: set[int]) -> tuple[int, int]:
+    """How many deliveries were sent once more because their worker was killed, and for no such reason."""
+    senders: dict[str, list[int]] = {}
+    for line in seen(path):
+        senders.setdefault(line["id"], []).append(line["pid"])
+    again = [pid for pids in senders.values() for pid in pids[:-1]]
+    return sum(pid in killed for pid in again), sum(pid not in killed for pid in again)
+
+
 @pytest.mark.slow
-async def test_nothing_is_lost_when_a_worker_is_killed(settings: Settings) -> None:
+async def test_kills_and_a_broker_that_restarts_lose_nothing_and_repeat_what_was_in_flight(
+    settings: Settings, own_broker: EmbeddedBroker
+) -> None:
+    """`FAULTS=long`: twenty kills at random moments and five restarts of the broker; `FAULT_SEED` repeats the moments."""
+    seed = int(os.environ.get("FAULT_SEED") or secrets.randbelow(2**32))
+    chance = random.Random(seed)
+    settings = settings.model_copy(update={"kafka": own_broker.start(die_with_parent=True)})
     path = await define_sink(settings, partitions=4, otherwise="slow 0.02")
-    made = [make(str(n), lane=f"lane-{n % 8}", number=n) for n in range(400)]
+    made: list[Delivery] = []
+    killed: set[int] = set()
+
+    async def more(count: int) -> None:
+        """More deliveries, some of which are sent when this returns."""
+        numbers = range(len(made), len(made) + count)
+        made.extend(make(str(n), lane=f"lane-{n % LANES}", number=n) for n in numbers)
+        before = len(seen(path))
+        await send(settings, made[-count:])
+        await saw(path, before + chance.randint(1, count // 2))
+
     async with workers(settings) as group:
-        first = group.start()
         group.start()
-        await send(settings, made[:200])
-        await saw(path, random.randint(20, 120))
-        await group.end(first, signal.SIGKILL)
-        await send(settings, made[200:])
+        group.start()
+        for number in range(KILLS):
+            await more(200)
+            victim = chance.choice(group.running)
+            await group.end(victim, signal.SIGKILL)
+            killed.add(victim.pid)
+            if number % 4 == 0:
+                await more(100)
+                await asyncio.to_thread(own_broker.stop)
+                await asyncio.sleep(chance.random() * 3)
+                await asyncio.to_thread(partial(own_broker.start, die_with_parent=True))
+            group.start()  # not before: one that finds no broker at its start ends
+        while {process.pid for process in group.running} - {line["pid"] for line in seen(path)}:
+            await more(50)  # until each has sent some
+        await more(100)
+        for process in list(group.running):
+            assert await group.end(process) == 0  # with what was in flight finished
         group.start()
         await wait_until(lambda: all_accepted(settings, made))
-    await audit(settings, path, made, killed=8)
+        assert [await group.end(process) for process in list(group.running)] == [0]
+    in_flight, needless = repeated(path, killed)
+    print(
+        f"seed {seed}: {len(made)} deliveries, {len(killed)} kills: {in_flight} sent again that were in flight at one,"
+        f" {needless} for another reason"
+    )
+    await audit(settings, path, made, killed=LANES * KILLS)
+    assert needless == 0
+    await asyncio.to_thread(own_broker.stop)  # and a restart of everything
+    own_broker.start(die_with_parent=True)
+    sent = len(seen(path))
+    async with workers(settings) as group:
+        await send(settings, made[:50])
+        group.start()
+        await wait_for_attempts(settings, 50, reason="duplicate")
+    assert len(seen(path)) == sent
 
 
 @pytest.mark.slow
