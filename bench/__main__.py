@@ -6,6 +6,7 @@ from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
 from bench import dry_run, explain, history, intake, judge, latency, ledger, picture, router, scaling
+from bench import dry_run, explain, intake, judge, latency, pace, picture, router, scaling
 
 BENCHMARKS: dict[str, Callable[[Sequence[str]], Coroutine[Any, Any, None]]] = {
     "dry-run": dry_run.main,
@@ -15,6 +16,7 @@ BENCHMARKS: dict[str, Callable[[Sequence[str]], Coroutine[Any, Any, None]]] = {
     "judge": judge.main,
     "latency": latency.main,
     "ledger": ledger.main,
+    "pace": pace.main,
     "router": router.main,
     "scaling": scaling.main,
 }

@@ -41,6 +41,7 @@ class Worker:
             variable("kafka"): str(settings.kafka),
             variable("topic_prefix"): settings.topic_prefix,
             variable("data_dir"): str(settings.data_dir),
+            variable("telegram_api"): settings.telegram_api,
             variable("log_level"): "WARNING",
             "PYTHONPATH": str(ROOT),
         }

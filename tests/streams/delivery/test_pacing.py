@@ -112,3 +112,19 @@ async def test_the_next_worker_counts_what_the_one_before_has_sent(settings: Set
     async with working(settings):
         lines = await saw(path, 3)
     assert lines[2]["at"] - lines[0]["at"] >= 10.0
+
+
+async def test_two_workers_keep_the_limits_of_a_credential_together(settings: Settings) -> None:
+    names = ("one", "two", "three")
+    paced: dict[str, Any] = {"credential": "bot", "rates": [(4, 1.0)], "partitions": 2}
+    paths = [await define_sink(settings, name, **paced) for name in names]
+    free = await define_sink(settings, "free", partitions=2)
+    async with working(settings), working(settings):
+        await send(settings, [make("0", consumer="free")])
+        await saw(free, 1)
+        made = [make(str(n), consumer=name, lane=f"p{n}", number=n) for name in names for n in range(8)]
+        await send(settings, made)
+        await wait_for_attempts(settings, 25, outcome="accepted")
+        lines = [line for path in paths for line in await saw(path, 8)]
+    assert most_within([line["at"] for line in lines], 0.99) <= 4
+    assert len(lines) == len(await attempts(settings)) - 1 == 24
