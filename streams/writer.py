@@ -38,7 +38,7 @@ class Writer:
         while True:
             producer = None
             try:
-                producer = await self._started()
+                producer = self._producer or await self._started()
                 await producer.send_and_wait(name, value, key=raw_key, headers=list(headers))
             except MessageSizeTooLargeError as error:
                 raise RecordTooLarge(f"{len(value or b'')} bytes are too many for {name}: {error}", value) from None
