@@ -165,7 +165,7 @@ class CounterRow(Base):
     )
 
     id: Mapped[int] = mapped_column(Number, primary_key=True, autoincrement=True)
-    minute: Mapped[int] = mapped_column(Integer)  # since 1970
+    minute: Mapped[int] = mapped_column(Number)  # since 1970
     configuration: Mapped[str] = mapped_column(Text)  # empty: of none, or of several
     outcome: Mapped[str] = mapped_column(String(20))
     reason: Mapped[str] = mapped_column(_REASON)

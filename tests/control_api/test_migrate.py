@@ -12,6 +12,9 @@ from sqlalchemy import text
 
 from control_api.access.actor import COMMAND_LINE
 from control_api.definitions.services import Services
+from control_api.history.messages import messages
+from control_api.history.queries import MessageQuery
+from control_api.history.sight import Sight
 from control_api.migrate import migration_config, upgrade, upgrade_database
 from control_api.models import Base, ChangeRow, DefinitionRow
 from notifier.database import Database
@@ -21,6 +24,7 @@ from notifier.registry import Registry
 from notifier.seal import Seal, generate_key
 from notifier.settings import Settings
 from tests.rigs.definitions_rig import rows
+from tests.rigs.history_rig import store_messages
 
 pytest_plugins = ["tests.rigs.databases"]
 
@@ -94,3 +98,29 @@ async def test_names_that_only_look_different_to_a_computer_are_both_kept(databa
     await services.delete(COMMAND_LINE, "user", names[2])
     assert (await services.get("user", names[2])).name == names[1]
     await database.close()
+
+
+async def test_messages_that_were_kept_without_their_texts_stay(store: Database) -> None:
+    place = {"generation": 1, "partition": 2, "offset": 3, "digest": -4, "at": datetime(2026, 11, 29, tzinfo=UTC)}
+    old = 'SELECT generation, partition, "offset", digest FROM message'
+
+    async def go(step: str) -> None:
+        async with store.connection() as connection:
+            turn = command.upgrade if step == "head" else command.downgrade
+            await connection.run_sync(lambda sync: turn(migration_config(sync), step))
+
+    await store_messages(store, [{"producer": "ci", "id": "m", "content": "build failed"}])
+    await go("0008")
+    async with store.write() as session:
+        columns = ", ".join(f'"{name}"' for name in place)
+        values = ", ".join(f":{name}" for name in place)
+        await session.execute(text(f"INSERT INTO message ({columns}) VALUES ({values})"), place)
+        assert len((await session.execute(text(old))).all()) == 2
+    await go("head")
+    async with store.read() as session:
+        assert sorted((await session.execute(text(old))).all())[1] == (1, 2, 3, -4)
+        assert (await messages(session, MessageQuery(), Sight()))[0] == []  # their texts are not there
+    await store_messages(store, [{"producer": "ci", "id": "m", "content": "once more"}] * 2)
+    async with store.read() as session:
+        found, _ = await messages(session, MessageQuery(q="more"), Sight())
+        assert [one["offset"] for one in found] == [1]

@@ -123,6 +123,13 @@ async def test_accounts_are_added_and_their_password_changed(settings: Settings)
     assert status == 0
     assert "remove_account" in out
     assert "account eve" in out
+    for command in (("messages", "-q", "build", "--since", "1h"), ("attempts", "--recipient", "eve"), ("counters",)):
+        status, out, err = await run(settings, *command, "--json")
+        assert (status, json.loads(out)) == (0, {"items": [], "next_cursor": None}), err
+    assert (await run(settings, "messages", "-q", "*"))[::2] == (
+        2,
+        "notifier: /q: needs a letter or a digit: texts are found by their words\n",
+    )
 
 
 async def test_a_definition_goes_back_to_a_version(settings: Settings) -> None:

@@ -12,10 +12,10 @@ from sqlalchemy import func, select
 from control_api.history import message_index, storing
 from control_api.history.follower import History
 from control_api.models import AttemptRow
-from notifier.attempt import Attempt, Counters
+from notifier.attempt import Attempt
 from notifier.database import Database
 from notifier.dead_letter import DeadLetter
-from notifier.record import JsonObject, now
+from notifier.record import JsonObject, Record, now
 from notifier.settings import Settings
 
 
@@ -83,7 +83,7 @@ async def store_messages(
     await message_index.store(database, records, {TopicPartition("messages", 0): 0})
 
 
-async def store_attempts(database: Database, records: Sequence[Attempt | Counters], start: int = 0) -> None:
+async def store_attempts(database: Database, records: Sequence[Record], start: int = 0) -> None:
     """Stores attempts as the follower does, from the offset `start` on."""
     read = [record_at("attempts", start + place, one.encode()) for place, one in enumerate(records)]
     assert await storing.store(database, read, {TopicPartition("attempts", 0): 0}, "") == []

@@ -17,7 +17,7 @@ from control_api.definitions.services import Services
 from control_api.definitions.spec import name_field
 from control_api.history.rows import attempt_row, dead_letter_row, run_row
 from control_api.migrate import upgrade_database
-from control_api.models import AccountRow, AttemptRow, DeadLetterRow, RunRow
+from control_api.models import AccountRow, AttemptRow, CounterRow, DeadLetterRow, RunRow
 from control_api.registry import load_registry
 from notifier.database import Database
 from notifier.outcome import KINDS, Kind
@@ -25,7 +25,7 @@ from notifier.record import JsonObject, now
 from notifier.run import Run
 from notifier.seal import load_seal
 from notifier.settings import Settings
-from tests.rigs.history_rig import attempt, dead_letter
+from tests.rigs.history_rig import attempt, dead_letter, store_messages
 
 TEAMS = ("red", "blue", None)
 WRITTEN: Mapping[Kind, JsonObject] = {
@@ -135,7 +135,8 @@ async def _accounts(database: Database) -> AsyncIterator[Caller]:
 
 
 async def _fill_history(database: Database) -> None:
-    """What concerns the configuration of each team; and, of each team's producer, what concerns none."""
+    """What concerns the configuration of each team; and, of each team's producer, what concerns none, and a message."""
+    names = [name_of(team) for team in TEAMS]
     rows: dict[Any, list[Mapping[str, Any]]] = {AttemptRow: [], DeadLetterRow: [], RunRow: []}
     for offset, team in enumerate(TEAMS):
         name, place = name_of(team), {"partition": 0, "offset": 2 * offset}
@@ -157,3 +158,9 @@ async def _fill_history(database: Database) -> None:
     async with database.write() as session:
         for table, some in rows.items():
             await session.execute(insert(table), some)
+        minute = int(now().timestamp()) // 60
+        counts = [
+            CounterRow(minute=minute, configuration=name, outcome="accepted", reason="ok", count=1) for name in names
+        ]
+        session.add_all(counts)
+    await store_messages(database, [{"producer": name, "id": "1", "content": f"word {name}"} for name in names])

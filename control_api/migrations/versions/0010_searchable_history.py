@@ -53,7 +53,7 @@ def upgrade() -> None:
     op.create_table(
         "counter",
         sa.Column("id", _NUMBER, nullable=False, autoincrement=True),
-        sa.Column("minute", sa.Integer(), nullable=False),
+        sa.Column("minute", _NUMBER, nullable=False),
         sa.Column("configuration", sa.Text(), nullable=False),
         sa.Column("outcome", sa.String(length=20), nullable=False),
         sa.Column("reason", sa.String(length=30), nullable=False),

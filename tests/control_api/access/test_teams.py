@@ -126,6 +126,32 @@ async def test_the_history_of_others_is_hidden_where_their_definitions_are(teams
                 assert answers == [200 if id_ in wanted else 404] * 2, (caller.name, id_)
 
 
+async def test_what_others_said_is_neither_shown_nor_found(teams: Teams) -> None:
+    for caller in teams.some():
+        if not caller.may("read"):
+            continue
+        async with teams.client(caller) as asking:
+            kept_out = [name_of(one) for one in TEAMS if teams.strict and caller.is_kept_out(one)]
+            seen = sorted({name_of(owner) for owner in TEAMS} - {*kept_out})
+            for conditions in ({}, {"q": "word"}, {"recipient": "alice"}, {"q": "word", "outcome": "accepted"}):
+                found = (await asking.get("/api/v1/messages", params=conditions)).json()["items"]
+                assert sorted(one["producer"] for one in found) == seen, (caller.name, conditions)
+            found = (await asking.get("/api/v1/attempts", params={"q": "word", "reason": "ok"})).json()["items"]
+            assert sorted(one["producer"] for one in found) == seen
+            found = (await asking.get("/api/v1/counters")).json()["items"]
+            assert sorted({one["configuration"] for one in found} - {None}) == seen
+            for owner in TEAMS:
+                name = name_of(owner)
+                answer = await asking.get(f"/api/v1/messages/{name}/1")
+                assert answer.status_code == (200 if name in seen else 404)
+                query = (
+                    f'{{ message(producer: "{name}", id: "1") {{ id }} messages(q: "{name}") {{ items {{ id }} }} }}'
+                )
+                data = (await asking.post("/graphql", json={"query": query})).json()["data"]
+                assert (data["message"] is not None) == (name in seen)
+                assert len(data["messages"]["items"]) == (name in seen)
+
+
 async def test_tokens_are_made_and_ended_within_a_team(teams: Teams) -> None:
     boss, red = teams.one("admin -"), teams.one("admin red")
     async with teams.client(red) as asking, teams.client(boss) as above:
