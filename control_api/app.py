@@ -39,6 +39,7 @@ from control_api.http.page import json_response
 from control_api.intake.intake import Intake
 from control_api.intake.producer_types import producer_types
 from control_api.migrate import upgrade_database
+from control_api.parked.parked import ParkedDeliveries
 from control_api.parts import Parts
 from control_api.redrive.redrives import Redrives
 from control_api.registry import load_registry
@@ -145,6 +146,7 @@ def _lifespan(
                 statuses=statuses,
                 dry_runs=DryRuns(settings, database, services),
                 redrives=Redrives(settings, database),
+                parked=ParkedDeliveries(settings, database),
                 sign_in_limit=SignInLimit(),
                 failed_sign_ins=FailedSignIns(database),
             )
@@ -152,7 +154,8 @@ def _lifespan(
             stack.push_async_callback(parts.explaining.close)
             index = MessageIndex(settings, database)
             # Stopped in the opposite order.
-            for part in (parts.relay, parts.history, index, parts.statuses, parts.intake, parts.redrives):
+            following = (parts.relay, parts.history, index, parts.statuses, parts.parked)
+            for part in (*following, parts.intake, parts.redrives):
                 await part.start()
                 stack.push_async_callback(part.stop)
             stack.push_async_callback(parts.dry_runs.stop)

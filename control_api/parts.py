@@ -18,6 +18,7 @@ from control_api.explain.explaining import Explaining
 from control_api.history.follower import History
 from control_api.intake.intake import Intake
 from control_api.look_up import LookUp
+from control_api.parked.parked import ParkedDeliveries
 from control_api.redrive.redrives import Redrives
 from control_api.statuses import Statuses
 from notifier.database import Database
@@ -47,6 +48,7 @@ class Parts:
     statuses: Statuses
     dry_runs: DryRuns
     redrives: Redrives
+    parked: ParkedDeliveries
     sign_in_limit: SignInLimit
     failed_sign_ins: FailedSignIns
 

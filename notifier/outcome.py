@@ -37,6 +37,7 @@ Reason: TypeAlias = Literal[
     "paused",
     "disabled",
     "consumer_deleted",
+    "cancelled",
     # of dead letters only
     "invalid",
     "unsupported_version",

@@ -3,19 +3,18 @@
 import asyncio
 import json
 import sys
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
-from pydantic import TypeAdapter, ValidationError
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 
-from notifier.bounds import FIRST, BoundedTime
 from notifier.record import now, rfc3339
 from notifier.settings import Settings
 from notifier_cli.environment import read_settings
+from notifier_cli.moment import Moment
 
 if TYPE_CHECKING:
     from control_api.dry_run.comparison import Comparison
@@ -23,27 +22,6 @@ if TYPE_CHECKING:
     from control_api.dry_run.report import Sample
 
 _SHOWN = 10  # samples of each kind
-_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
-_TIME: TypeAdapter[datetime] = TypeAdapter(BoundedTime)
-
-
-class Moment(click.ParamType):
-    """So long ago (24h, 7d), or a time in RFC 3339."""
-
-    name = "time"
-
-    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> datetime:
-        """The moment."""
-        if isinstance(value, datetime):
-            return value
-        text = str(value)
-        if text[-1:] in _UNITS and text[:-1].isdecimal() and len(text) < 10:
-            ago = int(text[:-1]) * _UNITS[text[-1]]
-            return datetime.fromtimestamp(max(FIRST.timestamp(), now().timestamp() - ago), UTC)
-        try:
-            return _TIME.validate_python(text)
-        except ValidationError:
-            self.fail(f"{text!r} is no time; write 24h, 7d or 2026-11-28T09:00:00Z", param, ctx)
 
 
 @click.command()

@@ -74,8 +74,8 @@ def rollback(kind: Kind, name: str, version: int) -> None:
 
 @click.command()
 @click.option("--actor", help="Who did it, for instance `account ada` or `cli`.")
-@click.option("--kind", type=click.Choice([*get_args(Kind), "token", "account"]), help="Of what.")
-@click.option("--name", help="Of the definition or account; the id of a token.")
+@click.option("--kind", type=click.Choice([*get_args(Kind), "token", "account", "job"]), help="Of what.")
+@click.option("--name", help="Of the definition or account; the id of a token or job.")
 @click.option("--action", help="What was done, for instance `patch`, `apply`, `rollback`, `run`, `sign_in_failed`.")
 @since_option
 @until_option

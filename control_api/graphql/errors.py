@@ -66,6 +66,8 @@ def payload_errors(errors: Iterable[FieldError]) -> list[JsonObject]:
 
 def _field(pointer: str) -> str:
     """`/working_time/start` → `workingTime.start`; names within JSON (`parameters`, `additional_info`) stay as they are."""
+    if pointer == "":  # the input as a whole
+        return ""
     first, *rest = pointer_parts(pointer)
     words = [first, *rest] if first == "parameters" else [camel(first), *rest]
     return ".".join(words if first in ("parameters", "additional_info") else [camel(word) for word in words])

@@ -16,7 +16,7 @@ from control_api.definitions.services import Stored
 from control_api.definitions.spec import name_field
 from control_api.definitions.versions import Rollback, rollback
 from control_api.definitions.writes import Write
-from control_api.graphql import dry_runs, record_types
+from control_api.graphql import dry_runs, jobs, parked, record_types
 from control_api.graphql.account_fields import account_mutations
 from control_api.graphql.context import GraphQLContext, Resolver, guarded, shown
 from control_api.graphql.definition_types import KindTypes, object_type
@@ -30,7 +30,7 @@ from notifier.record import JsonObject, rfc3339
 _ETAG = re.compile(r'"?([0-9]{1,18})"?')
 
 
-def mutation_fields(kinds: dict[Kind, KindTypes], dry_run: Any) -> dict[str, Any]:
+def mutation_fields(kinds: dict[Kind, KindTypes], dry_run: Any, job: Any) -> dict[str, Any]:
     """The root fields of `Mutation`, by name in snake_case."""
     field_error = object_type(
         "FieldError",
@@ -70,6 +70,8 @@ def mutation_fields(kinds: dict[Kind, KindTypes], dry_run: Any) -> dict[str, Any
         **account_mutations(errors),
         **dry_runs.mutation_fields(dry_run, kinds, errors),
     }
+    others = account_mutations(errors) | dry_runs.mutation_fields(dry_run, kinds, errors)
+    return {**fields, **others, **jobs.mutation_fields(job, errors), **parked.mutation_fields(errors)}
 
 
 def _kind_mutations(kind: Kind, made: KindTypes, errors: Any, deleted: Any) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from graphql import GraphQLList, GraphQLNonNull, GraphQLObjectType
 from graphql.type import GraphQLSchema
 
 from control_api.access.actor import Scope
+from control_api.graphql import jobs, parked
 from control_api.graphql.definition_types import kind_types, object_type
 from control_api.graphql.dry_runs import dry_run_type
 from control_api.graphql.mutations import mutation_fields
@@ -18,8 +19,10 @@ from control_api.graphql.queries import query_fields
 def build_schema() -> GraphQLSchema:
     """The schema, built once. Raises RuntimeError when a root field or a relation has no scope."""
     kinds, dry_run = kind_types(), dry_run_type()
-    query = object_type("Query", "What can be read.", query_fields(kinds, dry_run))
-    mutation = object_type("Mutation", "What can be changed and run.", mutation_fields(kinds, dry_run))
+    job = jobs.job_type()
+    fields = query_fields(kinds, dry_run) | jobs.query_fields(job) | parked.query_fields()
+    query = object_type("Query", "What can be read.", fields)
+    mutation = object_type("Mutation", "What can be changed and run.", mutation_fields(kinds, dry_run, job))
     schema: GraphQLSchema = graphene.Schema(query=query, mutation=mutation).graphql_schema
     scopes_of(schema)
     return schema

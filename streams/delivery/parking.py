@@ -15,6 +15,7 @@ from contextlib import AsyncExitStack
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from aiokafka.errors import KafkaError
 
+from notifier.cancelling import KEY_ERRORS, Request
 from notifier.dead_letter import Source
 from notifier.delivery import Delivery
 from notifier.errors import InvalidRecord
@@ -33,7 +34,6 @@ logger = logging.getLogger(__name__)
 GROUP = "delivery-parked"
 RELEASED_AT_ONCE = 200  # deliveries of one transaction
 KEPT_BYTES = 64 * 1024 * 1024  # of parked deliveries held in memory; the others are read again when they are due
-KEY_ERRORS = "surrogateescape"  # keys that are not UTF-8 come back as they were
 _MIN_POLL_MS = 20
 _LOOK_AGAIN_S = 2.0  # until a delivery that is due and cannot go is looked at again
 _RETRY_S = 1.0
@@ -138,7 +138,11 @@ class Parking:
             raw_key = b"unreadable-%d" % record.offset if record.key is None else record.key
             key = raw_key.decode(errors=KEY_ERRORS)
             if record.value is None:
-                shelf.drop(key)
+                request = Request.of(record, dict(record.headers))
+                if request is None:
+                    shelf.drop(key)
+                else:
+                    shelf.cancel(request, time.time())
                 continue
             try:
                 delivery: Delivery | None = Delivery.decode(record.value)
@@ -215,8 +219,12 @@ class Parking:
         stay: list[str] = []
         late: list[str] = []  # that have expired, and can go no more than the others that stay
         gone: list[str] = []
+        cancelled: dict[str, Request] = {}
         for key in shelf.take_due(at, RELEASED_AT_ONCE):
-            consumer = shelf.waiting[key].consumer
+            consumer, request = shelf.waiting[key].consumer, shelf.waiting[key].cancel
+            if consumer is not None and request is not None:
+                cancelled[key] = request
+                continue
             standing = "deleted" if consumer is None else self._consumers.standings.of(consumer)
             if consumer is None or standing == "deleted":
                 gone.append(key)
@@ -235,6 +243,18 @@ class Parking:
         released: list[tuple[Source, Delivery]] = []
         ended: list[tuple[Source, Delivery, Ended]] = []
         for key in [key for key in (*back, *late) if key in sources]:
+        if not back and not gone and not cancelled:
+            return
+        # An id without a value was compacted away: a newer record of it is about to be read.
+        values = await self._values(partition, shelf, [*back, *gone, *cancelled])
+        sources = {key: _source(partition, shelf.waiting[key], key, value) for key, value in values.items()}
+        released: list[tuple[Source, Delivery]] = []
+        ended = [
+            (sources[key], Delivery.decode(values[key]), Ended(reason="cancelled", detail=f"cancelled by {request.by}"))
+            for key, request in cancelled.items()
+            if key in sources
+        ]
+        for key in [key for key in back if key in sources]:
             delivery = Delivery.decode(values[key])
             waiting = shelf.waiting[key]
             found = self._consumers.review.of(delivery, waited=True, timestamp_ms=waiting.timestamp)
@@ -251,7 +271,8 @@ class Parking:
         given_up = [sources[key] for key in gone if key in sources]
         if not sources:
             return
-        await self._releasing.release(partition, released, ended, given_up)
+        answers = {sources[key].key: request for key, request in cancelled.items() if key in sources}
+        await self._releasing.release(partition, released, ended, given_up, answers)
         for key in sources:
             shelf.drop(key)
         logger.info(

@@ -5,12 +5,13 @@ itself, was worse: the delivery fails at once, is parked again under the same id
 record. What is due is decided in `streams.delivery.parking`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import msgspec
 from aiokafka import AIOKafkaProducer, TopicPartition
 
 from notifier.attempt import Origin
+from notifier.cancelling import CANCELLED, Request
 from notifier.dead_letter import DeadLetter, Source
 from notifier.delivery import Delivery
 from notifier.errors import InvalidRecord
@@ -39,9 +40,11 @@ class Releasing:
         back: Sequence[tuple[Source, Delivery]],
         ended: Sequence[tuple[Source, Delivery, Ended]],
         given_up: Sequence[Source],
+        answers: Mapping[bytes | None, Request],
     ) -> None:
         """Puts parked deliveries back on their topics, as they are now, and ends and gives up others, in one transaction.
 
+        `answers` are the requests that ended deliveries, by key.
         Raises KafkaError or OSError; `close` then, before another call.
         """
         producer = await self._producer(partition)
@@ -57,7 +60,7 @@ class Releasing:
                 await self._give_up(producer, source)
             sources = [source for source, _ in back] + [source for source, _, _ in ended] + list(given_up)
             for source in sources:
-                await self._send_tombstone(producer, partition, source.key)
+                await self._send_tombstone(producer, partition, source.key, answers.get(source.key))
 
     async def close(self) -> None:
         """Closes the Kafka producers; later calls make new ones."""
@@ -117,8 +120,11 @@ class Releasing:
         )
         await producer.send(self._settings.topic_prefix + ATTEMPTS.name, attempt.encode(), key=delivery.id.encode())
 
-    async def _send_tombstone(self, producer: AIOKafkaProducer, partition: TopicPartition, key: bytes | None) -> None:
-        await producer.send(self._topic, None, key=key, partition=partition.partition)
+    async def _send_tombstone(
+        self, producer: AIOKafkaProducer, partition: TopicPartition, key: bytes | None, request: Request | None
+    ) -> None:
+        headers = None if request is None else [(CANCELLED, b"%d" % request.offset)]
+        await producer.send(self._topic, None, key=key, partition=partition.partition, headers=headers)
 
     async def _producer(self, partition: TopicPartition) -> AIOKafkaProducer:
         producer = self._producers.get(partition)

@@ -9,6 +9,8 @@ from collections.abc import Iterable
 
 import msgspec
 
+from notifier.cancelling import Request
+
 
 class Waiting(msgspec.Struct):
     """One parked delivery."""
@@ -23,6 +25,7 @@ class Waiting(msgspec.Struct):
     size: int  # bytes of its record
     value: bytes | None  # none: only the topic holds it
     expires: float = math.inf  # seconds since 1970
+    cancel: Request | None = None  # that it be given up
     look: float = math.inf  # when it comes up next, in seconds since 1970; the shelf's own
 
 
@@ -50,6 +53,13 @@ class Shelf:
         gone = self.waiting.pop(key, None)
         if gone is not None and gone.value is not None:
             self.kept -= gone.size
+
+    def cancel(self, request: Request, at: float) -> None:
+        """Has a delivery come up at `at` to be given up, if the record that the request means is what waits."""
+        waiting = self.waiting.get(request.delivery)
+        if waiting is not None and waiting.offset == request.cancels:
+            waiting.cancel = request
+            self.look_again([request.delivery], at)
 
     def next_due(self) -> float | None:
         """When the next delivery is due at the earliest, in seconds since 1970; None where none is."""

@@ -7,7 +7,7 @@ import pytest
 
 from notifier.bounds import FIRST
 from notifier.settings import Settings
-from notifier_cli.dry_run import Moment
+from notifier_cli.moment import Moment
 from tests.rigs.kafka_tools import produce
 from tests.rigs.roles import run
 

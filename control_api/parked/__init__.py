@@ -1,0 +1,1 @@
+"""Parked: the deliveries that wait on `parked`, listed and cancelled."""
