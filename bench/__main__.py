@@ -7,6 +7,7 @@ from typing import Any
 
 from bench import dry_run, explain, history, intake, judge, latency, ledger, picture, router, scaling
 from bench import dry_run, explain, intake, judge, latency, pace, picture, router, scaling
+from bench import dry_run, explain, intake, judge, latency, parked, picture, router, scaling
 
 BENCHMARKS: dict[str, Callable[[Sequence[str]], Coroutine[Any, Any, None]]] = {
     "dry-run": dry_run.main,
@@ -17,6 +18,7 @@ BENCHMARKS: dict[str, Callable[[Sequence[str]], Coroutine[Any, Any, None]]] = {
     "latency": latency.main,
     "ledger": ledger.main,
     "pace": pace.main,
+    "parked": parked.main,
     "router": router.main,
     "scaling": scaling.main,
 }

@@ -6,7 +6,8 @@ A parked delivery has one owner, the delivery worker that has its partition. So 
 
 import asyncio
 import heapq
-from collections.abc import Iterator
+from collections.abc import Iterable
+from operator import attrgetter
 from typing import Literal
 
 import msgspec
@@ -33,7 +34,9 @@ from notifier.topics import PARKED
 _KAFKA_S = 10.0  # for one exchange with Kafka
 _ANSWER_S = 5.0  # that a request to cancel waits for delivery's answer
 
-Order = tuple[float, int, int]  # when it is due, and its place on the topic
+Order = tuple[float, int, int]  # of `Parked`
+_FIRST: Order = (-1.0, -1, -1)
+_order = attrgetter("order")
 
 
 class ParkedQuery(PageQuery):
@@ -65,14 +68,13 @@ class ParkedDeliveries:
 
     async def list(self, actor: Actor, query: ParkedQuery) -> tuple[list[JsonObject], str | None]:
         """Those that are due first, and the cursor of the next page. Raises InputError for a cursor that is none."""
-        after = None if query.cursor is None else _opened(query.cursor)
-        known = await self.waiting.all()
+        after = _FIRST if query.cursor is None else _opened(query.cursor)
         hidden = await self._hidden(actor)
-        matching = (one for one in _matching(known, query, hidden) if after is None or _order(one) > after)
-        found = heapq.nsmallest(query.limit + 1, matching, key=_order)
+        known = await self.waiting.all()
+        found = heapq.nsmallest(query.limit + 1, _matching(known, query, hidden, after), key=_order)
         shown = found[: query.limit]
         items = [one.answer() for one in shown]
-        return items, close_cursor(" ".join(map(repr, _order(shown[-1])))) if len(found) > len(shown) else None
+        return items, close_cursor(" ".join(map(repr, shown[-1].order))) if len(found) > len(shown) else None
 
     async def get(self, actor: Actor, id_: str) -> JsonObject:
         """One of them, with its message. Raises UnknownName, also where it was released in this moment."""
@@ -163,18 +165,19 @@ class ParkedDeliveries:
             raise BrokerError(text) from None
 
 
-def _matching(known: dict[str, Parked], query: ParkedQuery, hidden: Hidden) -> Iterator[Parked]:
-    kept_out = hidden.of("configuration")
-    wanted = {name: value for name, value in query.conditions().items() if value is not None and name != "state"}
-    for one in known.values():
-        if one.configuration in kept_out:
-            continue
-        if all(getattr(one, name) == value for name, value in wanted.items()):
-            yield one
-
-
-def _order(one: Parked) -> Order:
-    return one.due, one.partition, one.offset
+def _matching(known: dict[str, Parked], query: ParkedQuery, hidden: Hidden, after: Order) -> Iterable[Parked]:
+    """Those behind a place of the list. Plain steps, one for each condition: there may be very many of them."""
+    found: Iterable[Parked] = known.values()
+    if query.cursor is not None:
+        found = [one for one in found if one.order > after]
+    if kept_out := hidden.of("configuration"):
+        found = [one for one in found if one.configuration not in kept_out]
+    for name in ("recipient", "consumer", "configuration", "why"):
+        value = getattr(query, name)
+        if value is not None:
+            of = attrgetter(name)
+            found = [one for one in found if of(one) == value]
+    return found
 
 
 def _opened(cursor: str) -> Order:

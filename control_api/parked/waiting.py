@@ -45,11 +45,7 @@ class Parked(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     why: str | None
     attempt: int
     again: bool  # it was sent again from the dead letters
-
-    @property
-    def due(self) -> float:
-        """Seconds since 1970; 0: at once."""
-        return 0.0 if self.not_before is None else self.not_before.timestamp()
+    order: tuple[float, int, int]  # when it is due, in seconds since 1970, and its place: the order of the list
 
     def answer(self) -> JsonObject:
         """As the API shows it."""
@@ -192,4 +188,9 @@ def _parked(record: ConsumerRecord) -> Parked | None:
         why=delivery.why,
         attempt=delivery.attempt,
         again=delivery.redriven_at is not None,
+        order=(
+            0.0 if delivery.not_before is None else delivery.not_before.timestamp(),
+            record.partition,
+            record.offset,
+        ),
     )
