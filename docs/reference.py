@@ -93,6 +93,11 @@ def topics_page() -> str:
     for topic in (*TOPICS, deliveries("<consumer>")):
         partitions = "a parameter of the consumer" if topic.name.startswith(DELIVERIES) else str(topic.partitions)
         lines.append(f"| `{topic.name}` | {_cell(topic.key)} | {topic.value} | {partitions} | {_kept(topic)} |")
+    lines += [
+        "",
+        "On `parked` a record without value whose key is `cancel ` and an id, with the header `cancel`, asks that the delivery be",
+        "[cancelled](redrive.md#what-is-parked). Records that were redriven have the header `redriven_at`.",
+    ]
     return "\n".join(lines) + "\n"
 
 
