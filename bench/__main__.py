@@ -5,9 +5,20 @@ import sys
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
-from bench import dry_run, explain, history, intake, judge, latency, ledger, picture, router, scaling
-from bench import dry_run, explain, intake, judge, latency, pace, picture, router, scaling
-from bench import dry_run, explain, intake, judge, latency, parked, picture, router, scaling
+from bench import (
+    dry_run,
+    explain,
+    history,
+    intake,
+    judge,
+    latency,
+    ledger,
+    pace,
+    parked,
+    picture,
+    router,
+    scaling,
+)
 
 BENCHMARKS: dict[str, Callable[[Sequence[str]], Coroutine[Any, Any, None]]] = {
     "dry-run": dry_run.main,

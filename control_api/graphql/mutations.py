@@ -69,9 +69,9 @@ def mutation_fields(kinds: dict[Kind, KindTypes], dry_run: Any, job: Any) -> dic
         **pausing_mutations(errors),
         **account_mutations(errors),
         **dry_runs.mutation_fields(dry_run, kinds, errors),
+        **jobs.mutation_fields(job, errors),
+        **parked.mutation_fields(errors),
     }
-    others = account_mutations(errors) | dry_runs.mutation_fields(dry_run, kinds, errors)
-    return {**fields, **others, **jobs.mutation_fields(job, errors), **parked.mutation_fields(errors)}
 
 
 def _kind_mutations(kind: Kind, made: KindTypes, errors: Any, deleted: Any) -> dict[str, Any]:

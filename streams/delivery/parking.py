@@ -235,26 +235,18 @@ class Parking:
             else:
                 stay.append(key)
         shelf.look_again(stay, at + _LOOK_AGAIN_S)
-        if not back and not late and not gone:
+        if not back and not late and not gone and not cancelled:
             return
         # An id without a value was compacted away: a newer record of it is about to be read.
-        values = await self._values(partition, shelf, [*back, *late, *gone])
-        sources = {key: _source(partition, shelf.waiting[key], key, value) for key, value in values.items()}
-        released: list[tuple[Source, Delivery]] = []
-        ended: list[tuple[Source, Delivery, Ended]] = []
-        for key in [key for key in (*back, *late) if key in sources]:
-        if not back and not gone and not cancelled:
-            return
-        # An id without a value was compacted away: a newer record of it is about to be read.
-        values = await self._values(partition, shelf, [*back, *gone, *cancelled])
+        values = await self._values(partition, shelf, [*back, *late, *gone, *cancelled])
         sources = {key: _source(partition, shelf.waiting[key], key, value) for key, value in values.items()}
         released: list[tuple[Source, Delivery]] = []
         ended = [
-            (sources[key], Delivery.decode(values[key]), Ended(reason="cancelled", detail=f"cancelled by {request.by}"))
+            (sources[key], Delivery.decode(values[key]), _cancelled(request))
             for key, request in cancelled.items()
             if key in sources
         ]
-        for key in [key for key in back if key in sources]:
+        for key in [key for key in (*back, *late) if key in sources]:
             delivery = Delivery.decode(values[key])
             waiting = shelf.waiting[key]
             found = self._consumers.review.of(delivery, waited=True, timestamp_ms=waiting.timestamp)
@@ -297,6 +289,10 @@ class Parking:
             self._topics = frozenset(await self._kafka.topics())
             self._topics_at = time.monotonic()
         return name in self._topics
+
+
+def _cancelled(request: Request) -> Ended:
+    return Ended(reason="cancelled", detail=f"cancelled by {request.by}")
 
 
 def _source(partition: TopicPartition, waiting: Waiting, key: str, value: bytes) -> Source:

@@ -13,9 +13,8 @@ from pathlib import Path
 
 from pydantic import Field
 
-from notifier import Consumer, ConsumerParameters, Context, Delivery, Limit, Permanent, Result, Retryable
 from filters import BUILT_IN as FILTERS
-from notifier import Consumer, ConsumerParameters, Context, Delivery, Permanent, Result, Retryable
+from notifier import Consumer, ConsumerParameters, Context, Delivery, Limit, Permanent, Result, Retryable
 from notifier.registry import Registry
 from notifier.role import run_role
 from notifier.settings import load_settings

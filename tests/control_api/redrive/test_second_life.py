@@ -3,6 +3,8 @@
 from control_api.access.actor import COMMAND_LINE
 from control_api.history import records
 from control_api.history.follower import History
+from control_api.history.queries import AttemptQuery
+from control_api.history.sight import Sight
 from notifier.settings import Settings
 from tests.rigs.delivery_rig import buried as are_buried
 from tests.rigs.delivery_rig import define_sink, make, saw, send, wait_for_attempts, with_, working
@@ -35,7 +37,7 @@ async def test_it_is_tried_by_the_full_schedule_again_and_history_shows_both_liv
         async with following(settings, database):
             await wait_until(lambda: has_rows(database, 8))
         async with database.read() as session:
-            items, _ = await records.attempts(session, {"delivery": bad.id}, 100, None)
+            items, _ = await records.attempts(session, AttemptQuery(delivery=bad.id, limit=100), Sight())
             letters, _ = await records.dead_letters(session, {"letter": bad.id}, 100, None)
         lives = [(item["number"], item["outcome"]) for item in reversed(items)]
         assert lives == [(1, "deferred"), (2, "deferred"), (3, "refused")] * 2
