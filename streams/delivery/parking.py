@@ -241,11 +241,8 @@ class Parking:
         values = await self._values(partition, shelf, [*back, *late, *gone, *cancelled])
         sources = {key: _source(partition, shelf.waiting[key], key, value) for key, value in values.items()}
         released: list[tuple[Source, Delivery]] = []
-        ended = [
-            (sources[key], Delivery.decode(values[key]), _cancelled(request))
-            for key, request in cancelled.items()
-            if key in sources
-        ]
+        requests = {key: request for key, request in cancelled.items() if key in sources}
+        ended = [(sources[key], Delivery.decode(values[key]), _cancelled(one)) for key, one in requests.items()]
         for key in [key for key in (*back, *late) if key in sources]:
             delivery = Delivery.decode(values[key])
             waiting = shelf.waiting[key]
@@ -263,7 +260,7 @@ class Parking:
         given_up = [sources[key] for key in gone if key in sources]
         if not sources:
             return
-        answers = {sources[key].key: request for key, request in cancelled.items() if key in sources}
+        answers = {sources[key].key: request for key, request in requests.items()}
         await self._releasing.release(partition, released, ended, given_up, answers)
         for key in sources:
             shelf.drop(key)
