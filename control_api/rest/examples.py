@@ -16,7 +16,12 @@ DOCUMENTS: Mapping[Kind, JsonObject] = {
     "script": {"name": "append", "executor": "bash", "content": "cat >> /srv/out\n"},
     "producer": {"name": "builds", "title": "The build server", "type": "push"},
     "filter": {"name": "no-drafts", "type": "skip_keywords", "parameters": {"skip_keywords": ["draft", "wip"]}},
-    "consumer": {"name": "to-file", "type": "script", "parameters": {"script": "append", "timeout_s": 30}},
+    "consumer": {
+        "name": "to-file",
+        "type": "script",
+        "retry": {"schedule_s": [5, 30, 300], "ttl_s": 3600},
+        "parameters": {"script": "append", "timeout_s": 30},
+    },
     "configuration": {
         "name": "broken-builds",
         "users": ["alice", "group:ops"],
@@ -32,7 +37,7 @@ PATCHES: Mapping[Kind, JsonObject] = {
     "script": {"content": "cat >> /srv/messages\n"},
     "producer": {"title": None, "parameters": {"world": "ci"}},
     "filter": {"parameters": {"ignore_case": True}},
-    "consumer": {"parameters": {"timeout_s": 10}},
+    "consumer": {"retry": {"ttl_s": None}, "unknown": "give_up", "parameters": {"timeout_s": 10}},
     "configuration": {"enabled": False},
 }
 BULK: JsonObject = {f"{kind}s": [DOCUMENTS[kind]] for kind in KINDS}

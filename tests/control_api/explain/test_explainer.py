@@ -9,6 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from consumers.text.template import Renderer
+from control_api.access.teams import Hidden
 from control_api.explain.explainer import Explained, Question, explain
 from control_api.explain.explanation import ConfigurationExplanation, RecipientExplanation
 from control_api.explain.rendering import Rendering
@@ -173,6 +174,25 @@ def test_a_message_that_has_expired_makes_no_delivery(
     expired = {attempt.consumer or "" for attempt in attempts_of(outputs) if attempt.reason == "expired"}
     assert sorted(expired) == sorted({"direct", "file", "room"} - set(made))
     _check(asked(catalog, message, age_s=age_s), outputs)
+
+
+def test_an_explanation_names_the_fallback() -> None:
+    catalog = changed(
+        BEGINNING,
+        [
+            ("configuration", "c0", {"users": ["u0"], "producers": ["p0"], "consumers": ["file"]}),
+            ("consumer", "file", {"type": "file", "fallback": "room"}),
+        ],
+        2,
+    )
+    message = {"producer": "p0", "content": "x"}
+    for hidden, text in (
+        (Hidden(), "; what it does not take goes to room"),
+        (Hidden({"consumer": frozenset(["room"])}), ""),
+    ):
+        (part,) = asked(catalog, message, hidden=hidden).explanation.configurations
+        (recipient,) = part.recipients
+        assert [each.text for each in recipient.consumers] == [f"file gets it once, for u0{text}"]
 
 
 # --- sentences ---
