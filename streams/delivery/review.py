@@ -21,7 +21,7 @@ from notifier.catalog import Catalog, Configuration
 from notifier.definition import definition_key
 from notifier.delivery import OPERATORS, Delivery
 from notifier.errors import RecordError
-from notifier.expiry import expired_text, expiry, written_at
+from notifier.expiry import expired_text, expiry, shortest, written_at
 from notifier.folded import folded
 from notifier.message import Message
 from notifier.outcome import Reason
@@ -92,12 +92,13 @@ class Review:
         """
         configuration = self._catalog.configurations.get(delivery.configuration)
         consumer = self._catalog.consumers.get(delivery.consumer)
-        return expiry(
-            delivery.expires_at,
-            delivery.routed_at or written_at(timestamp_ms, now()),
+        ttl_s = shortest(
             None if configuration is None else configuration.spec.ttl_s,
             None if consumer is None else consumer.policy.ttl_s,
         )
+        if ttl_s is None:
+            return delivery.expires_at
+        return expiry(delivery.expires_at, delivery.routed_at or written_at(timestamp_ms, now()), ttl_s)
 
     def of(self, delivery: Delivery, *, waited: bool, timestamp_ms: int | None = None) -> Delivery | Ended | None:
         """The delivery as it is to be made now, or why it is not; None: not known yet, ask again in a moment.

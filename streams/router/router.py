@@ -159,11 +159,8 @@ class Router:
                 if value is None or len(value) > MAX_BYTES:
                     value = check_value(value)
                 message = _read(value) if value.isascii() else Message.decode(value)
-                if (
-                    message.v != _VERSION
-                    or message.not_before is not None  # `has_times`, without the call
-                    or message.expires_at is not None
-                    or message.occurred_at is not None
+                if message.v != _VERSION or not (
+                    message.not_before is message.expires_at is message.occurred_at is None
                 ):
                     message = Message.decode(value)  # raises with the words for it, and bounds the times
                 arrival.record, arrival.value, arrival.message = record, value, message
