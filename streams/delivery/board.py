@@ -35,6 +35,7 @@ class Board:
         self._partition = TopicPartition(settings.topic_prefix + STATUS.name, 0)
         self._loaded = asyncio.Event()
         self._next = 0  # offset of the next record
+        self._own: dict[str, bytes | None] = {}  # consumer → what this worker wrote last and has not read yet
         self.said: dict[str, Status] = {}  # by delivery: paused, disabled or resumed
         self.wanted: dict[str, Status] = {}  # by people: paused, or resumed
         self.over: set[str] = set()  # consumers of which the topic says still what a person has ended
@@ -82,11 +83,31 @@ class Board:
                 if consumer is not None and self._loaded.is_set():
                     self.heard(consumer)
 
+    def put(self, consumer: str, status: Status | None) -> bytes | None:
+        """Takes what this worker is about to write of a consumer, and returns its value; older records say nothing any more."""
+        value = None if status is None else status.encode()
+        self.said.pop(consumer, None)
+        if status is not None:
+            self.said[consumer] = status
+        self.over.discard(consumer)
+        self._own[consumer] = value
+        return value
+
+    def give_up(self, consumer: str, value: bytes | None) -> None:
+        """What `put` returned was perhaps not written."""
+        if consumer in self._own and self._own[consumer] == value:
+            del self._own[consumer]
+
     def take(self, key: str, value: bytes | None) -> str | None:
         """Takes a record. Returns the consumer that it is about; None for any other record."""
         kind, _, consumer = key.partition("/")
         if kind not in (CONSUMER, PAUSE):
             return None
+        if kind == CONSUMER and consumer in self._own:
+            if value != self._own[consumer]:
+                return None
+            del self._own[consumer]
+            return consumer
         status: Status | None = None
         if value is not None:
             try:

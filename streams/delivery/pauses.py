@@ -133,27 +133,28 @@ class Pauses:
             await asyncio.sleep(EVERY_S)
 
     async def _drop(self, consumer: str) -> None:
-        for kind, records in ((CONSUMER, self._board.said), (PAUSE, self._board.wanted)):
-            if records.pop(consumer, None) is not None:
-                await self._send(kind, consumer, None)
+        if consumer in self._board.said:
+            await self._record(consumer, None)
+        if self._board.wanted.pop(consumer, None) is not None:
+            await self._writer.write(STATUS.name, f"{PAUSE}/{consumer}", None)
 
     async def _lead(self, consumer: str) -> None:
         said, wanted = self._board.said.get(consumer), self._board.wanted.get(consumer)
         if wanted is not None and wanted.state == "paused":
             asked = _on_record(wanted, said)
             if asked is not said:
-                await self._write(consumer, asked)
+                await self._record(consumer, asked)
             said = asked
         elif said is not None and said.state == "paused" and said.reason == "paused":
             said = replace(said, state="resumed", at=now())  # it was written just as somebody had it go on
-            await self._write(consumer, said)
+            await self._record(consumer, said)
         if said is None:
             return
         if consumer in self._board.over:
-            await self._write(consumer, said)
+            await self._record(consumer, said)
         changed = self._disabled(said)
         if changed is not said:
-            await self._write(consumer, changed)
+            await self._record(consumer, changed)
         await self._tell(consumer, changed)
 
     def _disabled(self, said: Status) -> Status:
@@ -173,19 +174,18 @@ class Pauses:
         recently = said.told_at is not None and timedelta() <= now() - said.told_at < GAP
         if said.state == "resumed" and said.told is None:
             if not recently:
-                self._board.said.pop(consumer, None)
-                await self._send(CONSUMER, consumer, None)
+                await self._record(consumer, None)
             return
         if said.told == said.state or (said.state == "paused" and (said.told is not None or recently)):
             return
         if not await self._notices.tell(said):
             if said.state == "resumed":  # there is nobody to be told any more
-                await self._write(consumer, replace(said, told=None))
+                await self._record(consumer, replace(said, told=None))
             return
         told = None if said.state == "resumed" else said.state
         newest = self._board.said.get(consumer)
         if newest is not None and newest.state == said.state:
-            await self._write(consumer, replace(newest, told=told, told_at=now()))
+            await self._record(consumer, replace(newest, told=told, told_at=now()))
 
     def _is_paused_by_hand(self, consumer: str) -> bool:
         wanted = self._board.wanted.get(consumer)
@@ -203,20 +203,21 @@ class Pauses:
 
     def _put(self, consumer: str, status: Status) -> None:
         """Puts a status on record, in the background."""
-        self._board.said[consumer] = status
-        self._board.over.discard(consumer)
-        task = asyncio.create_task(self._send(CONSUMER, consumer, status.encode()))
+        task = asyncio.create_task(self._write(consumer, self._board.put(consumer, status)))
         self._writes.add(task)
         task.add_done_callback(self._writes.discard)
 
-    async def _write(self, consumer: str, status: Status) -> None:
-        self._board.said[consumer] = status
-        self._board.over.discard(consumer)
-        await self._send(CONSUMER, consumer, status.encode())
+    async def _record(self, consumer: str, status: Status | None) -> None:
+        """Puts a status on record; None: that there is none."""
+        await self._write(consumer, self._board.put(consumer, status))
 
-    async def _send(self, kind: str, consumer: str, value: bytes | None) -> None:
-        async with self._lock:
-            await self._writer.write(STATUS.name, f"{kind}/{consumer}", value)
+    async def _write(self, consumer: str, value: bytes | None) -> None:
+        try:
+            async with self._lock:
+                await self._writer.write(STATUS.name, f"{CONSUMER}/{consumer}", value)
+        except BaseException:
+            self._board.give_up(consumer, value)
+            raise
 
 
 def _on_record(wanted: Status, said: Status | None) -> Status:

@@ -49,3 +49,20 @@ def test_of_a_large_record_little_is_kept(board: Board) -> None:
     over = (PassedOver(topic="t"),)
     take(board, PAUSE, "paused", detail="x" * 500_000, by="y" * 300_000, problems={"a/b": "c"}, passed_over=over)
     assert len(board.wanted["chat"].encode()) < 5000
+
+
+def test_what_this_worker_wrote_itself_holds_until_something_newer_is_read(board: Board) -> None:
+    older = Status(kind=CONSUMER, name="chat", state="paused", at=now(), step=1)
+    newer = Status(kind=CONSUMER, name="chat", state="paused", at=now(), step=2, told="paused")
+    board.put("chat", older)
+    value = board.put("chat", newer)
+    for read in (None, older.encode()):  # of another worker, and its own
+        assert board.take("consumer/chat", read) is None
+        assert board.said["chat"] == newer
+    assert board.take("consumer/chat", value) == "chat"
+    assert board.said["chat"] == newer
+    board.take("consumer/chat", older.encode())
+    assert board.said["chat"].step == 1
+    board.give_up("chat", board.put("chat", None))  # it could not be written
+    board.take("consumer/chat", older.encode())
+    assert board.said["chat"].step == 1
