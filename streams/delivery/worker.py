@@ -100,6 +100,8 @@ class DeliveryWorker:
         async with AsyncExitStack() as stack:
             stack.push_async_callback(self._calling.close)
             stack.push_async_callback(self._writer.close)
+            attempts = asyncio.create_task(self.ledgers.run(), name="attempts")
+            stack.push_async_callback(_cancel, [attempts])  # not before what asks it has ended
             stack.push_async_callback(self._end)
             board = asyncio.create_task(self._board.run(), name="board")
             stack.push_async_callback(_cancel, [board])
@@ -111,7 +113,6 @@ class DeliveryWorker:
                 asyncio.create_task(self._pauses.run(self._consumers, self._led), name="pauses"),
                 asyncio.create_task(self._follow(), name="deliver"),
                 asyncio.create_task(self._parking.run(), name="parking"),
-                asyncio.create_task(self.ledgers.run(), name="attempts"),
                 asyncio.create_task(self._load_ledgers(), name="ledgers"),
                 asyncio.create_task(reread(self._settings, lambda: self._partitions.values()), name="read again"),
                 asyncio.create_task(self._watch_definitions(), name="definitions"),
@@ -127,7 +128,7 @@ class DeliveryWorker:
                 extra={"action": "detect_sandbox"},
             )
             logger.info("Delivery has started.", extra={"action": "start"})
-            waited: list[asyncio.Future[None]] = [*tasks, stopped, self._failed]
+            waited: list[asyncio.Future[None]] = [*tasks, attempts, stopped, self._failed]
             done, _ = await asyncio.wait(waited, return_when=asyncio.FIRST_COMPLETED)
             self._stopping = stop.is_set()
             for ended in done - {stopped}:

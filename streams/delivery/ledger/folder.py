@@ -24,6 +24,7 @@ class ClaimedFile:
 
     def __init__(self, settings: Settings, clock: Callable[[], float], kept: int = KEPT) -> None:
         self.notice: str | None = None  # that it was damaged, for people
+        self._aside: str | None = None  # the same, where that turned out later
         self._clock, self._kept = clock, kept
         folder = settings.data_dir / "ledger"
         try:
@@ -42,14 +43,15 @@ class ClaimedFile:
 
     def set_aside(self, error: Exception) -> str:
         """Moves the file aside, which is damaged and stays open; says so."""
-        return _set_aside(self.file.path, error)
+        self._aside = self._aside or _set_aside(self.file.path, error)
+        return self._aside
 
     def _open(self, path: Path) -> LedgerFile:
         try:
             return LedgerFile(path, self._clock, kept=self._kept)
-        except sqlite3.OperationalError:  # the disk, not what is on it
-            raise
-        except (sqlite3.DatabaseError, TypeError) as error:
+        except (sqlite3.Error, TypeError) as error:
+            if isinstance(error, sqlite3.OperationalError):  # the disk, not what is on it
+                raise
             self.notice = _set_aside(path, error)
             return LedgerFile(path, self._clock, kept=self._kept)
 

@@ -101,6 +101,6 @@ class Ledgers:
     def _give_up(self, error: sqlite3.Error) -> NotifierError:
         """What to end with, since the file cannot be read. A damaged one is moved aside, so that the next start makes another."""
         assert self._claimed is not None
-        if isinstance(error, sqlite3.OperationalError):
+        if type(error) is not sqlite3.DatabaseError:  # the classes derived from it are about the disk, or about a call
             return NotifierError(f"the ledger {self._claimed.file.path} cannot be read: {error}")
         return NotifierError(self._claimed.set_aside(error))

@@ -197,8 +197,9 @@ def test_a_file_that_is_damaged_inside_is_never_taken_for_one_that_knows_nothing
     claimed = ClaimedFile(settings, Clock())
     accepted = Accepted()
     accepted.keep_in(claimed.file, lambda error: NotifierError(claimed.set_aside(error)))
-    with pytest.raises(NotifierError, match="damaged"):
-        [str(n) in accepted for n in range(50_000)]
+    for _ in range(2):  # which more than one may meet
+        with pytest.raises(NotifierError, match="damaged"):
+            [str(n) in accepted for n in range(50_000)]
     claimed.close()
     assert not path.exists()
     assert path.with_suffix(".damaged").exists()
