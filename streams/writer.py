@@ -2,10 +2,12 @@
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError, MessageSizeTooLargeError
+from aiokafka.partitioner import DefaultPartitioner
 
 from notifier.errors import RecordTooLarge
 from notifier.kafka import end_kafka_producer, kafka_producer
@@ -21,10 +23,14 @@ Headers = Sequence[tuple[str, bytes]]
 
 
 class Writer:
-    """One Kafka producer (acks=all, idempotent) that retries without end. Topics are named without the prefix."""
+    """One Kafka producer (acks=all, idempotent) that retries without end. Topics are named without the prefix.
 
-    def __init__(self, settings: Settings) -> None:
+    `hashed` is a quicker way to the same hash of a key that aiokafka takes.
+    """
+
+    def __init__(self, settings: Settings, hashed: Callable[[bytes], int] | None = None) -> None:
         self._settings = settings
+        self._options: dict[str, Any] = {} if hashed is None else {"partitioner": _partitioner(hashed)}
         self._producer: AIOKafkaProducer | None = None  # started
         self._making = asyncio.Lock()
 
@@ -80,7 +86,7 @@ class Writer:
     async def _started(self) -> AIOKafkaProducer:
         async with self._making:
             if self._producer is None:
-                fresh = kafka_producer(self._settings, linger_ms=0)  # every write is waited for
+                fresh = kafka_producer(self._settings, linger_ms=0, **self._options)  # every write is waited for
                 try:
                     await fresh.start()
                 except BaseException:
@@ -94,3 +100,12 @@ class Writer:
         if producer is self._producer:
             self._producer = None
             await end_kafka_producer(producer)
+
+
+def _partitioner(hashed: Callable[[bytes], int]) -> Callable[[bytes | None, Sequence[int], Sequence[int]], int]:
+    default = DefaultPartitioner()
+
+    def partition(key: bytes | None, known: Sequence[int], available: Sequence[int]) -> int:
+        return default(None, known, available) if key is None else known[hashed(key) % len(known)]
+
+    return partition

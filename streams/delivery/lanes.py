@@ -147,12 +147,13 @@ class Lanes:
         self._next = pending.offset + 1
         if pending.offset in self._finished or pending.offset in self._unfinished:
             return
-        self._reads_on = self._reads_on and (len(self.far) > 0 or self._reaches(0.5))
-        crowded = self._reads_on and self._reaches(_CRITICAL_SHARE if pending.critical else 0.5)
-        if crowded or self.far.has(lane, pending.critical):
-            self.far.add(lane, [pending.offset], pending.critical)
-        else:
-            self._put(pending, lane)
+        if self._reads_on:
+            crowded = self._reaches(_CRITICAL_SHARE if pending.critical else 0.5)
+            if crowded or self.far.has(lane, pending.critical):
+                self.far.add(lane, [pending.offset], pending.critical)
+                return
+            self._reads_on = len(self.far) > 0 or self._reaches(0.5)
+        self._put(pending, lane)
 
     def bring(self, pending: Pending, lane: str) -> None:
         """Puts a delivery that was far behind and has been read again into its lane."""

@@ -49,6 +49,7 @@ from streams.delivery.past_sends import recall
 from streams.delivery.pauses import Pauses
 from streams.delivery.recording import Recording
 from streams.delivery.rereading import reread
+from streams.outputs.partitioner import hashed
 from streams.registry import load_registry
 from streams.reporting import reported
 from streams.writer import Writer
@@ -72,7 +73,7 @@ class DeliveryWorker:
         self._settings = settings
         self._definitions = definitions
         self._sandbox = sandbox
-        self._writer = Writer(settings)
+        self._writer = Writer(settings, hashed)
         self._recording = Recording(self._writer)
         self._calling = Calling(sandbox, definitions.catalog, settings.services)
         self._board = Board(settings)
