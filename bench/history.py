@@ -1,7 +1,8 @@
 """What the history costs: storing messages and attempts, and searching them while more come.
 
 `python -m bench history [--rows 1000000] [--asked 20] [--database URL]`. Records are made here and stored as the followers do
-it, so neither a broker nor a topic is measured. Everything runs on this computer.
+it, so neither a broker nor a topic is measured; all but the first and the last are copies of the first, made by the database.
+Everything runs on this computer.
 """
 
 import argparse
@@ -19,6 +20,7 @@ from typing import Any
 
 import psutil
 from aiokafka import ConsumerRecord, TopicPartition
+from sqlalchemy import text
 
 from control_api.history import message_index, storing
 from control_api.history.counters import CounterQuery, counters
@@ -27,6 +29,7 @@ from control_api.history.queries import AttemptQuery, MessageQuery
 from control_api.history.records import attempts
 from control_api.history.sight import Sight
 from control_api.migrate import upgraded
+from control_api.models import Base
 from control_api.retention import prune
 from notifier.attempt import Attempt
 from notifier.database import Database
@@ -35,6 +38,8 @@ from notifier.record import now
 from notifier.seal import generate_key
 from notifier.settings import Settings, load_settings
 
+_FIRST = 25_000  # records that are stored one by one, and then copied
+_LAST = 5_000  # records that are stored where all others are
 _BATCH = 1_000  # records in one transaction, as the followers have it
 _PARTITIONS = 12
 _DAYS = 6  # over which the records are spread
@@ -60,7 +65,9 @@ async def main(arguments: Sequence[str] = ()) -> None:
         )  # fmt: skip
         async with upgraded(settings) as database:
             made = _Made(options.rows)
-            await _store(database, made)
+            await _store(database, made, range(min(options.rows, _FIRST)))
+            await _copy(database, made)
+            await _store(database, made, range(options.rows, options.rows + _LAST))
             await _ask(database, made, options.asked)
             await _prune(database, settings, options.rows)
 
@@ -123,7 +130,38 @@ def _generations(topic: str) -> dict[TopicPartition, int]:
     return {TopicPartition(topic, number): 0 for number in range(_PARTITIONS)}
 
 
-async def _store(database: Database, made: _Made) -> None:
+async def _copy(database: Database, made: _Made) -> None:
+    """Copies the first records until there are enough; each copy is later, and of other messages."""
+    started = time.perf_counter()
+    if database.is_sqlite:
+        later = "strftime('%Y-%m-%d %H:%M:%f', {0}, '+' || :seconds || ' seconds') || '000'"
+    else:
+        later = "{0} + make_interval(secs => :seconds)"
+    places = f'"offset" + :copy * {_FIRST}'
+    for copy in range(1, made.count // _FIRST):
+        values = {"copy": copy, "seconds": (made.at(copy * _FIRST) - made.at(0)).total_seconds()}
+        for table, times in (("message", ("at",)), ("attempt", ("started_at", "ended_at"))):
+            columns = [column.name for column in Base.metadata.tables[table].columns if column.name != "id"]
+            new = {name: f'"{name}"' for name in columns}
+            new |= {name: later.format(f'"{name}"') for name in times}
+            new |= {"offset": places, "digest": "digest / 2 + :copy", "message": "message || '-' || :copy"}
+            names, expressions = ", ".join(f'"{name}"' for name in columns), ", ".join(new.values())
+            query = f"INSERT INTO {table} ({names}) SELECT {expressions} FROM {table} WHERE id <= {_FIRST}"
+            async with database.write() as session:
+                await session.execute(text(query), values)
+    async with database.write() as session:
+        counts = (
+            "SELECT minute + :minutes * :copy, configuration, outcome, reason, count FROM counter WHERE id <= :last"
+        )
+        last = await session.scalar(text("SELECT max(id) FROM counter"))
+        minutes = int(_DAYS * 1440 * _FIRST / made.count) + 1
+        for copy in range(1, made.count // _FIRST):
+            query = f"INSERT INTO counter (minute, configuration, outcome, reason, count) {counts}"
+            await session.execute(text(query), {"minutes": minutes, "copy": copy, "last": last})
+    print(f"copied in {time.perf_counter() - started:.0f} s", flush=True)
+
+
+async def _store(database: Database, made: _Made, numbers: range) -> None:
     async def store_messages(records: list[ConsumerRecord]) -> None:
         await message_index.store(database, records, _generations("messages"))
 
@@ -133,15 +171,14 @@ async def _store(database: Database, made: _Made) -> None:
     for topic, make, store in (
         ("messages", made.message, store_messages), ("attempts", made.attempt, store_attempts),
     ):  # fmt: skip
-        took = cpu = last = 0.0
-        for records in made.batches(topic, make, range(made.count)):
+        took = cpu = 0.0
+        for records in made.batches(topic, make, numbers):
             started, used = time.perf_counter(), time.process_time()
             await store(records)
-            last = time.perf_counter() - started
-            took, cpu = took + last, cpu + time.process_time() - used
+            took, cpu = took + time.perf_counter() - started, cpu + time.process_time() - used
         print(
-            f"{made.count:,} {topic}: {made.count / took:,.0f} stored a second ({_BATCH / last:,.0f} at the end), "
-            f"{cpu / made.count * 1e6:.0f} µs of this process each; {_resident_mb():.0f} MB resident",
+            f"{len(numbers):,} {topic} behind {numbers.start:,}: {len(numbers) / took:,.0f} stored a second, "
+            f"{cpu / len(numbers) * 1e6:.0f} µs of this process each; {_resident_mb():.0f} MB resident",
             flush=True,
         )
     if database.is_sqlite:
@@ -151,7 +188,7 @@ async def _store(database: Database, made: _Made) -> None:
 def _searches(database: Database, made: _Made) -> dict[str, _Ask]:
     far = now() - timedelta(days=_DAYS - 1)
     common, other = made.words[0], made.words[1]
-    rare = f"rare{made.count // 2_000 * 1_000}"
+    rare = f"rare{_BATCH * 3}"
 
     def search(read: Any, model: Any, **conditions: Any) -> _Ask:
         async def ask() -> None:
@@ -210,7 +247,7 @@ async def _keep_writing(database: Database, made: _Made) -> tuple[int, float, fl
         while True:
             await asyncio.sleep(_EVERY_S)
             elapsed = time.perf_counter() - begun
-            number, count = made.count + written, min(_BATCH, int(elapsed * _PER_SECOND) - written)
+            number, count = made.count + _LAST + written, min(_BATCH, int(elapsed * _PER_SECOND) - written)
             for records in made.batches("attempts", made.attempt, range(number, number + count)):
                 await asyncio.shield(storing.store(database, records, _generations("attempts"), ""))
             written += count
