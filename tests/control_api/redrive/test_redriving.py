@@ -31,6 +31,8 @@ from tests.rigs.redrive_rig import JOB, begin, buried, define, opened, redriven,
 from tests.rigs.repository import ROOT
 from tests.rigs.roles import environment
 
+pytest_plugins = ["tests.rigs.databases"]
+
 RUN: frozenset[Scope] = frozenset({"run", "read"})
 LETTERS = int(os.environ.get("REDRIVE_LETTERS", "200"))  # of the test that kills; 10,000 take some minutes
 KILLS = 2 if LETTERS < 1000 else 6
@@ -43,8 +45,9 @@ def letters(settings: Settings, count: int, first: int = 0, **changes: Any) -> l
     ]
 
 
-async def test_letters_are_sent_again_as_new_and_once(settings: Settings) -> None:
+async def test_letters_are_sent_again_as_new_and_once(database_settings: Settings) -> None:
     """With ids kept; over two redrives whose criteria overlap; what is not to be sent again is counted with the reason."""
+    settings = database_settings
     async with opened(settings) as database, worked(settings, database) as redrives:
         await define(database, "consumer", "sink")
         gone = buried(settings, make("x", number=100, consumer="gone"))
@@ -110,7 +113,8 @@ class Dying(Redriving):
 
 
 @pytest.mark.parametrize("sends", [False, True], ids=["before Kafka has it", "after Kafka has it"])
-async def test_one_that_dies_within_a_batch_leaves_it_to_the_next(settings: Settings, sends: bool) -> None:
+async def test_one_that_dies_within_a_batch_leaves_it_to_the_next(database_settings: Settings, sends: bool) -> None:
+    settings = database_settings
     async with opened(settings) as database, worked(settings, database) as redrives:
         await define(database, "consumer", "sink")
         await store(database, letters(settings, 40))
@@ -130,8 +134,9 @@ async def test_one_that_dies_within_a_batch_leaves_it_to_the_next(settings: Sett
 
 
 async def test_one_that_lost_its_lease_neither_sends_nor_marks(
-    settings: Settings, monkeypatch: pytest.MonkeyPatch
+    database_settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    settings = database_settings
     async with opened(settings) as database, worked(settings, database) as redrives:
         await define(database, "consumer", "sink")
         await store(database, letters(settings, 20))
