@@ -32,9 +32,11 @@ from tests.rigs.kafka_tools import read_all, wait_until
 
 async def test_a_delivery_that_is_not_due_is_parked_until_then(settings: Settings) -> None:
     path = await define_sink(settings)
-    due = now() + timedelta(seconds=6)  # later than a worker needs to start on a busy machine
-    await send(settings, [make("0", not_before=due), make("1", number=1)])
     async with working(settings):
+        await send(settings, [make("1", number=1)])
+        await saw(path, 1)  # it works now, however long that took
+        due = now() + timedelta(seconds=6)
+        await send(settings, [make("0", not_before=due)])
         lines = await saw(path, 2)
         await wait_for_attempts(settings, 2, outcome="accepted")
     assert [line["content"] for line in lines] == ["1", "0"]
@@ -44,7 +46,7 @@ async def test_a_delivery_that_is_not_due_is_parked_until_then(settings: Setting
 
 
 async def test_a_parked_delivery_outlives_its_worker(settings: Settings) -> None:
-    settings = with_(settings, retry_schedule_s=(2.0,), lane_wait_s=0.0)
+    settings = with_(settings, retry_schedule_s=(8.0,), lane_wait_s=0.0)  # longer than a busy machine needs to stop it
     path = await define_sink(settings, plan={"0": ["fail", "accept"]})
     await send(settings, [make("0")])
     async with working(settings):

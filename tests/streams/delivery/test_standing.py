@@ -64,7 +64,7 @@ async def test_a_deleted_consumer_leaves_dead_letters_and_its_topic_goes(setting
 
 
 async def test_parked_deliveries_of_a_deleted_consumer_become_dead_letters(settings: Settings) -> None:
-    settings = with_(settings, retry_schedule_s=(1.0,), lane_wait_s=0.0)
+    settings = with_(settings, retry_schedule_s=(8.0,), lane_wait_s=0.0)  # longer than a busy machine needs to stop it
     await define_sink(settings, plan={"0": ["fail"]})
     await send(settings, [make("0")])
     async with working(settings):
