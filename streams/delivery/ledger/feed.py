@@ -5,6 +5,7 @@ another one there, or none, and is then read like one that was never read.
 """
 
 import asyncio
+import logging
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -21,11 +22,14 @@ from streams.delivery.ledger.filling import Filling
 from streams.delivery.ledger.line import Line, read_line
 from streams.delivery.ledger.store import Store
 
+logger = logging.getLogger(__name__)
+
 POLL_MS = 100  # one fetch waits so long for records
 _READ_AT_ONCE = 2_000  # records; they take some hundredths of a second
 _FEW = 500  # records, after which others are waited for before these are written
 _PAUSE_S = 0.1
 _LOOK_AGAIN_S = 60.0  # at what is committed, and whether the topic has grown
+_TELL_S = 5.0
 _UNKNOWN_MS = 2**62  # later than any record
 
 
@@ -60,6 +64,7 @@ class Feed:
         self._accepted = accepted
         self._asked = asked  # grows and shrinks
         self._clock = clock
+        self._tell_at = time.monotonic() + _TELL_S
 
     async def run(self) -> None:
         """Reads until it is cancelled. Raises TopicChanged, KafkaError, OSError, BrokerError and sqlite3.Error."""
@@ -161,8 +166,16 @@ class Feed:
         for asked in self._asked:
             if asked.ends is None or asked.done.done():
                 continue
-            if all(self._file.places[number].high >= end for number, end in asked.ends.items()):
+            left = sum(max(0, end - self._file.places[number].high) for number, end in asked.ends.items())
+            if not left:
                 asked.done.set_result(None)
+            elif time.monotonic() >= self._tell_at:
+                self._tell_at = time.monotonic() + _TELL_S
+                logger.info(
+                    "The ledger has %d attempts still to read; until then no new partition is begun with.",
+                    left,
+                    extra={"action": "read_ledger"},
+                )
 
     async def _look_again(self, topic: AttemptsTopic) -> None:
         found = await AttemptsTopic.ask(self._settings)

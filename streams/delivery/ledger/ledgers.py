@@ -81,7 +81,7 @@ class Ledgers:
             await Feed(self._settings, store, self.accepted, self._asked, self._clock).run()
         except TopicChanged:
             logger.warning(
-                "The topic of the attempts is not the one that was read before, and is read anew.",
+                "The attempts are not those that were read before, or some are gone unread: they are read anew.",
                 extra={"action": "read_ledger"},
             )
             await store.call(store.file.forget_places)
