@@ -6,7 +6,9 @@ minute is gone, unless its last word was why it stopped and no other of its role
 
 import asyncio
 import logging
-from collections.abc import Iterable
+import math
+import time
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from datetime import datetime, timedelta
 from itertools import islice
@@ -15,8 +17,9 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 from msgspec.structs import replace
 
+from control_api.waiting import waiting
 from notifier.errors import NotifierError, RecordError
-from notifier.kafka import ensure_topics, kafka_consumer
+from notifier.kafka import ensure_topics, kafka_admin, kafka_consumer
 from notifier.outcome import Kind
 from notifier.record import now
 from notifier.settings import Settings
@@ -27,6 +30,8 @@ logger = logging.getLogger(__name__)
 
 SILENT = timedelta(seconds=60)
 _RETRY_S = 1.0
+_COUNT_S = 5.0
+_MOST_COUNTED = 100  # consumers
 _MOST = 1000  # keys; any client may write more
 # Of what is kept of a record, which may have a megabyte.
 _CHARACTERS = 1000  # of each text
@@ -42,6 +47,8 @@ class Statuses:
         self._partition = TopicPartition(settings.topic_prefix + STATUS.name, 0)
         self._known: dict[str, Status] = {}  # by key
         self._task: asyncio.Task[None] | None = None
+        self._waiting: Mapping[str, int] = {}  # deliveries, by consumer
+        self._counted_at = -math.inf  # `time.monotonic()`
         self.loaded = asyncio.Event()  # set once what was there at the start is read
 
     async def start(self) -> None:
@@ -82,6 +89,10 @@ class Statuses:
     def wanted(self, name: str) -> Status | None:
         """That a person has paused a consumer; None where nobody has."""
         return self._known.get(f"{PAUSE}/{name}")
+
+    def waiting(self, name: str) -> int | None:
+        """How many deliveries waited for a paused consumer some seconds ago, without those parked; None: not known."""
+        return self._waiting.get(name)
 
     def stopped(self) -> dict[str, Status]:
         """The roles that cannot go on, by name."""
@@ -124,6 +135,19 @@ class Statuses:
                 self.loaded.set()
             for record in (await consumer.getmany(self._partition, timeout_ms=500)).get(self._partition, []):
                 self._take((record.key or b"").decode(errors="replace"), record.value)
+            await self._count(consumer)
+
+    async def _count(self, kafka: AIOKafkaConsumer) -> None:
+        """Counts what waits for paused consumers, every few seconds while there are any."""
+        names = [one.name for one in self.paused()]
+        if names and time.monotonic() - self._counted_at >= _COUNT_S:
+            self._counted_at = time.monotonic()
+            try:
+                async with asyncio.timeout(_COUNT_S), kafka_admin(self._settings) as admin:
+                    self._waiting = await waiting(self._settings, admin, kafka, names[:_MOST_COUNTED])
+            except (KafkaError, NotifierError, OSError, TimeoutError) as error:  # the statuses matter more
+                self._waiting = {}
+                logger.debug("What waits for paused consumers cannot be counted now: %s", error)
 
     def _take(self, key: str, value: bytes | None) -> None:
         self._known.pop(key, None)

@@ -23,7 +23,9 @@ async def status_page(
         lists = [await _seen(seen, found) for found in lists]
     found = {f"{place}/{status.name}": status for place, found in enumerate(lists) for status in found}
     page, next_cursor = part_of(found, query)
-    return [shown(status) for status in page], next_cursor
+    return [
+        shown(status, statuses.waiting(status.name) if status.kind == CONSUMER else None) for status in page
+    ], next_cursor
 
 
 async def _seen(services: Services, statuses: Sequence[Status]) -> list[Status]:
@@ -41,8 +43,8 @@ async def _seen(services: Services, statuses: Sequence[Status]) -> list[Status]:
     ]
 
 
-def shown(status: Status) -> JsonObject:
-    """A status as JSON, with every field that is for people."""
+def shown(status: Status, waiting: int | None = None) -> JsonObject:
+    """A status as JSON, with every field that is for people; `waiting` deliveries wait for a consumer, where it is known."""
     return {
         "kind": status.kind,
         "name": status.name,
@@ -53,6 +55,7 @@ def shown(status: Status) -> JsonObject:
         "since": None if status.since is None else rfc3339(status.since),
         "not_before": None if status.not_before is None else rfc3339(status.not_before),
         "by": status.by,
+        "waiting": waiting,
         "problems": status.problems,
         "passed_over": [
             {"topic": one.topic, "count": one.count, "last": one.last, "error": one.error} for one in status.passed_over

@@ -22,7 +22,10 @@ def _status() -> Any:
     texts = {name: graphene.String(required=True) for name in ("kind", "name", "state", "at")}
     some = {name: graphene.String() for name in ("detail", "reason", "since", "not_before", "by")}
     json = {"problems": Json(required=True), "passed_over": Json(required=True)}
-    return object_type("Status", "How a process or a consumer is.", {**texts, **some, **json})
+    waiting = graphene.Int(
+        description="Deliveries that wait for a paused consumer, where it is known; none that is parked."
+    )
+    return object_type("Status", "How a process or a consumer is.", {**texts, **some, **json, "waiting": waiting})
 
 
 def status_queries() -> dict[str, Any]:

@@ -18,6 +18,7 @@ router = APIRouter(prefix="/status", tags=["status"])
 async def list_statuses(query: Annotated[PageQuery, Query()], parts: PartsDep, actor: ReadActor) -> Response:
     """Each process that works, or stopped and was not replaced: its state, the definitions it cannot use, what it passed over.
 
-    Then each consumer that is paused or disabled: why, since when and by whom, and when it is tried again.
+    Then each consumer that is paused or disabled: why, since when and by whom, when it is tried again, and how
+    many deliveries wait on its topic (counted every few seconds).
     """
     return page(*await status_page(parts.statuses, parts.services, actor, query))

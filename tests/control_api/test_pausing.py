@@ -97,6 +97,7 @@ async def test_a_worker_obeys_what_people_say_by_any_of_the_three_ways(api: Api,
         status, out, _ = await run(api.settings, "check", "roles", "operators")
         assert (status, "paused: chat" in out, "nobody is told" in out) == (0, True, True)
         assert Taker.taken == []
+        await wait_until(lambda: _waits(admin, 2))
 
         answer = await admin.post("/api/v1/consumers/chat/resume")
         assert (answer.status_code, answer.json()["state"]) == (200, "resumed")
@@ -123,6 +124,12 @@ async def test_a_worker_obeys_what_people_say_by_any_of_the_three_ways(api: Api,
     assert [one["action"] for one in audit] == ["resume", "pause", "resume", "pause", "resume", "pause", "create"]
     assert [one["actor"] for one in audit[:3]] == [audit[0]["actor"], "cli", "cli"]
     assert audit[1]["changes"] == [{"op": "add", "pointer": "", "before": None, "after": {"reason": "by hand"}}]
+
+
+async def _waits(admin: httpx.AsyncClient, count: int) -> bool:
+    data = (await ask(admin, "{statuses {items {kind waiting}}}"))["data"]["statuses"]["items"]
+    (chat,) = (one["waiting"] for one in data if one["kind"] == "consumer")
+    return bool((await paused(admin))["chat"]["waiting"] == chat == count)
 
 
 async def _on_record(settings: Settings) -> Status | None:

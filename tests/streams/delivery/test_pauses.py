@@ -127,6 +127,24 @@ async def test_a_service_that_stops_listening_pauses_its_consumer_until_it_is_ba
     }
 
 
+async def test_chats_that_all_fail_at_once_wait_until_one_of_them_is_answered(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(holds, "DOWN_SCHEDULE_S", (3.0,))
+    settings = with_(settings, retry_schedule_s=(30.0,))
+    path = await define_sink(settings, plan={str(n): ["fail", "accept"] for n in range(10)})
+    await send(settings, [make(str(n), number=n, lane=f"lane-{n}") for n in range(10)])
+    async with working(settings):
+        status = await wait_until(lambda: is_(settings, "paused"))
+        assert (status.reason, status.detail) == ("server_error", "the service answered 500")
+        await send(settings, [make(str(n), number=n, lane=f"lane-{n}") for n in range(10, 20)])
+        await wait_for_attempts(settings, 20, outcome="accepted")
+        await wait_until(lambda: _is_tombstone(settings, "sink"))
+    answers = [line["answer"] for line in seen(path)]
+    assert answers == ["fail"] * 10 + ["accept"] * 20  # what came during the pause was no probe, or found it mended
+    assert await dead_letters(settings) == []
+
+
 async def _is_tombstone(settings: Settings, name: str) -> bool:
     return (await said(settings, name))[-1:] == [None]
 
