@@ -23,6 +23,7 @@ logger = logging.getLogger(__name__)
 
 MOST = 10_000  # consumers; any client may write of more
 _CHARACTERS = 2000  # kept of a text; what is written anew must fit into a record
+_NAME_CHARACTERS = 100  # no consumer has a longer name
 _RETRY_S = 1.0
 _POLL_MS = 200
 
@@ -101,7 +102,7 @@ class Board:
     def take(self, key: str, value: bytes | None) -> str | None:
         """Takes a record. Returns the consumer that it is about; None for any other record."""
         kind, _, consumer = key.partition("/")
-        if kind not in (CONSUMER, PAUSE):
+        if kind not in (CONSUMER, PAUSE) or len(consumer) > _NAME_CHARACTERS:
             return None
         if kind == CONSUMER and consumer in self._own:
             if value != self._own[consumer]:

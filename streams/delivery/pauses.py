@@ -14,6 +14,7 @@ from datetime import timedelta
 from msgspec.structs import replace
 
 from notifier.record import now, rfc3339
+from notifier.seldom import Seldom
 from notifier.settings import Settings
 from notifier.status import CONSUMER, PAUSE, Status
 from notifier.topics import STATUS
@@ -24,6 +25,7 @@ from streams.delivery.notices import Notices
 from streams.writer import Writer
 
 logger = logging.getLogger(__name__)
+_seldom = Seldom(logger)
 
 GAP = timedelta(minutes=10)  # between two pauses of one consumer that the operators are told of
 EVERY_S = 0.5
@@ -198,7 +200,8 @@ class Pauses:
         await asyncio.gather(*self._writes)
 
     def _let_go_on(self, consumer: str) -> None:
-        logger.info("The consumer %s goes on.", consumer, extra={"action": "resume", "consumer": consumer})
+        extra = {"action": "resume", "consumer": consumer}
+        _seldom.log(logging.INFO, "The consumer %s goes on.", consumer, extra=extra)
         self._goes_on(consumer)
 
     def _put(self, consumer: str, status: Status) -> None:

@@ -40,6 +40,7 @@ def test_what_nobody_could_have_written_changes_nothing(board: Board) -> None:
         ("pause/chat", Status(kind=PAUSE, name="chat", state="ready", at=now()).encode()),
         ("role/chat", Status(kind=ROLE, name="chat", state="stopped", at=now()).encode()),
         ("chat", None),
+        ("pause/" + "x" * 101, Status(kind=PAUSE, name="x" * 101, state="paused", at=now()).encode()),
     ):
         assert board.take(key, value) is None
     assert (list(board.said), list(board.wanted)) == (["chat"], [])
