@@ -167,6 +167,11 @@ class Lanes:
         if self.far.remove(lane, offset) is not None:
             self._finished.add(offset)
 
+    @property
+    def has_room(self) -> bool:
+        """Whether more that is far behind can be brought."""
+        return not self.halted and self._bytes < MAX_BYTES * 0.5
+
     def wanted(self) -> list[tuple[int, str]]:
         """The offset and lane of deliveries far behind that are to be brought now, by offset."""
         if self.halted or not self._opened or not len(self.far):
@@ -190,7 +195,7 @@ class Lanes:
         """Drops what is far behind the heads, but for its offset; of what is read from now on, too, until there is room."""
         self._reads_on = True
         for lane in self._lanes.values():
-            keep = max(lane.calling, self._keep(lane))
+            keep = max(lane.calling, 1 if self._bytes >= MAX_BYTES * 0.5 else self._keep(lane))
             dropped: list[Pending] = []
             # What was looked at knows more than its record does.
             while len(lane.pending) > keep and lane.pending[-1].fresh:

@@ -47,7 +47,9 @@ async def _bring(kafka: AIOKafkaConsumer, partition: Partition) -> None:
     wanted = partition.lanes.wanted()
     if not wanted:
         return
-    lost = await _read(kafka, partition, wanted)
+    missed = await _read(kafka, partition, wanted)
+    begins = await kafka.beginning_offsets([partition.topic_partition]) if missed else {}
+    lost = [(offset, lane) for offset, lane in missed if offset < begins[partition.topic_partition]]
     for offset, lane in lost:
         partition.lanes.lose(offset, lane)
     if lost:
@@ -62,21 +64,23 @@ async def _bring(kafka: AIOKafkaConsumer, partition: Partition) -> None:
 async def _read(
     kafka: AIOKafkaConsumer, partition: Partition, wanted: Sequence[tuple[int, str]]
 ) -> list[tuple[int, str]]:
-    """Hands over what is found, in order. Returns what is not on the topic any more."""
+    """Hands over what is found, in order. Returns what was not there."""
     topic_partition: TopicPartition = partition.topic_partition
     left = deque(wanted)
-    lost: list[tuple[int, str]] = []
+    missed: list[tuple[int, str]] = []
     kafka.assign([topic_partition])
     kafka.seek(topic_partition, left[0][0])
     empty = 0
-    while left and empty < _EMPTY_POLLS and not partition.lanes.halted:
+    while left and empty < _EMPTY_POLLS and partition.lanes.has_room:
         records = (await kafka.getmany(timeout_ms=_POLL_MS, max_records=_GAP)).get(topic_partition, [])
         empty = 0 if records else empty + 1
         for record in records:
             while left and left[0][0] < record.offset:
-                lost.append(left.popleft())
-            if left and left[0][0] == record.offset:
+                missed.append(left.popleft())
+            if not left or not partition.lanes.has_room:
+                return missed
+            if left[0][0] == record.offset:
                 partition.take_back(record, left.popleft()[1])
         if left and records and left[0][0] > records[-1].offset + _GAP:
             kafka.seek(topic_partition, left[0][0])
-    return lost
+    return missed
