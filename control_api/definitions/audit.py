@@ -19,6 +19,7 @@ from control_api.definitions.changes import as_kind
 from control_api.definitions.differences import differences, is_masked
 from control_api.definitions.secret_parameters import mask
 from control_api.definitions.spec import whole
+from control_api.history.span import span_of
 from control_api.models import AuditRow
 from control_api.page_query import PageQuery, close_cursor, open_cursor
 from notifier.bounds import BoundedTime
@@ -53,10 +54,8 @@ async def audit(
         for column in ("actor", "kind", "name", "action")
         if (value := getattr(query, column)) is not None
     ]
-    if query.since is not None:
-        wanted.append(AuditRow.at >= query.since)
-    if query.until is not None:
-        wanted.append(AuditRow.at < query.until)
+    span = await span_of(session, AuditRow.id, AuditRow.at, query.since, query.until)
+    wanted += [*span.times, *span.numbers(AuditRow.id)]
     return await newest(session, wanted, query, lambda row: _entry(row, registry))
 
 

@@ -27,7 +27,7 @@ Conditions = Sequence[ColumnElement[bool]]
 
 @dataclass(frozen=True, kw_only=True)
 class Lead:
-    """A condition that an index serves, in the order of numbers, and the same as it is asked of a row."""
+    """A condition that an index serves: the numbers of its rows, in their order; and the same as it is asked of a row."""
 
     source: FromClause
     number: Any
@@ -105,7 +105,8 @@ async def _led_by_beside(
 ) -> tuple[list[Any], str | None]:
     table, beside = listing.table, listing.beside
     assert beside is not None
-    found = select(beside.table.digest).select_from(lead.source).where(*lead.conditions)
+    numbers = select(lead.number).select_from(lead.source).where(*lead.conditions)
+    found: Any = select(beside.table.digest).where(beside.table.id.in_(numbers))
     rest = [one.each for one in listing.leads] + [*listing.others, *listing.span.times, _is_beside(table, beside)]
     query = select(table).where(table.digest.in_(found), *_asked([*rest, *_before(table.id, before)]))
     # `+ 0`: else SQLite goes along the numbers, through all rows.
@@ -115,10 +116,10 @@ async def _led_by_beside(
 
 def _is_beside(table: Any, beside: Beside) -> ColumnElement[bool]:
     other = beside.table
-    same = other.digest == table.digest, other.producer == table.producer, other.message == table.message
-    rest = [lead.each for lead in beside.leads] + [*beside.others]
-    # Of many rows beside one, those of the digest are looked up first.
-    return exists(select(literal_column("1")).select_from(other).where(*same, *_asked(rest)).correlate(table))
+    same = [other.producer == table.producer, other.message == table.message]  # two may share a digest
+    rest = _asked([*same, *(lead.each for lead in beside.leads), *beside.others])
+    found: Any = select(literal_column("1")).select_from(other).where(other.digest == table.digest, *rest)
+    return exists(found.correlate(table))
 
 
 async def _rarest(session: AsyncSession, table: Any, leads: Sequence[Lead]) -> tuple[Lead, list[ColumnElement[bool]]]:

@@ -40,8 +40,7 @@ async def word_search(session: AsyncSession, question: str) -> Lead:
         return Lead(source=messages, number=MessageRow.id, conditions=(each,), each=each)
     asked = " ".join(f'"{word}"*' if _is_beginning(word) else f'"{word}"' for word in words)
     match: Any = literal_column(_SEARCH.name).op("MATCH", is_comparison=True)(literal(asked, Text))
-    source = _SEARCH.join(messages, messages.c.id == _SEARCH.c.rowid)
-    return Lead(source=source, number=_SEARCH.c.rowid, conditions=(match,), each=each)
+    return Lead(source=_SEARCH, number=_SEARCH.c.rowid, conditions=(match,), each=each)
 
 
 def _has_words(words: Sequence[str]) -> ColumnElement[bool]:
