@@ -1,5 +1,6 @@
 """The shelf of parked deliveries: their order, the newest record of an id, and what is held in memory."""
 
+from notifier.cancelling import Request
 from streams.delivery.shelf import Shelf, Waiting
 
 
@@ -69,3 +70,16 @@ def test_only_what_is_held_in_memory_counts() -> None:
     shelf.drop("b")
     shelf.drop("a")
     assert shelf.kept == 0
+
+
+def test_only_the_record_that_a_request_means_is_cancelled() -> None:
+    """What was parked anew under its id, or released, is another matter."""
+    shelf = Shelf()
+    shelf.put("a", waiting(7, due=100.0))
+    shelf.cancel(Request("a", cancels=6, by="ann", offset=8), 50.0)
+    shelf.cancel(Request("b", cancels=7, by="ann", offset=9), 50.0)
+    assert shelf.take_due(60.0, 10) == []
+    shelf.cancel(Request("a", cancels=7, by="ann", offset=10), 50.0)
+    assert shelf.take_due(60.0, 10) == ["a"]
+    shelf.put("a", waiting(11, due=100.0))
+    assert shelf.waiting["a"].cancel is None
