@@ -20,7 +20,7 @@ from control_api.history.span import Span
 from notifier.errors import FieldError, InputError
 
 FEW = 2_000  # rows that are all looked up; counting ends there
-WINDOWS = (1_000, 5_000, 25_000, 100_000)  # rows that are gone through for one page
+WINDOWS = (1_000, 5_000, 20_000)  # rows that are gone through for one page
 
 Conditions = Sequence[ColumnElement[bool]]
 
