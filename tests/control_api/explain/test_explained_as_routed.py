@@ -316,7 +316,7 @@ async def world(settings: Settings) -> AsyncIterator[World]:
 async def test_an_explanation_is_what_was_done_then_and_not_what_would_be_done_now(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(happened, "MAX_ATTEMPTS", 1000)
+    monkeypatch.setattr(happened, "MAX_ATTEMPTS", 500)
     make = Definer(SEED)
     await ensure_topics(world.settings, [deliveries(name) for name in CONSUMERS])
     await world.publish(
