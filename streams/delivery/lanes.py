@@ -149,7 +149,8 @@ class Lanes:
             return
         if self._reads_on:
             crowded = self._reaches(_CRITICAL_SHARE if pending.critical else 0.5)
-            if crowded or self.far.has(lane, pending.critical):
+            # Behind critical ones that are far, the others are too: near the head they would go first.
+            if crowded or self.far.has(lane, True) or self.far.has(lane, pending.critical):
                 self.far.add(lane, [pending.offset], pending.critical)
                 return
             self._reads_on = len(self.far) > 0 or self._reaches(0.5)

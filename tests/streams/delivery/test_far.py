@@ -112,6 +112,12 @@ async def test_more_critical_ones_than_there_is_room_for_keep_their_order(road: 
     assert road.of("slow") == [*range(1, 400, 2), *range(0, 400, 2)]
 
 
+async def test_what_comes_after_critical_ones_that_are_far_goes_after_them(road: Road) -> None:
+    await road.read([("slow", offset < 60) for offset in range(75)])
+    await let_go(road, 10_000)
+    assert road.of("slow") == list(range(75))
+
+
 async def test_many_lanes_of_one_delivery_each_are_read_past(road: Road) -> None:
     """A bulk run to many people, of whom nobody can go now."""
     records = [(f"p{n}", n == 450) for n in range(500)]
