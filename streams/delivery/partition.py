@@ -173,7 +173,7 @@ class Partition:
                 if await self._wanted.is_wanted(lane, head) and self._holds.begin(self.consumer):
                     await self._try(lane, instance, permit)
         elif standing != "usable":
-            front = self._front(lane, _ENDED_AT_ONCE)
+            front = self._front(lane, _ENDED_AT_ONCE, to_be_sent=False)
             with self.lanes.working(lane, front):
                 await asyncio.gather(*(self._end_without_consumer(pending, standing) for pending in front))
 
@@ -253,8 +253,11 @@ class Partition:
         else:
             await self._endings.give_up(pending, "consumer_deleted", f"the consumer {self.consumer} was deleted")
 
-    def _front(self, lane: Lane, limit: int) -> list[Pending]:
-        """The head and what may go together with it: due, each id once, none that ends untried."""
+    def _front(self, lane: Lane, limit: int, *, to_be_sent: bool = True) -> list[Pending]:
+        """The head and what may go together with it: due, each id once, none that ends untried or is not wanted.
+
+        Not `to_be_sent`: whether it is wanted is not asked, as the head of a consumer that is gone is not.
+        """
         head = lane.pending[0]
         found: list[Pending] = []
         ids: set[str] = set()
@@ -270,7 +273,7 @@ class Partition:
                 or (pending.fresh and self._past_tries(pending))
                 or pending.due > time.monotonic()
                 or self._ends_untried(delivery)
-                or not self._wanted.is_wanted_with(head, pending)
+                or (to_be_sent and not self._wanted.is_wanted_with(head, pending))
             ):
                 break
             assert delivery is not None

@@ -1,0 +1,85 @@
+"""How many deliveries of a partition end at once, without a broker: what is recorded takes its time."""
+
+import asyncio
+import time
+from typing import Any
+
+import pytest
+from aiokafka import ConsumerRecord, TopicPartition
+
+from notifier.catalog import Catalog
+from notifier.delivery import Delivery
+from notifier.settings import Settings
+from streams.delivery import review, standing
+from streams.delivery.consumers import Consumers
+from streams.delivery.holds import Holds
+from streams.delivery.partition import Partition
+from streams.delivery.recording import Recording, Try
+from tests.rigs.delivery_rig import make
+from tests.rigs.sink import REGISTRY
+
+
+class Records(Recording):
+    """What is recorded, and how many at once at the most."""
+
+    def __init__(self) -> None:
+        self.tries: list[tuple[str, Try]] = []
+        self.at_once = self.most = 0
+
+    async def attempt(self, delivery: Delivery, tried: Try, *args: Any, **options: Any) -> None:
+        await self._written()
+        self.tries.append((delivery.message_id, tried))
+
+    async def dead_letter(self, *args: Any, **options: Any) -> None:
+        await self._written()
+
+    async def _written(self) -> None:
+        self.at_once += 1
+        self.most = max(self.most, self.at_once)
+        await asyncio.sleep(0)
+        self.at_once -= 1
+
+
+class NoCalls:
+    """Nothing is called."""
+
+    def overtakes(self, consumer: str) -> bool:
+        return False
+
+
+def record(offset: int, delivery: Delivery) -> ConsumerRecord:
+    return ConsumerRecord(
+        topic="deliveries.sink",
+        partition=0,
+        offset=offset,
+        timestamp=int(time.time() * 1000),
+        timestamp_type=0,
+        key=delivery.lane.encode(),
+        value=delivery.encode(),
+        checksum=None,
+        serialized_key_size=-1,
+        serialized_value_size=-1,
+        headers=(),
+    )
+
+
+async def test_what_waits_for_a_deleted_consumer_ends_together_though_its_configuration_went_before(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(standing, "DELETED_AFTER_S", 0.0)
+    monkeypatch.setattr(review, "SURE_AFTER_S", 0.0)
+    failed: list[BaseException] = []
+    holds = Holds((), lambda consumer, held: None, lambda consumer: None)
+    consumers = Consumers(Catalog(registry=REGISTRY), {}, holds)
+    records = Records()
+    settings = Settings(_env_file=None)
+    place = TopicPartition(f"{settings.topic_prefix}deliveries.sink", 0)
+    partition = Partition(place, settings, records, NoCalls(), consumers, failed.append)  # type: ignore[arg-type]
+    partition.take_in([record(n, make("x", number=n)) for n in range(400)])
+    partition.lanes.open()
+    while partition.lanes.unfinished and not failed:
+        await asyncio.sleep(0)
+    assert not failed
+    assert [id_ for id_, _ in records.tries] == [f"m-x-{n}" for n in range(400)]
+    assert {(tried.outcome, tried.reason) for _, tried in records.tries} == {("refused", "consumer_deleted")}
+    assert records.most == 200
