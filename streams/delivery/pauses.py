@@ -28,6 +28,7 @@ logger = logging.getLogger(__name__)
 _seldom = Seldom(logger)
 
 GAP = timedelta(minutes=10)  # between two pauses of one consumer that the operators are told of
+OVERDUE = timedelta(minutes=10)  # a try that did not come for so long: there was nothing to send, or no worker
 EVERY_S = 0.5
 _LEAD_S = 15.0  # for one consumer
 _MAX_DETAIL = 2000  # characters
@@ -160,8 +161,13 @@ class Pauses:
         await self._tell(consumer, changed)
 
     def _disabled(self, said: Status) -> Status:
-        """The same status, or that the consumer is disabled, where it was paused for too long."""
+        """The same status, or that the consumer is disabled, where it was paused for too long.
+
+        One that was not tried of late may be mended: the next try says.
+        """
         if self._after is None or said.state != "paused" or said.since is None or now() - said.since < self._after:
+            return said
+        if said.reason != "paused" and said.not_before is not None and now() - said.not_before > OVERDUE:
             return said
         logger.warning(
             "The consumer %s was paused for %s days and is disabled: its deliveries become dead letters.",

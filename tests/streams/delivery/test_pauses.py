@@ -1,21 +1,30 @@
 """A consumer that is paused loses nothing: what waits, who is told, and how it goes on, on a real broker."""
 
+import asyncio
 import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
 from consumers.telegram.telegram import Telegram
+from notifier.catalog import Catalog
 from notifier.kafka import ensure_topics
+from notifier.outcome import Reason
 from notifier.record import now
 from notifier.registry import Registry, close_secrets
 from notifier.seal import load_seal
 from notifier.settings import Settings
-from notifier.status import PAUSE, State, Status
+from notifier.status import CONSUMER, PAUSE, State, Status
 from notifier.topics import deliveries
 from streams.delivery import breaker, holds, pauses
+from streams.delivery.board import Board
+from streams.delivery.consumers import Consumers
+from streams.delivery.notices import Notices
+from streams.delivery.pauses import Pauses
+from streams.writer import Headers, Writer
 from tests.rigs.bot_api import GROUP, TOKEN, serving
 from tests.rigs.delivery_rig import (
     attempts,
@@ -31,6 +40,7 @@ from tests.rigs.delivery_rig import (
     working,
 )
 from tests.rigs.kafka_tools import produce, read_all, wait_until
+from tests.rigs.sink import REGISTRY
 
 WAITING = int(os.environ.get("NOTIFIER_TEST_WAITING", "200"))  # deliveries
 
@@ -205,6 +215,45 @@ async def test_a_consumer_that_is_paused_for_too_long_is_disabled_until_somebody
         ("disabled", make(str(n), number=n).id) for n in range(6)
     ]
     assert [line["id"].split("/")[1].split("%2F")[1] for line in seen(told)] == ["disabled", "resumed"]
+
+
+class Written(Writer):
+    """What was written last."""
+
+    value: bytes | None = None
+
+    async def write(self, topic: str, key: str | None, value: bytes | None, headers: Headers = ()) -> None:
+        self.value = value
+
+
+@pytest.mark.parametrize(
+    ("reason", "overdue_s", "state"),
+    [
+        pytest.param("connection", 5, "disabled", id="tried"),
+        pytest.param("connection", 3600, "paused", id="not tried of late"),
+        pytest.param("paused", 3600, "disabled", id="by hand"),
+    ],
+)
+async def test_what_nobody_tried_of_late_is_not_disabled_before_its_next_try(
+    reason: Reason, overdue_s: float, state: State
+) -> None:
+    """After days without a worker, or without anything to send, nobody knows how the service is."""
+    settings = Settings(_env_file=None, disable_paused_after_days=1)
+    board, written = Board(settings), Written(settings)
+    found = Pauses(settings, written, board, Notices(None, written), lambda consumer: None)
+    since, not_before = now() - timedelta(days=2), now() - timedelta(seconds=overdue_s)
+    said = Status(
+        kind=CONSUMER, name="sink", state="paused", reason=reason, at=since, since=since, not_before=not_before
+    )
+    board.said["sink"] = said
+    if reason == "paused":
+        board.wanted["sink"] = said
+    holds_ = holds.Holds((), found.begin, found.end)
+    worker = asyncio.create_task(found.run(Consumers(Catalog(registry=REGISTRY), {}, holds_), lambda: ["sink"]))
+    await asyncio.sleep(0.05)
+    worker.cancel()
+    assert board.said["sink"].state == state
+    assert (written.value is not None) == (state == "disabled")
 
 
 async def test_an_operators_consumer_that_writes_to_people_is_not_told_and_none_is_told_of_itself(
