@@ -137,8 +137,11 @@ class Lanes:
         far = self.far.first
         return min(self._next, min(self._unfinished, default=self._next), self._next if far is None else far)
 
-    def add(self, pending: Pending, lane: str) -> None:
-        """Adds a record to a lane. Skips one that is finished, or being worked on since before a rebalance."""
+    def add(self, pending: Pending, lane: str, *, over: bool = False) -> None:
+        """Adds a record to a lane. Skips one that is finished, or being worked on since before a rebalance.
+
+        `over`: another worker has finished it.
+        """
         if self.halted:
             return
         if pending.offset < self._floor:  # the topic was deleted and created again
@@ -146,6 +149,9 @@ class Lanes:
             self._floor = 0
         self._next = pending.offset + 1
         if pending.offset in self._finished or pending.offset in self._unfinished:
+            return
+        if over:
+            self._finished.add(pending.offset)
             return
         if self._reads_on:
             crowded = self._reaches(_CRITICAL_SHARE if pending.critical else 0.5)

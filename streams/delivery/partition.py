@@ -87,7 +87,9 @@ class Partition:
             if pending.delivery is not None and not is_delayed(pending.delivery):
                 lane = pending.delivery.lane
                 pending.critical = overtakes and is_critical(pending.delivery)
-            self.lanes.add(pending, lane)
+            # What is read on past what waits may have ended by the hundred thousand; not to be brought back one by one.
+            past = self._past_tries(pending) if self.lanes.opened else None
+            self.lanes.add(pending, lane, over=past is not None and past.settled)
 
     def take_back(self, record: ConsumerRecord, lane: str) -> None:
         """Puts a record that was read again into its lane."""

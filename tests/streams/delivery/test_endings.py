@@ -13,6 +13,7 @@ from notifier.settings import Settings
 from streams.delivery import review, standing
 from streams.delivery.consumers import Consumers
 from streams.delivery.holds import Holds
+from streams.delivery.ledger.line import Line, digest
 from streams.delivery.partition import Partition
 from streams.delivery.recording import Recording, Try
 from tests.rigs.delivery_rig import make
@@ -63,18 +64,54 @@ def record(offset: int, delivery: Delivery) -> ConsumerRecord:
     )
 
 
+def owned(records: Records, failed: list[BaseException]) -> Partition:
+    """A partition of the consumer `sink`, which is not defined."""
+    settings = Settings(_env_file=None)
+    place = TopicPartition(f"{settings.topic_prefix}deliveries.sink", 0)
+    holds = Holds((), lambda consumer, held: None, lambda consumer: None)
+    consumers = Consumers(Catalog(registry=REGISTRY), {}, holds)
+    return Partition(place, settings, records, NoCalls(), consumers, failed.append)  # type: ignore[arg-type]
+
+
+async def test_what_another_worker_ended_is_not_kept_far_behind() -> None:
+    """It is read again where something of another lane waits for long."""
+    partition = owned(Records(), [])
+    made = [make("x", number=n, lane="b" if n else "a") for n in range(5000)]
+    settled = [
+        Line(
+            id=digest(delivery.id),
+            accepted=True,
+            topic=partition.topic_partition.topic,
+            partition=0,
+            offset=offset,
+            at=time.time(),
+            number=1,
+            spared=0,
+            not_before=None,
+            told=0,
+            settled=1,
+        )
+        for offset, delivery in enumerate(made)
+        if 0 < offset < 4990
+    ]
+    partition.ledger.load(settled)
+    partition.take_in([record(n, delivery) for n, delivery in enumerate(made[:2000])])
+    partition.lanes.open()
+    partition.lanes.shed()
+    partition.take_in([record(n + 2000, delivery) for n, delivery in enumerate(made[2000:])])
+    assert len(partition.lanes.far) < 2020
+    assert partition.lanes.committable == 0
+    await partition.lanes.cancel()
+
+
 async def test_what_waits_for_a_deleted_consumer_ends_together_though_its_configuration_went_before(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(standing, "DELETED_AFTER_S", 0.0)
     monkeypatch.setattr(review, "SURE_AFTER_S", 0.0)
     failed: list[BaseException] = []
-    holds = Holds((), lambda consumer, held: None, lambda consumer: None)
-    consumers = Consumers(Catalog(registry=REGISTRY), {}, holds)
     records = Records()
-    settings = Settings(_env_file=None)
-    place = TopicPartition(f"{settings.topic_prefix}deliveries.sink", 0)
-    partition = Partition(place, settings, records, NoCalls(), consumers, failed.append)  # type: ignore[arg-type]
+    partition = owned(records, failed)
     partition.take_in([record(n, make("x", number=n)) for n in range(400)])
     partition.lanes.open()
     while partition.lanes.unfinished and not failed:
