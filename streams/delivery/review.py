@@ -31,7 +31,8 @@ from notifier.record import now
 from notifier.user import User
 
 SURE_AFTER_S = 5.0  # of what seems to be gone: definitions may be on their way, and a consumer be deleted next
-_REMEMBERED = 10_000  # configurations
+_REMEMBERED = 10_000  # configurations beyond which those that changed a minute ago are forgotten, when as many are new
+_FORGOTTEN_AFTER_S = 60.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -49,6 +50,7 @@ class Review:
     def __init__(self, catalog: Catalog) -> None:
         self._catalog = catalog
         self._changed: dict[str, float] = {}  # configuration → when it was changed or first missed, `time.monotonic()`
+        self._kept = _REMEMBERED
         self._broken: dict[str, float] = {}  # configuration → since when it cannot be used, `time.monotonic()`
         # Configuration → username → the version without the person, as far as this process saw people being taken out.
         self._taken_out: dict[str, dict[str, int]] = {}
@@ -132,9 +134,11 @@ class Review:
         return Ended(reason="disabled", detail=f"the configuration {name} was deleted")
 
     def _is_sure(self, configuration: str) -> bool:
-        if len(self._changed) > _REMEMBERED:  # a record may name any configuration
-            self._changed.clear()
-        return time.monotonic() - self._changed.setdefault(configuration, time.monotonic()) >= SURE_AFTER_S
+        at = time.monotonic()
+        if len(self._changed) > self._kept:  # a record may name any configuration
+            self._changed = {name: seen for name, seen in self._changed.items() if seen > at - _FORGOTTEN_AFTER_S}
+            self._kept = len(self._changed) + _REMEMBERED
+        return at - self._changed.setdefault(configuration, at) >= SURE_AFTER_S
 
     def _to_everyone(self, delivery: Delivery, configuration: Configuration) -> Delivery | Ended:
         ended = None

@@ -196,6 +196,17 @@ def test_what_was_changed_while_a_delivery_waited_counts(
         assert (shown or ",".join(found.recipients or ())) == expected
 
 
+def test_more_deleted_configurations_than_are_remembered_end_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = Clock()
+    monkeypatch.setattr(review, "time", clock)
+    monkeypatch.setattr(review, "_REMEMBERED", 10)
+    reviewed = reviewing({})
+    waiting = [msgspec.structs.replace(to(), configuration=f"gone-{n}") for n in range(30)]
+    assert [reviewed.of(delivery, waited=True) for delivery in waiting] == [None] * 30
+    clock.at += SURE_AFTER_S
+    assert all(isinstance(reviewed.of(delivery, waited=True), Ended) for delivery in waiting)
+
+
 @pytest.mark.parametrize("lane_wait_s", [pytest.param(700.0, id="in a lane"), pytest.param(0.0, id="parked")])
 async def test_what_waits_is_delivered_by_what_is_true_now(settings: Settings, lane_wait_s: float) -> None:
     settings = with_(settings, retry_schedule_s=(600.0,), lane_wait_s=lane_wait_s)
