@@ -48,13 +48,16 @@ async def _bring(kafka: AIOKafkaConsumer, partition: Partition) -> None:
     if not wanted:
         return
     missed = await _read(kafka, partition, wanted)
-    begins = await kafka.beginning_offsets([partition.topic_partition]) if missed else {}
-    lost = [(offset, lane) for offset, lane in missed if offset < begins[partition.topic_partition]]
+    if not missed:
+        return
+    place = partition.topic_partition
+    begin, end = (await kafka.beginning_offsets([place]))[place], (await kafka.end_offsets([place]))[place]
+    lost = [(offset, lane) for offset, lane in missed if not begin <= offset < end]
     for offset, lane in lost:
         partition.lanes.lose(offset, lane)
     if lost:
         logger.warning(
-            "%d deliveries of %s waited for longer than their topic keeps records, and are lost.",
+            "%d deliveries of %s are lost: they waited for longer than their topic keeps records, or it was made anew.",
             len(lost),
             partition.consumer,
             extra={"action": "read_again", "consumer": partition.consumer},
@@ -69,11 +72,14 @@ async def _read(
     left = deque(wanted)
     missed: list[tuple[int, str]] = []
     kafka.assign([topic_partition])
-    kafka.seek(topic_partition, left[0][0])
+    at = left[0][0]
+    kafka.seek(topic_partition, at)
     empty = 0
     while left and empty < _EMPTY_POLLS and partition.lanes.has_room:
         records = (await kafka.getmany(timeout_ms=_POLL_MS, max_records=_GAP)).get(topic_partition, [])
         empty = 0 if records else empty + 1
+        if records and records[0].offset < at:  # the topic was made anew, and does not reach so far
+            return [*missed, *left]
         for record in records:
             while left and left[0][0] < record.offset:
                 missed.append(left.popleft())
@@ -82,5 +88,6 @@ async def _read(
             if left[0][0] == record.offset:
                 partition.take_back(record, left.popleft()[1])
         if left and records and left[0][0] > records[-1].offset + _GAP:
-            kafka.seek(topic_partition, left[0][0])
+            at = left[0][0]
+            kafka.seek(topic_partition, at)
     return missed
