@@ -22,6 +22,7 @@ class Store:
         """Calls a method of the file in its thread. One that has begun ends, also where who waits for it is cancelled."""
         self.file.release()
         answer = await asyncio.get_running_loop().run_in_executor(self._thread, function, *arguments)
+        self.file.release()  # where calls overlap, the one before may have had look-ups hold what was there before this one
         self.file.hold()
         return answer
 

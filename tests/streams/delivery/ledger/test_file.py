@@ -1,6 +1,8 @@
 """The ledger's file: what it holds, for how long, and what becomes of one that is damaged."""
 
+import asyncio
 import sqlite3
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,6 +15,7 @@ from streams.delivery.ledger.accepted import Accepted
 from streams.delivery.ledger.file import KEPT_S, LedgerFile, Place
 from streams.delivery.ledger.folder import ClaimedFile
 from streams.delivery.ledger.line import Line, digest
+from streams.delivery.ledger.store import Store
 
 
 class Clock:
@@ -209,3 +212,22 @@ def test_a_folder_that_cannot_be_written_is_named_with_its_setting(tmp_path: Pat
     (tmp_path / "ledger").write_text("a file where the folder is to be")
     with pytest.raises(NotifierError, match="NOTIFIER_DATA_DIR"):
         ClaimedFile(load_settings(env_file=None, data_dir=tmp_path), Clock())
+
+
+async def test_what_was_written_is_found_also_where_another_call_ended_meanwhile(tmp_path: Path) -> None:
+    with opened(tmp_path / "x", Clock()) as file:
+        store = Store(file)
+        go_on = threading.Event()
+
+        def write() -> None:
+            go_on.wait(10.0)
+            file.write(ids("a"), (), {})
+
+        reading = asyncio.create_task(store.call(file.tries, "t", 0, 0))
+        writing = asyncio.create_task(store.call(write))
+        await reading
+        assert known(file) == set()  # a look-up between the two
+        go_on.set()
+        await writing
+        assert known(file) == {"a"}
+        store.close()
