@@ -15,7 +15,7 @@ from aiokafka.errors import KafkaError
 
 from notifier.catalog import Catalog
 from notifier.delivery import Delivery
-from notifier.errors import InvalidRecord
+from notifier.errors import RecordError
 from notifier.kafka import kafka_consumer
 from notifier.plugin import Consumer
 from notifier.record import Record, Time, now
@@ -91,7 +91,7 @@ async def _read(settings: Settings, consumers: Mapping[str, Any]) -> list[_Sent]
                 for record in records:
                     try:
                         sent = _Sent.decode(record.value or b"{}")
-                    except InvalidRecord:
+                    except RecordError:  # of a newer version, too: what the service answers counts in any case
                         continue
                     if sent.outcome in _MAY_COUNT and sent.consumer in consumers and sent.ended_at is not None:
                         found.append(sent)

@@ -23,7 +23,7 @@ from tests.rigs.delivery_rig import (
     with_,
     working,
 )
-from tests.rigs.kafka_tools import wait_until
+from tests.rigs.kafka_tools import produce, wait_until
 from tests.rigs.windows import most_within
 
 
@@ -108,6 +108,7 @@ async def test_the_next_worker_counts_what_the_one_before_has_sent(settings: Set
     await send(settings, [make(str(n), number=n) for n in range(2)])
     async with working(settings):
         await wait_for_attempts(settings, 2, outcome="accepted")
+    await produce(settings, "attempts", [b'{"v": 2}', b"no attempt", None], key="a")
     await send(settings, [make("2", number=2)])
     async with working(settings):
         lines = await saw(path, 3)
