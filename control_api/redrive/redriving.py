@@ -198,7 +198,7 @@ class Redriving:
             if row is None or row.batch is None or row.batch["id"] != batch.id:
                 return
             row.batch = None
-            if len(batch.records) > 1:
+            if batch.looked_at > 1:
                 self._singly[id_] = batch.looked_at
                 return
             report = report_of(row)

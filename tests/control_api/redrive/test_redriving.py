@@ -10,6 +10,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from aiokafka.errors import MessageSizeTooLargeError
 from sqlalchemy import select
 
 from control_api.access.actor import COMMAND_LINE, Actor, Scope
@@ -99,6 +100,34 @@ async def test_letters_are_sent_again_as_new_and_once(database_settings: Setting
         assert [item["id"][-1] for item in items] == ["4", "3", "2"]
         items, cursor = await redrives.list(COMMAND_LINE, PageQuery(limit=3, cursor=cursor))
         assert ([item["id"][-1] for item in items], cursor) == (["1"], None)
+
+
+async def test_one_that_kafka_refuses_costs_itself_and_says_so(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Beside letters that are skipped, and whose reason stays."""
+    async with opened(settings) as database, worked(settings, database) as redrives:
+        await define(database, "consumer", "sink")
+        gone = buried(settings, make("x", number=100, consumer="gone"))
+        refused, last = letters(settings, 2)
+        await store(database, [gone, refused])
+        kafka = redrives.redriving._kafka
+        send = kafka.send
+
+        async def choosy(batch: str, records: Any, topics: Any) -> None:
+            if any(b"m-x-0" in record.value for record in records):
+                raise MessageSizeTooLargeError("too large")
+            await send(batch, records, topics)
+
+        monkeypatch.setattr(kafka, "send", choosy)
+        await begin(redrives, JOB + "1", reason="exhausted")
+        done = await redriven(redrives, JOB + "1")
+        assert (done["redriven"], done["skipped"], done["failed"]) == (0, 1, 1)
+        assert [sample["id"] for sample in done["samples"]] == [gone.id, refused.id]
+        assert GONE not in done["why"]
+        await store(database, [last])
+        await begin(redrives, JOB + "2", reason="exhausted")
+        assert (await redriven(redrives, JOB + "2"))["redriven"] == 1
 
 
 class Dying(Redriving):
