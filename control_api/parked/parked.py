@@ -18,13 +18,14 @@ from sqlalchemy import select
 
 from control_api.access.actor import Actor
 from control_api.access.entry import entry
-from control_api.access.teams import Hidden, hidden_from
+from control_api.access.teams import hidden_from
 from control_api.models import DefinitionRow
+from control_api.models.record_fields import without_nul
 from control_api.page_query import PageQuery, close_cursor, open_cursor
 from control_api.parked.waiting import Parked, WaitingDeliveries
 from notifier.cancelling import request_headers, request_key
 from notifier.database import Database
-from notifier.delivery import Delivery, Why
+from notifier.delivery import OPERATORS, Delivery, Why
 from notifier.errors import BrokerError, Conflict, FieldError, InputError, RecordError, UnknownName
 from notifier.kafka import kafka_consumer, kafka_producer
 from notifier.record import JsonObject
@@ -69,9 +70,9 @@ class ParkedDeliveries:
     async def list(self, actor: Actor, query: ParkedQuery) -> tuple[list[JsonObject], str | None]:
         """Those that are due first, and the cursor of the next page. Raises InputError for a cursor that is none."""
         after = _FIRST if query.cursor is None else _opened(query.cursor)
-        hidden = await self._hidden(actor)
+        kept_out = await self._kept_out(actor)
         known = await self.waiting.all()
-        found = heapq.nsmallest(query.limit + 1, _matching(known, query, hidden, after), key=_order)
+        found = heapq.nsmallest(query.limit + 1, _matching(known, query, kept_out, after), key=_order)
         shown = found[: query.limit]
         items = [one.answer() for one in shown]
         return items, close_cursor(" ".join(map(repr, shown[-1].order))) if len(found) > len(shown) else None
@@ -99,16 +100,14 @@ class ParkedDeliveries:
         Raises UnknownName, OtherTeam, Conflict where it was released meanwhile, and BrokerError.
         """
         found = await self._find(actor, id_)
-        team = select(DefinitionRow.team).where(
-            DefinitionRow.kind == "configuration", DefinitionRow.name == found.configuration
-        )
+        name = without_nul(found.configuration)  # any Kafka client may write one, and PostgreSQL takes none
+        team = select(DefinitionRow.team).where(DefinitionRow.kind == "configuration", DefinitionRow.name == name)
         async with self._database.read() as session:
             actor.require_team(await session.scalar(team), f"the configuration {found.configuration!r}")
         # Before the request: nothing may be cancelled without its entry. An entry without that says that somebody tried.
         async with self._database.write() as session:
-            session.add(
-                entry(actor.name, "cancel", "configuration", found.configuration[:150], after={"delivery": id_})
-            )
+            after = {"delivery": without_nul(id_)}
+            session.add(entry(actor.name, "cancel", "configuration", name[:150], after=after))
         if (await self.waiting.all()).get(id_) != found:
             raise _released(id_)
         with self.waiting.watched(found) as watch:
@@ -124,15 +123,17 @@ class ParkedDeliveries:
 
     async def _find(self, actor: Actor, id_: str) -> Parked:
         found = (await self.waiting.all()).get(id_)
-        if found is None or found.configuration in (await self._hidden(actor)).of("configuration"):
+        if found is None or found.configuration in await self._kept_out(actor):
             raise UnknownName("parked delivery", id_)
         return found
 
-    async def _hidden(self, actor: Actor) -> Hidden:
+    async def _kept_out(self, actor: Actor) -> frozenset[str]:
+        """The configurations whose deliveries the actor does not see; what the operators are told is of every team."""
         if actor.sees_all:
-            return Hidden()
+            return frozenset()
         async with self._database.read() as session:
-            return await hidden_from(session, actor)
+            hidden = await hidden_from(session, actor)
+        return hidden.of("configuration") | {OPERATORS}
 
     async def _read(self, found: Parked) -> bytes | None:
         """The record; None where it is gone."""
@@ -165,12 +166,12 @@ class ParkedDeliveries:
             raise BrokerError(text) from None
 
 
-def _matching(known: dict[str, Parked], query: ParkedQuery, hidden: Hidden, after: Order) -> Iterable[Parked]:
+def _matching(known: dict[str, Parked], query: ParkedQuery, kept_out: frozenset[str], after: Order) -> Iterable[Parked]:
     """Those behind a place of the list. Plain steps, one for each condition: there may be very many of them."""
     found: Iterable[Parked] = known.values()
     if query.cursor is not None:
         found = [one for one in found if one.order > after]
-    if kept_out := hidden.of("configuration"):
+    if kept_out:
         found = [one for one in found if one.configuration not in kept_out]
     for name in ("recipient", "consumer", "configuration", "why"):
         value = getattr(query, name)

@@ -2,23 +2,29 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from datetime import timedelta
 from urllib.parse import quote
 
+import msgspec
 import pytest
 import pytest_asyncio
 
 from control_api.access.actor import COMMAND_LINE, Actor
 from control_api.migrate import upgrade
 from control_api.parked import parked as parked_module
-from notifier.errors import Conflict, OtherTeam, UnknownName
+from control_api.parked.waiting import _parked
+from notifier.delivery import OPERATORS
+from notifier.errors import BrokerError, Conflict, OtherTeam, UnknownName
 from notifier.record import now
 from notifier.settings import Settings
 from tests.rigs.delivery_rig import attempts, define_sink, make, park, parked, saw, wait_for_attempts, working
 from tests.rigs.graphql_api import Api, serving
+from tests.rigs.history_rig import record_at
 from tests.rigs.kafka_tools import produce, wait_until
 from tests.rigs.redrive_rig import define
 
+pytest_plugins = ["tests.rigs.databases"]
 LATER = now() + timedelta(days=30)
 
 
@@ -131,13 +137,30 @@ async def test_one_that_is_released_at_that_moment_is_not_cancelled(
 
 async def test_another_team_sees_and_cancels_none(api: Api, settings: Settings) -> None:
     await define(api.parts.database, "configuration", "all", team="ops")
-    await park(settings, make("x", not_before=LATER, why="held"))
+    told = msgspec.structs.replace(make("told"), configuration=OPERATORS)
+    for delivery in (told, make("x", not_before=LATER, why="held")):
+        await park(settings, delivery)
     parts = api.parts.parked
-    await wait_until(lambda: make("x").id in parts.waiting._known)
+    await wait_until(lambda: len(parts.waiting._known) == 2)
     dev = Actor("dev", frozenset({"run", "read"}), team="dev", strict=True)
     assert (await parts.list(dev, parked_module.ParkedQuery()))[0] == []
     for act in (parts.get, parts.cancel):
-        with pytest.raises(UnknownName):
-            await act(dev, make("x").id)
+        for delivery in (told, make("x")):
+            with pytest.raises(UnknownName):
+                await act(dev, delivery.id)
     with pytest.raises(OtherTeam, match="ops"):
         await parts.cancel(Actor("dev", frozenset({"run"}), team="dev"), make("x").id)
+
+
+async def test_names_that_no_database_takes_are_no_hindrance(store_settings: Settings) -> None:
+    """Any Kafka client may write such a record; to cancel it gets as far as the broker, which is away."""
+    settings = store_settings.model_copy(update={"kafka": "127.0.0.1:1"})
+    odd = msgspec.structs.replace(make("x"), id="a\0b", configuration="\0", not_before=LATER)
+    found = _parked(replace(record_at("parked", 0, odd.encode()), key=b"a\0b"))
+    assert found is not None
+    async with serving(settings) as api:
+        parts = api.parts.parked
+        parts.waiting._known[found.id] = found
+        parts.waiting._loaded.set()
+        with pytest.raises(BrokerError):
+            await parts.cancel(COMMAND_LINE, "a\0b")
