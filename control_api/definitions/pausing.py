@@ -27,6 +27,7 @@ from notifier.settings import Settings
 from notifier.status import CONSUMER, PAUSE, Status
 from notifier.topics import STATUS
 
+_NO_NUL = r"^[^\x00]*$"  # no database takes one
 _LOAD_S = 10.0  # that a command waits for what is on the topic
 
 
@@ -35,9 +36,9 @@ class Pause(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    reason: Annotated[str, StringConstraints(min_length=1, max_length=500, strip_whitespace=True)] | None = Field(
-        None, description="Why, for people: it stands in the status."
-    )
+    reason: (
+        Annotated[str, StringConstraints(min_length=1, max_length=500, strip_whitespace=True, pattern=_NO_NUL)] | None
+    ) = Field(None, description="Why, for people: it stands in the status.")
 
 
 @dataclass(frozen=True, kw_only=True)

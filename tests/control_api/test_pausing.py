@@ -169,7 +169,7 @@ async def test_what_is_refused(api: Api, admin: httpx.AsyncClient, action: str) 
     status, _, err = await run(api.settings, action, "nobody")
     assert (status, "nobody" in err) == (1, True)
     if action == "pause":
-        bodies: list[Any] = [{"reason": ""}, {"reason": "x" * 501}, {"reasons": "x"}, []]
+        bodies: list[Any] = [{"reason": ""}, {"reason": "x" * 501}, {"reasons": "x"}, {"reason": "a\0"}, []]
         for body in bodies:
             assert (await admin.post("/api/v1/consumers/nobody/pause", json=body)).status_code == 422
         data = (await ask(admin, 'mutation {pauseConsumer(name: "x", reason: "") {status {name} errors {field}}}'))[
