@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from control_api.models import DeadLetterRow, DefinitionRow, RedriveRow
 from control_api.redrive.criteria import conditions
 from control_api.redrive.report import Report
-from control_api.redrive.sending_back import Back, NotSent, send_back
+from control_api.redrive.sending_back import Back, NotSent, redriven_before, send_back
 from notifier.record import JsonObject, now, rfc3339
 from notifier.topics import Topic, deliveries
 
@@ -111,10 +111,19 @@ async def _consumers(session: AsyncSession) -> dict[str, int]:
 
 
 async def _repeated(session: AsyncSession, letters: list[Any]) -> set[int]:
-    """The ids of letters whose delivery was sent again after they were written: after a crash one may be buried twice."""
+    """The ids of letters whose delivery was sent again after they were written: after a crash one may be buried twice.
+
+    Whoever buries one has another clock, so a letter of what was sent last, as its record says, is no such letter.
+    """
     columns = DeadLetterRow.__table__.c
     names = {letter.delivery for letter in letters if letter.stage == "deliver" and letter.delivery is not None}
     query = select(columns.delivery, func.max(columns.redriven_at)).group_by(columns.delivery)
     query = query.where(columns.delivery.in_(names), columns.stage == "deliver", columns.redriven_at.is_not(None))
     sent = dict((await session.execute(query)).all())
-    return {letter.id for letter in letters if letter.delivery in sent and letter.at < sent[letter.delivery]}
+    return {
+        letter.id
+        for letter in letters
+        if letter.delivery in sent
+        and letter.at < sent[letter.delivery]
+        and redriven_before(letter) != sent[letter.delivery]
+    }

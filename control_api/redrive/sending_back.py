@@ -73,6 +73,14 @@ def send_back(letter: Letter, at: datetime, topic_prefix: str, consumers: Contai
     return Back(topic=topic_, key=key, value=value, headers=[(REDRIVEN_AT, rfc3339(at).encode())])
 
 
+def redriven_before(letter: Letter) -> datetime | None:
+    """When the delivery that a letter holds was sent again before it was given up; None where it was not, or holds none."""
+    try:
+        return Delivery.decode(_value(letter)).redriven_at
+    except (NotSent, RecordError):
+        return None
+
+
 def _value(letter: Letter) -> bytes:
     if letter.value is not None:
         return letter.value.encode()

@@ -1,6 +1,7 @@
 """Redrives on a real database and broker: each letter once, whoever works, and whenever it dies."""
 
 import asyncio
+import json
 import os
 import random
 import subprocess
@@ -9,6 +10,7 @@ from collections import Counter
 from datetime import timedelta
 from typing import Any
 
+import msgspec
 import pytest
 from aiokafka.errors import MessageSizeTooLargeError
 from sqlalchemy import select
@@ -23,6 +25,7 @@ from control_api.redrive.criteria import RedriveInput
 from control_api.redrive.redrives import Redrives
 from control_api.redrive.redriving import Redriving
 from notifier.dead_letter import DeadLetter, Source
+from notifier.delivery import Delivery
 from notifier.errors import Conflict, OtherTeam, UnknownName
 from notifier.record import now
 from notifier.settings import Settings
@@ -128,6 +131,25 @@ async def test_one_that_kafka_refuses_costs_itself_and_says_so(
         await store(database, [last])
         await begin(redrives, JOB + "2", reason="exhausted")
         assert (await redriven(redrives, JOB + "2"))["redriven"] == 1
+
+
+async def test_one_given_up_again_is_sent_again_also_where_clocks_differ(database_settings: Settings) -> None:
+    settings = database_settings
+    async with opened(settings) as database, worked(settings, database) as redrives:
+        await define(database, "consumer", "sink")
+        first = buried(settings, make("x"))
+        await store(database, [first])
+        await begin(redrives, JOB + "1", ids=[first.id])
+        await redriven(redrives, JOB + "1")
+        (value,) = await sent(settings, "deliveries.sink")
+        again = buried(settings, Delivery.decode(json.dumps(value).encode()))
+        behind = now() - timedelta(seconds=2)  # of who gave it up
+        copy = buried(settings, make("x"))  # of a worker that died before it had said so
+        await store(database, [msgspec.structs.replace(letter, at=behind) for letter in (again, copy)])
+        await begin(redrives, JOB + "2", ids=[first.id])
+        done = await redriven(redrives, JOB + "2")
+        assert (done["redriven"], done["why"]) == (1, {REPEATED: 1})
+        assert len(await sent(settings, "deliveries.sink")) == 2
 
 
 class Dying(Redriving):
