@@ -134,7 +134,7 @@ async def _last_beyond(database: Database, rule: Rule) -> int | None:
 
 
 async def keep_pruning(database: Database, settings: Settings, every_s: float = EVERY_S) -> None:
-    """Prunes every `every_s` seconds until cancelled. A database that is away is tried again at the next turn."""
+    """Prunes every `every_s` seconds until cancelled. Where that fails it is tried again at the next turn."""
     while True:
         try:
             count = await prune(database, settings)
@@ -142,4 +142,6 @@ async def keep_pruning(database: Database, settings: Settings, every_s: float = 
                 logger.info("Deleted %d old rows.", count, extra={"action": "prune"})
         except DatabaseError as error:
             logger.warning("Old rows are not deleted now: %s", error, extra={"action": "prune"})
+        except Exception:  # the supervisor of this loop: a deadlock or a full disk of PostgreSQL, say, must not end it
+            logger.exception("Deleting old rows failed and is tried again.", extra={"action": "prune"})
         await asyncio.sleep(every_s)

@@ -1,5 +1,6 @@
 """Retention."""
 
+import asyncio
 from datetime import datetime, timedelta
 
 import pytest
@@ -7,9 +8,9 @@ from sqlalchemy import func, select, text
 
 from control_api import retention
 from control_api.models import AttemptRow, CounterRow, DryRunRow, IdempotencyRow, MessageRow
-from control_api.retention import prune
+from control_api.retention import keep_pruning, prune
 from notifier.database import Database
-from notifier.errors import SettingsError
+from notifier.errors import DatabaseError, SettingsError
 from notifier.record import now
 from notifier.settings import Settings, load_settings
 from tests.rigs.history_rig import count_rows
@@ -90,3 +91,24 @@ def test_the_settings_say_how_much_is_kept(monkeypatch: pytest.MonkeyPatch) -> N
     for wrong in ("x", "-1", "0", "attempts", "attempts=", "a=1", "attempts=1=2", ",", "99999999", "1.5"):
         with pytest.raises(SettingsError, match=r"^NOTIFIER_HISTORY_DAYS must be one number for all, or [^;]*$"):
             days(wrong)
+
+
+async def test_whatever_fails_it_is_tried_again(
+    store: Database, store_settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    outcomes: list[Exception | None] = [RuntimeError("deadlock detected"), DatabaseError("away"), None]
+    done = asyncio.Event()
+
+    async def failing(*_: object) -> int:
+        outcome = outcomes.pop(0)
+        if outcome is not None:
+            raise outcome
+        done.set()
+        await asyncio.Event().wait()
+        return 0
+
+    monkeypatch.setattr(retention, "prune", failing)
+    pruning = asyncio.create_task(keep_pruning(store, store_settings, every_s=0.0))
+    async with asyncio.timeout(10.0):
+        await done.wait()
+    pruning.cancel()
