@@ -31,6 +31,7 @@ GAP = timedelta(minutes=10)  # between two pauses of one consumer that the opera
 OVERDUE = timedelta(minutes=10)  # a try that did not come for so long: there was nothing to send, or no worker
 EVERY_S = 0.5
 _LEAD_S = 15.0  # for one consumer
+_FINISH_S = 5.0
 _MAX_DETAIL = 2000  # characters
 
 
@@ -57,6 +58,8 @@ class Pauses:
         if self._is_paused_by_hand(consumer):
             return  # what a person wants is on record
         before = self._board.said.get(consumer)
+        if before is not None and before.state == "disabled":
+            return  # the try was under way when it was
         goes_on = before is not None and before.state == "paused" and before.reason != "paused"
         if not goes_on:
             logger.warning(
@@ -202,8 +205,11 @@ class Pauses:
     # --- writing ---
 
     async def finish(self) -> None:
-        """Waits for what is being written."""
-        await asyncio.gather(*self._writes)
+        """Waits for what is being written, as long as a broker that is there takes; the next try finds again what is not."""
+        if self._writes:
+            await asyncio.wait(self._writes, timeout=_FINISH_S)
+        for task in list(self._writes):
+            task.cancel()
 
     def _let_go_on(self, consumer: str) -> None:
         extra = {"action": "resume", "consumer": consumer}

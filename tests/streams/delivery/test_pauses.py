@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
@@ -13,6 +14,7 @@ from consumers.telegram.telegram import Telegram
 from notifier.catalog import Catalog
 from notifier.kafka import ensure_topics
 from notifier.outcome import Reason
+from notifier.plugin import Result
 from notifier.record import now
 from notifier.registry import Registry, close_secrets
 from notifier.seal import load_seal
@@ -254,6 +256,37 @@ async def test_what_nobody_tried_of_late_is_not_disabled_before_its_next_try(
     worker.cancel()
     assert board.said["sink"].state == state
     assert (written.value is not None) == (state == "disabled")
+
+
+async def test_a_try_that_was_under_way_when_its_consumer_was_disabled_does_not_pause_it_anew() -> None:
+    settings = Settings(_env_file=None)
+    board, written = Board(settings), Written(settings)
+    found = Pauses(settings, written, board, Notices(None, written), lambda consumer: None)
+    held = holds.Holds((), found.begin, found.end)
+    at = now()
+    board.said["sink"] = Status(kind=CONSUMER, name="sink", state="disabled", reason="timeout", at=at, since=at)
+    found.hear("sink", Consumers(Catalog(registry=REGISTRY), {}, held))
+    failed = Result(outcome="deferred", reason="unauthorized")
+    held.learn("sink", time.monotonic(), [breaker.Tried("1")], [failed])
+    assert (board.said["sink"].state, "sink" in held.disabled) == ("disabled", True)
+    accepted = Result(outcome="accepted", reason="ok")
+    held.learn("sink", time.monotonic(), [breaker.Tried("1")], [accepted])  # it is mended, though
+    assert (board.said["sink"].state, "sink" in held.disabled) == ("resumed", False)
+    await found.finish()
+
+
+async def test_the_end_does_not_wait_for_a_broker_that_is_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Away(Writer):
+        async def write(self, topic: str, key: str | None, value: bytes | None, headers: Headers = ()) -> None:
+            await asyncio.Event().wait()
+
+    monkeypatch.setattr(pauses, "_FINISH_S", 0.01)
+    settings = Settings(_env_file=None)
+    away = Away(settings)
+    found = Pauses(settings, away, Board(settings), Notices(None, away), lambda consumer: None)
+    found.begin("sink", holds.Held(reason="timeout", said="", wait_s=5.0, step=0))
+    async with asyncio.timeout(5):
+        await found.finish()
 
 
 async def test_an_operators_consumer_that_writes_to_people_is_not_told_and_none_is_told_of_itself(
