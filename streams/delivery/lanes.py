@@ -310,7 +310,11 @@ class Lanes:
             lane.calling = 0
             for _ in first:
                 lane.pending.popleft()
-            lane.pending.extendleft(pending for pending in reversed(first) if not self.is_finished(pending))
+            left = [pending for pending in first if not self.is_finished(pending)]
+            while left and lane.pending and lane.pending[0].critical:  # it came meanwhile
+                left.append(lane.pending.popleft())
+            left.sort(key=lambda pending: not pending.critical)
+            lane.pending.extendleft(reversed(left))
             self.end(first)
 
     def halt(self) -> None:

@@ -105,6 +105,20 @@ async def test_a_critical_one_overtakes_what_waits_near_and_far(road: Road) -> N
     assert road.of("slow")[3:] == [offset for offset in range(1, 1000) if offset not in (500, 900)]
 
 
+async def test_critical_ones_go_before_a_head_that_failed_and_keep_their_order(road: Road) -> None:
+    lane = Lane("slow")
+    road.lanes._lanes["slow"] = lane
+    for offset in range(3):
+        road.lanes.add(pending(offset), "slow")
+    with road.lanes.working(lane, [lane.pending[0]]):
+        road.lanes.add(pending(3, critical=True), "slow")
+    road.lanes.add(pending(4, critical=True), "slow")
+    with road.lanes.working(lane, [lane.pending[0]]):
+        road.lanes.add(pending(5, critical=True), "slow")
+    assert [waiting.offset for waiting in lane.pending] == [3, 4, 5, 0, 1, 2]
+    await road.lanes.cancel()
+
+
 async def test_more_critical_ones_than_there_is_room_for_keep_their_order(road: Road) -> None:
     records = [("slow", offset % 2 == 1) for offset in range(400)]
     await road.read(records)
