@@ -15,6 +15,8 @@ class Far:
         self._plain: dict[str, array[int]] = {}
         self._critical: dict[str, array[int]] = {}
         self._count = 0
+        self._first: int | None = None  # the lowest offset, or a lower one that is gone
+        self._gone = 0  # taken out since that was looked for
 
     def __len__(self) -> int:
         return self._count
@@ -25,8 +27,14 @@ class Far:
 
     @property
     def first(self) -> int | None:
-        """The lowest offset."""
-        return min((offsets[0] for lanes in (self._critical, self._plain) for offsets in lanes.values()), default=None)
+        """The lowest offset; where there are very many lanes, perhaps one that was it a moment ago."""
+        if (
+            self._gone * 100 >= self._count
+        ):  # to look through all of them each time would take a quarter of the event loop
+            self._gone = 0
+            found = (offsets[0] for lanes in (self._critical, self._plain) for offsets in lanes.values())
+            self._first = min(found, default=None)
+        return self._first
 
     def add(self, lane: str, offsets: Sequence[int], critical: bool) -> None:
         """Adds offsets of one lane, all of them below or all above those that it has."""
@@ -39,6 +47,7 @@ class Far:
         else:
             before.extend(offsets)
         self._count += len(offsets)
+        self._first = offsets[0] if self._first is None else min(self._first, offsets[0])
 
     def lanes(self) -> Iterator[tuple[str, Sequence[int]]]:
         """The offsets that come next, by lane: the critical ones, and the others of lanes that have no critical ones.
@@ -57,6 +66,7 @@ class Far:
                 if not offsets:
                     del self._of(critical)[lane]
                 self._count -= 1
+                self._gone += 1
                 return critical
         return None
 
@@ -65,6 +75,7 @@ class Far:
         self._plain.clear()
         self._critical.clear()
         self._count = 0
+        self._first = None
 
     def _of(self, critical: bool) -> dict[str, "array[int]"]:
         return self._critical if critical else self._plain

@@ -161,3 +161,19 @@ def test_only_the_first_of_a_lane_is_taken_out() -> None:
     assert far.remove("a", 5) is None
     assert [far.remove("a", offset) for offset in (1, 6, 2, 5, 7)] == [False, True, False, False, False]
     assert (len(far), far.first, far.has("a", False)) == (0, None, False)
+
+
+def test_of_many_lanes_the_first_offset_is_never_too_high_and_right_in_the_end() -> None:
+    far = Far()
+    for n in range(1000):
+        far.add(str(n), [n], False)
+    for n in range(1000):
+        assert far.first is not None
+        assert n - 10 <= far.first <= n
+        far.remove(str(n), n)
+    assert far.first is None
+    far.add("a", [7], False)
+    far.add("a", [3], False)
+    assert far.first == 3
+    far.clear()
+    assert far.first is None
