@@ -100,23 +100,47 @@ async def test_names_that_only_look_different_to_a_computer_are_both_kept(databa
     await database.close()
 
 
+async def _go(store: Database, step: str) -> None:
+    async with store.connection() as connection:
+        turn = command.upgrade if step == "head" else command.downgrade
+        await connection.run_sync(lambda sync: turn(migration_config(sync), step))
+
+
+async def test_dead_letters_of_a_filter_or_a_run_name_their_configuration(store: Database) -> None:
+    expected = {
+        ("ci/1/to%20chat%00", "route", "filter_failed"): "to chat\u2400",
+        ("ci/1", "route", "unknown_producer"): None,
+        ("nightly/2026-11-29T09:00:00Z", "run", "script_failed"): "nightly",
+        ("n.ticks/0/7", "run", "invalid"): None,
+    }
+    await _go(store, "0008")
+    async with store.write() as session:
+        for offset, (letter, stage, reason) in enumerate(expected):
+            values = {"offset": offset, "letter": letter, "stage": stage, "reason": reason}
+            values |= {"at": datetime(2026, 11, 29, tzinfo=UTC)}
+            columns = 'generation, partition, "offset", letter, stage, reason, error, topic, at, attempts'
+            query = (
+                f"INSERT INTO dead_letter ({columns}) VALUES (0, 0, :offset, :letter, :stage, :reason, '', '', :at, 0)"
+            )
+            await session.execute(text(query), values)
+    await _go(store, "head")
+    async with store.read() as session:
+        found = await session.execute(text("SELECT letter, stage, reason, configuration FROM dead_letter"))
+        assert {(letter, stage, reason): name for letter, stage, reason, name in found} == expected
+
+
 async def test_messages_that_were_kept_without_their_texts_stay(store: Database) -> None:
     place = {"generation": 1, "partition": 2, "offset": 3, "digest": -4, "at": datetime(2026, 11, 29, tzinfo=UTC)}
     old = 'SELECT generation, partition, "offset", digest FROM message'
 
-    async def go(step: str) -> None:
-        async with store.connection() as connection:
-            turn = command.upgrade if step == "head" else command.downgrade
-            await connection.run_sync(lambda sync: turn(migration_config(sync), step))
-
     await store_messages(store, [{"producer": "ci", "id": "m", "content": "build failed"}])
-    await go("0008")
+    await _go(store, "0008")
     async with store.write() as session:
         columns = ", ".join(f'"{name}"' for name in place)
         values = ", ".join(f":{name}" for name in place)
         await session.execute(text(f"INSERT INTO message ({columns}) VALUES ({values})"), place)
         assert len((await session.execute(text(old))).all()) == 2
-    await go("head")
+    await _go(store, "head")
     async with store.read() as session:
         assert sorted((await session.execute(text(old))).all())[1] == (1, 2, 3, -4)
         assert (await messages(session, MessageQuery(), Sight()))[0] == []  # their texts are not there
