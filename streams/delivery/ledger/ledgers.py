@@ -78,15 +78,7 @@ class Ledgers:
 
     async def _feed(self, store: Store) -> None:
         try:
-            await Feed(self._settings, store, self.accepted, self._asked, self._clock).run()
-        except TopicChanged:
-            logger.warning(
-                "The attempts are not those that were read before, or some are gone unread: they are read anew.",
-                extra={"action": "read_ledger"},
-            )
-            await store.call(store.file.forget_places)
-            for asked in self._asked:
-                asked.ends = None
+            await self._read(store)
         except (KafkaError, BrokerError, OSError, sqlite3.OperationalError) as error:  # the last: a disk that is full
             logger.warning(
                 "The ledger cannot follow the attempts now and will try again: %s: %s",
@@ -97,6 +89,18 @@ class Ledgers:
             store.undo()
         except sqlite3.Error as error:
             raise self._give_up(error) from None
+
+    async def _read(self, store: Store) -> None:
+        try:
+            await Feed(self._settings, store, self.accepted, self._asked, self._clock).run()
+        except TopicChanged:
+            logger.warning(
+                "The attempts are not those that were read before, or some are gone unread: they are read anew.",
+                extra={"action": "read_ledger"},
+            )
+            await store.call(store.file.forget_places)
+            for asked in self._asked:
+                asked.ends = None
 
     def _give_up(self, error: sqlite3.Error) -> NotifierError:
         """What to end with, since the file cannot be read. A damaged one is moved aside, so that the next start makes another."""

@@ -12,8 +12,10 @@ import pytest
 from notifier.errors import NotifierError
 from notifier.settings import load_settings
 from streams.delivery.ledger.accepted import Accepted
+from streams.delivery.ledger.feed import Feed, TopicChanged
 from streams.delivery.ledger.file import KEPT_S, LedgerFile, Place
 from streams.delivery.ledger.folder import ClaimedFile
+from streams.delivery.ledger.ledgers import Ledgers
 from streams.delivery.ledger.line import Line, digest
 from streams.delivery.ledger.store import Store
 
@@ -230,4 +232,26 @@ async def test_what_was_written_is_found_also_where_another_call_ended_meanwhile
         go_on.set()
         await writing
         assert known(file) == {"a"}
+        store.close()
+
+
+async def test_a_disk_that_is_full_when_the_topic_has_changed_ends_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def changed(_: Feed) -> None:
+        raise TopicChanged
+
+    def full() -> None:
+        raise sqlite3.OperationalError("database or disk is full")
+
+    monkeypatch.setattr(Feed, "run", changed)
+    with opened(tmp_path / "x", Clock()) as file:
+        store = Store(file)
+        file.write(ids("a"), (), {0: Place(1, 2, 3)})
+        with monkeypatch.context() as patched:
+            patched.setattr(file, "forget_places", full)
+            await Ledgers(load_settings(env_file=None))._feed(store)
+        assert (file.places, known(file)) == ({0: Place(1, 2, 3)}, {"a"})
+        await Ledgers(load_settings(env_file=None))._feed(store)  # there is room again
+        assert (file.places, known(file)) == ({}, {"a"})
         store.close()
