@@ -1,8 +1,8 @@
 """Quick: the deliveries of messages for one receiver, by filters that look at the receiver or at the message alone.
 
 Most configurations have no others. What becomes of a receiver is found out once, and no other name is looked up. It answers
-as `control_api.dry_run.version` does in full, or not at all: where a message is for everyone or for a group, and where a filter
-raises.
+as `control_api.dry_run.version` does in full, or not at all: where a message is for everyone or for a group, where it
+expires, and where a filter raises.
 """
 
 from collections.abc import Callable, Sequence
@@ -59,7 +59,7 @@ class Quick:
     def of_message(self, message: Message) -> Deliveries | None:
         """The deliveries of a message whose producer is in the catalog; None: it has to be judged in full."""
         name = message.receiver
-        if name is None:
+        if name is None or message.expires_at is not None:
             return None
         known = self._known[message.producer]
         found = known.get(name, _UNKNOWN)

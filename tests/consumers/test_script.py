@@ -69,6 +69,7 @@ def test_defaults_are_those_of_the_contract() -> None:
         "title": None,
         "world": None,
         "partitions": 4,
+        "overtake": "none",
         "script": "work",
         "batch": 1,
         "timeout_s": 30.0,
