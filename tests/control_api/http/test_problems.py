@@ -17,7 +17,7 @@ from tests.rigs.problems import problem
         ("GET", "/api/v1/nothing", 404),
         ("GET", "/api/v1/messages/", 404),
         ("GET", "/redoc", 404),
-        ("GET", "/api/v1/messages", 405),
+        ("DELETE", "/api/v1/messages", 405),
         ("PUT", "/api/v1/attempts", 405),
         ("PURGE", "/health/live", 405),
         ("BREW", "/health/live", 400),
