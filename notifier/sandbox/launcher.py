@@ -281,6 +281,9 @@ class Launch:
             now = time.monotonic()
             self._reap()
             if self.code is not None:
+                # On a busy machine its processes may each come to their own limit between two looks, and it say nothing of it.
+                if usage.ended_s() > self.order["cpu_s"]:
+                    return {"ended": "limit", "limit": "cpu_s"}
                 return {"ended": "exit", "code": self.code}
             if now - started >= timeout_s:
                 return {"ended": "limit", "limit": "timeout_s"}

@@ -74,12 +74,17 @@ def reached_limit(order: LaunchOrder, inner: int) -> str | None:
         return "processes"
     if _exceed_memory(members, order["memory_mb"] * _MEBIBYTE):
         return "memory_mb"
-    waited_for = resource.getrusage(resource.RUSAGE_CHILDREN)
     running_s = sum(table[member][1] for member in members) / _TICKS_PER_S
-    if running_s + waited_for.ru_utime + waited_for.ru_stime > order["cpu_s"]:
+    if running_s + ended_s() > order["cpu_s"]:
         return "cpu_s"
     full = _namespace_is_full(inner) if in_bubblewrap else _folder_is_full(order["work"], order["file_bytes"])
     return "file_bytes" if full else None
+
+
+def ended_s() -> float:
+    """The seconds of processor time that the descendants of this process took which have ended and were waited for."""
+    waited_for = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return waited_for.ru_utime + waited_for.ru_stime
 
 
 def processes() -> ProcessTable:
