@@ -164,7 +164,6 @@ class Parking:
                     expires=math.inf if delivery is None else self._expires(delivery, record.timestamp),
                 ),
             )
-            shelf.look_again([key], shelf.waiting[key].expires)
             if delivery is not None and self._is_behind(delivery, record.timestamp):
                 shelf.look_again([key], time.time())
 

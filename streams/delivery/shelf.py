@@ -47,6 +47,7 @@ class Shelf:
             self.kept += waiting.size
         waiting.look = waiting.due
         heapq.heappush(self._order, (waiting.look, waiting.offset, key))
+        self.look_again([key], waiting.expires)
 
     def drop(self, key: str) -> None:
         """Removes an id, if it is here."""
@@ -73,7 +74,9 @@ class Shelf:
             look, offset, key = heapq.heappop(self._order)
             waiting = self.waiting.get(key)
             if waiting is not None and (waiting.offset, waiting.look) == (offset, look):
-                waiting.look = waiting.due if waiting.due > at else math.inf  # the entry that `put` made is there still
+                # The entries that `put` made are there still: when it is due, and when it expires before that.
+                entries = (waiting.due, min(waiting.due, waiting.expires))
+                waiting.look = min((moment for moment in entries if moment > at), default=math.inf)
                 found.append(key)
         return found
 

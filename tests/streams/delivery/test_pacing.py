@@ -77,9 +77,9 @@ async def test_what_is_critical_overtakes_what_waits_in_its_lane_also_where_that
     read: set[int] = set()
     add = lanes.Lanes.add
 
-    def watched(self: lanes.Lanes, pending: lanes.Pending, lane: str) -> None:
+    def watched(self: lanes.Lanes, pending: lanes.Pending, lane: str, *, over: bool = False) -> None:
         read.add(pending.offset)
-        add(self, pending, lane)
+        add(self, pending, lane, over=over)
 
     monkeypatch.setattr(lanes.Lanes, "add", watched)
     path = await define_sink(settings, fixed=True, overtake="critical", otherwise="slow 0.02", plan={"0": ["gate"]})

@@ -32,6 +32,15 @@ def test_deliveries_come_up_when_they_are_due_and_only_once() -> None:
     assert shelf.next_due() is None
 
 
+def test_what_was_looked_at_early_comes_up_when_it_expires_and_when_it_is_due() -> None:
+    shelf = Shelf()
+    one = waiting(0, 100.0)
+    one.expires = 50.0
+    shelf.put("a", one)
+    shelf.look_again(["a"], 10.0)
+    assert [shelf.take_due(at, 9) for at in (10.0, 49.0, 50.0, 99.0, 100.0, 200.0)] == [["a"], [], ["a"], [], ["a"], []]
+
+
 def test_the_newest_record_of_an_id_takes_the_place_of_older_ones() -> None:
     shelf = Shelf()
     shelf.put("a", waiting(0, 10.0))
