@@ -68,7 +68,7 @@ class Pausing:
         return replace(status, kind=CONSUMER)
 
     async def resume(self, actor: Actor, name: str) -> Status:
-        """Has a consumer go on, whoever or whatever paused or disabled it: it is tried at once. Raises as `pause` does."""
+        """Ends every pause of a consumer, and that it is disabled. It is tried at once. Raises as `pause` does."""
         await self.services.require_change(actor, "consumer", name)
         status = Status(kind=PAUSE, name=name, state="resumed", at=now(), by=actor.name)
         await self._write(actor, "resume", status)

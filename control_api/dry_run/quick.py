@@ -88,7 +88,7 @@ class Quick:
         return self._made(user) if passes else NONE
 
 
-_UNKNOWN: Deliveries = {("", None): None}  # in place of what is not kept
+_UNKNOWN: Deliveries = {("", None): None}  # says that a receiver was not looked up yet
 
 
 def _simple(filter_: AnyFilter, users: frozenset[str]) -> tuple[Lookup | None, Callable[[Message], bool] | None]:

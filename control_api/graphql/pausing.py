@@ -53,7 +53,7 @@ def pausing_mutations(errors: Any) -> dict[str, Any]:
         ),
         "resume_consumer": graphene.Field(
             payload, args={"name": name}, resolver=guarded("write", _resume),
-            description="Tries a consumer at once, whoever or whatever paused or disabled it.",
+            description="Ends every pause of a consumer, and that it is disabled. It is tried at once.",
         ),
     }  # fmt: skip
 

@@ -59,7 +59,7 @@ async def pause(name: str, request: Request, parts: PartsDep, actor: WriteActor)
     openapi_extra={"parameters": [idempotency.PARAMETER]},
 )
 async def resume(name: str, request: Request, parts: PartsDep, actor: WriteActor) -> Response:
-    """It is tried at once, whoever or whatever paused or disabled it, and paused again where that fails. Needs no body."""
+    """Every pause ends, and that it is disabled. It is tried at once, and paused again where that fails. Needs no body."""
     body = await whole_body(request)
 
     async def act(occasion: Occasion) -> Response:

@@ -157,7 +157,7 @@ class LedgerFile:
     def add(self, ids: Iterable[bytes], lines: Iterable[Line]) -> None:
         """Adds accepted ids, and tries."""
         young, before = self._state.young, self._writer.total_changes
-        self._writer.executemany(f"INSERT OR IGNORE INTO ids_{young} VALUES (?)", [(id_,) for id_ in sorted(ids)])  # noqa: S608
+        self._writer.executemany(f"INSERT OR IGNORE INTO ids_{young} VALUES (?)", [(id_,) for id_ in sorted(ids)])  # noqa: S608 - ours
         added = self._writer.total_changes - before
         if young:
             self._state.count_1 += added
@@ -237,7 +237,7 @@ class LedgerFile:
         """Forgets everything: from now on it is about the Kafka cluster of this id."""
         self.begin()
         for table in ("ids_0", "ids_1", "tries", "places"):
-            self._writer.execute(f"DELETE FROM {table}")  # noqa: S608
+            self._writer.execute(f"DELETE FROM {table}")  # noqa: S608 - our own names
         self.places = {}
         self._state = _State(cluster=cluster, filled=0, young=0, began=self._clock(), count_0=0, count_1=0)
         self.commit()
