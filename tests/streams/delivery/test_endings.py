@@ -48,12 +48,12 @@ class NoCalls:
         return False
 
 
-def record(offset: int, delivery: Delivery) -> ConsumerRecord:
+def record(offset: int, delivery: Delivery, written_at: float | None = None) -> ConsumerRecord:
     return ConsumerRecord(
         topic="deliveries.sink",
         partition=0,
         offset=offset,
-        timestamp=int(time.time() * 1000),
+        timestamp=int((time.time() if written_at is None else written_at) * 1000),
         timestamp_type=0,
         key=delivery.lane.encode(),
         value=delivery.encode(),
@@ -76,6 +76,7 @@ def owned(records: Records, failed: list[BaseException]) -> Partition:
 async def test_what_another_worker_ended_is_not_kept_far_behind() -> None:
     """It is read again where something of another lane waits for long."""
     partition = owned(Records(), [])
+    written_at = time.time()  # before its try: a try of earlier would be of another record
     made = [make("x", number=n, lane="b" if n else "a") for n in range(5000)]
     settled = [
         Line(
@@ -95,10 +96,10 @@ async def test_what_another_worker_ended_is_not_kept_far_behind() -> None:
         if 0 < offset < 4990
     ]
     partition.ledger.load(settled)
-    partition.take_in([record(n, delivery) for n, delivery in enumerate(made[:2000])])
+    partition.take_in([record(n, delivery, written_at) for n, delivery in enumerate(made[:2000])])
     partition.lanes.open()
     partition.lanes.shed()
-    partition.take_in([record(n + 2000, delivery) for n, delivery in enumerate(made[2000:])])
+    partition.take_in([record(n + 2000, delivery, written_at) for n, delivery in enumerate(made[2000:])])
     assert len(partition.lanes.far) < 2020
     assert partition.lanes.committable == 0
     await partition.lanes.cancel()
