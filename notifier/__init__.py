@@ -2,6 +2,7 @@
 
 from notifier.delivery import Delivery
 from notifier.errors import Permanent, Retryable
+from notifier.marked import Marked, Span
 from notifier.message import Message
 from notifier.plugin import (
     ACCEPTED,
@@ -20,6 +21,7 @@ from notifier.plugin import (
     at_most,
 )
 from notifier.record import JsonObject
+from notifier.rendered import Rendered
 from notifier.user import User
 
 __all__ = [
@@ -34,12 +36,15 @@ __all__ = [
     "JsonObject",
     "Limit",
     "Lookup",
+    "Marked",
     "Message",
     "Parameters",
     "Permanent",
     "Producer",
+    "Rendered",
     "Result",
     "Retryable",
+    "Span",
     "User",
     "WorldParameters",
     "at_most",

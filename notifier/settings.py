@@ -41,6 +41,10 @@ def _split_seconds(value: Any) -> Any:
     return value
 
 
+def _split_words(value: Any) -> Any:
+    return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+
+
 def _check_seconds(value: tuple[float, ...]) -> tuple[float, ...]:
     if not value or not all(0 <= part <= MAX_WAIT_S for part in value):
         raise ValueError(f"needs at least one number of seconds, none negative and none above {MAX_WAIT_S:,}")
@@ -179,6 +183,11 @@ class Settings(BaseSettings):
     telegram_api: BaseUrl = Field("https://api.telegram.org", description="Base URL of the Telegram Bot API.")
     vk_api: BaseUrl = Field("https://api.vk.com", description="Base URL of the VK API.")
     github_api: BaseUrl = Field("https://api.github.com", description="Base URL of the GitHub API.")
+    allowed_addresses: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split_words)] = Field(
+        (),
+        description="Private addresses, networks and host names that definitions may name, separated by commas.",
+        examples=["10.0.0.0/8,mattermost.corp"],
+    )
 
     # --- delivery ---
     lane_wait_s: float = Field(

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
 
 from consumers.telegram.answers import REQUEST_S, Moved, Unsure, moved_to
-from consumers.text.text import MAX_PARTS, clean_text, default_text, split_text
+from consumers.text.text import MAX_PARTS, clean_text, split_text
 from notifier import (
     ACCEPTED,
     Consumer,
@@ -176,13 +176,11 @@ class Telegram(Consumer[TelegramParameters]):
         chat_id = self._chat_of(delivery)
         if chat_id is None:
             return Result(outcome="refused", reason="no_address", detail=f"{delivery.address!r} is no Telegram id")
-        text = await context.text(delivery)
-        if text is None:
-            try:
-                text = default_text(delivery, delivery.read_message())
-            except RecordError as error:
-                return Result(outcome="refused", reason="invalid_content", detail=str(error))
-        parts = _parts(text)
+        try:
+            rendered = await context.rendered(delivery)
+        except RecordError as error:
+            return Result(outcome="refused", reason="invalid_content", detail=str(error))
+        parts = _parts(rendered.body.plain())
         if not parts:
             return Result(outcome="refused", reason="invalid_content", detail="the text is empty")
         return await self._send(delivery.id, chat_id, parts, context)

@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from notifier.delivery import Delivery
+from notifier.network import Network
+from notifier.rendered import Rendered, content_of
 from notifier.script import Script
 
 if TYPE_CHECKING:
@@ -30,6 +32,10 @@ class Context:
     # The text that the configuration's template makes of a delivery; None: the consumer's default text. Never raises: a
     # template that fails is None too, and the attempt says so.
     text: Callable[[Delivery], Awaitable[str | None]] = _default_text
+    # What a delivery says: by the template of the configuration, else of the consumer, else the default text, in the recipient's
+    # language and zone. Raises RecordError where the message cannot be read; a template that fails gives the default text.
+    rendered: Callable[[Delivery], Awaitable[Rendered]] = content_of
+    network: Network = field(default_factory=Network)  # the way to addresses that the parameters name
     # Waits until another send of this call is within the consumer's `limits`; the first one is when the call begins. The wait
     # does not count for its time limit.
     permit: Callable[[], Awaitable[None]] = _no_limit

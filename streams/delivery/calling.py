@@ -15,11 +15,14 @@ from traceback import format_exception
 from typing import Any, get_args
 
 from consumers.text.template import Renderer
+from consumers.text.texts import Texts
 from notifier.catalog import Catalog
 from notifier.delivery import Delivery
-from notifier.errors import NotifierError, Permanent, TemplateFailed
+from notifier.errors import NotifierError, Permanent
+from notifier.network import Network
 from notifier.outcome import Outcome, Reason
 from notifier.plugin import Consumer, Context, Result
+from notifier.rendered import Rendered
 from notifier.sandbox import Sandbox
 from streams.delivery.pacing import FREE, Permit, credential_of
 from streams.delivery.retry import result_of
@@ -44,10 +47,13 @@ class Answer:
 class Calling:
     """Calls the consumers of the newest catalog; `change` takes each new one."""
 
-    def __init__(self, sandbox: Sandbox, catalog: Catalog, services: Mapping[str, str]) -> None:
+    def __init__(
+        self, sandbox: Sandbox, catalog: Catalog, services: Mapping[str, str], network: Network | None = None
+    ) -> None:
         self._sandbox = sandbox
         self._catalog = catalog
         self._services = services  # base URLs, see `Context`
+        self._network = network or Network()
         self._instances: Instances[Consumer[Any]] = Instances()
         self._instances.replace(catalog.consumers)
         self._renderer = Renderer()
@@ -143,27 +149,33 @@ class Calling:
 
     def _context(self, consumer: str, failed_templates: dict[str, str]) -> Context:
         """The context of one call. Why a template failed during it is put into `failed_templates`, by delivery id."""
-        catalog = self._catalog
+        texts = Texts(self._renderer, self._catalog)
 
-        async def text(delivery: Delivery) -> str | None:
-            configuration = catalog.configurations.get(delivery.configuration)
-            if configuration is None or configuration.spec.template is None:
-                return None
-            try:
-                return await self._renderer.render(configuration.spec.template, delivery)
-            except TemplateFailed as error:  # the message goes out with the default text
-                failed_templates[delivery.id] = (
-                    f"the template of the configuration {delivery.configuration} failed, so the default text was taken: {error}"
-                )
+        async def rendered(delivery: Delivery) -> Rendered:
+            found, failed = await texts.of(delivery)
+            if failed is not None:  # the message goes out with the default text
+                failed_templates[delivery.id] = failed
                 logger.warning(
-                    "The template of the configuration %s failed: %s",
+                    "A text of the configuration %s: %s",
                     delivery.configuration,
-                    error,
+                    failed,
                     extra={"action": "render", "configuration": delivery.configuration},
                 )
-                return None
+            return found
 
-        return Context(name=consumer, sandbox=self._sandbox, script=catalog.script, services=self._services, text=text)
+        async def text(delivery: Delivery) -> str | None:
+            found = await rendered(delivery)
+            return found.body.plain() if found.templated else None
+
+        return Context(
+            name=consumer,
+            sandbox=self._sandbox,
+            script=self._catalog.script,
+            services=self._services,
+            text=text,
+            rendered=rendered,
+            network=self._network,
+        )
 
 
 def _fault(error: Exception, instance: Consumer[Any], consumer: str) -> Result:

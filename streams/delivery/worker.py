@@ -27,6 +27,7 @@ from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError
 
 from notifier.catalog import Catalog
 from notifier.kafka import ensure_topics
+from notifier.network import Network
 from notifier.registry import Registry
 from notifier.role import run_role
 from notifier.sandbox import Level, Sandbox, detect_sandbox
@@ -75,7 +76,9 @@ class DeliveryWorker:
         self._sandbox = sandbox
         self._writer = Writer(settings, hashed)
         self._recording = Recording(self._writer)
-        self._calling = Calling(sandbox, definitions.catalog, settings.services)
+        self._calling = Calling(
+            sandbox, definitions.catalog, settings.services, Network(allowed=settings.allowed_addresses)
+        )
         self._board = Board(settings)
         self._notices = Notices(settings.operators_consumer, self._writer)
         self._pauses = Pauses(settings, self._writer, self._board, self._notices, self._go_on)

@@ -14,7 +14,8 @@ from aiohttp import web
 from pydantic import SecretStr
 
 from consumers.telegram.telegram import Telegram, TelegramParameters
-from notifier import Context, Delivery, Result
+from consumers.text.texts import default_rendered
+from notifier import Context, Delivery, Marked, Rendered, Result
 from notifier.errors import DeliveryError
 from streams.delivery.retry import result_of
 from tests.rigs.plugin_world import context_without_scripts, make_delivery
@@ -187,10 +188,12 @@ async def bot(token: str = TOKEN, chat_id: int | str = GROUP, **parameters: Any)
 def at(url: str, text: str | None = None) -> Context:
     """A context whose Telegram is at that address, with a template that makes `text` of everything, or with none."""
 
-    async def told(delivery: Delivery) -> str | None:
-        return text
+    async def rendered(delivery: Delivery) -> Rendered:
+        if text is None:
+            return default_rendered(delivery)
+        return Rendered(subject="", body=Marked(text), templated=True)
 
-    return replace(context_without_scripts("chat", telegram=url), text=told)
+    return replace(context_without_scripts("chat", telegram=url), rendered=rendered)
 
 
 def make(content: str = "build failed", number: int = 1, **fields: Any) -> Delivery:

@@ -5,8 +5,10 @@ from typing import Any
 
 import msgspec
 
-from notifier import Context, Delivery
+from consumers.text.texts import default_rendered
+from notifier import Context, Delivery, Rendered
 from notifier.errors import UnknownName
+from notifier.network import Network
 from notifier.sandbox import Level, Sandbox
 from notifier.script import Executor, Script
 
@@ -18,8 +20,18 @@ def context_without_scripts(name: str, **services: str) -> Context:
         raise AssertionError(f"it asks for the script {asked}")
 
     return Context(
-        name=name, sandbox=Sandbox(level=Level.none, explanation="no scripts here"), script=script, services=services
+        name=name,
+        sandbox=Sandbox(level=Level.none, explanation="no scripts here"),
+        script=script,
+        services=services,
+        rendered=rendered_by_default,
+        network=Network(allowed=["127.0.0.0/8"]),
     )
+
+
+async def rendered_by_default(delivery: Delivery) -> Rendered:
+    """The default text."""
+    return default_rendered(delivery)
 
 
 def context_with_script(name: str, sandbox: Sandbox, content: str, executor: Executor = "bash") -> Context:
