@@ -1,6 +1,6 @@
 """The plugin API: what a producer, a filter and a consumer are. A plugin author imports `notifier` and nothing else."""
 
-from notifier.plugin.consumer import ACCEPTED, Consumer, ConsumerParameters, Result
+from notifier.plugin.consumer import ACCEPTED, Consumer, ConsumerParameters, Result, result_of
 from notifier.plugin.context import Context
 from notifier.plugin.filter import Candidate, Filter, FilterParameters, Lookup
 from notifier.plugin.limit import Limit, at_most
@@ -36,6 +36,7 @@ __all__ = [
     "WorldParameters",
     "at_most",
     "nested_secrets",
+    "result_of",
     "secret_addresses",
     "secret_fields",
     "secrets_in",

@@ -7,6 +7,7 @@ from typing import ClassVar, Literal, TypeVar
 from pydantic import Field
 
 from notifier.delivery import Delivery
+from notifier.errors import DeliveryError, Retryable
 from notifier.outcome import Outcome, Reason
 from notifier.plugin.context import Context
 from notifier.plugin.limit import Limit
@@ -27,6 +28,20 @@ class Result:
 
 
 ACCEPTED = Result()
+
+
+def result_of(error: Exception) -> Result:
+    """The Result that an exception of a consumer stands for; anything but Retryable and Permanent is retryable."""
+    if isinstance(error, Retryable):
+        return Result(
+            outcome="unknown" if error.reason == "timeout" else "deferred",
+            reason=error.reason,
+            detail=str(error),
+            retry_after_s=error.retry_after_s,
+        )
+    if isinstance(error, DeliveryError):
+        return Result(outcome="refused", reason=error.reason, detail=str(error))
+    return Result(outcome="deferred", reason="server_error", detail=f"{type(error).__name__}: {error}")
 
 
 class ConsumerParameters(WorldParameters):

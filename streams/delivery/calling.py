@@ -21,11 +21,10 @@ from notifier.delivery import Delivery
 from notifier.errors import NotifierError, Permanent
 from notifier.network import Network
 from notifier.outcome import Outcome, Reason
-from notifier.plugin import Consumer, Context, Result
+from notifier.plugin import Consumer, Context, Result, result_of
 from notifier.rendered import Rendered
 from notifier.sandbox import Sandbox
 from streams.delivery.pacing import FREE, Permit, credential_of
-from streams.delivery.retry import result_of
 from streams.delivery.turns import Turns
 from streams.instances import Instances
 

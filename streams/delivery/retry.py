@@ -17,7 +17,6 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from notifier.errors import DeliveryError, Retryable
 from notifier.outcome import Outcome, Reason
 from notifier.plugin import Result
 from notifier.policy import Unknown
@@ -92,17 +91,3 @@ def _told_s(retry_after_s: object, spared: int) -> float | None:
         return None
     least_s = min(2.0 ** max(0, min(spared, 10) - _OBEYED + 1), _MAX_DOUBLED_S)
     return max(least_s, float(math.ceil(min(retry_after_s, MAX_WAIT_S))))
-
-
-def result_of(error: Exception) -> Result:
-    """The Result that an exception of a consumer stands for; anything but Retryable and Permanent is retryable."""
-    if isinstance(error, Retryable):
-        return Result(
-            outcome="unknown" if error.reason == "timeout" else "deferred",
-            reason=error.reason,
-            detail=str(error),
-            retry_after_s=error.retry_after_s,
-        )
-    if isinstance(error, DeliveryError):
-        return Result(outcome="refused", reason=error.reason, detail=str(error))
-    return Result(outcome="deferred", reason="server_error", detail=f"{type(error).__name__}: {error}")

@@ -17,7 +17,7 @@ from consumers.telegram.telegram import Telegram, TelegramParameters
 from consumers.text.texts import default_rendered
 from notifier import Context, Delivery, Marked, Rendered, Result
 from notifier.errors import DeliveryError
-from streams.delivery.retry import result_of
+from notifier.plugin import result_of
 from tests.rigs.plugin_world import context_without_scripts, make_delivery
 
 TOKEN = "123456:CANARY-token_of-a-bot"

@@ -9,7 +9,7 @@ from consumers.telegram import bot as telegram_bot
 from notifier import Context, Permanent, Result, Retryable
 from notifier.errors import DeliveryError
 from notifier.outcome import Outcome, Reason
-from streams.delivery.retry import result_of
+from notifier.plugin import result_of
 from tests.rigs.bot_api import (
     TOKEN,
     Answer,

@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 
 from notifier.errors import Permanent, Retryable
-from notifier.plugin import Result
-from streams.delivery.retry import MAX_WAIT_S, Decision, decide, result_of
+from notifier.plugin import Result, result_of
+from streams.delivery.retry import MAX_WAIT_S, Decision, decide
 
 SCHEDULE = (5.0, 30.0)
 

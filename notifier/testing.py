@@ -1,0 +1,278 @@
+"""The contract kit: holds a consumer against a stand-in for its service, one case for each way in which the service may answer.
+
+A test of your own consumer, for a service that speaks HTTP (pytest with pytest-asyncio):
+
+    @pytest.mark.parametrize("case", http_cases(ok=Reply(body=b"{}")), ids=str)
+    async def test_contract(case: Case) -> None:
+        async with serving() as service:
+            consumer = Pager(PagerParameters(url=service.url, token="canary"))
+            await hold(consumer, case, service, a_delivery(), context_for("pager"))
+
+`hold` calls it as a delivery worker does. It asserts what the delivery is recorded as, what follows, that nothing is tried
+earlier than the service said, how many requests were made, and that no secret of the parameters is told or logged.
+"""
+
+import asyncio
+import contextlib
+import logging
+from collections import deque
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
+
+import msgspec
+from aiohttp import web
+
+from notifier.delivery import Delivery, delivery_id
+from notifier.errors import UnknownName
+from notifier.message import Message
+from notifier.network import Network
+from notifier.outcome import Outcome, Reason
+from notifier.plugin import Consumer, Context, Result, result_of, secrets_in
+from notifier.sandbox import Level, Sandbox
+from notifier.script import Script
+
+Follows = Literal["done", "again", "given up", "paused"]
+Fault = Literal["hang up", "cut", "silent"]
+
+# --- the stand-in ---
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reply:
+    """One answer of a service, or one way in which none comes."""
+
+    status: int = 200
+    body: bytes = b""
+    headers: Mapping[str, str] = field(default_factory=dict)
+    # `hang up`: the connection ends without an answer. `cut`: it ends in the middle of one. `silent`: nothing comes.
+    fault: Fault | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """A request that the service got."""
+
+    method: str
+    path: str
+    headers: Mapping[str, str]
+    body: bytes
+
+
+class Service:
+    """A service on loopback that gives `replies` in turn, the last one for ever, and keeps its `requests`."""
+
+    def __init__(self) -> None:
+        self.url = ""
+        self.replies: deque[Reply] = deque()
+        self.requests: list[Request] = []
+
+    async def answer(self, request: web.Request) -> web.StreamResponse:
+        """Answers one request."""
+        body = await request.read()
+        self.requests.append(
+            Request(method=request.method, path=request.path_qs, headers=dict(request.headers), body=body)
+        )
+        reply = self.replies.popleft() if len(self.replies) > 1 else self.replies[0]
+        if reply.fault == "silent":
+            await asyncio.sleep(3600)
+        if reply.fault is None:
+            return web.Response(status=reply.status, body=reply.body, headers=reply.headers)
+        response = web.StreamResponse(status=reply.status, headers={"Content-Length": "1000"})
+        if reply.fault == "cut":
+            await response.prepare(request)
+            await response.write(b'{"beginning": ')
+        assert request.transport is not None
+        request.transport.close()
+        return response
+
+
+@asynccontextmanager
+async def serving() -> AsyncIterator[Service]:
+    """A service while the block runs. It takes any method and path."""
+    service = Service()
+    app = web.Application()
+    app.router.add_route("*", "/{path:.*}", service.answer)
+    runner = web.AppRunner(app, shutdown_timeout=0.1)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    service.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
+    try:
+        yield service
+    finally:
+        await runner.cleanup()
+
+
+# --- the table ---
+
+
+@dataclass(frozen=True, kw_only=True)
+class Case:
+    """What the service answers, and what must become of the delivery."""
+
+    name: str
+    replies: Sequence[Reply]
+    outcome: Outcome
+    reason: Reason
+    waits_s: float | None = None  # the next try is not earlier than that; none: the service says nothing of it
+    requests: int | None = 1  # that the service gets; none: it does not matter
+
+    def __str__(self) -> str:
+        return self.name
+
+    @property
+    def follows(self) -> Follows:
+        """What a delivery worker does then."""
+        return follows(Result(outcome=self.outcome, reason=self.reason))
+
+
+def follows(result: Result) -> Follows:
+    """What a delivery worker does after a result."""
+    if result.outcome in ("accepted", "suppressed"):
+        return "done"
+    if result.reason == "unauthorized":
+        return "paused"  # the consumer; nothing is given up
+    return "given up" if result.outcome == "refused" else "again"
+
+
+def http_cases(ok: Reply, **others: Case | None) -> list[Case]:
+    """The cases of any service that speaks HTTP. `ok` is how it says that it took a message.
+
+    `others` replace cases by name, with `_` for each blank, or take them out (None): where a service uses a status in a sense
+    of its own.
+    """
+    cases = [
+        Case(name="taken", replies=[ok], outcome="accepted", reason="ok"),
+        *(_refused(status, reason) for status, reason in _REFUSALS.items()),
+        Case(name="busy", replies=[Reply(status=429)], outcome="deferred", reason="rate_limited"),
+        _busy("busy for seven seconds", 429, "7", 7.0),
+        _busy("busy for an odd time", 429, "soon", None),
+        _busy("busy for less than nothing", 429, "-5", None),
+        Case(name="down", replies=[Reply(status=500)], outcome="deferred", reason="server_error"),
+        Case(name="down behind a proxy", replies=[Reply(status=502, body=b"<html>")], **_DOWN),
+        Case(name="down for half a minute", replies=[_after(503, "30")], waits_s=30.0, **_DOWN),
+        Case(name="elsewhere", replies=[Reply(status=302, headers={"Location": "/other"}), ok], **_DOWN),
+        Case(name="no answer", replies=[Reply(fault="hang up")], **_UNSURE),
+        Case(name="half an answer", replies=[Reply(fault="cut", status=500)], requests=1, **_DOWN),
+    ]
+    named = {case.name: case for case in cases}
+    for name, other in others.items():
+        given = name.replace("_", " ")
+        if other is None:
+            del named[given]
+        else:
+            named[given] = replace(other, name=given)
+    return list(named.values())
+
+
+_REFUSALS: Mapping[int, Reason] = {
+    400: "invalid_content",
+    401: "unauthorized",
+    403: "forbidden",
+    404: "not_found",
+    410: "not_found",
+    413: "invalid_content",
+    422: "invalid_content",
+}
+_DOWN: Mapping[str, Any] = {"outcome": "deferred", "reason": "server_error"}
+_UNSURE: Mapping[str, Any] = {"outcome": "unknown", "reason": "connection"}
+
+
+def _refused(status: int, reason: Reason) -> Case:
+    return Case(name=f"refused with {status}", replies=[Reply(status=status)], outcome="refused", reason=reason)
+
+
+def _after(status: int, seconds: str) -> Reply:
+    return Reply(status=status, headers={"Retry-After": seconds})
+
+
+def _busy(name: str, status: int, seconds: str, waits_s: float | None) -> Case:
+    return Case(
+        name=name, replies=[_after(status, seconds)], outcome="deferred", reason="rate_limited", waits_s=waits_s
+    )
+
+
+# --- the trial ---
+
+
+async def hold(consumer: Consumer[Any], case: Case, service: Service, delivery: Delivery, context: Context) -> Result:
+    """Has the consumer deliver once while the service answers as the case says. Raises AssertionError; answers the Result.
+
+    `context` leads to the service, where the parameters do not.
+    """
+    service.replies = deque(case.replies)
+    service.requests.clear()
+    with _logged() as lines:
+        result = await tried(consumer, delivery, context)
+    assert (result.outcome, result.reason) == (case.outcome, case.reason), (case.name, result)
+    assert follows(result) == case.follows, (case.name, result)
+    if case.waits_s is not None:
+        assert result.retry_after_s is not None, (case.name, "the service said how long to wait", result)
+        assert result.retry_after_s >= case.waits_s, (case.name, result)
+    if case.requests is not None:
+        assert len(service.requests) == case.requests, (case.name, service.requests)
+    for secret in secrets_in(consumer.parameters.__dict__.values()):
+        for text in (result.detail or "", *lines):
+            assert secret not in text, f"{case.name}: a secret is told: {consumer.mask(text)}"
+    return result
+
+
+async def tried(consumer: Consumer[Any], delivery: Delivery, context: Context) -> Result:
+    """The Result of one call, also where the consumer raises or takes too long: as a delivery worker records it."""
+    try:
+        async with asyncio.timeout(consumer.timeout_s()):
+            (result,) = await consumer.deliver([delivery], context)
+    except TimeoutError:
+        return Result(outcome="unknown", reason="timeout", detail="no answer in time")
+    except Exception as error:  # what a consumer raises is the trial's subject
+        return result_of(error)
+    return result
+
+
+@contextlib.contextmanager
+def _logged() -> Any:
+    """The lines that are logged meanwhile, with the texts of exceptions."""
+    lines: list[str] = []
+
+    class Keeping(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            lines.append(logging.Formatter().format(record))
+
+    handler, root = Keeping(level=logging.DEBUG), logging.getLogger()
+    root.addHandler(handler)
+    try:
+        yield lines
+    finally:
+        root.removeHandler(handler)
+
+
+def a_delivery(content: str = "build failed", *, consumer: str = "pager", **fields: Any) -> Delivery:
+    """A delivery from octocat to alice, as the router makes it; `fields` are those of Delivery."""
+    message = Message(producer="ci", id="42", content=content)
+    given: dict[str, Any] = {"recipient": "alice", "receiver": "alice", "sender": "octocat", **fields}
+    return Delivery(
+        id=delivery_id("ci", "42", "all", consumer, "alice"),
+        configuration="all",
+        configuration_version=1,
+        consumer=consumer,
+        lane=consumer,
+        message=msgspec.Raw(message.encode()),
+        message_id="42",
+        **given,
+    )
+
+
+def context_for(name: str, **services: str) -> Context:
+    """The context of a consumer that runs no script and may call services on loopback; `services` are base URLs."""
+
+    def script(asked: str) -> Script:
+        raise UnknownName("script", asked)
+
+    return Context(
+        name=name,
+        sandbox=Sandbox(level=Level.none, explanation="no scripts here"),
+        script=script,
+        services=services,
+        network=Network(allowed=["127.0.0.0/8", "::1"]),
+    )

@@ -1,0 +1,21 @@
+"""Each built-in consumer keeps the contract, through its real client library, against a service on loopback."""
+
+import pytest
+from pydantic import SecretStr
+
+from consumers.telegram.telegram import Telegram, TelegramParameters
+from notifier.testing import Case, Reply, a_delivery, context_for, hold, http_cases, serving
+
+TOKEN = "123456:CANARY-token_of-a-bot"
+_SENT = b'{"ok": true, "result": {"message_id": 1, "date": 1790000000, "chat": {"id": -100, "type": "supergroup"}}}'
+_HELD = Case(name="", replies=[Reply(status=404)], outcome="refused", reason="unauthorized")
+
+
+@pytest.mark.parametrize("case", http_cases(ok=Reply(body=_SENT), refused_with_404=_HELD), ids=str)
+async def test_telegram(case: Case) -> None:
+    async with serving() as service:
+        consumer = Telegram(TelegramParameters(bot_token=SecretStr(TOKEN), chat_id=-100))
+        try:
+            await hold(consumer, case, service, a_delivery(), context_for("chat", telegram=service.url))
+        finally:
+            await consumer.close()
