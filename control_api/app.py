@@ -46,6 +46,7 @@ from control_api.registry import load_registry
 from control_api.rest.definition_schemas import SCHEMAS
 from control_api.rest.quick_push import QuickPush, is_push
 from control_api.retention import keep_pruning
+from control_api.send_test import SendTest
 from control_api.statuses import Statuses
 from notifier.database import Database
 from notifier.registry import Registry
@@ -147,6 +148,7 @@ def _lifespan(
                 dry_runs=DryRuns(settings, database, services),
                 redrives=Redrives(settings, database),
                 parked=ParkedDeliveries(settings, database),
+                send_test=SendTest(settings=settings, database=database, services=services, statuses=statuses),
                 sign_in_limit=SignInLimit(),
                 failed_sign_ins=FailedSignIns(database),
             )

@@ -20,6 +20,7 @@ from control_api.intake.intake import Intake
 from control_api.look_up import LookUp
 from control_api.parked.parked import ParkedDeliveries
 from control_api.redrive.redrives import Redrives
+from control_api.send_test import SendTest
 from control_api.statuses import Statuses
 from notifier.database import Database
 from notifier.registry import Registry
@@ -49,6 +50,7 @@ class Parts:
     dry_runs: DryRuns
     redrives: Redrives
     parked: ParkedDeliveries
+    send_test: SendTest
     sign_in_limit: SignInLimit
     failed_sign_ins: FailedSignIns
 

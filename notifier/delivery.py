@@ -13,6 +13,8 @@ Why = Literal["retry", "held", "delayed", "digest"]  # why a delivery is parked
 
 # In place of a configuration's name, of what the operators are told (`streams.delivery.notices`). No definition can have it.
 OPERATORS = "notifier:operators"
+SEND_TEST = "notifier:test"  # of what tries a consumer, see `control_api.send_test`
+OWN = frozenset({OPERATORS, SEND_TEST})
 
 
 class Delivery(Record, frozen=True, kw_only=True):

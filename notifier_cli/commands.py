@@ -42,6 +42,7 @@ COMMANDS: dict[str, str] = {
     "key": "notifier_cli.key",
     "check": "notifier_cli.check",
     "status": "notifier_cli.status",
+    "send-test": "notifier_cli.send_test",
     "pause": "notifier_cli.pausing",
     "resume": "notifier_cli.pausing",
     "migrate": "notifier_cli.migrate",

@@ -100,7 +100,7 @@ async def explained(settings: Settings, asked: JsonObject) -> JsonObject:
                 await MessageIndex(settings, database).catch_up()
             return await explaining.answer(query, COMMAND_LINE)
         except (KafkaError, TimeoutError) as error:
-            raise BrokerError(f"the topics cannot be read: {error or type(error).__name__}") from None
+            raise BrokerError(f"the topics cannot be read: {str(error) or type(error).__name__}") from None
         finally:
             await explaining.close()
 

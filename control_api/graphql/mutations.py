@@ -23,6 +23,7 @@ from control_api.graphql.definition_types import KindTypes, object_type
 from control_api.graphql.errors import payload_errors
 from control_api.graphql.inputs import plain
 from control_api.graphql.pausing import pausing_mutations
+from control_api.graphql.send_test import send_test_mutations
 from notifier.errors import FieldError, InputError
 from notifier.outcome import Kind
 from notifier.record import JsonObject, rfc3339
@@ -67,6 +68,7 @@ def mutation_fields(kinds: dict[Kind, KindTypes], dry_run: Any, job: Any) -> dic
     return {
         **fields,
         **pausing_mutations(errors),
+        **send_test_mutations(errors),
         **account_mutations(errors),
         **dry_runs.mutation_fields(dry_run, kinds, errors),
         **jobs.mutation_fields(job, errors),

@@ -133,7 +133,7 @@ class Follower(ABC):
                     logger.warning(
                         "The %s cannot go on now and will be tried again: %s",
                         self.title,
-                        error or type(error).__name__,
+                        str(error) or type(error).__name__,
                         extra={"action": "follow"},
                     )
                 quiet = True

@@ -32,7 +32,7 @@ class MessageReader:
                 return await self._read(TopicPartition(self._topic, place.partition), place.offset)
             except (KafkaError, OSError, TimeoutError) as error:
                 await self._disconnect()
-                text = f"the topic {self._topic} cannot be read now: {error or type(error).__name__}"
+                text = f"the topic {self._topic} cannot be read now: {str(error) or type(error).__name__}"
                 raise BrokerError(text) from None
             except BaseException:
                 await self._disconnect()

@@ -146,7 +146,7 @@ class Writer:
                 if not quiet:
                     logger.warning(
                         "The Kafka broker does not answer; requests that write are refused until it does: %s",
-                        error or type(error).__name__,
+                        str(error) or type(error).__name__,
                         extra={"action": "write_intake"},
                     )
                 quiet = True

@@ -25,7 +25,7 @@ from control_api.page_query import PageQuery, close_cursor, open_cursor
 from control_api.parked.waiting import Parked, WaitingDeliveries
 from notifier.cancelling import request_headers, request_key
 from notifier.database import Database
-from notifier.delivery import OPERATORS, Delivery, Why
+from notifier.delivery import OWN, Delivery, Why
 from notifier.errors import BrokerError, Conflict, FieldError, InputError, RecordError, UnknownName
 from notifier.kafka import kafka_consumer, kafka_producer
 from notifier.record import JsonObject
@@ -133,7 +133,7 @@ class ParkedDeliveries:
             return frozenset()
         async with self._database.read() as session:
             hidden = await hidden_from(session, actor)
-        return hidden.of("configuration") | {OPERATORS}
+        return hidden.of("configuration") | OWN
 
     async def _read(self, found: Parked) -> bytes | None:
         """The record; None where it is gone."""
@@ -146,7 +146,9 @@ class ParkedDeliveries:
                 consumer.seek(place, found.offset)
                 record = await consumer.getone(place)
         except (KafkaError, OSError, TimeoutError) as error:
-            raise BrokerError(f"the topic {self._topic} cannot be read now: {error or type(error).__name__}") from None
+            raise BrokerError(
+                f"the topic {self._topic} cannot be read now: {str(error) or type(error).__name__}"
+            ) from None
         value: bytes | None = record.value
         return value if record.offset == found.offset else None
 
@@ -162,7 +164,7 @@ class ParkedDeliveries:
                     headers=request_headers(found.offset, by),
                 )
         except (KafkaError, OSError, TimeoutError) as error:
-            text = f"the Kafka broker does not take the request: {error or type(error).__name__}"
+            text = f"the Kafka broker does not take the request: {str(error) or type(error).__name__}"
             raise BrokerError(text) from None
 
 

@@ -26,7 +26,7 @@ async def count_command(settings: Settings, asked: RedriveInput) -> JsonObject:
         try:
             await History(settings, database).catch_up()
         except (KafkaError, TimeoutError) as error:
-            raise BrokerError(f"the dead letters cannot be read: {error or type(error).__name__}") from None
+            raise BrokerError(f"the dead letters cannot be read: {str(error) or type(error).__name__}") from None
         return await Redrives(settings, database).count(COMMAND_LINE, asked)
 
 

@@ -13,7 +13,7 @@ from aiokafka import TopicPartition
 
 from notifier.attempt import Origin
 from notifier.dead_letter import Source
-from notifier.delivery import Delivery, Why
+from notifier.delivery import SEND_TEST, Delivery, Why
 from notifier.errors import RecordTooLarge
 from notifier.outcome import Reason
 from notifier.record import kafka_time, now
@@ -58,7 +58,8 @@ class Endings:
 
     async def give_up(self, pending: Pending, reason: Reason, error: str) -> None:
         """Makes a dead letter of a delivery that was not tried, and finishes it."""
-        await self.bury(pending, reason=reason, error=error, attempts=pending.attempt - 1)
+        if not _is_a_test(pending):
+            await self.bury(pending, reason=reason, error=error, attempts=pending.attempt - 1)
         await self.end(pending, Try(outcome="refused", reason=reason, number=pending.attempt, detail=error))
 
     async def stop(self, pending: Pending, ended: Ended) -> None:
@@ -70,9 +71,15 @@ class Endings:
             await self.end(pending, Try(outcome="suppressed", reason=ended.reason, number=number, detail=ended.detail))
 
     async def give_up_tried(self, pending: Pending, tried: Try, dead: Reason, fallback: str | None) -> None:
-        """Finishes a delivery after its last try: the fallback gets it, or else it becomes a dead letter."""
+        """Finishes a delivery after its last try: the fallback gets it, or else it becomes a dead letter.
+
+        Nobody else gets the test of a consumer, and nobody is to send one again.
+        """
         delivery = pending.delivery
         assert delivery is not None
+        if _is_a_test(pending):
+            await self.end(pending, tried)
+            return
         error = tried.detail or tried.reason
         if fallback is not None:
             why = await self._hand_over(pending, tried, fallback)
@@ -162,3 +169,7 @@ class Endings:
         await self._recording.dead_letter(
             source, reason=reason, error=error, delivery=pending.delivery, attempts=attempts
         )
+
+
+def _is_a_test(pending: Pending) -> bool:
+    return pending.delivery is not None and pending.delivery.configuration == SEND_TEST

@@ -19,7 +19,7 @@ from filters.chain import Chain
 from filters.decision import filter_of, missing
 from notifier.catalog import Catalog, Configuration
 from notifier.definition import definition_key
-from notifier.delivery import OPERATORS, Delivery
+from notifier.delivery import OWN, Delivery
 from notifier.errors import RecordError
 from notifier.expiry import expired_text, expiry, shortest, written_at
 from notifier.folded import folded
@@ -75,7 +75,7 @@ class Review:
     def is_off(self, configuration: str) -> bool:
         """Whether a configuration is deleted or switched off."""
         found = self._catalog.configurations.get(configuration)
-        return configuration != OPERATORS and (found is None or not found.spec.enabled)
+        return configuration not in OWN and (found is None or not found.spec.enabled)
 
     def problem(self, configuration: str) -> str | None:
         """Why a configuration cannot be used; None where it can, or is not defined."""
@@ -110,7 +110,7 @@ class Review:
         expires_at = self.expiry(delivery, timestamp_ms)
         if expires_at is not None and expires_at <= now():
             return Ended(reason="expired", detail=expired_text(delivery.consumer, expires_at))
-        if delivery.configuration == OPERATORS:
+        if delivery.configuration in OWN:
             return delivery
         configuration = self._catalog.configurations.get(delivery.configuration)
         if configuration is None:

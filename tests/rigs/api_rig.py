@@ -71,7 +71,7 @@ async def define(settings: Settings) -> None:
 async def running(settings: Settings, **options: Any) -> AsyncIterator[str]:
     """The address of an API served in this event loop."""
     listener = listen("127.0.0.1", 0)
-    app = create_app(settings, registry=REGISTRY, **options)
+    app = create_app(settings, **{"registry": REGISTRY, **options})
     server = serve(app, listener)
     task = asyncio.create_task(server.serve(sockets=[listener]))
     try:
@@ -126,6 +126,7 @@ SCOPE_OF = {
     },
     "POST /api/v1/definitions": "write",
     "POST /api/v1/consumers/{name}/pause": "write",
+    "POST /api/v1/consumers/{name}/test": "run",
     "POST /api/v1/consumers/{name}/resume": "write",
     "POST /hooks/json/{producer}": "push",
     "POST /api/v1/messages": "push",
@@ -179,8 +180,11 @@ GOOD = {"producer": "ci", "content": "hello"}
 
 
 @contextmanager
-def served_in_a_thread(settings: Settings) -> Iterator[Api]:
-    """An API in a thread, with `define` done and a token for each scope; ready when it is given."""
+def served_in_a_thread(settings: Settings, **options: Any) -> Iterator[Api]:
+    """An API in a thread, with `define` done and a token for each scope; ready when it is given.
+
+    `options` are those of `create_app`.
+    """
     api = Api("", settings)
     up, down = threading.Event(), threading.Event()
     failed: list[BaseException] = []
@@ -189,7 +193,7 @@ def served_in_a_thread(settings: Settings) -> Iterator[Api]:
         await define(settings)
         for scope in SCOPES:
             api.tokens[scope] = await tokens.create_token(settings, name=f"all of {scope}", scopes=[scope])
-        async with running(settings) as api.url:
+        async with running(settings, **options) as api.url:
             async with client(api.url) as asking:
                 await wait_until(lambda: is_ready(asking))
             up.set()

@@ -87,6 +87,13 @@ async def test_what_belongs_to_a_definition_is_open_alike(teams: Teams) -> None:
                     query = f'mutation {{ run(configuration: "{name}") {{ tick {{ configuration }} }} }}'
                     (error,) = (await asking.post("/graphql", json={"query": query})).json()["errors"]
                     assert error["extensions"]["status"] == expected
+                if caller.is_kept_out(owner) or not caller.may("run"):
+                    answer = await asking.post(f"/api/v1/consumers/{name}/test")
+                    expected = 404 if hidden and caller.may("run") else 403
+                    assert answer.status_code == expected, (caller.name, name, answer.text)
+                    query = f'mutation {{ sendTest(name: "{name}") {{ state }} }}'
+                    (error,) = (await asking.post("/graphql", json={"query": query})).json()["errors"]
+                    assert error["extensions"]["status"] == expected
                 for action in ("pause", "resume") if caller.is_kept_out(owner) or not caller.may("write") else ():
                     answer = await asking.post(f"/api/v1/consumers/{name}/{action}")
                     expected = 404 if hidden and caller.may("write") else 403

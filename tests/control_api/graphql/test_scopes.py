@@ -81,7 +81,9 @@ async def test_every_field_is_open_to_its_scope_and_to_no_other(api: Api) -> Non
         **dict.fromkeys(pauses, "write"),
         **dict.fromkeys(admins, "admin"),
         **dict.fromkeys(("Mutation.run", "Mutation.startDryRun", "Mutation.cancelDryRun"), "run"),
-        **dict.fromkeys(("Mutation.redrive", "Mutation.cancelJob", "Mutation.cancelDelivery"), "run"),
+        **dict.fromkeys(
+            ("Mutation.redrive", "Mutation.cancelJob", "Mutation.cancelDelivery", "Mutation.sendTest"), "run"
+        ),
     }
     waiting = {"Mutation.run", "Mutation.cancelDelivery", "Query.parkedDeliveries", "Query.parkedDelivery"}
     for name, needed in scopes.items():
