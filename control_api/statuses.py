@@ -1,7 +1,8 @@
-"""Statuses: what the processes of the data plane say about themselves and about consumers, read from the topic `status`.
+"""Statuses: what the processes of the data plane say about themselves, consumers and chats, read from the topic `status`.
 
-`streams.reporting` and `streams.delivery.pauses` write them; here they are kept in memory. A process that was silent for a
-minute is gone, unless its last word was why it stopped and no other of its role has said since that it works.
+`streams.reporting`, `streams.delivery.pauses` and `streams.delivery.moved` write them; here they are kept in memory. A process
+that was silent for a minute is gone, unless its last word was why it stopped and no other of its role has said since that it
+works.
 """
 
 import asyncio
@@ -23,7 +24,7 @@ from notifier.kafka import ensure_topics, kafka_admin, kafka_consumer
 from notifier.outcome import Kind
 from notifier.record import now
 from notifier.settings import Settings
-from notifier.status import CONSUMER, PAUSE, ROLE, ROLES, PassedOver, Status
+from notifier.status import CHAT, CONSUMER, PAUSE, ROLE, ROLES, PassedOver, Status
 from notifier.topics import STATUS
 
 logger = logging.getLogger(__name__)
@@ -78,6 +79,10 @@ class Statuses:
         """The consumers that are paused or disabled, by name: by hand, or as delivery says."""
         names = {one.name for one in self._known.values() if one.kind in (CONSUMER, PAUSE)}
         return [one for one in map(self.of_consumer, sorted(names)) if one is not None]
+
+    def moved(self) -> list[Status]:
+        """The chats that have another number than the definitions of their consumers say, by name."""
+        return sorted((one for one in self._known.values() if one.kind == CHAT), key=lambda one: one.name)
 
     def of_consumer(self, name: str) -> Status | None:
         """That a consumer is paused or disabled; None where it is not."""
@@ -162,6 +167,8 @@ class Statuses:
             return
         if (status.kind == ROLE) != (status.state in ("ready", "stopped")):
             return
+        if (status.kind == CHAT) != (status.state == "moved"):
+            return
         if status.state == "resumed":
             if status.kind == PAUSE:
                 self._known.pop(f"{CONSUMER}/{status.name}", None)
@@ -189,13 +196,14 @@ def _worth(status: Status, at: datetime) -> int:
         return 3
     if abs(at - status.at) < SILENT:
         return 2
-    return int(status.state == "stopped")
+    return int(status.state in ("stopped", "moved"))
 
 
 def _cut(status: Status) -> Status:
     return replace(
         status,
         detail=status.detail and status.detail[:_CHARACTERS],
+        became=status.became and status.became[:_CHARACTERS],
         problems={
             name[:_CHARACTERS]: text[:_CHARACTERS] for name, text in islice(status.problems.items(), _MOST_PROBLEMS)
         },

@@ -1,4 +1,7 @@
-"""Status: what the data plane reports on the compacted topic `status`: how its processes are, and which consumers are paused."""
+"""Status: what the data plane reports on the compacted topic `status`.
+
+How its processes are, which consumers are paused, and which chats have another number.
+"""
 
 from typing import Literal
 
@@ -14,11 +17,13 @@ State = Literal[
     "paused",  # a consumer is held, and its deliveries wait
     "disabled",  # a consumer was paused for too long, and its deliveries become dead letters
     "resumed",  # a consumer goes on
+    "moved",  # a chat has another number, `became`
 ]
 
 ROLES = ("router", "runner", "ticker", "delivery")  # those that report
 ROLE = "role"  # the kind of the records that are about a process of a role
 CONSUMER = "consumer"  # of those that delivery writes about a consumer
+CHAT = "chat"  # of those that delivery writes about a chat of a consumer
 PAUSE = "pause"  # of those that say what people want of a consumer: that it is `paused`, or `resumed`
 
 
@@ -36,15 +41,15 @@ class PassedOver(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Status(Record, frozen=True, kw_only=True):
-    """What one process says about itself, or what holds for a consumer; keyed `<kind>/<name>`.
+    """What one process says about itself, or what holds for a consumer or a chat; keyed `<kind>/<name>`.
 
     A process writes how it is at every change and every ten seconds; of several on one host the newest record holds. One that
     ends in order leaves a tombstone, as the end of a pause does in the end. What people want of a consumer holds from its place
     on the topic on: what delivery wrote of that consumer before a `resumed` is over.
     """
 
-    kind: str  # ROLE, CONSUMER or PAUSE
-    name: str  # `<role>@<host>`, or the name of the definition
+    kind: str  # ROLE, CONSUMER, CHAT or PAUSE
+    name: str  # `<role>@<host>`, the name of the definition, or `<consumer>/<chat id>`
     state: State
     at: Time
     detail: str | None = None  # why it is stopped or paused, for people; never holds a secret
@@ -52,6 +57,7 @@ class Status(Record, frozen=True, kw_only=True):
     not_before: Time | None = None  # of a paused consumer's next try
     since: Time | None = None  # when the pause began
     by: str | None = None  # who paused it, or had it go on, where a person did
+    became: str | None = None  # what a chat that moved is called now
     step: Count = 0  # how often it was tried in vain, at most as often as the waits grow
     told: State | None = None  # what the operators know of this pause
     told_at: Time | None = None  # when they were last told of the consumer

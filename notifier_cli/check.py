@@ -92,7 +92,7 @@ async def _scripts(settings: Settings) -> str:
 
 
 async def _roles(settings: Settings) -> str:
-    found, paused = await read_statuses(settings)
+    found, paused, _ = await read_statuses(settings)
     stopped = [f"the {one.role} cannot go on: {one.detail}" for one in found if one.state == "stopped"]
     if stopped:
         raise NotifierError("; ".join(stopped))

@@ -1,4 +1,4 @@
-"""`notifier status`: which roles work, what they cannot use and passed over, and which consumers are paused."""
+"""`notifier status`: which roles work, what they cannot use and passed over, which consumers are paused, which chats moved."""
 
 import asyncio
 
@@ -17,22 +17,26 @@ LIMIT_S = 10.0
 def status() -> int:
     """Show what the roles report: who works, who cannot go on and why, what they cannot use, which consumers are paused.
 
+    Then the chats that have another number than their consumers say.
+
     Exit 1 when a role cannot go on.
 
     A role that was killed is not listed once it was silent for a minute.
     """
-    found, paused = asyncio.run(read_statuses(read_settings()))
+    found, paused, moved = asyncio.run(read_statuses(read_settings()))
     for one in found:
         _show(one)
     if not found:
         click.echo("No role has reported within the last minute.")
     for one in paused:
         _show_paused(one)
+    for one in moved:
+        click.echo(f"{click.style('MOVE', fg='yellow')}  {one.name.replace('/', ': ', 1)}: {one.detail or one.became}")
     return 1 if any(one.state == "stopped" for one in found) else 0
 
 
-async def read_statuses(settings: Settings) -> tuple[list[Status], list[Status]]:
-    """What the roles report now, and the consumers that are paused. Raises BrokerError."""
+async def read_statuses(settings: Settings) -> tuple[list[Status], list[Status], list[Status]]:
+    """What the roles report now, the consumers that are paused, and the chats that have moved. Raises BrokerError."""
     from control_api.statuses import Statuses
 
     statuses = Statuses(settings)
@@ -44,7 +48,7 @@ async def read_statuses(settings: Settings) -> tuple[list[Status], list[Status]]
         raise BrokerError("the topic `status` cannot be read: is the broker there? (`notifier check broker`)") from None
     finally:
         await statuses.stop()
-    return statuses.present(), statuses.paused()
+    return statuses.present(), statuses.paused(), statuses.moved()
 
 
 def _show_paused(one: Status) -> None:

@@ -1,4 +1,7 @@
-"""Status page: what the roles report and which consumers are paused, a page at a time, as an actor may see it."""
+"""Status page: what the roles report, which consumers are paused, and which chats have moved.
+
+A page at a time, as an actor may see it.
+"""
 
 from collections.abc import Sequence
 
@@ -10,14 +13,14 @@ from control_api.page_query import PageQuery, part_of
 from control_api.statuses import Statuses
 from notifier.outcome import KINDS
 from notifier.record import JsonObject, rfc3339
-from notifier.status import CONSUMER, Status
+from notifier.status import CHAT, CONSUMER, Status
 
 
 async def status_page(
     statuses: Statuses, services: Services, actor: Actor, query: PageQuery
 ) -> tuple[list[JsonObject], str | None]:
-    """The processes and then the consumers, as JSON, and the cursor of the next page."""
-    lists = [statuses.present(), statuses.paused()]
+    """The processes, then the consumers, then the chats, as JSON, and the cursor of the next page."""
+    lists = [statuses.present(), statuses.paused(), statuses.moved()]
     if not actor.sees_all:
         seen = services.seen_by(actor)
         lists = [await _seen(seen, found) for found in lists]
@@ -30,8 +33,10 @@ async def status_page(
 
 async def _seen(services: Services, statuses: Sequence[Status]) -> list[Status]:
     """The statuses without definitions that the services do not show."""
-    consumers = {f"{one.kind}/{one.name}" for one in statuses if one.kind == CONSUMER}
-    named = consumers.union(*(one.problems for one in statuses))
+    consumers = {
+        one.name: f"{CONSUMER}/{one.name.partition('/')[0]}" for one in statuses if one.kind in (CONSUMER, CHAT)
+    }
+    named = set(consumers.values()).union(*(one.problems for one in statuses))
     seen: set[str] = set()
     for kind in KINDS:
         names = [name.partition("/")[2] for name in named if name.startswith(f"{kind}/")]
@@ -39,7 +44,7 @@ async def _seen(services: Services, statuses: Sequence[Status]) -> list[Status]:
     return [
         replace(one, problems={name: text for name, text in one.problems.items() if name in seen})
         for one in statuses
-        if one.kind != CONSUMER or f"{one.kind}/{one.name}" in seen
+        if one.kind not in (CONSUMER, CHAT) or consumers[one.name] in seen
     ]
 
 

@@ -25,16 +25,22 @@ def _status() -> Any:
     waiting = graphene.Int(
         description="Deliveries that wait for a paused consumer, where it is known; none that is parked."
     )
-    return object_type("Status", "How a process or a consumer is.", {**texts, **some, **json, "waiting": waiting})
+    return object_type(
+        "Status", "How a process, a consumer or a chat is.", {**texts, **some, **json, "waiting": waiting}
+    )
 
 
 def status_queries() -> dict[str, Any]:
     """The root fields of `Query`, by name in snake_case."""
     statuses = graphene.Field(
-        page_type("StatusPage", _status(), "The processes, then the consumers that are paused or disabled."),
+        page_type(
+            "StatusPage",
+            _status(),
+            "The processes, then the consumers that are paused or disabled, then the chats that have moved.",
+        ),
         args=model_arguments(PageQuery),
         resolver=guarded("read", _list),
-        description="What the roles report, and which consumers are paused.",
+        description="What the roles report, which consumers are paused, and which chats have moved.",
     )
     return {"statuses": statuses}
 

@@ -4,6 +4,7 @@ from notifier.plugin.consumer import ACCEPTED, Consumer, ConsumerParameters, Res
 from notifier.plugin.context import Context
 from notifier.plugin.filter import Candidate, Filter, FilterParameters, Lookup
 from notifier.plugin.limit import Limit, at_most
+from notifier.plugin.moves import Moves
 from notifier.plugin.parameters import (
     Parameters,
     ParametersModel,
@@ -27,6 +28,7 @@ __all__ = [
     "FilterParameters",
     "Limit",
     "Lookup",
+    "Moves",
     "Parameters",
     "ParametersModel",
     "Plugin",

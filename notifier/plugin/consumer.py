@@ -11,6 +11,7 @@ from notifier.errors import DeliveryError, Retryable
 from notifier.outcome import Outcome, Reason
 from notifier.plugin.context import Context
 from notifier.plugin.limit import Limit
+from notifier.plugin.moves import Moves
 from notifier.plugin.parameters import WorldParameters
 from notifier.plugin.plugin import Plugin
 from notifier.policy import USUAL, Policy, Unknown
@@ -73,6 +74,10 @@ class Consumer(Plugin[C]):
     # recognises a repeat, or a repeat is better than nothing; `give_up` where a repeat is dear.
     unknown: ClassVar[Unknown] = "again"
     policy: Policy = USUAL  # what its definition says of deliveries that it does not take at once; set by the catalog
+
+    def __init__(self, parameters: C) -> None:
+        super().__init__(parameters)
+        self.moves = Moves()  # of its addresses; the delivery worker puts those on record in its place
 
     def world_of(self) -> str:
         """The world of its names: the parameter `world`, else the type's own."""

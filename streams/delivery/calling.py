@@ -24,6 +24,7 @@ from notifier.outcome import Outcome, Reason
 from notifier.plugin import Consumer, Context, Result, result_of
 from notifier.rendered import Rendered
 from notifier.sandbox import Sandbox
+from streams.delivery.moved import Moved
 from streams.delivery.pacing import FREE, Permit, credential_of
 from streams.delivery.turns import Turns
 from streams.instances import Instances
@@ -47,20 +48,29 @@ class Calling:
     """Calls the consumers of the newest catalog; `change` takes each new one."""
 
     def __init__(
-        self, sandbox: Sandbox, catalog: Catalog, services: Mapping[str, str], network: Network | None = None
+        self,
+        sandbox: Sandbox,
+        catalog: Catalog,
+        services: Mapping[str, str],
+        network: Network | None = None,
+        moved: Moved | None = None,
     ) -> None:
         self._sandbox = sandbox
         self._catalog = catalog
         self._services = services  # base URLs, see `Context`
         self._network = network or Network()
+        self._moved = moved
         self._instances: Instances[Consumer[Any]] = Instances()
-        self._instances.replace(catalog.consumers)
+        self.change(catalog)
         self._renderer = Renderer()
         self._turns: defaultdict[str, Turns] = defaultdict(lambda: Turns(CALLS))
 
     def change(self, catalog: Catalog) -> None:
         """Calls the consumers of this catalog from now on."""
         self._catalog = catalog
+        if self._moved is not None:
+            for name, instance in catalog.consumers.items():
+                instance.moves = self._moved.of(name)
         self._instances.replace(catalog.consumers)
 
     async def close(self) -> None:

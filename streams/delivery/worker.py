@@ -43,6 +43,7 @@ from streams.delivery.deleted_topics import drop_drained_topics
 from streams.delivery.group import GROUP, POLL_MS, OnRebalance, divide_anew, group_consumer
 from streams.delivery.holds import Holds
 from streams.delivery.ledger import Ledgers, Unread
+from streams.delivery.moved import Moved
 from streams.delivery.notices import Notices
 from streams.delivery.parking import Parking
 from streams.delivery.partition import Partition
@@ -76,10 +77,10 @@ class DeliveryWorker:
         self._sandbox = sandbox
         self._writer = Writer(settings, hashed)
         self._recording = Recording(self._writer)
-        self._calling = Calling(
-            sandbox, definitions.catalog, settings.services, Network(allowed=settings.allowed_addresses)
-        )
-        self._board = Board(settings)
+        self._moved = Moved(self._writer)
+        network = Network(allowed=settings.allowed_addresses)
+        self._calling = Calling(sandbox, definitions.catalog, settings.services, network, self._moved)
+        self._board = Board(settings, self._moved)
         self._notices = Notices(settings.operators_consumer, self._writer)
         self._pauses = Pauses(settings, self._writer, self._board, self._notices, self._go_on)
         holds = Holds(settings.retry_schedule_s, self._pauses.begin, self._pauses.end)
@@ -111,6 +112,7 @@ class DeliveryWorker:
             stack.push_async_callback(_cancel, [board])
             await self._board.load()
             self._pauses.hear_all(self._consumers)
+            self._moved.forget_older(self._consumers)
             self._board.heard = partial(self._pauses.hear, consumers=self._consumers)
             tasks = [
                 board,
@@ -148,6 +150,7 @@ class DeliveryWorker:
         """Takes a new catalog, and wakes what waits for something that it changes."""
         changed, users = self._consumers.follow(catalog)
         self._calling.change(catalog)
+        self._moved.forget(changed)
         self._notices.follow(catalog)
         self._parking.follow(changed, users)
         for partition in self._partitions.values():
@@ -173,6 +176,7 @@ class DeliveryWorker:
             await partition.lanes.cancel()
         await self._recording.finish()
         await self._pauses.finish()
+        await self._moved.finish()
         self._failed.cancel()
 
     # --- reading ---

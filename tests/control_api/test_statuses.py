@@ -134,3 +134,16 @@ def test_little_is_kept_of_a_record(settings: Settings) -> None:
     assert len(kept.encode()) < 700_000
     assert (len(str(kept.detail)), len(kept.problems), len(kept.passed_over)) == (1000, 200, 20)
     assert {len(value) for value in [*kept.problems, *kept.problems.values()]} == {1000}
+
+
+def test_chats_that_moved_are_listed_and_are_no_pause(settings: Settings) -> None:
+    statuses = Statuses(settings)
+    take(statuses, "chat/-2", "chat", state="moved", became="-1002", detail="x" * 5000)
+    take(statuses, "chat/-1", "chat", state="moved", became="-1001")
+    take(statuses, "chat/-3", "chat", state="paused")
+    take(statuses, "mail", "consumer", state="moved", became="-1001")
+    assert [(one.name, one.became) for one in statuses.moved()] == [("chat/-1", "-1001"), ("chat/-2", "-1002")]
+    assert len(str(statuses.moved()[1].detail)) == 1000
+    assert (statuses.paused(), statuses.present()) == ([], [])
+    statuses._take("chat/chat/-1", None)
+    assert [one.name for one in statuses.moved()] == ["chat/-2"]

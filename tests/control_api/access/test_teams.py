@@ -259,12 +259,14 @@ async def test_what_roles_say_of_hidden_definitions_is_hidden(teams: Teams) -> N
         Status(kind="role", name="router@a", state="ready", at=now(), problems=problems),
         Status(kind="consumer", name="blue", state="paused", at=now()),
         Status(kind="consumer", name="red", state="paused", at=now()),
+        Status(kind="chat", name="blue/-1", state="moved", at=now(), became="-1001"),
+        Status(kind="chat", name="red/-1", state="moved", at=now(), became="-1001"),
     ):
         statuses._take(f"{status.kind}/{status.name}", status.encode())
     async with teams.client(teams.one("read red")) as asking:
         found = (await asking.get("/api/v1/status")).json()["items"]
     names = {one["name"]: set(one["problems"]) for one in found}
     if teams.strict:
-        assert names == {"router@a": {"filter/red", "filter/common"}, "red": set()}
+        assert names == {"router@a": {"filter/red", "filter/common"}, "red": set(), "red/-1": set()}
     else:
-        assert names == {"router@a": set(problems), "blue": set(), "red": set()}
+        assert names == {"router@a": set(problems), "blue": set(), "red": set(), "blue/-1": set(), "red/-1": set()}
