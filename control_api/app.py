@@ -49,6 +49,7 @@ from control_api.retention import keep_pruning
 from control_api.send_test import SendTest
 from control_api.statuses import Statuses
 from notifier.database import Database
+from notifier.network import Network
 from notifier.registry import Registry
 from notifier.seal import Seal, load_seal
 from notifier.settings import Settings
@@ -129,6 +130,7 @@ def _lifespan(
 
             services = Services(database, registry, seal, changed=changed)
             intake, statuses = Intake(settings, instance), Statuses(settings)
+            network = Network(allowed=settings.allowed_addresses)
             parts = Parts(
                 settings=settings,
                 database=database,
@@ -140,8 +142,8 @@ def _lifespan(
                 relay=relay,
                 services=services,
                 pausing=Pausing(database=database, services=services, intake=intake, statuses=statuses),
-                verification=Verification(services, seal, settings.services),
-                repositories=Repositories(registry, seal, settings.services),
+                verification=Verification(services, seal, settings.services, network),
+                repositories=Repositories(registry, seal, settings.services, network),
                 history=History(settings, database),
                 explaining=Explaining(settings, database, registry),
                 statuses=statuses,

@@ -16,6 +16,7 @@ from dotenv import dotenv_values
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from notifier.allowed_addresses import read_allowed
 from notifier.errors import SettingsError
 from notifier.validation import findings, in_words
 
@@ -43,6 +44,11 @@ def _split_seconds(value: Any) -> Any:
 
 def _split_words(value: Any) -> Any:
     return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+
+
+def _check_allowed(value: tuple[str, ...]) -> tuple[str, ...]:
+    read_allowed(value)
+    return value
 
 
 def _check_seconds(value: tuple[float, ...]) -> tuple[float, ...]:
@@ -183,7 +189,9 @@ class Settings(BaseSettings):
     telegram_api: BaseUrl = Field("https://api.telegram.org", description="Base URL of the Telegram Bot API.")
     vk_api: BaseUrl = Field("https://api.vk.com", description="Base URL of the VK API.")
     github_api: BaseUrl = Field("https://api.github.com", description="Base URL of the GitHub API.")
-    allowed_addresses: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split_words)] = Field(
+    allowed_addresses: Annotated[
+        tuple[str, ...], NoDecode, BeforeValidator(_split_words), AfterValidator(_check_allowed)
+    ] = Field(
         (),
         description="Private addresses, networks and host names that definitions may name, separated by commas.",
         examples=["10.0.0.0/8,mattermost.corp"],

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from notifier.errors import NotifierError
+from notifier.network import Network
 from notifier.plugin import Context
 from notifier.registry import Registry
 from notifier.sandbox import Level, Sandbox
@@ -38,10 +39,13 @@ class _Answer:
 class Repositories:
     """Knows which repositories the names in GitHub producers lead to. `addresses`: as `Context.services`."""
 
-    def __init__(self, registry: Registry, seal: Seal, addresses: Mapping[str, str]) -> None:
+    def __init__(
+        self, registry: Registry, seal: Seal, addresses: Mapping[str, str], network: Network | None = None
+    ) -> None:
         self._registry = registry
         self._seal = seal
         self._addresses = addresses
+        self._network = network or Network()
         self._answers: dict[tuple[str, str], _Answer] = {}  # by producer and name
         self._locks: defaultdict[tuple[str, str], asyncio.Lock] = defaultdict(asyncio.Lock)
         self._told: set[tuple[str, str, str]] = set()
@@ -95,7 +99,7 @@ class Repositories:
             raise AssertionError(f"it asks for the script {name}")
 
         sandbox = Sandbox(level=Level.none, explanation="scripts do not run in the control API")
-        return Context(name=producer, sandbox=sandbox, script=script, services=self._addresses)
+        return Context(name=producer, sandbox=sandbox, script=script, services=self._addresses, network=self._network)
 
     def _tell(self, key: tuple[str, str, str], level: int, text: str) -> None:
         """Logs it, once for each pair of names."""

@@ -16,6 +16,7 @@ from control_api.access.actor import Actor
 from control_api.definitions.services import Services, Stored
 from control_api.definitions.writes import Draft, Write
 from notifier.errors import Conflict, DeliveryError, FieldError, InputError, NotifierError, StaleVersion, UnknownName
+from notifier.network import Network
 from notifier.one_line import one_line
 from notifier.outcome import Kind
 from notifier.plugin import Consumer, Context, Plugin, Producer, secrets_in
@@ -34,11 +35,14 @@ _BELOW = "/parameters"
 class Verification:
     """Saves definitions, after their plugin's check where that is asked for."""
 
-    def __init__(self, services: Services, seal: Seal, addresses: Mapping[str, str]) -> None:
+    def __init__(
+        self, services: Services, seal: Seal, addresses: Mapping[str, str], network: Network | None = None
+    ) -> None:
         """`addresses`: base URLs of outside services, as the settings have them (`Context.services`)."""
         self._services = services
         self._seal = seal
         self._addresses = addresses
+        self._network = network or Network()
 
     async def save(self, actor: Actor, write: Write, *, verify: bool = False) -> Stored:
         """Creates, replaces or patches a definition; with `verify`, after its plugin's check.
@@ -99,6 +103,7 @@ class Verification:
             sandbox=Sandbox(level=Level.none, explanation="scripts do not run in the control API"),
             script=script,
             services=self._addresses,
+            network=self._network,
         )
 
     async def _scripts(self, draft: Draft) -> dict[str, Script]:

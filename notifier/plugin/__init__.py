@@ -17,6 +17,7 @@ from notifier.plugin.parameters import (
 )
 from notifier.plugin.plugin import Plugin, PluginKind
 from notifier.plugin.producer import Producer
+from notifier.plugin.proxy_parameters import ProxyParameters
 
 __all__ = [
     "ACCEPTED",
@@ -34,6 +35,7 @@ __all__ = [
     "Plugin",
     "PluginKind",
     "Producer",
+    "ProxyParameters",
     "Result",
     "WorldParameters",
     "at_most",

@@ -13,6 +13,7 @@ from typing import Any
 
 from notifier.catalog import Catalog
 from notifier.errors import NotifierError, ScriptFailed
+from notifier.network import Network
 from notifier.one_line import one_line
 from notifier.plugin import Context, Producer
 from notifier.sandbox import Sandbox
@@ -26,10 +27,13 @@ MAX_ERROR_CHARACTERS = 1000
 class Producing:
     """Asks the producers of the newest catalog; `change` takes each new one."""
 
-    def __init__(self, sandbox: Sandbox, catalog: Catalog, services: Mapping[str, str]) -> None:
+    def __init__(
+        self, sandbox: Sandbox, catalog: Catalog, services: Mapping[str, str], network: Network | None = None
+    ) -> None:
         self._sandbox = sandbox
         self._catalog = catalog
         self._services = services  # base URLs, see `Context`
+        self._network = network or Network()
         self._instances: Instances[Producer[Any]] = Instances()
         self._instances.replace(catalog.producers)
 
@@ -39,7 +43,13 @@ class Producing:
         with self._instances.use(name) as plugin:
             if plugin is None:
                 return [], catalog.problems.get(f"producer/{name}") or f"there is no producer {name!r}"
-            context = Context(name=name, sandbox=self._sandbox, script=catalog.script, services=self._services)
+            context = Context(
+                name=name,
+                sandbox=self._sandbox,
+                script=catalog.script,
+                services=self._services,
+                network=self._network,
+            )
             limit = plugin.timeout_s()
             try:
                 async with asyncio.timeout(limit) as timeout:

@@ -24,6 +24,7 @@ from notifier.catalog import Catalog
 from notifier.definition import check_name
 from notifier.errors import InputError, RecordError, UnknownName, UnsupportedVersion
 from notifier.kafka import ensure_topics
+from notifier.network import Network
 from notifier.record import now
 from notifier.run import Run
 from notifier.sandbox import Level, Sandbox, detect_sandbox
@@ -105,7 +106,12 @@ class Runner:
         self._work = RunWork(
             self._settings,
             self._definitions,
-            Producing(self._sandbox, await self._definitions.load(), self._settings.services),
+            Producing(
+                self._sandbox,
+                await self._definitions.load(),
+                self._settings.services,
+                Network(allowed=self._settings.allowed_addresses),
+            ),
             self._writer,
             concurrency=self._concurrency,
             unknown_wait_s=self._unknown_wait_s,

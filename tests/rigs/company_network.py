@@ -96,12 +96,13 @@ class Proxy:
             there, back = await asyncio.open_connection(host, int(port or 80))
             if method != "CONNECT":  # a server takes a whole address too
                 back.write(head.encode())
-            await asyncio.gather(_copy(reader, back), _copy(there, writer))
+            await asyncio.gather(copy(reader, back), copy(there, writer))
         finally:
             writer.close()
 
 
-async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+async def copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Sends on what comes, until it ends."""
     try:
         while data := await reader.read(65_536):
             writer.write(data)
