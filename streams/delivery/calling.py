@@ -2,7 +2,7 @@
 
 A call gets a context, a time limit and a turn among the calls of its consumer. It ends with one Result for each delivery,
 also where the plugin raises. Faults are told apart by type; secrets are masked in what they say. What follows from a Result is
-decided by `streams.delivery.retry`, and done by `streams.delivery.partition`.
+decided by `streams.delivery.retry`, and done by `streams.delivery.conclusions`.
 """
 
 import asyncio

@@ -1,7 +1,7 @@
 """Endings: how a delivery leaves its lane, recorded first.
 
 At least once: a delivery is finished here, and so committable, only when its last Attempt, and where there is one its dead
-letter or its parked record, is acknowledged. Which ending it is, is decided in `streams.delivery.partition`.
+letter or its parked record, is acknowledged. Which ending it is, is decided in `streams.delivery.partition` and `conclusions`.
 """
 
 import asyncio
@@ -20,7 +20,7 @@ from notifier.record import kafka_time, now
 from streams.delivery.fallbacks import Fallbacks, Unreached
 from streams.delivery.lanes import Lanes, Pending
 from streams.delivery.ledger import Ledger
-from streams.delivery.recording import Recording, Try
+from streams.delivery.recording import Note, Recording, Try
 from streams.delivery.review import Ended
 
 _LOOK_S = 10.0  # until it is asked again whether a consumer that is written to is defined still
@@ -43,13 +43,13 @@ class Endings:
         self._recording = recording
         self._fallbacks = fallbacks
 
-    async def end(self, pending: Pending, tried: Try) -> None:
-        """Records the last attempt of a delivery, and finishes it."""
-        assert pending.delivery is not None
-        await self.record(pending, tried, settled=True)
-        if tried.outcome == "accepted":
-            self._ledger.accept(pending.delivery.id)
-        self._lanes.finish(pending)
+    async def end(self, *ended: tuple[Pending, Try]) -> None:
+        """Records the last attempt of each delivery, all together, and finishes them."""
+        await self.record(*ended, settled=True)
+        for pending, tried in ended:
+            if tried.outcome == "accepted" and pending.delivery is not None:
+                self._ledger.accept(pending.delivery.id)
+            self._lanes.finish(pending)
 
     async def end_unreadable(self, pending: Pending) -> None:
         """Makes a dead letter of a record that holds no delivery, and finishes it."""
@@ -61,6 +61,8 @@ class Endings:
         if not _is_a_test(pending):
             await self.bury(pending, reason=reason, error=error, attempts=pending.attempt - 1)
         await self.end(pending, Try(outcome="refused", reason=reason, number=pending.attempt, detail=error))
+        await self.bury(pending, reason=reason, error=error, attempts=pending.attempt - 1)
+        await self.end((pending, Try(outcome="refused", reason=reason, number=pending.attempt, detail=error)))
 
     async def stop(self, pending: Pending, ended: Ended) -> None:
         """Finishes a delivery that is not wanted any more."""
@@ -68,7 +70,9 @@ class Endings:
             await self.give_up(pending, ended.reason, ended.detail)
         else:
             number = pending.attempt
-            await self.end(pending, Try(outcome="suppressed", reason=ended.reason, number=number, detail=ended.detail))
+            await self.end(
+                (pending, Try(outcome="suppressed", reason=ended.reason, number=number, detail=ended.detail))
+            )
 
     async def give_up_tried(self, pending: Pending, tried: Try, dead: Reason, fallback: str | None) -> None:
         """Finishes a delivery after its last try: the fallback gets it, or else it becomes a dead letter.
@@ -89,7 +93,7 @@ class Endings:
         if delivery.given_up_by:
             error = f"{error}; before that it was given up by {', '.join(delivery.given_up_by)}"
         await self.bury(pending, reason=dead, error=error, attempts=pending.attempt)
-        await self.end(pending, replace(tried, detail=tried.detail if error == tried.reason else error))
+        await self.end((pending, replace(tried, detail=tried.detail if error == tried.reason else error)))
 
     async def _hand_over(self, pending: Pending, tried: Try, fallback: str) -> str | None:
         """Gives a delivery to a fallback, and only then finishes it here. Answers why that is not possible.
@@ -111,9 +115,11 @@ class Endings:
             return handover.text or "; ".join([one.text for one in unreached])
         for lacking in unreached:
             suppressed = Try(outcome="suppressed", reason="no_address", number=1, detail=lacking.text)
-            await self._recording.attempt(lacking.delivery, suppressed, None)  # the record is another delivery's
+            await self._recording.attempts(
+                [Note(lacking.delivery, suppressed, None)]
+            )  # the record is another delivery's
         detail = "; ".join(filter(None, [tried.detail, f"{fallback} gets it, as the fallback"]))
-        await self.end(pending, replace(tried, detail=detail))
+        await self.end((pending, replace(tried, detail=detail)))
         return None
 
     async def _deliver(self, delivery: Delivery) -> str | None:
@@ -145,7 +151,7 @@ class Endings:
         except RecordTooLarge as error:
             await self.bury(pending, reason="too_large", error=str(error), attempts=pending.attempt - 1)
             tried = replace(tried, outcome="refused", not_before=None)
-        await self.record(pending, tried, settled=True)
+        await self.record((pending, tried), settled=True)
         self._lanes.finish(pending)
 
     async def park_untried(
@@ -155,12 +161,15 @@ class Endings:
         tried = Try(outcome="deferred", reason=reason, number=pending.attempt, detail=detail, not_before=not_before)
         await self.park(pending, tried, why=why)
 
-    async def record(self, pending: Pending, tried: Try, *, settled: bool = False) -> None:
-        """Records an attempt. `settled`: nothing is left to do for its record, should it be read again."""
-        assert pending.delivery is not None
+    async def record(self, *attempts: tuple[Pending, Try], settled: bool = False) -> None:
+        """Records attempts, all together. `settled`: nothing is left to do for their records, should they be read again."""
         topic, number = self._topic_partition
-        origin = Origin(topic=topic, partition=number, offset=pending.offset)
-        await self._recording.attempt(pending.delivery, tried, origin, settled=settled)
+        notes = [
+            Note(pending.delivery, tried, Origin(topic=topic, partition=number, offset=pending.offset), settled)
+            for pending, tried in attempts
+            if pending.delivery is not None
+        ]
+        await self._recording.attempts(notes)
 
     async def bury(self, pending: Pending, *, reason: Reason, error: str, attempts: int) -> None:
         """Makes a dead letter."""

@@ -1,8 +1,7 @@
 """Partition: the work of one partition of a deliveries topic, from a record read to its recorded end.
 
 A step takes the head of a lane: it ends it (read before, accepted before, consumer deleted), parks it (not due, consumer
-broken), lets it wait or has it tried. After a try `streams.delivery.retry` decides, and only this module acts on the decision:
-the delivery is finished, waits in its lane, is parked, or becomes a dead letter.
+broken), lets it wait or has it tried. What follows from a try is left to `streams.delivery.conclusions`.
 
 What was changed since a delivery was routed counts (`streams.delivery.wanted`). The records are left to
 `streams.delivery.endings`, the call itself to `streams.delivery.calling`, reading, the group and the commit to
@@ -11,11 +10,9 @@ What was changed since a delivery was routed counts (`streams.delivery.wanted`).
 
 import asyncio
 import math
-import random
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 import msgspec
@@ -23,12 +20,13 @@ from aiokafka import ConsumerRecord, TopicPartition
 
 from notifier.delivery import Delivery
 from notifier.outcome import Reason
-from notifier.plugin import Consumer, Result
+from notifier.plugin import Consumer
 from notifier.record import kafka_time, now
 from notifier.settings import Settings
 from notifier.topics import DELIVERIES
 from streams.delivery.breaker import Tried
 from streams.delivery.calling import Calling, batch_of
+from streams.delivery.conclusions import LONG_WAIT_S, Called, Conclusions
 from streams.delivery.consumers import Consumers
 from streams.delivery.endings import Endings
 from streams.delivery.fallbacks import repeat_text
@@ -37,11 +35,9 @@ from streams.delivery.ledger import Ledger, PastTries
 from streams.delivery.pacing import Permit
 from streams.delivery.reading import is_critical, is_delayed, pending_of
 from streams.delivery.recording import Recording, Try
-from streams.delivery.retry import decide
 from streams.delivery.standing import Standing
 from streams.delivery.wanted import BROKEN_WAIT_S, UNKNOWN_WAIT_S, Wanted
 
-LONG_WAIT_S = 24 * 3600.0  # a longer wait is parked: a topic of deliveries keeps nothing for more than a week
 FULL_S = (
     1.0  # for which a partition is full before it is read on past what waits: a quick consumer makes room by itself
 )
@@ -66,6 +62,7 @@ class Partition:
         self.ledger = Ledger(consumers.accepted)
         self.committed = -1  # offset, since the assignment
         self._endings = Endings(topic_partition, self.lanes, self.ledger, recording, consumers.fallbacks)
+        self._conclusions = Conclusions(self.consumer, settings, self._endings, calling, consumers)
         self._full_since = math.inf  # `time.monotonic()`
         self._settings = settings
         self._recording = recording
@@ -212,14 +209,8 @@ class Partition:
         if past.not_before is not None and not self._changes.since(self.consumer, past.at):
             pending.due = time.monotonic() + max(0.0, (past.not_before - now()).total_seconds())
             if past.told:
-                self._tell(pending, self._calling.instance(self.consumer), pending.due)
+                self._conclusions.tell(pending, self._calling.instance(self.consumer), pending.due)
         return False
-
-    def _tell(self, pending: Pending, instance: Consumer[Any] | None, until: float) -> None:
-        """Remembers a wait that the service asked for."""
-        assert pending.delivery is not None
-        self._waits.tell(self.consumer, pending.address, until)
-        self._pacing.told(instance, pending.delivery, until)
 
     def _past_tries(self, pending: Pending) -> PastTries | None:
         if pending.delivery is None:
@@ -236,7 +227,7 @@ class Partition:
             await self._endings.end_unreadable(pending)
         elif delivery.id in self.ledger:
             repeat = Try(outcome="suppressed", reason="duplicate", number=pending.attempt, detail=repeat_text(delivery))
-            await self._endings.end(pending, repeat)
+            await self._endings.end((pending, repeat))
         else:
             assert delivery.not_before is not None
             detail = "delayed: it is not to be delivered earlier"
@@ -301,96 +292,18 @@ class Partition:
                 answer = await self._calling.call(instance, deliveries, permit)
             except asyncio.CancelledError:
                 self._holds.give_back(self.consumer)
-                self._recording.start(self._record_cut_off(front, started_at))
+                self._recording.start(self._conclusions.record_cut_off(front, started_at))
                 raise
-            ended_at = now()
-            if self._is_current(instance, started_at):
+            called = Called(instance=instance, started_at=started_at, ended_at=now())
+            if self._conclusions.is_current(instance, started_at):
                 # What failed together was one try, perhaps of one odd delivery.
                 asked = front[:1] if answer.failed_together else front
                 self._holds.learn(self.consumer, began, self._tried(asked), answer.results)
             if answer.failed_together:
                 for pending in front:
                     pending.alone = len(front) > 1
-            await asyncio.gather(
-                *(
-                    self._conclude(lane, pending, instance, result, started_at, ended_at)
-                    for pending, result in zip(front, answer.results, strict=True)
-                )
-            )
+            await self._conclusions.conclude(lane, called, zip(front, answer.results, strict=True))
 
     def _tried(self, pending: Sequence[Pending]) -> list[Tried]:
         fixed = not self._calling.has_lanes(self.consumer)
         return [Tried(one.delivery.id, None if fixed else one.address) for one in pending if one.delivery is not None]
-
-    def _is_current(self, instance: Consumer[Any], called_at: datetime) -> bool:
-        """Whether a consumer is as it was when it was called; its instance stays where only the script that it runs changes."""
-        changed = self._changes.seen_since(self.consumer, called_at)
-        return not changed and self._calling.is_current(self.consumer, instance)
-
-    async def _record_cut_off(self, cut_off: Sequence[Pending], started_at: datetime) -> None:
-        detail = "cut off: its partition went to another worker, or this one stopped"
-        for pending in cut_off:
-            tried = Try(
-                outcome="unknown", reason="timeout", number=pending.attempt, detail=detail, started_at=started_at
-            )
-            await self._endings.record(pending, tried)
-
-    async def _conclude(
-        self,
-        lane: Lane,
-        pending: Pending,
-        instance: Consumer[Any],
-        result: Result,
-        started_at: datetime,
-        ended_at: datetime,
-    ) -> None:
-        """Records one try and does what follows from it."""
-        policy = instance.policy
-        decision = decide(
-            result,
-            attempt=pending.attempt,
-            spared=pending.spared,
-            schedule=self._settings.retry_schedule_s if policy.schedule_s is None else policy.schedule_s,
-            chance=random.random(),  # noqa: S311 - spreads retries, keeps no secret
-            unknown=policy.unknown or instance.unknown,
-        )
-        assert pending.delivery is not None
-        decision = self._holds.spared(self.consumer, pending.delivery.id, pending.spared, result, decision)
-        tried = Try(
-            outcome=decision.outcome,
-            reason=decision.reason,
-            number=pending.attempt,
-            detail=decision.detail,
-            started_at=started_at,
-            ended_at=ended_at,
-            spared=decision.spared > pending.spared,
-        )
-        if decision.wait_s is None:
-            if decision.dead is None:
-                await self._endings.end(pending, tried)
-            else:
-                fallback = policy.fallback if decision.falls_back else None
-                await self._endings.give_up_tried(pending, tried, decision.dead, fallback)
-            lane.moved = time.monotonic()
-            return
-        assert pending.began is not None
-        waited_s = time.monotonic() - pending.began
-        # Who answered may have been replaced meanwhile; its wait is not the new one's.
-        wait_s = decision.wait_s if self._is_current(instance, started_at) else 0.0
-        if decision.held:
-            wait_s = max(wait_s, self._holds.until(self.consumer) - time.monotonic())
-        tried = replace(tried, not_before=ended_at + timedelta(seconds=wait_s))
-        pending.attempt, pending.spared = pending.attempt + 1, decision.spared
-        if decision.told and wait_s > 0:
-            self._tell(pending, instance, time.monotonic() + wait_s)
-        if (
-            decision.held
-            or (decision.told and wait_s <= LONG_WAIT_S)
-            or waited_s + wait_s <= self._settings.lane_wait_s
-        ):
-            pending.due = 0.0 if decision.held else time.monotonic() + wait_s  # a hold may end at any moment
-            pending.began = None if decision.held else pending.began  # nor does the lane wait for it that long
-            await self._endings.record(pending, tried)
-        else:
-            await self._endings.park(pending, tried, why="held" if decision.outcome == "held" else "retry")
-            lane.moved = time.monotonic()

@@ -1,14 +1,17 @@
 """Recording: what delivery writes down about deliveries, on `attempts`, `dead_letters` and `parked`.
 
-When which of them is written is decided in `streams.delivery.partition`. `streams.delivery.releasing` writes its own records
-in transactions.
+Attempts are by far the most. Those of all lanes go out together, in record batches (`streams.outputs`).
+
+When which of them is written is decided in `streams.delivery.partition` and `conclusions`. `streams.delivery.releasing` writes
+its own records in transactions.
 """
 
 import asyncio
 import logging
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from urllib.parse import unquote
 
 from notifier.attempt import Attempt, Origin
@@ -20,12 +23,15 @@ from notifier.record import now
 from notifier.seldom import Seldom
 from notifier.topics import ATTEMPTS, DEAD_LETTERS, DELIVERIES, PARKED
 from streams.delivery.ledger import SETTLED, SPARED
+from streams.outputs.outputs import Outputs
+from streams.outputs.records import Headers
 from streams.writer import Writer
 
 logger = logging.getLogger(__name__)
 _seldom = Seldom(logger)
 
 MAX_DETAIL = 2000  # characters of an attempt's detail
+_FLUSH_S = 5.0  # that `finish` waits for attempts that nobody waits for any more
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -40,6 +46,16 @@ class Try:
     ended_at: datetime | None = None  # none: this moment
     not_before: datetime | None = None  # of the next try
     spared: bool = False  # it did not spend the retry schedule
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """What is written down of one try."""
+
+    delivery: Delivery
+    tried: Try
+    origin: Origin | None  # the delivery's record; none: it has none
+    settled: bool = False  # nothing is left to do for the record at `origin`, should it be read again
 
 
 def attempt_of(delivery: Delivery, tried: Try, origin: Origin | None) -> Attempt:
@@ -68,14 +84,26 @@ def attempt_of(delivery: Delivery, tried: Try, origin: Origin | None) -> Attempt
 class Recording:
     """Writes records of delivery. Each call returns when every in-sync replica has the record."""
 
-    def __init__(self, writer: Writer) -> None:
+    def __init__(self, writer: Writer, outputs: Outputs) -> None:
         self._writer = writer
+        self._outputs = outputs
         self._late: set[asyncio.Task[None]] = set()
+        self._unacknowledged: set[asyncio.Future[None]] = set()  # of each call of `attempts`
 
-    async def attempt(self, delivery: Delivery, tried: Try, origin: Origin | None, *, settled: bool = False) -> None:
-        """Writes an Attempt. `settled`: nothing is left to do for the record at `origin`, should it be read again."""
-        headers = [(SETTLED, b"1")] * settled + [(SPARED, b"%d" % tried.spared)]
-        await self._writer.write(ATTEMPTS.name, delivery.id, attempt_of(delivery, tried, origin).encode(), headers)
+    async def attempts(self, notes: Sequence[Note]) -> None:
+        """Writes an Attempt of each, however long the broker is away. Of one delivery there is one at a time."""
+        by_headers: dict[Headers, tuple[list[bytes], list[bytes]]] = {}
+        for note in notes:
+            keys, values = by_headers.setdefault(_headers(note), ([], []))
+            keys.append(note.delivery.id.encode())
+            values.append(attempt_of(note.delivery, note.tried, note.origin).encode())
+        for headers, (keys, values) in by_headers.items():
+            self._outputs.outlet(ATTEMPTS.name, headers).put_all(keys, values)
+        acknowledged: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._unacknowledged.add(acknowledged)
+        acknowledged.add_done_callback(self._unacknowledged.discard)
+        self._outputs.seal(partial(acknowledged.set_result, None))
+        await asyncio.shield(acknowledged)  # they are written, also where who waits is cancelled
 
     async def dead_letter(
         self, source: Source, *, reason: Reason, error: str, delivery: Delivery | None, attempts: int
@@ -114,5 +142,12 @@ class Recording:
         task.add_done_callback(self._late.discard)
 
     async def finish(self) -> None:
-        """Waits for what was started."""
+        """Waits for what was started, and some seconds for attempts whose callers were cancelled."""
         await asyncio.gather(*self._late)
+        if self._unacknowledged:
+            await asyncio.wait(self._unacknowledged, timeout=_FLUSH_S)
+
+
+def _headers(note: Note) -> Headers:
+    spared = (SPARED, b"1" if note.tried.spared else b"0")
+    return ((SETTLED, b"1"), spared) if note.settled else (spared,)

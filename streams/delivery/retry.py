@@ -1,4 +1,4 @@
-"""Retry: from the result of a try to what happens next. Pure functions; only `streams.delivery.partition` acts on a decision.
+"""Retry: from the result of a try to what happens next. Pure functions; only `streams.delivery.conclusions` acts on a decision.
 
 The schedule is a list of seconds: the n-th is the time from the n-th failed try to the next. Jitter of a tenth either way
 keeps what failed together from coming back together.

@@ -51,6 +51,7 @@ from streams.delivery.past_sends import recall
 from streams.delivery.pauses import Pauses
 from streams.delivery.recording import Recording
 from streams.delivery.rereading import reread
+from streams.outputs.outputs import Outputs
 from streams.outputs.partitioner import hashed
 from streams.registry import load_registry
 from streams.reporting import reported
@@ -81,6 +82,12 @@ class DeliveryWorker:
         network = Network(allowed=settings.allowed_addresses)
         self._calling = Calling(sandbox, definitions.catalog, settings.services, network, self._moved)
         self._board = Board(settings, self._moved)
+        self._outputs = Outputs(settings)
+        self._recording = Recording(self._writer, self._outputs)
+        self._calling = Calling(
+            sandbox, definitions.catalog, settings.services, Network(allowed=settings.allowed_addresses)
+        )
+        self._board = Board(settings)
         self._notices = Notices(settings.operators_consumer, self._writer)
         self._pauses = Pauses(settings, self._writer, self._board, self._notices, self._go_on)
         holds = Holds(settings.retry_schedule_s, self._pauses.begin, self._pauses.end)
@@ -105,6 +112,7 @@ class DeliveryWorker:
         async with AsyncExitStack() as stack:
             stack.push_async_callback(self._calling.close)
             stack.push_async_callback(self._writer.close)
+            stack.push_async_callback(self._outputs.stop)
             attempts = asyncio.create_task(self.ledgers.run(), name="attempts")
             stack.push_async_callback(_cancel, [attempts])  # not before what asks it has ended
             stack.push_async_callback(self._end)

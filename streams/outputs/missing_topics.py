@@ -78,7 +78,7 @@ class MissingTopics:
         producer = await self._connection.ready()
         late = monotonic() - _WATCH_S
         doubtful = {outlet for outlet in self._outlets.all() if not outlet.open and outlet.waits()}
-        doubtful |= {self._outlets.outlet(queue.topic) for queue in self._outlets.flights if queue.since < late}
+        doubtful |= {self._outlets.of(queue) for queue in self._outlets.flights if queue.since < late}
         if doubtful:
             for outlet in doubtful:
                 # Not awaited: the one update below is for all of them.

@@ -10,17 +10,19 @@ from collections.abc import Callable, Sequence
 
 from streams.outputs.partitioner import hashed, hashes
 from streams.outputs.queue import Queue, Receipt, settle_all
+from streams.outputs.records import Headers
 
 
 class Outlet:
-    """One output topic. Until its partitions are known, and while it is missing, its records wait."""
+    """One output topic, for records of equal headers. Until its partitions are known, and while it is missing, they wait."""
 
-    def __init__(self, outlets: "Outlets", topic: str) -> None:
+    def __init__(self, outlets: "Outlets", topic: str, headers: Headers = ()) -> None:
         self.topic = topic  # without the prefix
+        self._headers = headers
         self.open = False  # whether its partitions are known and it can be written to
         self.missing_since: float | None = None  # on the monotonic clock
         # By partition; before the partitions are known, one queue for all records.
-        self.queues: list[Queue] = [Queue(topic, -1, outlets.compression)]
+        self.queues: list[Queue] = [Queue(topic, -1, outlets.compression, headers)]
         self._outlets = outlets
         self._touched = outlets.touched
 
@@ -53,7 +55,8 @@ class Outlet:
         """Takes another number of partitions; puts the records that wait again, in order."""
         before = self.queues
         # A batch in flight keeps its queue until it lands.
-        self.queues = [Queue(self.topic, number, self._outlets.compression) for number in range(partitions)]
+        compression, headers = self._outlets.compression, self._headers
+        self.queues = [Queue(self.topic, number, compression, headers) for number in range(partitions)]
         for queue in before:
             self.put_again(queue)
 
@@ -66,7 +69,7 @@ class Outlet:
 
 
 class Outlets:
-    """All outlets by topic, and the state of their queues."""
+    """All outlets by topic and headers, and the state of their queues."""
 
     def __init__(self, compression: int) -> None:
         self.compression = compression  # as Kafka numbers it
@@ -74,14 +77,18 @@ class Outlets:
         self.ready: dict[Queue, None] = {}  # with sealed records and none in flight, the longest waiting first
         self.flights: set[Queue] = set()  # with a batch in flight
         self.wake = asyncio.Event()  # set when a queue becomes ready
-        self._outlets: dict[str, Outlet] = {}
+        self._outlets: dict[tuple[str, Headers], Outlet] = {}
 
-    def outlet(self, topic: str) -> Outlet:
-        """The outlet of a topic (without the prefix), the same for every call."""
-        found = self._outlets.get(topic)
+    def outlet(self, topic: str, headers: Headers = ()) -> Outlet:
+        """The outlet of a topic (without the prefix) and of headers, the same for every call."""
+        found = self._outlets.get((topic, headers))
         if found is None:
-            found = self._outlets[topic] = Outlet(self, topic)
+            found = self._outlets[topic, headers] = Outlet(self, topic, headers)
         return found
+
+    def of(self, queue: Queue) -> Outlet:
+        """The outlet of a queue."""
+        return self.outlet(queue.topic, queue.headers)
 
     def all(self) -> list[Outlet]:
         """All outlets that were asked for."""
@@ -105,7 +112,7 @@ class Outlets:
     def send_again(self, queue: Queue) -> None:
         """Makes a queue ready if it has records and none in flight."""
         if queue.waits() and queue.flying is None:
-            outlet = self.outlet(queue.topic)
+            outlet = self.of(queue)
             if not outlet.holds(queue):  # the topic got more partitions meanwhile
                 outlet.put_again(queue)
                 return

@@ -39,7 +39,7 @@ from streams.outputs.connection import Connection
 from streams.outputs.missing_topics import MissingTopics
 from streams.outputs.outlet import Outlet, Outlets
 from streams.outputs.queue import Queue, settle_all
-from streams.outputs.records import Output
+from streams.outputs.records import Headers, Output
 
 logger = logging.getLogger(__name__)
 
@@ -86,9 +86,9 @@ class Outputs:
 
     # --- for callers ---
 
-    def outlet(self, topic: str) -> Outlet:
-        """The outlet of a topic (without the prefix), the same for every call."""
-        return self._outlets.outlet(topic)
+    def outlet(self, topic: str, headers: Headers = ()) -> Outlet:
+        """The outlet of a topic (without the prefix), for records with these headers; the same for every call."""
+        return self._outlets.outlet(topic, headers)
 
     def seal(self, finished: Callable[[], None]) -> None:
         """Lets go of the records that were put since the last call. `finished` is called when all are acknowledged, or parked."""
@@ -153,7 +153,7 @@ class Outputs:
                 del ready[queue]
                 if queue.flying is not None or not queue.waits():
                     continue
-                if not outlets.outlet(queue.topic).open:
+                if not outlets.of(queue).open:
                     self._missing_topics.look_soon()  # it makes the queue ready again
                     continue
                 self._take_off(producer, queue)
@@ -169,7 +169,7 @@ class Outputs:
     def _take_off(self, producer: BatchProducer, queue: Queue) -> None:
         name = self._prefix + queue.topic
         if not producer.leads(name, queue.partition):  # it is gone, or this producer does not know it yet
-            self.outlet(queue.topic).open = False
+            self._outlets.of(queue).open = False
             self._missing_topics.look_soon()
             return
         batch = queue.take()

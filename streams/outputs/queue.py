@@ -6,7 +6,7 @@ A queue knows no broker: which records are sent when, and again, is left to `str
 from collections import deque
 from collections.abc import Callable, Iterable
 
-from streams.outputs.records import Output, Records
+from streams.outputs.records import Headers, Output, Records
 
 BATCH_BYTES = 256 * 1024  # of the values that take off together; one record may have more
 
@@ -44,12 +44,13 @@ class Queue:
     """
 
     __slots__ = (
-        "_compression", "failures", "flying", "keys", "landing", "one_by_one", "partition", "receipts", "sent", "since",
-        "topic", "values",
+        "_compression", "failures", "flying", "headers", "keys", "landing", "one_by_one", "partition", "receipts", "sent",
+        "since", "topic", "values",
     )  # fmt: skip
 
-    def __init__(self, topic: str, partition: int, compression: int) -> None:
+    def __init__(self, topic: str, partition: int, compression: int, headers: Headers = ()) -> None:
         self.topic = topic  # without the prefix
+        self.headers = headers  # of each record
         self.partition = partition  # -1 while the topic's partitions are not known
         self._compression = compression
         self.keys: list[bytes] = []  # that wait to take off
@@ -81,7 +82,7 @@ class Queue:
         else:
             keys, values = keys[:count], values[:count]
             del self.keys[:count], self.values[:count]
-        self.flying = Records(keys, values, self._compression)
+        self.flying = Records(keys, values, self._compression, self.headers)
         self.sent += count
         while self.receipts and self.receipts[0][1] <= self.sent:
             self.landing.append(self.receipts.popleft())

@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -15,7 +16,7 @@ from streams.delivery.consumers import Consumers
 from streams.delivery.holds import Holds
 from streams.delivery.ledger.line import Line, digest
 from streams.delivery.partition import Partition
-from streams.delivery.recording import Recording, Try
+from streams.delivery.recording import Note, Recording, Try
 from tests.rigs.delivery_rig import make
 from tests.rigs.sink import REGISTRY
 
@@ -27,9 +28,9 @@ class Records(Recording):
         self.tries: list[tuple[str, Try]] = []
         self.at_once = self.most = 0
 
-    async def attempt(self, delivery: Delivery, tried: Try, *args: Any, **options: Any) -> None:
+    async def attempts(self, notes: Sequence[Note]) -> None:
         await self._written()
-        self.tries.append((delivery.message_id, tried))
+        self.tries += [(note.delivery.message_id, note.tried) for note in notes]
 
     async def dead_letter(self, *args: Any, **options: Any) -> None:
         await self._written()

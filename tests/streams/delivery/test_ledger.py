@@ -14,7 +14,8 @@ from notifier.settings import Settings
 from notifier.status import Status
 from notifier.topics import ATTEMPTS, deliveries
 from streams.delivery.ledger import Ledgers
-from streams.delivery.recording import Recording, Try, attempt_of
+from streams.delivery.recording import Note, Recording, Try, attempt_of
+from streams.outputs.outputs import Outputs
 from streams.writer import Writer
 from tests.rigs.delivery_rig import (
     attempts,
@@ -188,9 +189,9 @@ async def test_a_try_that_met_a_limit_counts_after_a_restart_as_it_did_before(
             value = attempt_of(delivery, tried, origin).encode()
             await producer.send_and_wait(settings.topic_prefix + ATTEMPTS.name, value, key=delivery.id.encode())
     else:
-        writer = Writer(settings)
-        await Recording(writer).attempt(delivery, tried, origin)
-        await writer.close()
+        outputs = Outputs(settings)
+        await Recording(Writer(settings), outputs).attempts([Note(delivery, tried, origin)])
+        await outputs.stop()
     async with working(settings):
         found = await wait_for_attempts(settings, 1, outcome="refused")
     assert [a.number for a in found] == tries
