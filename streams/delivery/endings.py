@@ -60,8 +60,6 @@ class Endings:
         """Makes a dead letter of a delivery that was not tried, and finishes it."""
         if not _is_a_test(pending):
             await self.bury(pending, reason=reason, error=error, attempts=pending.attempt - 1)
-        await self.end(pending, Try(outcome="refused", reason=reason, number=pending.attempt, detail=error))
-        await self.bury(pending, reason=reason, error=error, attempts=pending.attempt - 1)
         await self.end((pending, Try(outcome="refused", reason=reason, number=pending.attempt, detail=error)))
 
     async def stop(self, pending: Pending, ended: Ended) -> None:
@@ -82,7 +80,7 @@ class Endings:
         delivery = pending.delivery
         assert delivery is not None
         if _is_a_test(pending):
-            await self.end(pending, tried)
+            await self.end((pending, tried))
             return
         error = tried.detail or tried.reason
         if fallback is not None:

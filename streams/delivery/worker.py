@@ -77,17 +77,12 @@ class DeliveryWorker:
         self._definitions = definitions
         self._sandbox = sandbox
         self._writer = Writer(settings, hashed)
-        self._recording = Recording(self._writer)
         self._moved = Moved(self._writer)
         network = Network(allowed=settings.allowed_addresses)
         self._calling = Calling(sandbox, definitions.catalog, settings.services, network, self._moved)
         self._board = Board(settings, self._moved)
         self._outputs = Outputs(settings)
         self._recording = Recording(self._writer, self._outputs)
-        self._calling = Calling(
-            sandbox, definitions.catalog, settings.services, Network(allowed=settings.allowed_addresses)
-        )
-        self._board = Board(settings)
         self._notices = Notices(settings.operators_consumer, self._writer)
         self._pauses = Pauses(settings, self._writer, self._board, self._notices, self._go_on)
         holds = Holds(settings.retry_schedule_s, self._pauses.begin, self._pauses.end)
