@@ -1,7 +1,10 @@
 """Grapheme clusters: what people see as one character, and where a text may be cut without cutting one."""
 
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from typing import Any
+
+_PIECE = 200  # characters; hardly a cluster has more than 20
 
 
 @lru_cache(maxsize=1)
@@ -18,11 +21,33 @@ def boundary(text: str, end: int) -> int:
     if text[: end + 1].isascii():
         return end - 1 if end > 1 and text[end - 1 : end + 1] == "\r\n" else end
     at = 0
-    for found in _cluster().finditer(text):
-        if found.end() > end:
+    for place in _ends(text):
+        if place > end:
             break
-        at = found.end()
+        at = place
     return at or end
+
+
+def boundaries(text: str) -> Sequence[int]:
+    """All places that are within no grapheme cluster, from 0 to the end."""
+    if text.isascii() and "\r" not in text:
+        return range(len(text) + 1)
+    return [0, *_ends(text)]
+
+
+def _ends(text: str) -> Iterator[int]:
+    """Where each cluster ends. Piece by piece: `regex` counts all flags before each flag, which is quadratic."""
+    at = 0
+    while at < len(text):
+        last = at
+        for found in _cluster().finditer(text[at : at + _PIECE]):
+            if at + found.end() < min(at + _PIECE, len(text)):
+                last = at + found.end()
+                yield last
+        if last == at or at + _PIECE >= len(text):  # a cluster that is longer than a piece, or the last one
+            last = _cluster().match(text, last).end()
+            yield last
+        at = last
 
 
 def stands_alone(text: str, at: int) -> bool:
