@@ -14,6 +14,7 @@ from notifier.definition import (
     GroupSpec,
     PluginSpec,
     ScriptSpec,
+    TemplateSpec,
     UserSpec,
 )
 from notifier.errors import NotifierError, UnknownName
@@ -84,6 +85,7 @@ class Catalog:
     users: Mapping[str, User] = field(default_factory=dict)
     groups: Mapping[str, Group] = field(default_factory=dict)
     scripts: Mapping[str, Script] = field(default_factory=dict)
+    templates: Mapping[str, str] = field(default_factory=dict)  # the texts of named templates
     producers: Mapping[str, Producer[Any]] = field(default_factory=dict)
     filters: Mapping[str, Filter[Any]] = field(default_factory=dict)
     consumers: Mapping[str, Consumer[Any]] = field(default_factory=dict)
@@ -178,6 +180,8 @@ class Catalog:
             return Group(name=definition.name, members=spec.members, additional_info=spec.additional_info)
         if isinstance(spec, ScriptSpec):
             return Script(name=definition.name, executor=spec.executor, content=spec.content)
+        if isinstance(spec, TemplateSpec):
+            return spec.content
         if isinstance(spec, ConfigurationSpec):
             return Configuration(name=definition.name, version=definition.revision, spec=spec)
         assert isinstance(spec, PluginSpec)

@@ -18,7 +18,7 @@ import asyncio
 import json
 import sys
 from asyncio.subprocess import PIPE, Process
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,7 @@ from typing import Any
 import msgspec
 from jinja2 import TemplateSyntaxError, nodes
 
+from consumers.text.includes import fault_of
 from consumers.text.template_process import TemplateEnvironment
 from notifier import Delivery, JsonObject
 from notifier.errors import FieldError, InputError, TemplateEnded, TemplateFailed
@@ -37,7 +38,7 @@ DEADLINE_S = 10.0  # by the clock: on a busy machine the limit of processor time
 PROCESSES = 2
 # Names that Jinja defines inside loops, blocks and macros.
 _OWN_NAMES = frozenset({"loop", "self", "caller", "varargs", "kwargs"})
-_ALONE = (nodes.Include, nodes.Import, nodes.FromImport, nodes.Extends)
+_ALONE = (nodes.Import, nodes.FromImport, nodes.Extends)
 _MAX_ERROR = 300  # characters of an error
 _PROGRAM = Path(__file__).with_name("template_process.py")
 _ENVIRONMENT = TemplateEnvironment()
@@ -55,27 +56,32 @@ _FIELDS = (
 )
 
 
-def check_template(source: str) -> None:
-    """Checks the syntax of a template, and that the names, filters and tests in it exist. Raises InputError at `/template`.
+def check_template(source: str, pointer: str = "/template") -> None:
+    """Checks the syntax of a template, and that the names, filters and tests in it exist. Raises InputError at `pointer`.
 
-    Parses without compiling: Jinja's compiler evaluates constant expressions, however large their result.
+    Whether the templates that it includes are there is not asked. Parses without compiling: Jinja's compiler evaluates constant
+    expressions, however large their result.
     """
     try:
         tree = _ENVIRONMENT.parse(source)
     except TemplateSyntaxError as error:
-        raise _refused(f"line {error.lineno}: {error.message}") from None
+        raise _refused(pointer, f"line {error.lineno}: {error.message}") from None
     except RecursionError:
-        raise _refused("it is nested too deeply") from None
+        raise _refused(pointer, "it is nested too deeply") from None
     except (ValueError, OverflowError) as error:  # a number that is longer than Python reads
-        raise _refused(str(error)) from None
+        raise _refused(pointer, str(error)) from None
     found = next(_faults(tree), None)
     if found is not None:
-        raise _refused(found)
+        raise _refused(pointer, found)
 
 
 def _faults(tree: nodes.Template) -> Iterator[str]:
     for node in tree.find_all(_ALONE):
-        yield f"line {node.lineno}: a template stands alone; it cannot include, import or extend another"
+        yield f"line {node.lineno}: a template cannot import or extend another; it may include a named one"
+    for include in tree.find_all(nodes.Include):
+        fault = fault_of(include)
+        if fault is not None:
+            yield f"line {include.lineno}: {fault}"
     for filter_ in tree.find_all(nodes.Filter):
         if filter_.name not in _ENVIRONMENT.filters:
             yield f"line {filter_.lineno}: there is no filter {filter_.name!r}"
@@ -90,8 +96,8 @@ def _faults(tree: nodes.Template) -> Iterator[str]:
             yield f"line {name.lineno}: there is no {name.name!r} (known: {', '.join(VARIABLES)})"
 
 
-def _refused(text: str) -> InputError:
-    return InputError(FieldError("/template", f"is not a template: {one_line(text, _MAX_ERROR)}"))
+def _refused(pointer: str, text: str) -> InputError:
+    return InputError(FieldError(pointer, f"is not a template: {one_line(text, _MAX_ERROR)}"))
 
 
 def variables_of(delivery: Delivery) -> JsonObject:
@@ -113,10 +119,14 @@ class Renderer:
         self._idle: list[Process] = []
         self._free = asyncio.Semaphore(PROCESSES)
 
-    async def render(self, template: str, delivery: Delivery) -> str:
-        """The text, in which there is something to see. Raises TemplateFailed."""
+    async def render(self, template: str, delivery: Delivery, included: Mapping[str, str] | None = None) -> str:
+        """The text, in which there is something to see; `included`: the named templates that it is made of, by name.
+
+        Raises TemplateFailed.
+        """
         try:
-            request = json.dumps({"template": template, "variables": variables_of(delivery)}).encode()
+            variables = variables_of(delivery)
+            request = json.dumps({"template": template, "included": included or {}, "variables": variables}).encode()
         except (msgspec.DecodeError, ValueError, RecursionError) as error:
             raise TemplateFailed(f"the message cannot be read: {error}") from None
         async with self._process() as process:

@@ -5,8 +5,9 @@ interrupt that. In this process the kernel sets the limits: memory by RLIMIT_AS,
 kills the process. It holds no secrets.
 
 Requests come on standard input and answers go to standard output, each as four bytes of length (big-endian) and a JSON object:
-`{"template": "…", "variables": {…}}`, and `{"text": "…"}` or `{"error": "…"}`. The process ends at the end of its input. It is
-run by path and isolated (`python -I`), so it imports the standard library and Jinja only.
+`{"template": "…", "included": {"name": "…"}, "variables": {…}}`, and `{"text": "…"}` or `{"error": "…"}`. `included` has every
+named template that the text is made of. The process ends at the end of its input. It is run by path and isolated (`python -I`),
+so it imports the standard library and Jinja only.
 """
 
 import json
@@ -17,7 +18,7 @@ from collections.abc import Callable, ItemsView, Iterator, KeysView, ValuesView
 from functools import wraps
 from typing import Any, BinaryIO
 
-from jinja2 import StrictUndefined, Template, TemplateError, Undefined, nodes, pass_environment
+from jinja2 import BaseLoader, Environment, StrictUndefined, Template, TemplateError, Undefined, nodes, pass_environment
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 COMPILE_S = 1.0  # of processor time
@@ -100,8 +101,9 @@ class TemplateEnvironment(ImmutableSandboxedEnvironment):
 
     nothing = NOTHING
 
-    def __init__(self) -> None:
-        super().__init__(undefined=StrictUndefined, autoescape=False, finalize=_shown)
+    def __init__(self, loader: BaseLoader | None = None) -> None:
+        # Without a cache: what a name stands for changes, and `_Rendering` keeps what is compiled.
+        super().__init__(undefined=StrictUndefined, autoescape=False, finalize=_shown, loader=loader, cache_size=0)
         for name in _REMOVED:
             self.globals.pop(name)
         self.filters["attr"] = _attribute
@@ -213,16 +215,30 @@ def _knowing_nothing(name: str, filter_: Callable[..., Any]) -> Callable[..., An
     return filtered
 
 
+class _Included(BaseLoader):
+    """The named templates that the one being rendered is made of."""
+
+    def __init__(self) -> None:
+        self.templates: dict[str, Template] = {}
+
+    def load(self, environment: Environment, name: str, globals: Any = None) -> Template:  # noqa: A002 - Jinja's word
+        """The template of that name. Raises TemplateError."""
+        if name not in self.templates:
+            raise TemplateError(f"there is no template {name!r}")
+        return self.templates[name]
+
+
 class _Rendering:
     def __init__(self) -> None:
-        self._environment = TemplateEnvironment()
+        self._included = _Included()
+        self._environment = TemplateEnvironment(self._included)
         self._templates: OrderedDict[str, Template] = OrderedDict()
 
     def answer(self, request: dict[str, Any]) -> dict[str, str]:
         try:
             variables = present(request["variables"])
             variables["message"]["labels"] = Labels(variables["message"]["labels"])
-            return {"text": self._render(request["template"], variables)}
+            return {"text": self._render(request["template"], request.get("included") or {}, variables)}
         except MemoryError:
             return {"error": "it takes more memory than a text needs"}
         except RecursionError:
@@ -234,14 +250,19 @@ class _Rendering:
         finally:
             signal.setitimer(signal.ITIMER_PROF, 0)
 
-    def _render(self, source: str, variables: dict[str, Any]) -> str:
+    def _compiled(self, source: str) -> Template:
         template = self._templates.get(source)
         if template is None:
-            signal.setitimer(signal.ITIMER_PROF, COMPILE_S)
             template = self._templates[source] = self._environment.from_string(source)
             if len(self._templates) > _KEPT:
                 self._templates.popitem(last=False)
         self._templates.move_to_end(source)
+        return template
+
+    def _render(self, source: str, included: dict[str, str], variables: dict[str, Any]) -> str:
+        signal.setitimer(signal.ITIMER_PROF, COMPILE_S)  # of all together
+        self._included.templates = {name: self._compiled(text) for name, text in included.items()}
+        template = self._compiled(source)
         signal.setitimer(signal.ITIMER_PROF, RENDER_S)
         pieces: list[str] = []
         size = 0

@@ -1,5 +1,6 @@
 """Texts: what deliveries say, by the templates of a catalog or by default."""
 
+from consumers.text.includes import pieces
 from consumers.text.template import Renderer
 from consumers.text.text import default_text
 from notifier.catalog import Catalog
@@ -25,7 +26,8 @@ class Texts:
         failed = None
         if configuration is not None and configuration.spec.template is not None:
             try:
-                text = await self._renderer.render(configuration.spec.template, delivery)
+                template = configuration.spec.template
+                text = await self._renderer.render(template, delivery, pieces(template, self._catalog.templates))
                 return Rendered(subject="", body=Marked(text), templated=True), None
             except TemplateFailed as error:
                 name = delivery.configuration

@@ -15,6 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
 from control_api.access.actor import Actor
 from control_api.access.teams import seen_definitions
 from control_api.definitions.fallbacks import leading_back
+from control_api.definitions.inclusions import faults_of
 from control_api.definitions.ownership import owned
 from control_api.definitions.pause import Pause
 from control_api.definitions.place import located
@@ -82,6 +83,7 @@ async def write_change(
     await _check_references(session, actor, written, {edit.key for edit in deleted})
     await _check_unused(session, actor, deleted, {edit.key for edit in edits})
     await _check_fallbacks(session, [edit for edit in written if edit.kind == "consumer"])
+    await _check_inclusions(session, [edit for edit in written if edit.kind == "template"])
 
     edits = [*written, *deleted]
     at = now()
@@ -314,6 +316,15 @@ async def _check_fallbacks(session: AsyncSession, consumers: Sequence[Edit]) -> 
     if wrong:
         text = "leads back to this consumer; the last one of a chain has no fallback"
         raise InputError([FieldError(_at(edit, "/fallback"), text) for edit in consumers if edit.name in wrong])
+
+
+async def _check_inclusions(session: AsyncSession, templates: Sequence[Edit]) -> None:
+    """Refuses templates that include themselves, or make too many within one another. Names no other, as above."""
+    faults = await faults_of(session, {edit.name: _spec(edit).names("template") for edit in templates})
+    if faults:
+        raise InputError(
+            [FieldError(_at(edit, "/content"), faults[edit.name]) for edit in templates if edit.name in faults]
+        )
 
 
 def _by_kind(keys: Iterable[Key]) -> Iterator[tuple[Kind, list[str]]]:

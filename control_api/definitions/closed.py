@@ -13,7 +13,7 @@ from control_api.definitions.documents import Document, first_of, named
 from control_api.definitions.spec import references_of
 from control_api.definitions.usernames import Usernames
 from notifier.catalog import Catalog
-from notifier.definition import ConfigurationSpec, ConsumerSpec, Definition, GroupSpec, PluginSpec, read_spec
+from notifier.definition import ConfigurationSpec, Definition, GroupSpec, PluginSpec, read_spec
 from notifier.errors import FieldError, InputError
 from notifier.outcome import Kind
 from notifier.plugin import secret_fields
@@ -89,7 +89,7 @@ def _faults(document: Document, catalog: Catalog, usernames: Usernames) -> Itera
     if problem is not None:
         yield FieldError(at, problem)
     model = read_spec(document.kind, document.value)
-    for one in references_of(model) if isinstance(model, ConfigurationSpec | GroupSpec | ConsumerSpec) else ():
+    for one in references_of(model):
         name = usernames.find(one.name) if one.kind == "user" else one.name
         if name not in getattr(catalog, f"{one.kind}s") and f"{one.kind}/{name}" not in catalog.problems:
             yield FieldError(f"{at} {one.pointer}", f"there is no {one.kind} {one.name!r}")

@@ -1,13 +1,13 @@
 """Documents: definitions as people write them in YAML files, read strictly, and written again by `export`.
 
-    users, groups, scripts, producers, filters, consumers, configurations: lists of objects with a `username` or `name`
+    users, groups, scripts, templates, producers, filters, consumers, configurations: lists of objects with a `username` or `name`
     x-…: anything, passed over; a place for anchors
     tests: what must become of a message; only kept apart here (see `control_api.file_tests`), and never stored
 
 The YAML is `control_api.definitions.yaml_core`'s; a key given twice is an error and tags are refused. `<<` merges objects into
 the one that it stands in, whose own fields win (`control_api.definitions.merge_keys`). Every error names the
-file and the line. A script may say `file: disk_space.sh` in place of `content` (`control_api.definitions.includes`). Whether
-the fields fit is checked in `control_api.definitions.spec`.
+file and the line. A script or template may say `file: disk_space.sh` in place of `content`
+(`control_api.definitions.includes`). Whether the fields fit is checked in `control_api.definitions.spec`.
 """
 
 import re  # for our own constant patterns; never for a person's
@@ -43,6 +43,7 @@ _LEADING_ZERO = re.compile("[-+]?0[0-9]")  # an older YAML reads an octal number
 EXTENSION = "x-"
 SECTIONS: Mapping[str, Kind] = {f"{kind}s": kind for kind in KINDS}
 TESTS = "tests"
+WITH_FILE: tuple[Kind, ...] = ("script", "template")  # whose `content` may be a file
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -220,7 +221,7 @@ class _Reader:
                 if self._faults:
                     faults, self._faults = self._faults, []
                     raise InputError(faults)
-                if kind == "script":
+                if kind in WITH_FILE:
                     written = with_content(written, self._file.parent)
                 name, value = split_name(kind, written)
             except InputError as error:

@@ -1,4 +1,4 @@
-"""Includes: what a document takes from elsewhere - a script's `file`, secrets from the environment and from files.
+"""Includes: what a document takes from elsewhere: a `file` with its content, secrets from the environment and from files.
 
 A relative path begins from the YAML file's folder and must not leave it.
 """
@@ -21,7 +21,7 @@ _VARIABLE = re.compile(r"^[A-Za-z_][A-Za-z0-9_]*$")
 
 
 def with_content(written: Any, folder: Path) -> Any:
-    """A script with its `file` read into `content`. Raises InputError."""
+    """A script or template with its `file` read into `content`. Raises InputError."""
     if not isinstance(written, dict) or "file" not in written:
         return written
     if "content" in written:

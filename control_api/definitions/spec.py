@@ -11,6 +11,7 @@ from typing import cast
 
 from pydantic import ValidationError
 
+from consumers.text.includes import included
 from consumers.text.template import check_template
 from control_api.definitions.json_value import check_json
 from control_api.definitions.secret_parameters import SecretParameters, mask
@@ -21,9 +22,11 @@ from notifier.definition import (
     ConsumerSpec,
     GroupSpec,
     PluginSpec,
+    TemplateSpec,
     check_name,
     read_spec,
 )
+from notifier.definition.definition_spec import DefinitionSpec
 from notifier.errors import FieldError, InputError
 from notifier.group import group_named
 from notifier.outcome import Kind
@@ -79,6 +82,7 @@ def read(kind: Kind, name: str, written: object, *, before: JsonObject | None, r
     """
     check_json(written)
     model = read_spec(kind, written)
+    check_templates(model)
     value: JsonObject = model.model_dump(mode="json", exclude_defaults=True)
     title = getattr(model, "title", None)
     if isinstance(model, PluginSpec):
@@ -94,27 +98,42 @@ def read(kind: Kind, name: str, written: object, *, before: JsonObject | None, r
         spec = _read_plugin(model, value, secrets, registry)
         _check_partitions(spec, stored, registry)
         return spec
-    if isinstance(model, ConfigurationSpec):
-        if model.template is not None:
-            check_template(model.template)
-        return Spec(value=value, title=title, references=tuple(references_of(model)))
-    if isinstance(model, GroupSpec):
-        return Spec(value=value, title=title, references=tuple(references_of(model)))
-    return Spec(value=value, title=title, privilege="creating or changing a script" if kind == "script" else None)
+    privilege = "creating or changing a script" if kind == "script" else None
+    return Spec(value=value, title=title, references=tuple(references_of(model)), privilege=privilege)
 
 
-def references_of(model: ConfigurationSpec | GroupSpec | ConsumerSpec) -> Iterator[Reference]:
-    """The definitions that a configuration or group names, and the fallback of a consumer."""
-    if isinstance(model, ConsumerSpec):
-        if model.fallback is not None:
-            yield Reference(kind="consumer", name=model.fallback, pointer="/fallback")
-        return
+def check_templates(model: DefinitionSpec) -> None:
+    """Checks the templates in a definition. Raises InputError that names each field."""
+    wrong: list[FieldError] = []
+    for pointer, source in _templates(model):
+        try:
+            check_template(source, pointer)
+        except InputError as error:
+            wrong += error.errors
+    if wrong:
+        raise InputError(wrong)
+
+
+def _templates(model: DefinitionSpec) -> Iterator[tuple[str, str]]:
+    fields = ("content",) if isinstance(model, TemplateSpec) else ("subject", "template")
+    for field in fields:
+        source = getattr(model, field, None)
+        if source is not None:
+            yield f"/{field}", source
+
+
+def references_of(model: DefinitionSpec) -> Iterator[Reference]:
+    """The definitions that a configuration or group names, the fallback of a consumer, and the templates that texts include."""
+    if isinstance(model, ConsumerSpec) and model.fallback is not None:
+        yield Reference(kind="consumer", name=model.fallback, pointer="/fallback")
     if isinstance(model, GroupSpec):
         yield from _references_to("user", "members", model.members)
-        return
     kinds: tuple[Kind, ...] = ("user", "producer", "filter", "consumer")
-    for kind in kinds:
+    for kind in kinds if isinstance(model, ConfigurationSpec) else ():
         yield from _references_to(kind, f"{kind}s", getattr(model, f"{kind}s"))
+    for pointer, source in _templates(model):
+        for name in included(source):
+            yield Reference(kind="template", name=name, pointer=pointer)
 
 
 def _references_to(kind: Kind, field: str, names: Iterable[str]) -> Iterator[Reference]:
@@ -138,8 +157,7 @@ def _read_plugin(model: PluginSpec, value: JsonObject, secrets: SecretParameters
     references: tuple[Reference, ...] = ()
     if isinstance(script, str):
         references = (Reference(kind="script", name=script, pointer="/parameters/script"),)
-    if isinstance(model, ConsumerSpec):
-        references += tuple(references_of(model))
+    references += tuple(references_of(model))
     has_topic = issubclass(registry.get(secrets.kind, model.type), Consumer)
     return Spec(
         value=value,

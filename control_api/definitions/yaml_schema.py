@@ -10,7 +10,7 @@ from typing import Any, cast
 from pydantic import BaseModel, Field, create_model
 from pydantic.json_schema import models_json_schema
 
-from control_api.definitions.documents import EXTENSION, TESTS
+from control_api.definitions.documents import EXTENSION, TESTS, WITH_FILE
 from control_api.definitions.secret_parameters import SET
 from control_api.definitions.spec import name_field
 from filters.decision import PROBLEMS
@@ -73,13 +73,14 @@ def definitions_schema(registry: Registry) -> JsonObject:
         if issubclass(SPECS[kind], PluginSpec):
             types = sorted((plugin for plugin in registry if plugin.kind == kind), key=lambda plugin: plugin.type)
             _take_types(found, cast("PluginKind", kind), types)
-    script = found["Script"]
-    script["properties"]["file"] = {
-        "type": "string", "minLength": 1,
-        "description": "In place of `content`: a file in the folder of this one, or below it.",
-    }  # fmt: skip
-    script["required"] = ["name"]
-    script["oneOf"] = [{"required": ["content"]}, {"required": ["file"]}]
+    for kind in WITH_FILE:
+        written = found[kind.capitalize()]
+        written["properties"]["file"] = {
+            "type": "string", "minLength": 1,
+            "description": "In place of `content`: a file in the folder of this one, or below it.",
+        }  # fmt: skip
+        written["required"] = ["name"]
+        written["oneOf"] = [{"required": ["content"]}, {"required": ["file"]}]
     return {
         "$schema": DIALECT,
         "title": "Definitions of Notifier",

@@ -3,18 +3,14 @@
 from collections.abc import Iterator
 from dataclasses import replace
 
-from consumers.text.template import check_template
 from control_api.access.teams import Hidden
 from control_api.definitions.json_value import check_json
+from control_api.definitions.spec import check_templates, references_of
 from control_api.definitions.usernames import Usernames
 from notifier.catalog import Catalog, Configuration
 from notifier.definition import ConfigurationSpec, check_name, read_spec
 from notifier.errors import FieldError, InputError
 from notifier.group import group_named
-from notifier.outcome import Kind
-
-_KINDS: tuple[Kind, ...] = ("user", "producer", "filter", "consumer")
-_GROUP: Kind = "group"
 
 
 def with_draft(catalog: Catalog, name: str, document: object, hidden: Hidden, place: str = "/draft") -> Catalog:
@@ -42,18 +38,14 @@ def _read(catalog: Catalog, name: str, document: object) -> ConfigurationSpec:
         raise InputError(FieldError("/name", f"must be {name!r}, or left out"))
     spec = read_spec("configuration", {key: value for key, value in document.items() if key != "name"})
     assert isinstance(spec, ConfigurationSpec)
-    if spec.template is not None:
-        check_template(spec.template)
+    check_templates(spec)
     known = Usernames(catalog.users)
     found = [name if group_named(name) is not None else known.find(name) for name in spec.users]
     return spec.model_copy(update={"users": tuple(found)})
 
 
 def _missing(catalog: Catalog, spec: ConfigurationSpec, hidden: Hidden) -> Iterator[FieldError]:
-    for field in _KINDS:
-        for position, written in enumerate(getattr(spec, f"{field}s")):
-            group = group_named(written) if field == "user" else None
-            kind, name = (field, written) if group is None else (_GROUP, group)
-            known = name in getattr(catalog, f"{kind}s") or f"{kind}/{name}" in catalog.problems
-            if not known or name in hidden.of(kind):
-                yield FieldError(f"/{field}s/{position}", f"there is no {kind} {name!r}")
+    for one in references_of(spec):
+        known = one.name in getattr(catalog, f"{one.kind}s") or f"{one.kind}/{one.name}" in catalog.problems
+        if not known or one.name in hidden.of(one.kind):
+            yield FieldError(one.pointer, f"there is no {one.kind} {one.name!r}")

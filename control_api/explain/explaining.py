@@ -188,7 +188,7 @@ class Explaining:
         if on_leave:
             leaves = await self.catalogs.leaves(sorted(on_leave)[:_MAX_LEAVES], revision)
             explained = await asyncio.to_thread(explain, catalog, replace(question, leaves=leaves))
-        await rendering.render(explained, catalog.consumers)
+        await rendering.render(explained, catalog)
         return explained
 
     async def _happened(self, found: Found, actor: Actor) -> tuple[list[JsonObject], list[JsonObject]]:

@@ -4,10 +4,12 @@ import asyncio
 from collections.abc import Mapping
 from typing import Any
 
+from consumers.text.includes import pieces
 from consumers.text.template import Renderer
 from consumers.text.text import default_text
 from control_api.explain.explainer import MAX_RENDERED, Explained, Sending
 from filters.chain import told
+from notifier.catalog import Catalog
 from notifier.errors import RecordError, TemplateEnded, TemplateFailed
 from notifier.plugin import Consumer
 
@@ -22,16 +24,18 @@ class Rendering:
         self._renderer = renderer
         self._left_s = MAX_S
         self._ended: set[str] = set()  # templates
+        self._named: Mapping[str, str] = {}  # named templates
 
-    async def render(self, explained: Explained, consumers: Mapping[str, Consumer[Any]]) -> None:
+    async def render(self, explained: Explained, catalog: Catalog) -> None:
         """Fills in `rendered` of the first `MAX_RENDERED` deliveries. What fails is said in the consumer's text."""
+        self._named = catalog.templates
         texts: dict[str, tuple[str | None, str]] = {}  # by delivery: one to everyone is told of for each recipient
         for sending in explained.sendings:
             id_ = sending.delivery.id
             if id_ not in texts:
                 if len(texts) == MAX_RENDERED:
                     break
-                texts[id_] = await self._text(sending, consumers[sending.consumer.consumer])
+                texts[id_] = await self._text(sending, catalog.consumers[sending.consumer.consumer])
             rendered, why = texts[id_]
             sending.consumer.rendered = rendered
             sending.consumer.text += why
@@ -58,7 +62,7 @@ class Rendering:
         begun = asyncio.get_running_loop().time()
         try:
             async with asyncio.timeout(self._left_s):
-                return await self._renderer.render(template, sending.delivery), ""
+                return await self._renderer.render(template, sending.delivery, pieces(template, self._named)), ""
         except TimeoutError:
             return None, f"; the templates of this answer took longer than {MAX_S:g} s, {_INSTEAD}"
         except TemplateFailed as error:

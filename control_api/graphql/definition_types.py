@@ -31,6 +31,11 @@ REFERRED: tuple[Kind, ...] = (
 )  # the kinds that a configuration refers to
 _REFERENCES: dict[Kind, str] = {"user": "Who may be told, by name.", "group": "Whose members may be told."}
 SCRIPTED: tuple[Kind, ...] = ("producer", "consumer")  # the kinds whose `parameters` may name a script
+TEMPLATED: tuple[Kind, ...] = (
+    "configuration",
+    "consumer",
+    "template",
+)  # the kinds whose texts may include a named template
 
 _SCALARS: dict[Any, Any] = {str: graphene.String, time: graphene.String, bool: graphene.Boolean, int: graphene.Int}
 _SCALARS[float] = graphene.Float
@@ -146,6 +151,10 @@ def _relations(kind: Kind, made: dict[Kind, KindTypes]) -> dict[str, Any]:
     if kind in REFERRED:
         text = "Configurations that name it."
         relations["configurations"] = many("configuration", _referring("configuration", kind), text)
+    if kind == "template":
+        for other in TEMPLATED:
+            text = f"{other.capitalize()}s that include it."
+            relations[f"{other}s"] = many(other, _referring(other, kind), text)
     if kind == "script":
         for other in SCRIPTED:
             relations[f"{other}s"] = many(other, _referring(other, kind), f"{other.capitalize()}s that run it.")

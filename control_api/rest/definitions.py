@@ -1,4 +1,4 @@
-"""The kinds of definitions: `/users`, `/groups`, `/scripts`, `/producers`, `/filters`, `/consumers`, `/configurations`.
+"""The kinds of definitions: `/users`, `/groups`, `/scripts`, `/templates`, `/producers`, `/filters`, `/consumers`, …
 
 `OPERATIONS` is the table of their routes, and `DefinitionRoutes` has a method for each. Kinds differ in the path parameter of
 the name, in the model, and in the scope that changes need. The documents are those of YAML. What may stand in them, and what

@@ -14,6 +14,7 @@ DOCUMENTS: Mapping[Kind, JsonObject] = {
     },
     "group": {"name": "ops", "title": "Operations", "members": ["alice"]},
     "script": {"name": "append", "executor": "bash", "content": "cat >> /srv/out\n"},
+    "template": {"name": "footer", "content": "{% if message.url %}See {{ message.url }}{% endif %}"},
     "producer": {"name": "builds", "title": "The build server", "type": "push"},
     "filter": {"name": "no-drafts", "type": "skip_keywords", "parameters": {"skip_keywords": ["draft", "wip"]}},
     "consumer": {
@@ -28,13 +29,14 @@ DOCUMENTS: Mapping[Kind, JsonObject] = {
         "producers": ["builds"],
         "filters": ["no-drafts"],
         "consumers": ["to-file"],
-        "template": "{{ message.title or message.content }}",
+        "template": '{{ message.title or message.content }} {% include "footer" %}',
     },
 }
 PATCHES: Mapping[Kind, JsonObject] = {
     "user": {"on_leave": True, "working_time": {"end": "17:00"}},
     "group": {"title": "On call"},
     "script": {"content": "cat >> /srv/messages\n"},
+    "template": {"title": "Below each text"},
     "producer": {"title": None, "parameters": {"world": "ci"}},
     "filter": {"parameters": {"ignore_case": True}},
     "consumer": {"retry": {"ttl_s": None}, "unknown": "give_up", "parameters": {"timeout_s": 10}},

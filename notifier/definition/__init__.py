@@ -1,4 +1,4 @@
-"""Definitions: what people write (users, groups, scripts, producers, filters, consumers, configurations), and its record."""
+"""Definitions: what people write (users, scripts, templates, consumers, configurations and so on), and its record."""
 
 from notifier.definition.consumer_spec import ConsumerSpec
 from notifier.definition.definition import Definition, definition_key
@@ -14,6 +14,7 @@ from notifier.definition.specs import (
     ScriptSpec,
     read_spec,
 )
+from notifier.definition.template_spec import TemplateSpec
 from notifier.definition.user_spec import UserSpec
 
 __all__ = [
@@ -28,6 +29,7 @@ __all__ = [
     "PluginSpec",
     "ScheduleSpec",
     "ScriptSpec",
+    "TemplateSpec",
     "UserSpec",
     "Username",
     "check_name",

@@ -20,6 +20,8 @@ BASE: tuple[tuple[Kind, Mapping[str, Any]], ...] = (
     ("group", {"name": "ops", "members": ["alice"]}),
     ("script", {"name": "disk-space", "content": "df"}),
     ("script", {"name": "unused", "content": "true"}),
+    ("template", {"name": "footer", "content": "See {{ message.url }}"}),
+    ("template", {"name": "text", "content": '{{ message.content }}{% include "footer" %}'}),
     ("producer", {"name": "ci", "title": "Builds", "type": "push", "parameters": {"webhook_secret": SECRET}}),
     ("producer", {"name": "disk", "type": "script", "parameters": {"script": "disk-space"}}),
     ("filter", {"name": "no-drafts", "type": "skip_keywords", "parameters": {"skip_keywords": ["draft"]}}),
@@ -124,6 +126,38 @@ CASES: tuple[Case, ...] = (
         shows={"name": "load", "executor": "python", "content": "print([])", "title": None},
         scope="admin",
     ),
+    Case(
+        id="a template is created", do="create", kind="template",
+        written={"name": "mail", "title": "For mail", "content": '{% include "text" %}'},
+        shows={"name": "mail", "title": "For mail", "content": '{% include "text" %}'},
+    ),
+    Case(
+        id="a template that includes nobody's", do="create", kind="template",
+        written={"name": "mail", "content": '{% include "text" %}{% include "signature" %}'},
+        expect="invalid", pointers=["/content"],
+    ),
+    Case(
+        id="a template that is none", do="create", kind="template", written={"name": "mail", "content": "{% if %}"},
+        expect="invalid", pointers=["/content"],
+    ),
+    Case(
+        id="a template without content", do="create", kind="template", written={"name": "mail"},
+        expect="invalid", pointers=["/content"],
+    ),
+    Case(
+        id="a template that leads back to itself", do="update", kind="template", name="footer",
+        written={"content": '{% include "text" %}'}, expect="invalid", pointers=["/content"],
+    ),
+    Case(
+        id="a configuration includes a template", do="update", kind="configuration", name="main",
+        written={"template": '{% include "text" %}'}, shows={"template": '{% include "text" %}'},
+    ),
+    Case(
+        id="a configuration includes what is not there", do="update", kind="configuration", name="main",
+        written={"template": '{% include "signature" %}'}, expect="invalid", pointers=["/template"],
+    ),
+    Case(id="a template that is included stays", do="delete", kind="template", name="footer", expect="conflict"),
+    Case(id="a template is deleted", do="delete", kind="template", name="text"),
     Case(
         id="a producer is created and its secret is not shown",
         do="create",

@@ -32,6 +32,7 @@ WRITTEN: Mapping[Kind, JsonObject] = {
     "user": {},
     "group": {},
     "script": {"content": "true"},
+    "template": {"content": "x"},
     "producer": {"type": "push"},
     "filter": {"type": "severity", "parameters": {"at_least": "error"}},
     "consumer": {"type": "script", "parameters": {"script": "common"}},

@@ -132,6 +132,7 @@ GOOD: list[Any] = [
 def test_every_kind_may_say_whose_it_is(kind: Kind) -> None:
     definitions: dict[Kind, Any] = {
         "script": {"content": "true"},
+        "template": {"content": "x"},
         "producer": {"type": "push"},
         "filter": {"type": "severity", "parameters": {"at_least": "error"}},
         "consumer": {"type": "script", "parameters": {"script": "s"}},

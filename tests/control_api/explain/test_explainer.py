@@ -325,7 +325,7 @@ async def test_the_text_is_what_the_consumer_sends(template: str | None, rendere
     explained = asked(catalog, {**MESSAGE, "sender": "u1"})
     renderer = Renderer()
     try:
-        await Rendering(renderer).render(explained, catalog.consumers)
+        await Rendering(renderer).render(explained, catalog)
     finally:
         await renderer.close()
     (consumer,) = _only(explained).consumers
@@ -341,12 +341,12 @@ async def test_a_template_that_was_ended_is_not_tried_again() -> None:
     rendering = Rendering(renderer)
     try:
         explained = asked(catalog, MESSAGE)
-        await rendering.render(explained, catalog.consumers)
+        await rendering.render(explained, catalog)
         again = asked(catalog, {**MESSAGE, "receiver": "u1"})
-        await rendering.render(again, catalog.consumers)
+        await rendering.render(again, catalog)
         rendering._left_s = 0  # as if the templates had taken that long
         other = asked(_defined(("configuration", "builds", {**spec, "template": "x"})), MESSAGE)
-        await rendering.render(other, catalog.consumers)
+        await rendering.render(other, catalog)
     finally:
         await renderer.close()
     for part, said in ((explained, "and was ended"), (again, "is not tried again"), (other, "took too long to try")):

@@ -61,6 +61,7 @@ _SELECTIONS: dict[Kind, str] = {
     "user": "username onLeave workingTime { start end days timezone } additionalInfo etag",
     "group": "name title members { username } additionalInfo etag",
     "script": "name title executor content etag",
+    "template": "name title content etag",
     "producer": "name title type parameters etag",
     "filter": "name title type parameters etag",
     "consumer": "name title type parameters etag",

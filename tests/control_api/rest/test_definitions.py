@@ -73,6 +73,7 @@ NEW: dict[Kind, JsonObject] = {
     "user": {"username": "zoë+1@x.org"},
     "group": {"name": "zoe", "members": ["alice", "bob"], "additional_info": {"github": {"username": "o/team"}}},
     "script": {"name": "zoe", "content": "true"},
+    "template": {"name": "zoe", "content": '{% include "footer" %}'},
     "producer": {"name": "zoe", "type": "push", "parameters": {"webhook_secret": "a secret"}},
     "filter": {"name": "zoe", "type": "severity", "parameters": {"at_least": "error"}},
     "consumer": {"name": "zoe", "type": "script", "parameters": {"script": "unused"}},
