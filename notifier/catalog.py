@@ -191,6 +191,7 @@ class Catalog:
         )
         if isinstance(plugin, Consumer) and isinstance(spec, ConsumerSpec):
             plugin.policy = spec.policy()
+            plugin.wording = spec.wording()
         return plugin
 
 
@@ -206,5 +207,6 @@ def user_of(name: str, spec: UserSpec) -> User:
         username=name,
         on_leave=spec.on_leave,
         working_time=spec.working_time.value() if spec.working_time else None,
+        language=spec.language,
         additional_info=spec.additional_info,
     )

@@ -33,6 +33,9 @@ class Marked:
     text: str
     spans: tuple[Span, ...] = ()
 
+    def __radd__(self, other: str) -> "Marked":
+        return Marked(other) + self
+
     def __add__(self, other: "Marked | str") -> "Marked":
         other = Marked(other) if isinstance(other, str) else other
         shift = len(self.text)
@@ -67,6 +70,11 @@ class Marked:
         if not changes:
             return self
         return Marked("".join((*pieces, self.text[at:])), tuple(_shifted(self.spans, changes)))
+
+
+def styled(text: str, style: Style, value: str = "") -> Marked:
+    """The text, all of it in one style."""
+    return Marked(text, (Span(start=0, end=len(text), style=style, value=value),) if text else ())
 
 
 def _moved(spans: Iterable[Span], start: int, end: int) -> Iterable[Span]:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from notifier.language import USUAL_LANGUAGE, Language
 from notifier.working_time import WorkingTime
 
 DEFAULT_WORLD = "default"  # of `push`, `script` and every plugin type without a world of its own
@@ -20,6 +21,7 @@ class User:
     username: str
     on_leave: bool = False
     working_time: WorkingTime | None = None  # none: always working
+    language: Language = USUAL_LANGUAGE  # of the words around what a message says
     additional_info: Mapping[str, Any] = field(default_factory=dict, hash=False)
 
     def works_at(self, at: datetime) -> bool:

@@ -8,6 +8,11 @@ The names that a template may use:
     receiver       name in the consumer's world; not set for a message to everyone
     recipients     usernames of those a message to everyone is for
     configuration  name of the configuration
+    language       `en` or `ru`: the recipient's
+    timezone       name of the recipient's zone; not set where nobody says
+
+Times of the message are on the recipient's clock. The filters `bold`, `italic`, `code`, `pre` and `link` mark a text, and no text
+of a message can be a mark; `time` writes a time for people.
 
 What is absent is nothing: a field that is not set, a null, a label that the message does not have. An unknown name, or a field
 that no message has, is an error. Fields and labels go before methods of Python. Templates come from people, so they are
@@ -20,20 +25,25 @@ import sys
 from asyncio.subprocess import PIPE, Process
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager
+from datetime import datetime
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import msgspec
 from jinja2 import TemplateSyntaxError, nodes
 
 from consumers.text.includes import fault_of
+from consumers.text.marks import marked_of
+from consumers.text.reader import ANYONE, Reader
 from consumers.text.template_process import TemplateEnvironment
 from notifier import Delivery, JsonObject
 from notifier.errors import FieldError, InputError, TemplateEnded, TemplateFailed
+from notifier.marked import Marked
 from notifier.one_line import one_line
-from notifier.plain_text import is_blank, plain_text
+from notifier.plain_text import is_blank
 
-VARIABLES = ("message", "sender", "receiver", "recipients", "configuration")
+VARIABLES = ("message", "sender", "receiver", "recipients", "configuration", "language", "timezone")
 DEADLINE_S = 10.0  # by the clock: on a busy machine the limit of processor time alone may be reached much later
 PROCESSES = 2
 # Names that Jinja defines inside loops, blocks and macros.
@@ -54,6 +64,7 @@ _FIELDS = (
     "expires_at",
     "configuration",
 )
+_TIMES = ("occurred_at", "not_before", "expires_at")
 
 
 def check_template(source: str, pointer: str = "/template") -> None:
@@ -100,16 +111,29 @@ def _refused(pointer: str, text: str) -> InputError:
     return InputError(FieldError(pointer, f"is not a template: {one_line(text, _MAX_ERROR)}"))
 
 
-def variables_of(delivery: Delivery) -> JsonObject:
+def variables_of(delivery: Delivery, reader: Reader = ANYONE) -> JsonObject:
     """The values of VARIABLES for one delivery. Raises msgspec.DecodeError where the message is not an object."""
     message = msgspec.json.decode(delivery.message, type=dict[str, Any])
+    if reader.timezone is not None:
+        message.update({name: _local(message[name], reader.timezone) for name in _TIMES if name in message})
     return {
         "message": {**dict.fromkeys(_FIELDS), "labels": {}, **message, "id": delivery.message_id},
         "sender": delivery.sender,
         "receiver": delivery.receiver or delivery.recipient,
         "recipients": list(delivery.recipients or ()),
         "configuration": delivery.configuration,
+        "language": reader.language,
+        "timezone": reader.timezone,
     }
+
+
+def _local(value: object, timezone: str) -> object:
+    """A time on the clock of a zone; anything else as it is."""
+    try:
+        moment = datetime.fromisoformat(value) if isinstance(value, str) else None
+        return value if moment is None or moment.tzinfo is None else moment.astimezone(ZoneInfo(timezone)).isoformat()
+    except (ValueError, OverflowError):
+        return value
 
 
 class Renderer:
@@ -119,13 +143,21 @@ class Renderer:
         self._idle: list[Process] = []
         self._free = asyncio.Semaphore(PROCESSES)
 
-    async def render(self, template: str, delivery: Delivery, included: Mapping[str, str] | None = None) -> str:
+    async def render(
+        self,
+        template: str,
+        delivery: Delivery,
+        included: Mapping[str, str] | None = None,
+        *,
+        reader: Reader = ANYONE,
+        may_be_blank: bool = False,
+    ) -> Marked:
         """The text, in which there is something to see; `included`: the named templates that it is made of, by name.
 
         Raises TemplateFailed.
         """
         try:
-            variables = variables_of(delivery)
+            variables = variables_of(delivery, reader)
             request = json.dumps({"template": template, "included": included or {}, "variables": variables}).encode()
         except (msgspec.DecodeError, ValueError, RecursionError) as error:
             raise TemplateFailed(f"the message cannot be read: {error}") from None
@@ -140,8 +172,8 @@ class Renderer:
             self._idle.append(process)
         if "error" in answer:
             raise TemplateFailed(one_line(answer["error"], _MAX_ERROR))
-        text = str(answer["text"])
-        if is_blank(plain_text(text)):
+        text = marked_of(str(answer["text"]), answer.get("values", ()))
+        if not may_be_blank and is_blank(text.text):
             raise TemplateFailed("the text is empty")
         return text
 

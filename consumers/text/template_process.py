@@ -5,22 +5,37 @@ interrupt that. In this process the kernel sets the limits: memory by RLIMIT_AS,
 kills the process. It holds no secrets.
 
 Requests come on standard input and answers go to standard output, each as four bytes of length (big-endian) and a JSON object:
-`{"template": "…", "included": {"name": "…"}, "variables": {…}}`, and `{"text": "…"}` or `{"error": "…"}`. `included` has every
-named template that the text is made of. The process ends at the end of its input. It is run by path and isolated (`python -I`),
-so it imports the standard library and Jinja only.
+`{"template": "…", "included": {"name": "…"}, "variables": {…}}`, and `{"text": "…", "values": ["…"]}` or `{"error": "…"}`.
+`included` has every named template that the text is made of, `values` what its marks refer to. The process ends at the end of its
+input. It is run by path and isolated (`python -I`), so it imports the standard library and Jinja only.
 """
 
 import json
+import re  # for our own constant patterns
 import signal
 import sys
 from collections import OrderedDict
 from collections.abc import Callable, ItemsView, Iterator, KeysView, ValuesView
+from datetime import datetime
 from functools import wraps
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Literal
+from zoneinfo import ZoneInfo
 
-from jinja2 import BaseLoader, Environment, StrictUndefined, Template, TemplateError, Undefined, nodes, pass_environment
+from jinja2 import (
+    BaseLoader,
+    Environment,
+    StrictUndefined,
+    Template,
+    TemplateError,
+    Undefined,
+    nodes,
+    pass_context,
+    pass_environment,
+)
+from jinja2.runtime import Context
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
+Style = Literal["bold", "italic", "code", "pre", "link"]
 COMPILE_S = 1.0  # of processor time
 RENDER_S = 0.2  # of processor time
 MEMORY_BYTES = 256 * 1024 * 1024  # of address space, the interpreter included
@@ -35,6 +50,31 @@ _TELL_OF_NOTHING = ("count", "d", "default", "float", "int", "length", "sum", "t
 # Filters that answer nothing where there is nothing to choose from.
 _OF_EMPTY = ("first", "last", "max", "min", "random")
 _DATA = (str, int, float, list, tuple, dict)  # what messages are made of, and what can be shown
+# Marks around a text in a style: noncharacters, which are taken out of all that a message says, so that it can forge none.
+# `OPEN[n]`, digits for the place of an address or language in `values`, the text, `CLOSE`. `consumers.text.marks` reads them.
+STYLES: tuple[Style, ...] = ("bold", "italic", "code", "pre", "link")
+OPEN = "\ufdd0\ufdd1\ufdd2\ufdd3\ufdd4"
+CLOSE = "\ufdd5"
+DIGITS = "".join(map(chr, range(0xFDE0, 0xFDF0)))
+MARKS = "\ufdd0-\ufdef"
+_MARK = re.compile(f"[{MARKS}]")
+# What a link leads to: `notifier.web_address`, which cannot be imported here.
+_ADDRESS = re.compile(r"(?:https?://|mailto:)[^\s\0-\x20\x7f-\x9f<>\"]+", re.IGNORECASE)
+_MAX_ADDRESS = 2048
+_MONTHS = [
+    "января",
+    "февраля",
+    "марта",
+    "апреля",
+    "мая",
+    "июня",
+    "июля",
+    "августа",
+    "сентября",
+    "октября",
+    "ноября",
+    "декабря",
+]
 _CALLED = "()"  # in front of an attribute that is called; no name in a template begins so
 
 
@@ -106,7 +146,9 @@ class TemplateEnvironment(ImmutableSandboxedEnvironment):
         super().__init__(undefined=StrictUndefined, autoescape=False, finalize=_shown, loader=loader, cache_size=0)
         for name in _REMOVED:
             self.globals.pop(name)
+        self.values: list[str] = []  # of the marks of the text that is being rendered
         self.filters["attr"] = _attribute
+        self.filters |= {"bold": _bold, "italic": _italic, "code": _code, "pre": _pre, "link": _link, "time": _time}
         self.filters = {name: _knowing_nothing(name, filter_) for name, filter_ in self.filters.items()}
         self.tests["none"] = _is_nothing
         self.policies["json.dumps_function"] = _dumps
@@ -157,13 +199,15 @@ class TemplateEnvironment(ImmutableSandboxedEnvironment):
 
 
 def present(value: Any) -> Any:
-    """A value of JSON with nothing in place of each null."""
+    """A value of JSON with nothing in place of each null, and without marks."""
     if value is None:
         return NOTHING
+    if isinstance(value, str):
+        return _MARK.sub("", value)
     if isinstance(value, list):
         return [present(item) for item in value]
     if isinstance(value, dict):
-        return {key: present(item) for key, item in value.items()}
+        return {_MARK.sub("", key): present(item) for key, item in value.items()}
     return value
 
 
@@ -196,6 +240,60 @@ def _is_nothing(value: object) -> bool:
 @pass_environment
 def _attribute(environment: TemplateEnvironment, obj: Any, name: str) -> Any:
     return environment.getattr(obj, str(name).removeprefix(_CALLED))
+
+
+def _marked(context: Context, style: Style, text: object, value: str = "") -> str:
+    # In a context, since Jinja works out at once what needs none, and would keep the value's place beyond this text.
+    text, digits = str(_shown(text)), ""
+    if value:
+        values: list[str] = context.environment.values  # type: ignore[attr-defined]  # it is ours
+        digits = "".join(DIGITS[int(digit, 16)] for digit in f"{len(values):x}")
+        values.append(value)
+    return f"{OPEN[STYLES.index(style)]}{digits}{text}{CLOSE}" if text else ""
+
+
+@pass_context
+def _bold(context: Context, text: object) -> str:
+    return _marked(context, "bold", text)
+
+
+@pass_context
+def _italic(context: Context, text: object) -> str:
+    return _marked(context, "italic", text)
+
+
+@pass_context
+def _code(context: Context, text: object) -> str:
+    return _marked(context, "code", text)
+
+
+@pass_context
+def _pre(context: Context, text: object, language: object = "") -> str:
+    word = str(language)
+    return _marked(context, "pre", text, word if re.fullmatch("[A-Za-z0-9+#._-]{1,30}", word) else "")
+
+
+@pass_context
+def _link(context: Context, text: object, url: object) -> str:
+    address = str(url).strip()
+    is_one = len(address) <= _MAX_ADDRESS and _ADDRESS.fullmatch(address)
+    return _marked(context, "link", text, address) if is_one else str(_shown(text))
+
+
+@pass_context
+def _time(context: Context, value: object, form: str = "") -> str:
+    """A time on the reader's clock: `29 Nov 2026, 21:00 MSK`, or in a form of `strftime`."""
+    try:
+        moment = datetime.fromisoformat(str(value))
+    except ValueError:
+        raise TemplateError(f"{str(value)[:50]!r} is no time") from None
+    if moment.tzinfo is None:
+        raise TemplateError(f"{str(value)[:50]!r} is a time without a zone")
+    moment = moment.astimezone(ZoneInfo(str(context.resolve("timezone")) or "UTC"))
+    if form:
+        return moment.strftime(form)
+    month = _MONTHS[moment.month - 1] if context.resolve("language") == "ru" else moment.strftime("%b")
+    return f"{moment.day} {month} {moment.year}, {moment:%H:%M %Z}"
 
 
 def _knowing_nothing(name: str, filter_: Callable[..., Any]) -> Callable[..., Any]:
@@ -234,11 +332,13 @@ class _Rendering:
         self._environment = TemplateEnvironment(self._included)
         self._templates: OrderedDict[str, Template] = OrderedDict()
 
-    def answer(self, request: dict[str, Any]) -> dict[str, str]:
+    def answer(self, request: dict[str, Any]) -> dict[str, Any]:
+        values = self._environment.values = []
         try:
             variables = present(request["variables"])
             variables["message"]["labels"] = Labels(variables["message"]["labels"])
-            return {"text": self._render(request["template"], request.get("included") or {}, variables)}
+            text = self._render(request["template"], request.get("included") or {}, variables)
+            return {"text": text, "values": values} if values else {"text": text}
         except MemoryError:
             return {"error": "it takes more memory than a text needs"}
         except RecursionError:

@@ -1,12 +1,8 @@
-"""Text: the default text of a delivery, the cleaning of untrusted text, and the splitting of long texts.
-
-Pure functions, for every consumer whose service takes plain text. A configuration's own text is `consumers.text.template`'s.
-"""
+"""Text: the cleaning of untrusted text, and the splitting of long texts, where a service takes plain text."""
 
 import re  # for our own constant patterns
 from collections.abc import Sequence
 
-from notifier import Delivery, Message
 from notifier.grapheme import boundary, stands_alone
 from notifier.plain_text import is_blank, plain_text
 
@@ -15,39 +11,6 @@ _SEPARATORS = ("\n\n", "\n", " ")  # preferred places of a cut: between paragrap
 _APP_LINK = re.compile(r"(?<![a-z0-9+.-])tg://", re.IGNORECASE)  # not the end of another scheme
 _ROUNDS = 10  # nobody means more links within another
 _APP_COLON = re.compile("(?<=tg):+", re.IGNORECASE)
-# What a title or a link stands between where a text has it as a whole. Punctuation ends it only where nothing follows.
-_BEFORE = r"(?<![^\s()\[\]{}<>\"'`«»„“”‚‘’「」『』【】（）《》。，、；：！？])"
-_AFTER = r"(?=[.,;:!?…]*(?:$|[\s()\[\]{}<>\"'`«»„“”‚‘’「」『』【】（）《》。，、；：！？]))"
-
-
-def default_text(delivery: Delivery, message: Message) -> str:
-    """`From {sender} to {receiver}: {content}`, with the names of the consumer's world.
-
-    An unknown sender or receiver is left out: `From {sender}: …`, `To {receiver}: …`, or the content alone. A title stands
-    above the content and a web link below it, each on a line of its own, unless the content has it already, as a whole:
-    between blanks, line ends, brackets or quotation marks.
-    """
-    receiver = delivery.receiver or delivery.recipient
-    if delivery.sender and receiver:
-        head = f"From {delivery.sender} to {receiver}: "
-    elif delivery.sender:
-        head = f"From {delivery.sender}: "
-    else:
-        head = f"To {receiver}: " if receiver else ""
-    lines = [message.content]
-    if message.title and not _has(message.content, message.title):
-        lines.insert(0, message.title)
-    if message.url and not _has(message.content, message.url):
-        lines.append(message.url)
-    return head + "\n".join(lines)
-
-
-def _has(content: str, text: str) -> bool:
-    """Whether the content has a text as a whole, not only within a longer word or link. It always has a blank one."""
-    text = text.strip()
-    if not text or text not in content:
-        return not text
-    return re.search(_BEFORE + re.escape(text) + _AFTER, content) is not None
 
 
 def clean_text(text: str) -> str:

@@ -339,7 +339,9 @@ class _Explainer:
             return part
         if delivery.id in self._deliveries or len(self._deliveries) < MAX_RENDERED:
             delivery = self._deliveries.setdefault(delivery.id, delivery)
-            self._sendings.append(Sending(delivery=delivery, template=configuration.spec.template, consumer=part))
+            own = configuration.spec.template
+            template = own if own is not None else plugin.wording.template
+            self._sendings.append(Sending(delivery=delivery, template=template, consumer=part))
         return part
 
     def _fallback(self, consumer: str | None) -> str:

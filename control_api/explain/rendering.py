@@ -4,9 +4,10 @@ import asyncio
 from collections.abc import Mapping
 from typing import Any
 
+from consumers.text.default import default_text
 from consumers.text.includes import pieces
+from consumers.text.reader import Reader, reader_of
 from consumers.text.template import Renderer
-from consumers.text.text import default_text
 from control_api.explain.explainer import MAX_RENDERED, Explained, Sending
 from filters.chain import told
 from notifier.catalog import Catalog
@@ -35,26 +36,28 @@ class Rendering:
             if id_ not in texts:
                 if len(texts) == MAX_RENDERED:
                     break
-                texts[id_] = await self._text(sending, catalog.consumers[sending.consumer.consumer])
+                reader = reader_of(sending.delivery, catalog.users)
+                texts[id_] = await self._text(sending, catalog.consumers[sending.consumer.consumer], reader)
             rendered, why = texts[id_]
             sending.consumer.rendered = rendered
             sending.consumer.text += why
 
-    async def _text(self, sending: Sending, consumer: Consumer[Any]) -> tuple[str | None, str]:
+    async def _text(self, sending: Sending, consumer: Consumer[Any], reader: Reader) -> tuple[str | None, str]:
         """The text, and what is to be said about it."""
         delivery, why = sending.delivery, ""
         text: str | None = None
         if sending.template is not None:
-            text, why = await self._by_template(sending, sending.template)
+            text, why = await self._by_template(sending, sending.template, reader)
         try:
-            text = default_text(delivery, delivery.read_message()) if text is None else text
+            if text is None:
+                text = default_text(delivery, delivery.read_message(), reader.language).plain()
             return consumer.preview(delivery, text), why
         except RecordError as error:
             return None, f"{why}; its message cannot be read: {error}"
         except Exception as error:  # a plugin's fault
             return None, f"{why}; its plugin cannot show the text: {told(error)}"
 
-    async def _by_template(self, sending: Sending, template: str) -> tuple[str | None, str]:
+    async def _by_template(self, sending: Sending, template: str, reader: Reader) -> tuple[str | None, str]:
         if template in self._ended:
             return None, f"; its template is not tried again, {_INSTEAD}"
         if self._left_s <= 0:
@@ -62,7 +65,8 @@ class Rendering:
         begun = asyncio.get_running_loop().time()
         try:
             async with asyncio.timeout(self._left_s):
-                return await self._renderer.render(template, sending.delivery, pieces(template, self._named)), ""
+                included = pieces(template, self._named)
+                return (await self._renderer.render(template, sending.delivery, included, reader=reader)).plain(), ""
         except TimeoutError:
             return None, f"; the templates of this answer took longer than {MAX_S:g} s, {_INSTEAD}"
         except TemplateFailed as error:

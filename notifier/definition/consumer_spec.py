@@ -6,7 +6,9 @@ from notifier.definition.names import Name
 from notifier.definition.plugin_spec import PluginSpec
 from notifier.definition.seconds import Lifetime, Waits
 from notifier.definition.spec import Spec
+from notifier.definition.template_spec import SubjectText, TemplateText
 from notifier.policy import Policy, Unknown
+from notifier.wording import Wording
 
 
 class RetrySpec(Spec):
@@ -36,7 +38,19 @@ class ConsumerSpec(PluginSpec):
         None, description="The consumer that gets, once, what this one refuses, or fails to take to the last retry."
     )
 
+    subject: SubjectText | None = Field(
+        None, description="Subject of its deliveries as a Jinja template; absent: the title of the message."
+    )
+    template: TemplateText | None = Field(
+        None,
+        description="Text of its deliveries as a Jinja template, where the configuration has none; absent: the default text.",
+    )
+
     def policy(self) -> Policy:
         """The policy itself."""
         retry = self.retry or RetrySpec()
         return Policy(schedule_s=retry.schedule_s, ttl_s=retry.ttl_s, unknown=self.unknown, fallback=self.fallback)
+
+    def wording(self) -> Wording:
+        """The texts themselves."""
+        return Wording(subject=self.subject, template=self.template)

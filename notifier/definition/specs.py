@@ -17,7 +17,7 @@ from notifier.definition.schedule_spec import ScheduleSpec
 from notifier.definition.script_text import check_first_line, executor_of, with_plain_line_ends
 from notifier.definition.seconds import Lifetime
 from notifier.definition.spec import WRITTEN, is_written
-from notifier.definition.template_spec import TemplateSpec, TemplateText
+from notifier.definition.template_spec import SubjectText, TemplateSpec, TemplateText
 from notifier.definition.user_spec import UserSpec, faults_of_identities
 from notifier.errors import FieldError, InputError
 from notifier.outcome import KINDS, Kind
@@ -69,8 +69,12 @@ class ConfigurationSpec(DefinitionSpec):
     filters: Names = Field((), description="What they must pass, in this order.")
     consumers: Names = Field((), description="How they are delivered.")
     schedule: ScheduleSpec | None = Field(None, description="When its pull producers run; absent: only by hand.")
+    subject: SubjectText | None = Field(
+        None,
+        description="Subject of a delivery as a Jinja template; absent: the consumer's, or the title of the message.",
+    )
     template: TemplateText | None = Field(
-        None, description="Text of a delivery as a Jinja template; absent: the consumer's default text."
+        None, description="Text of a delivery as a Jinja template; absent: the consumer's, or the default text."
     )
     ttl_s: Lifetime | None = Field(
         None, description="Seconds after which a message is not delivered any more; absent: it does not expire."

@@ -8,8 +8,10 @@ from notifier.definition.definition_spec import DefinitionSpec
 from notifier.definition.names import Title
 
 MAX_TEMPLATE = 20_000  # characters
+MAX_SUBJECT = 2_000  # characters of a template that makes a subject
 
 TemplateText = Annotated[str, StringConstraints(max_length=MAX_TEMPLATE)]
+SubjectText = Annotated[str, StringConstraints(max_length=MAX_SUBJECT)]
 
 
 class TemplateSpec(DefinitionSpec):

@@ -10,6 +10,7 @@ from notifier.definition.definition_spec import DefinitionSpec
 from notifier.definition.names import Zone
 from notifier.definition.spec import AnyObject, Spec
 from notifier.errors import FieldError
+from notifier.language import USUAL_LANGUAGE, Language
 from notifier.pointer import pointer
 from notifier.record import JsonObject
 from notifier.working_time import DAYS, Day, WorkingTime
@@ -100,6 +101,9 @@ class UserSpec(DefinitionSpec):
         False, description="Whether the person is away; then nothing that asks for working people is sent."
     )
     working_time: WorkingTimeSpec | None = Field(None, description="When the person works; absent: always.")
+    language: Language = Field(
+        USUAL_LANGUAGE, description="Language of the words around what a message says, and of dates."
+    )
     additional_info: Worlds = Field(
         default_factory=dict,
         description="Names and addresses by world.",

@@ -16,6 +16,7 @@ from notifier.plugin.parameters import WorldParameters
 from notifier.plugin.plugin import Plugin
 from notifier.policy import USUAL, Policy, Unknown
 from notifier.user import DEFAULT_WORLD, User
+from notifier.wording import NO_WORDING, Wording
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -74,6 +75,7 @@ class Consumer(Plugin[C]):
     # recognises a repeat, or a repeat is better than nothing; `give_up` where a repeat is dear.
     unknown: ClassVar[Unknown] = "again"
     policy: Policy = USUAL  # what its definition says of deliveries that it does not take at once; set by the catalog
+    wording: Wording = NO_WORDING  # the texts that its definition gives; set by the catalog
 
     def __init__(self, parameters: C) -> None:
         super().__init__(parameters)

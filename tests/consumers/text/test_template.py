@@ -8,8 +8,8 @@ import pytest
 
 from consumers.text.template import Renderer, check_template, variables_of
 from consumers.text.template_process import TemplateEnvironment, _Rendering
-from consumers.text.text import clean_text
 from control_api.definitions.spec import read
+from notifier import Marked
 from notifier.errors import InputError, TemplateFailed
 from notifier.registry import Registry
 from notifier.seal import Seal, generate_key
@@ -44,7 +44,7 @@ FIELDS = {"title": "CI", "url": "https://ci/1", "labels": {"team": "infra"}, "se
 )
 async def test_a_template_renders(renderer: Renderer, template: str, expected: str) -> None:
     check_template(template)
-    assert clean_text(await renderer.render(template, make_delivery(message=FIELDS))) == expected
+    assert (await renderer.render(template, make_delivery(message=FIELDS))).plain() == expected
 
 
 @pytest.mark.parametrize(
@@ -83,7 +83,7 @@ async def test_a_hostile_template_fails_and_the_next_one_does_not(
         await renderer.render(template, delivery)
     assert words in str(failed.value)
     assert "\n" not in str(failed.value)
-    assert await renderer.render("{{ message.title }}", delivery) == "CI"
+    assert (await renderer.render("{{ message.title }}", delivery)).text == "CI"
 
 
 ABSENT = {
@@ -174,19 +174,19 @@ async def test_many_texts_at_once_are_not_mixed_up(renderer: Renderer) -> None:
     texts = await asyncio.gather(
         *(renderer.render("{{ message.content }}!", make_delivery(f"text {number}")) for number in range(100))
     )
-    assert texts == [f"text {number}!" for number in range(100)]
+    assert texts == [Marked(f"text {number}!") for number in range(100)]
 
 
 async def test_a_large_message_goes_through(renderer: Renderer) -> None:
-    assert await renderer.render("{{ message.content|length }}", make_delivery("x" * 800_000)) == "800000"
+    assert await renderer.render("{{ message.content|length }}", make_delivery("x" * 800_000)) == Marked("800000")
 
 
 async def test_a_process_that_was_killed_is_replaced(renderer: Renderer) -> None:
-    assert await renderer.render("{{ message.content }}", make_delivery("a")) == "a"
+    assert await renderer.render("{{ message.content }}", make_delivery("a")) == Marked("a")
     for process in renderer._idle:
         process.kill()
         await process.wait()
-    assert await renderer.render("{{ message.content }}", make_delivery("b")) == "b"
+    assert await renderer.render("{{ message.content }}", make_delivery("b")) == Marked("b")
 
 
 async def test_the_process_has_nothing_secret_in_its_environment(

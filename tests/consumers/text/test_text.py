@@ -1,76 +1,17 @@
-"""The default text, cleaning and splitting."""
+"""Cleaning and splitting."""
 
 import unicodedata
-from typing import Any
 
 import pytest
 import regex  # type: ignore[import-untyped]  # it has no types
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from consumers.text.text import clean_text, default_text, split_text, utf16_units
-from notifier import Message
+from consumers.text.text import clean_text, split_text, utf16_units
 from notifier.one_line import one_line
 from notifier.plain_text import is_blank
-from tests.rigs.plugin_world import make_delivery
 
 FAMILY = "\U0001f468\u200d\U0001f469\u200d\U0001f467"
-
-
-@pytest.mark.predecessor("S-46")
-@pytest.mark.parametrize(
-    ("fields", "message", "expected"),
-    [
-        pytest.param({}, {}, "From octocat to al: build failed", id="the predecessor's text"),
-        pytest.param({"receiver": None, "recipient": None}, {}, "From octocat: build failed", id="to everyone"),
-        pytest.param({"sender": None}, {}, "To al: build failed", id="no sender"),
-        pytest.param({"sender": None, "receiver": None, "recipient": None}, {}, "build failed", id="neither"),
-        pytest.param({"receiver": None}, {}, "From octocat to alice: build failed", id="no name in that world"),
-        pytest.param(
-            {},
-            {"title": "CI", "url": "https://ci/1"},
-            "From octocat to al: CI\nbuild failed\nhttps://ci/1",
-            id="title and link",
-        ),
-        pytest.param({}, {"title": "build", "url": ""}, "From octocat to al: build failed", id="said already"),
-        *[
-            pytest.param({"sender": None, "receiver": None, "recipient": None}, message, expected, id=name)
-            for name, message, expected in [
-                ("title within a word", {"title": "prod", "content": "crash reproduced"}, "prod\ncrash reproduced"),
-                ("short title", {"title": "CI", "content": "CIRCLE-CI pre-CI"}, "CI\nCIRCLE-CI pre-CI"),
-                ("title with more", {"title": "db", "content": "db-2 up, db:5432"}, "db\ndb-2 up, db:5432"),
-                ("title in brackets", {"title": "db", "content": "up [db]: well"}, "up [db]: well"),
-                ("title and a full stop", {"title": " db ", "content": "down: db."}, "down: db."),
-                ("title without blanks", {"title": "部署", "content": "“部署”，好"}, "“部署”，好"),
-                ("title that is blank", {"title": " \n", "content": "x"}, "x"),
-                ("title with signs", {"title": "a.*(b", "content": "axx(b"}, "a.*(b\naxx(b"),
-                ("longer link", {"url": "https://c/12", "content": "https://c/123"}, "https://c/123\nhttps://c/12"),
-                ("host of a link", {"url": "https://c", "content": "https://c/1"}, "https://c/1\nhttps://c"),
-                (
-                    "link with a tab",
-                    {"url": "https://c/1", "content": "https://c/1?t=x"},
-                    "https://c/1?t=x\nhttps://c/1",
-                ),
-                ("link in brackets", {"url": "https://c/1", "content": "see (https://c/1)."}, "see (https://c/1)."),
-                (
-                    "link that ends a line",
-                    {"url": "https://c/1", "content": "see https://c/1!\nx"},
-                    "see https://c/1!\nx",
-                ),
-            ]
-        ],
-    ],
-)
-def test_the_default_text(fields: dict[str, Any], message: dict[str, Any], expected: str) -> None:
-    delivery = make_delivery(message=message, **fields)
-    assert default_text(delivery, delivery.read_message()) == expected
-
-
-@pytest.mark.predecessor("S-42")
-def test_a_pull_request_keeps_the_text_that_its_producer_made() -> None:
-    content = "Mend it (https://github.com/o/r/pull/1)\nLabels: bug,ui"
-    message = Message(producer="gh", content=content, title="Mend it", url="https://github.com/o/r/pull/1")
-    assert default_text(make_delivery(), message) == f"From octocat to al: {content}"
 
 
 @pytest.mark.parametrize(
