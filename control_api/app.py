@@ -41,6 +41,7 @@ from control_api.intake.producer_types import producer_types
 from control_api.migrate import upgrade_database
 from control_api.parked.parked import ParkedDeliveries
 from control_api.parts import Parts
+from control_api.preview.previewing import Previewing
 from control_api.redrive.redrives import Redrives
 from control_api.registry import load_registry
 from control_api.rest.definition_schemas import SCHEMAS
@@ -131,6 +132,7 @@ def _lifespan(
             services = Services(database, registry, seal, changed=changed)
             intake, statuses = Intake(settings, instance), Statuses(settings)
             network = Network(allowed=settings.allowed_addresses)
+            explaining = Explaining(settings, database, registry)
             parts = Parts(
                 settings=settings,
                 database=database,
@@ -145,7 +147,8 @@ def _lifespan(
                 verification=Verification(services, seal, settings.services, network),
                 repositories=Repositories(registry, seal, settings.services, network),
                 history=History(settings, database),
-                explaining=Explaining(settings, database, registry),
+                explaining=explaining,
+                previewing=Previewing(database, explaining),
                 statuses=statuses,
                 dry_runs=DryRuns(settings, database, services),
                 redrives=Redrives(settings, database),
@@ -156,6 +159,7 @@ def _lifespan(
             )
             stack.push_async_callback(parts.failed_sign_ins.stop)
             stack.push_async_callback(parts.explaining.close)
+            stack.push_async_callback(parts.previewing.close)
             index = MessageIndex(settings, database)
             # Stopped in the opposite order.
             following = (parts.relay, parts.history, index, parts.statuses, parts.parked)

@@ -19,6 +19,7 @@ from control_api.history.follower import History
 from control_api.intake.intake import Intake
 from control_api.look_up import LookUp
 from control_api.parked.parked import ParkedDeliveries
+from control_api.preview.previewing import Previewing
 from control_api.redrive.redrives import Redrives
 from control_api.send_test import SendTest
 from control_api.statuses import Statuses
@@ -46,6 +47,7 @@ class Parts:
     repositories: Repositories
     history: History
     explaining: Explaining
+    previewing: Previewing
     statuses: Statuses
     dry_runs: DryRuns
     redrives: Redrives

@@ -36,6 +36,7 @@ COMMANDS: dict[str, str] = {
     "test": "notifier_cli.testing",
     "dry-run": "notifier_cli.dry_run",
     "explain": "notifier_cli.explain",
+    "preview": "notifier_cli.preview",
     "redrive": "notifier_cli.redrive",
     "token": "notifier_cli.access",
     "account": "notifier_cli.access",

@@ -2,9 +2,9 @@
 
 import asyncio
 import json
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 from aiokafka.errors import KafkaError
@@ -15,6 +15,10 @@ from notifier.record import JsonObject
 from notifier.settings import Settings
 from notifier.validation import field_errors
 from notifier_cli.environment import read_settings
+
+if TYPE_CHECKING:
+    from control_api.explain.explaining import Explaining
+    from notifier.database import Database
 
 _COLOURS = {"passed": "green", "delivered": "green", "dropped": "yellow", "suppressed": "yellow", "failed": "red"}
 
@@ -51,7 +55,7 @@ def explain(
     """
     asked: JsonObject = {"producer": producer, "id": id_, **more}
     if file is not None:
-        asked["message"] = _read(file)
+        asked["message"] = read_json(file, "/message")
     answer = asyncio.run(explained(read_settings(), asked))
     if as_json:
         click.echo(json.dumps(answer, ensure_ascii=False, indent=2))
@@ -60,26 +64,22 @@ def explain(
         click.echo(line)
 
 
-def _read(file: Path) -> Any:
+def read_json(file: Path, pointer: str) -> Any:
+    """The JSON in a file; `-` is standard input. Raises InputError at the pointer."""
     with click.open_file(str(file), "rb") as opened:
         data = opened.read()
     try:
         return json.loads(data)
     except ValueError as error:
-        raise InputError(FieldError("/message", f"is not JSON: {error}"), str(file)) from None
+        raise InputError(FieldError(pointer, f"is not JSON: {error}"), str(file)) from None
     except RecursionError:
-        raise InputError(FieldError("/message", "is nested too deeply"), str(file)) from None
+        raise InputError(FieldError(pointer, "is nested too deeply"), str(file)) from None
 
 
 async def explained(settings: Settings, asked: JsonObject) -> JsonObject:
     """The answer. Raises InputError, UnknownName, BrokerError and DatabaseError."""
     from control_api.access.actor import COMMAND_LINE
-    from control_api.explain.explaining import Explaining
     from control_api.explain.query import ExplainQuery, check_query
-    from control_api.history.follower import History
-    from control_api.history.message_index import MessageIndex
-    from control_api.migrate import upgraded
-    from control_api.registry import load_registry
 
     given = {name: value for name, value in asked.items() if value is not None}
     try:
@@ -87,18 +87,38 @@ async def explained(settings: Settings, asked: JsonObject) -> JsonObject:
     except ValidationError as error:
         raise InputError(field_errors(error, given)) from None
     check_query(query)
+
+    async def answer(database: "Database", explaining: "Explaining") -> JsonObject:
+        return await explaining.answer(query, COMMAND_LINE)
+
+    return await from_topics(settings, answer, on_topic=query.is_on_topic)
+
+
+async def from_topics(
+    settings: Settings, answer: Callable[["Database", "Explaining"], Awaitable[JsonObject]], *, on_topic: bool
+) -> JsonObject:
+    """An answer; where it is about a message on the topic, once what no API has read of the topics yet is read.
+
+    Raises what `answer` does, and BrokerError.
+    """
+    from control_api.explain.explaining import Explaining
+    from control_api.history.follower import History
+    from control_api.history.message_index import MessageIndex
+    from control_api.migrate import upgraded
+    from control_api.registry import load_registry
+
     async with upgraded(settings) as database:
         explaining = Explaining(settings, database, load_registry())
         try:
-            if query.is_on_topic:
+            if on_topic:
                 await History(settings, database).catch_up()
                 try:
-                    return await explaining.answer(query, COMMAND_LINE)
+                    return await answer(database, explaining)
                 except UnknownName as error:
                     if error.kind != "message":
                         raise
                 await MessageIndex(settings, database).catch_up()
-            return await explaining.answer(query, COMMAND_LINE)
+            return await answer(database, explaining)
         except (KafkaError, TimeoutError) as error:
             raise BrokerError(f"the topics cannot be read: {str(error) or type(error).__name__}") from None
         finally:

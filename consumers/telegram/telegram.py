@@ -30,6 +30,7 @@ from notifier import (
     Delivery,
     Limit,
     Permanent,
+    Rendered,
     Result,
     Retryable,
     User,
@@ -154,6 +155,10 @@ class Telegram(Consumer[TelegramParameters]):
     def preview(self, delivery: Delivery, text: str) -> str:
         """The parts that the text is sent in, a blank line between two."""
         return "\n\n".join(_parts(text))
+
+    def parts(self, delivery: Delivery, rendered: Rendered) -> Sequence[str]:
+        """The texts that it sends."""
+        return _parts(rendered.body.plain())
 
     async def check(self, context: Context) -> None:
         """Asks Telegram for the chat, or for the bot with `chat_id: recipient`. Raises Permanent or Retryable."""

@@ -16,7 +16,7 @@ from control_api.explain.draft import with_draft
 from control_api.explain.explainer import Explained, Question, explain, person_of
 from control_api.explain.finding import Found, given, on_topic, shown
 from control_api.explain.happened import happened, in_words
-from control_api.explain.query import ConfigurationExplainQuery, ExplainQuery, check_query
+from control_api.explain.query import ConfigurationExplainQuery, ExplainQuery, MessageQuery, check_query
 from control_api.explain.rendering import Rendering
 from control_api.history.message_index import places
 from control_api.history.message_reader import MessageReader
@@ -153,7 +153,7 @@ class Explaining:
 
     # --- the message ---
 
-    async def found(self, query: ConfigurationExplainQuery, hidden: Hidden) -> Found:
+    async def found(self, query: MessageQuery, hidden: Hidden) -> Found:
         """The message that is meant; one of a hidden producer is not there. Raises UnknownName, InputError and BrokerError."""
         if query.message is not None:
             return given(query.message)

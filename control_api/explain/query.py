@@ -11,14 +11,24 @@ from notifier.record import JsonObject
 MAX_ID = 512  # characters, as of a message
 
 
-class ConfigurationExplainQuery(BaseModel):
-    """Why a message reached or did not reach each person, by one configuration."""
+class MessageQuery(BaseModel):
+    """Which message is meant: one that is given, or one on the topic."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     message: JsonObject | None = Field(None, description="A message, as it is pushed; or `producer` and `id`.")
     producer: str | None = Field(None, max_length=MAX_ID, description="With `id`: of a message on the topic.")
     id: str | None = Field(None, max_length=MAX_ID, description="Its id, within the topic's retention of 7 days.")
+
+    @property
+    def is_on_topic(self) -> bool:
+        """Whether it asks about a message on the topic."""
+        return self.message is None
+
+
+class ConfigurationExplainQuery(MessageQuery):
+    """Why a message reached or did not reach each person, by one configuration."""
+
     receiver: str | None = Field(
         None, max_length=MAX_ID, description="About this person alone: a username, or a name in the producer's world."
     )
@@ -34,11 +44,6 @@ class ConfigurationExplainQuery(BaseModel):
         None, description="The configuration as it might be, as PUT takes it; by the definitions of now."
     )
 
-    @property
-    def is_on_topic(self) -> bool:
-        """Whether it asks about a message on the topic."""
-        return self.message is None
-
 
 class ExplainQuery(ConfigurationExplainQuery):
     """Why a message reached or did not reach each person."""
@@ -47,6 +52,13 @@ class ExplainQuery(ConfigurationExplainQuery):
 
 
 def check_query(query: ConfigurationExplainQuery) -> None:
+    """Raises InputError where it is not clear which message is meant, or by whose definitions."""
+    check_message(query)
+    if query.message is not None and query.as_of == "then":
+        raise InputError(FieldError("/as_of", "is of a message on the topic: give `now` or a time"))
+
+
+def check_message(query: MessageQuery) -> None:
     """Raises InputError where it is not clear which message is meant."""
     given = query.producer is not None or query.id is not None
     if query.message is not None and given:
@@ -57,5 +69,3 @@ def check_query(query: ConfigurationExplainQuery) -> None:
             raise InputError(FieldError("/message", "is required, or `producer` and `id`"))
         if missing:
             raise InputError(FieldError(f"/{missing[0]}", "is required"))
-    if query.message is not None and query.as_of == "then":
-        raise InputError(FieldError("/as_of", "is of a message on the topic: give `now` or a time"))

@@ -1,11 +1,8 @@
 """`explain`: why a message reached or did not reach each person. Its arguments are the fields of REST's body."""
 
-from functools import cache
-from inspect import getdoc
-from typing import Any, get_args, get_origin
+from typing import Any
 
 import graphene  # type: ignore[import-untyped]  # graphene has no types
-import msgspec
 from pydantic import ValidationError
 
 from control_api.explain.explanation import Explanation
@@ -13,6 +10,7 @@ from control_api.explain.query import ExplainQuery
 from control_api.graphql.context import GraphQLContext, guarded
 from control_api.graphql.definition_types import object_type
 from control_api.graphql.scalars import Json
+from control_api.graphql.structs import struct_fields, struct_type
 from notifier.errors import InputError
 from notifier.record import JsonObject
 from notifier.validation import field_errors
@@ -22,9 +20,9 @@ _JSON = ("message", "draft")
 
 def explain_field(attempt: Any, dead_letter: Any) -> Any:
     """The root field; the types of attempts and dead letters are those of the lists."""
-    explanation = _type(Explanation)
+    explanation = struct_type(Explanation)
     fields = {
-        **_fields(Explanation),
+        **struct_fields(Explanation),
         "message": Json(description="The message."),
         "origin": Json(description="Where it lies on its topic, and when it came."),
         "as_of": graphene.String(description="Whose definitions count: `then`, `now`, or a time."),
@@ -56,23 +54,3 @@ async def _explain(root: Any, context: GraphQLContext, **arguments: Any) -> Json
         answer = await context.parts.explaining.answer(query, context.actor)
     context.spend(sum(1 + len(part["recipients"]) for part in answer["configurations"]))
     return answer
-
-
-@cache
-def _type(struct: type[msgspec.Struct]) -> Any:
-    """The GraphQL type of a part of an explanation."""
-    return object_type(struct.__name__, getdoc(struct) or "", _fields(struct))
-
-
-def _fields(struct: type[msgspec.Struct]) -> dict[str, Any]:
-    return {field.name: _field(field.type) for field in msgspec.structs.fields(struct)}
-
-
-def _field(annotation: Any) -> Any:
-    if get_origin(annotation) is list:
-        (item,) = get_args(annotation)
-        return graphene.List(graphene.NonNull(_type(item)))
-    kinds = get_args(annotation) or (annotation,)
-    if bool in kinds:
-        return graphene.Boolean()
-    return graphene.BigInt() if int in kinds else graphene.String()

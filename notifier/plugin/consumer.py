@@ -15,6 +15,7 @@ from notifier.plugin.moves import Moves
 from notifier.plugin.parameters import WorldParameters
 from notifier.plugin.plugin import Plugin
 from notifier.policy import USUAL, Policy, Unknown
+from notifier.rendered import Rendered
 from notifier.user import DEFAULT_WORLD, User
 from notifier.wording import NO_WORDING, Wording
 
@@ -134,6 +135,13 @@ class Consumer(Plugin[C]):
     def preview(self, delivery: Delivery, text: str) -> str:
         """What it sends, for people to see. `text` is what the template makes, or the default text; by default it is that."""
         return text
+
+    def parts(self, delivery: Delivery, rendered: Rendered) -> Sequence[str]:
+        """The texts that it sends of what a delivery says, for people to see: several where its service takes no more at once.
+
+        None where nothing is sent. By default the one of `preview`.
+        """
+        return [self.preview(delivery, rendered.body.plain())]
 
     async def check(self, context: Context) -> None:
         """Tries the parameters against the real service without sending anything; raises Permanent or Retryable."""

@@ -138,6 +138,7 @@ SCOPE_OF = {
     "DELETE /api/v1/dry_runs/{id}": "run",
     "POST /api/v1/explain": "read",
     "POST /api/v1/configurations/{name}/explain": "read",
+    "POST /api/v1/configurations/{name}/preview": "read",
     "GET /api/v1/users/{username}/working": "read",
     "GET /api/v1/attempts": "read",
     "GET /api/v1/counters": "read",

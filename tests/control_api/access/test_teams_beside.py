@@ -295,6 +295,42 @@ async def test_an_explanation_says_nothing_of_what_is_hidden(teams: Teams) -> No
         await teams.services.delete(boss, "configuration", f"watch-{name_of(owner)}")
 
 
+async def test_a_preview_says_nothing_of_what_is_hidden(teams: Teams) -> None:
+    boss = _actor(None, teams)
+    for owner in TEAMS:
+        document = {**WATCHED, "name": f"watch-{name_of(owner)}", "team": owner, "consumers": ["red", "blue", "common"]}
+        await teams.services.create(boss, "configuration", document)
+    message = {"producer": "common", "content": "x"}
+    for caller in teams.some():
+        async with teams.client(caller) as asking:
+            for owner in TEAMS:
+                path = f"/api/v1/configurations/watch-{name_of(owner)}/preview"
+                answer = await asking.post(path, json={"message": message})
+                expected = _expected(teams, caller, owner, "read", done=200, changes=False)
+                assert answer.status_code == expected, (caller.name, owner, answer.text)
+            if not caller.may("read"):
+                continue
+            alone = teams.strict and caller.team is not None
+            seen = {name_of(owner) for owner in TEAMS if not (alone and caller.is_kept_out(owner))}
+            path = "/api/v1/configurations/watch-common/preview"
+            for text in (found := (await asking.post(path, json={"message": message})).json())["texts"]:
+                assert set(text["recipients"]) == seen, caller.name
+            assert {text["consumer"] for text in found["texts"]} == seen
+            if not alone:
+                continue
+            (other,) = {"red", "blue"} - seen
+            draft = {**WATCHED, "users": [], "template": f'{{% include "{other}" %}}'}
+            refused = problem(await asking.post(path, json={"message": message, "draft": draft}), 422)
+            assert [error["pointer"] for error in refused["errors"]] == ["/draft/template"]
+            problem(await asking.post(path, json={"producer": other, "id": "1"}), 404)
+            said = (await asking.post(path, json={"message": {**message, "producer": other}})).json()
+            assert (said["problem"], said["texts"]) == (f"there is no producer {other!r}", [])
+            said = (await asking.post(path, json={"message": {**message, "receiver": other}})).json()
+            assert said["texts"] == []
+    for owner in TEAMS:
+        await teams.services.delete(boss, "configuration", f"watch-{name_of(owner)}")
+
+
 def _dry_run(id_: str, configuration: str, **more: Any) -> JsonObject:
     at = now()
     samples = [

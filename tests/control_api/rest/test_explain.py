@@ -52,6 +52,9 @@ async def test_a_message_on_the_topic_is_explained_as_it_was_and_as_it_is(api: A
         assert found["origin"]["topic"].endswith("messages")
         assert (found["as_of"], found["reason"], found["attempts"]) == ("then", "ok", [])
         assert found["text"] == "to-chat passed it on to chat. No consumer has answered yet."
+        previewed = (await reader.post(TO_CHAT.replace("explain", "preview"), json=meant)).json()
+        assert previewed["message"] == found["message"]
+        assert [(one["consumer"], one["recipient"]) for one in previewed["texts"]] == [("chat", None)]
         (part,) = found["configurations"]
         assert (part["configuration"], part["verdict"]) == ("to-chat", "delivered")
         (recipient,) = part["recipients"]
