@@ -34,8 +34,8 @@ def _call(type_name: str, field: str) -> str:
                 value = "{}" if isinstance(inner, GraphQLInputObjectType) else '"2026-01-01T00:00:00Z"'
                 value = "1" if inner is GraphQLInt else value
                 given.append(f"{name}: {value}")
-        if field == "explain":  # which asks for one thing or another
-            given = ['message: {producer: "ci", content: "x"}']
+        if field in ("explain", "preview"):  # which ask for one thing or another
+            given.append('message: {producer: "ci", content: "x"}')
         arguments = f"({', '.join(given)})" if given else ""
         return f"{type_name.lower()} {{ {field}{arguments} {_below(type_.fields[field].type)} }}"
     kind = type_name.lower()
