@@ -36,6 +36,7 @@ from jinja2 import TemplateSyntaxError, nodes
 from consumers.text.includes import fault_of
 from consumers.text.marks import marked_of
 from consumers.text.reader import ANYONE, Reader
+from consumers.text.includes import fault_of, mentioned
 from consumers.text.template_process import TemplateEnvironment
 from notifier import Delivery, JsonObject
 from notifier.errors import FieldError, InputError, TemplateEnded, TemplateFailed
@@ -81,16 +82,16 @@ def check_template(source: str, pointer: str = "/template") -> None:
         raise _refused(pointer, "it is nested too deeply") from None
     except (ValueError, OverflowError) as error:  # a number that is longer than Python reads
         raise _refused(pointer, str(error)) from None
-    found = next(_faults(tree), None)
+    found = next(_faults(tree, source), None)
     if found is not None:
         raise _refused(pointer, found)
 
 
-def _faults(tree: nodes.Template) -> Iterator[str]:
+def _faults(tree: nodes.Template, source: str) -> Iterator[str]:
     for node in tree.find_all(_ALONE):
         yield f"line {node.lineno}: a template cannot import or extend another; it may include a named one"
     for include in tree.find_all(nodes.Include):
-        fault = fault_of(include)
+        fault = fault_of(include, mentioned(source))
         if fault is not None:
             yield f"line {include.lineno}: {fault}"
     for filter_ in tree.find_all(nodes.Filter):

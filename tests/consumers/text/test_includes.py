@@ -52,6 +52,7 @@ def _texts(renderer: Renderer, template: str, named: Mapping[str, str]) -> Texts
             '{% for n in [1, 2] %}{% include "labels" %}{% endfor %}', "team=infra;team=infra;", id="in a loop"
         ),
         pytest.param('{% if false %}{% include "failing" %}{% endif %}x', "x", id="not reached"),
+        pytest.param('include "gone"{# include "title" #}', 'include "gone"', id="a text and a comment"),
         pytest.param('{% set s %}{% include "title" %}{% endset %}{{ s|lower }}', "[ci]", id="as a value"),
         pytest.param('{% set left = 1 %}{% include "head" %}{{ left }}', "[CI] for al1", id="what it sets stays in it"),
     ],
@@ -65,7 +66,7 @@ async def test_a_template_includes_named_ones(renderer: Renderer, template: str,
 @pytest.mark.parametrize(
     ("template", "words"),
     [
-        pytest.param('{% include "gone" %}', "there is no template 'gone' that can be used", id="not there"),
+        pytest.param('{% include "gone" %}', "there is no template 'gone'", id="not there"),
         pytest.param('{% include "failing" %}', "no attribute 'colour'", id="error in it"),
         pytest.param('{% include "circle" %}', "nested too deeply", id="circle"),
         pytest.param('{% include "twice-0" %}', "more processor time", id="doubled forty times"),
@@ -93,17 +94,22 @@ def test_a_text_is_made_of_all_that_is_included_and_of_no_more() -> None:
     assert pieces('{% include "head" %}', NAMED) == {name: NAMED[name] for name in ("head", "title")}
     assert pieces("no include", NAMED) == {}
     assert included('{%- include "b" -%}{% if x %}{% include "a" %}{% endif %}{% include "b" %}') == ("b", "a")
-    assert included("{% include") == ()
+    assert included(
+        '{%include"a"%}{%+ include\n\t\'b\' -%}{# include "c" #}{% raw %}{% include "d" %}{% endraw %}'
+    ) == ("a", "b")
+    assert included("{% include") == included('{% include "a" %}{% if %}') == ()
     chain = {f"n{n}": f'{{% include "n{n + 1}" %}}' for n in range(MAX_INCLUDED)} | {f"n{MAX_INCLUDED}": "x"}
     assert len(pieces(chain["n0"], chain)) == MAX_INCLUDED
+    assert pieces('{% include "head" %}{% include "gone" %}', {"head": "x"}) == {"head": "x"}
     with pytest.raises(TemplateFailed, match="more than 50"):
         pieces('{% include "n0" %}', chain)
 
 
 @pytest.mark.parametrize(
     "include",
-    ["include name", "include ['a', 'b']", "include 'a' if x else 'b'", "include 'a' ~ 'b'", "include '../a'",
-     "include 'A'", "include 7", "include 'a' ignore missing", "import 'a' as a", "from 'a' import b", "extends 'a'"],
+    ["include name", "include ['a', 'b']", "include 'a' if x else 'b'", "include 'a' ~ 'b'", "include 'a' 'b'",
+     "include ('a')", r"include '\x61'", "include '../a'", "include 'A'", "include 7", "include 'a' ignore missing",
+     "import 'a' as a", "from 'a' import b", "extends 'a'"],
 )  # fmt: skip
 def test_only_one_template_whose_name_is_written_out_is_included(include: str) -> None:
     with pytest.raises(InputError) as refused:

@@ -273,6 +273,10 @@ def test_a_change_compiles_what_it_changed_and_nothing_else() -> None:
     routed.router._use(changed(catalog, [("configuration", "c7", spec)], 3))
     after = routed.router._matcher._routes
     assert {name for name in after if after[name] is not before.get(name)} == {"c7"}
+    before, plans = dict(after), dict(routed.router._matcher.plans)
+    routed.router._use(changed(routed.router._matcher.catalog, [("template", "footer", {"content": "x"})], 4))
+    assert routed.router._matcher._routes == before
+    assert all(plans[name] is plan for name, plan in routed.router._matcher.plans.items())
     found = deliveries_of(routed.route({"producer": "p0", "receiver": "u0", "content": "x"}))
     assert {name: delivery.configuration_version for (name, _, _), delivery in found} == {
         **{f"c{number}": 2 for number in range(50)},
