@@ -33,10 +33,9 @@ from zoneinfo import ZoneInfo
 import msgspec
 from jinja2 import TemplateSyntaxError, nodes
 
-from consumers.text.includes import fault_of
+from consumers.text.includes import fault_of, mentioned
 from consumers.text.marks import marked_of
 from consumers.text.reader import ANYONE, Reader
-from consumers.text.includes import fault_of, mentioned
 from consumers.text.template_process import TemplateEnvironment
 from notifier import Delivery, JsonObject
 from notifier.errors import FieldError, InputError, TemplateEnded, TemplateFailed
