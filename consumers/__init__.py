@@ -4,6 +4,7 @@ from typing import Any
 
 from consumers.script import Script
 from consumers.telegram import Telegram
+from consumers.vk import Vk
 from notifier.plugin import Consumer
 
-BUILT_IN: tuple[type[Consumer[Any]], ...] = (Script, Telegram)
+BUILT_IN: tuple[type[Consumer[Any]], ...] = (Script, Telegram, Vk)
