@@ -2,9 +2,10 @@
 
 from typing import Any
 
+from consumers.max import Max
 from consumers.script import Script
 from consumers.telegram import Telegram
 from consumers.vk import Vk
 from notifier.plugin import Consumer
 
-BUILT_IN: tuple[type[Consumer[Any]], ...] = (Script, Telegram, Vk)
+BUILT_IN: tuple[type[Consumer[Any]], ...] = (Script, Telegram, Vk, Max)

@@ -188,6 +188,7 @@ class Settings(BaseSettings):
     # --- services ---
     telegram_api: BaseUrl = Field("https://api.telegram.org", description="Base URL of the Telegram Bot API.")
     vk_api: BaseUrl = Field("https://api.vk.com", description="Base URL of the VK API.")
+    max_api: BaseUrl = Field("https://platform-api2.max.ru", description="Base URL of the MAX bot API.")
     github_api: BaseUrl = Field("https://api.github.com", description="Base URL of the GitHub API.")
     allowed_addresses: Annotated[
         tuple[str, ...], NoDecode, BeforeValidator(_split_words), AfterValidator(_check_allowed)
@@ -238,8 +239,8 @@ class Settings(BaseSettings):
 
     @property
     def services(self) -> Mapping[str, str]:
-        """Base URLs of the outside services, by name: `telegram`, `vk`, `github`. Plugins find them in their context."""
-        return {"telegram": self.telegram_api, "vk": self.vk_api, "github": self.github_api}
+        """Base URLs of the outside services, by name: `telegram`, `vk`, `max`, `github`. Plugins find them in their context."""
+        return {"telegram": self.telegram_api, "vk": self.vk_api, "max": self.max_api, "github": self.github_api}
 
     @property
     def server_database(self) -> bool:

@@ -28,7 +28,9 @@ class Context:
     name: str  # of the definition that the plugin serves
     sandbox: "Sandbox"  # runs scripts
     script: Callable[[str], Script]  # the script of that name; raises UnknownName
-    services: Mapping[str, str] = field(default_factory=dict)  # base URLs of outside services: telegram, vk, github
+    services: Mapping[str, str] = field(
+        default_factory=dict
+    )  # base URLs of outside services: telegram, vk, max, github
     # The text that the configuration's template makes of a delivery; None: the consumer's default text. Never raises: a
     # template that fails is None too, and the attempt says so.
     text: Callable[[Delivery], Awaitable[str | None]] = _default_text
