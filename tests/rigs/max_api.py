@@ -11,8 +11,8 @@ from aiohttp import web
 from pydantic import SecretStr
 
 from consumers.max.max import Max, MaxParameters
-from consumers.text.texts import default_rendered
 from notifier import Context, Delivery, Marked, Rendered
+from notifier.rendered import content_of
 from tests.rigs.bot_api import Answer
 from tests.rigs.plugin_world import context_without_scripts, make_delivery
 
@@ -161,11 +161,11 @@ async def bot(token: str = TOKEN, chat_id: int | str = CHAT, **parameters: Any) 
 
 
 def at(url: str, text: Marked | None = None) -> Context:
-    """A context whose MAX is at that address, with a template that makes `text` of everything, or with none."""
+    """A context whose MAX is at that address, where everything says `text`; None: its content."""
 
     async def rendered(delivery: Delivery) -> Rendered:
         if text is None:
-            return default_rendered(delivery)
+            return await content_of(delivery)
         return Rendered(subject="", body=text, templated=True)
 
     return replace(context_without_scripts("chat", max=url), rendered=rendered)

@@ -10,9 +10,9 @@ from typing import Any
 from aiohttp import web
 from pydantic import SecretStr
 
-from consumers.text.texts import default_rendered
 from consumers.vk.vk import Vk, VkParameters
 from notifier import Context, Delivery, Marked, Rendered
+from notifier.rendered import content_of
 from tests.rigs.bot_api import Answer
 from tests.rigs.plugin_world import context_without_scripts, make_delivery
 
@@ -147,11 +147,11 @@ async def community(token: str = TOKEN, peer_id: int | str = CHAT, **parameters:
 
 
 def at(url: str, text: str | None = None) -> Context:
-    """A context whose VK is at that address, with a template that makes `text` of everything, or with none."""
+    """A context whose VK is at that address, where everything says `text`; None: its content."""
 
     async def rendered(delivery: Delivery) -> Rendered:
         if text is None:
-            return default_rendered(delivery)
+            return await content_of(delivery)
         return Rendered(subject="", body=Marked(text), templated=True)
 
     return replace(context_without_scripts("chat", vk=url), rendered=rendered)

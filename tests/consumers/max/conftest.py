@@ -17,5 +17,5 @@ async def api() -> AsyncIterator[MaxStub]:
 
 @pytest.fixture
 def context(api: MaxStub) -> Context:
-    """A context whose MAX is the bot API of the test, without a template."""
+    """A context whose MAX is the bot API of the test, where deliveries say their content."""
     return at(api.url)

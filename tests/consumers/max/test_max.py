@@ -43,7 +43,7 @@ async def test_a_chat_gets_the_text_and_a_person_at_the_own_number(api: MaxStub,
         ("POST", "/messages", {"chat_id": str(CHAT), "disable_link_preview": "true"}),
         ("POST", "/messages", {"user_id": "5001"}),
     ]
-    text = "From octocat to al: build failed"
+    text = "build failed"
     assert api.bodies == [{"text": text, "notify": False}, {"text": text}]
 
 
@@ -83,7 +83,7 @@ def test_an_address_that_is_none_of_the_web_is_no_link() -> None:
 async def test_addresses_within_the_app_and_turns_of_direction_do_nothing(api: MaxStub, context: Context) -> None:
     async with bot() as consumer:
         await consumer.deliver([make("MAX://user/1 \u202etg://x")], context)
-    assert api.shown == ["From octocat to al: MAX:\u200b//user/1 x"]
+    assert api.shown == ["MAX:\u200b//user/1 x"]
 
 
 async def test_markup_that_is_refused_is_sent_plain_once_and_told(api: MaxStub) -> None:
@@ -115,6 +115,29 @@ async def test_a_long_text_arrives_whole_in_parts_and_on_with_the_part_that_fail
     assert all(body["format"] == "html" for body in api.bodies)
 
 
+async def test_30_000_characters_of_all_kinds_arrive_whole(api: MaxStub) -> None:
+    kinds = [
+        "\U0001f468\u200d\U0001f469\u200d\U0001f467",
+        "\U0001f1f7\U0001f1fa",
+        "\ud55c\uad6d\uc5b4",
+        "\u0ba8\u0bbf",
+        "code <x>",
+        "https://example.org/a?b=1",
+    ]
+    words = (kinds * 2000)[:9000]
+    spans, at_ = [], 0
+    for number, word in enumerate(words):
+        if word.startswith("code") and number % 30 == 4:
+            spans.append(Span(start=at_, end=at_ + len(word), style="code"))
+        at_ += len(word) + 1
+    marked = Marked(" ".join(words), tuple(spans)).cut(0, 30_000)
+    async with bot() as consumer:
+        assert await consumer.deliver([make()], at(api.url, marked)) == [Result()]
+    assert len(api.shown) > 1
+    assert " ".join(text.partition("\n")[2].strip() for text in api.shown) == marked.text.strip()
+    assert "".join(body["text"] for body in api.bodies).count("<code>code &lt;x&gt;</code>") == len(marked.spans)
+
+
 async def test_a_text_beyond_the_parts_goes_as_a_file(
     api: MaxStub, context: Context, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -128,7 +151,7 @@ async def test_a_text_beyond_the_parts_goes_as_a_file(
         assert body["attachments"] == [{"type": "file", "payload": {"token": "file-0"}}]
         assert 500 < len(body["text"]) <= 1000
         assert body["text"].endswith("\n\u2026")
-        assert api.files == {"file-0": f"From octocat to al: {content}"}
+        assert api.files == {"file-0": f"{content}"}
         assert consumer.preview(make(), content).endswith("(all of it as a file)")
         api.ready_after = 9
         (found,) = await consumer.deliver([make(content, 2)], context)

@@ -17,5 +17,5 @@ async def api() -> AsyncIterator[VkStub]:
 
 @pytest.fixture
 def context(api: VkStub) -> Context:
-    """A context whose VK is the API of the test, without a template."""
+    """A context whose VK is the API of the test, where deliveries say their content."""
     return at(api.url)

@@ -1,5 +1,6 @@
 """The VK consumer against a VK API on loopback: what it sends, to whom, in how many calls, and which parameters it takes."""
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -14,7 +15,7 @@ from notifier import Context, Limit, Result, User
 from notifier.errors import InputError
 from notifier.plugin import secret_fields
 from notifier.registry import Registry
-from tests.rigs.bot_api import raw
+from tests.rigs.bot_api import raw, stay_silent
 from tests.rigs.socks import socks
 from tests.rigs.vk_api import CHAT, TOKEN, VkStub, at, community, fails, make
 
@@ -32,7 +33,7 @@ async def test_a_conversation_gets_the_text_as_a_form(api: VkStub, context: Cont
     assert method == "messages.send"
     assert form == {
         "peer_ids": str(CHAT),
-        "message": "From octocat to al: build failed",
+        "message": "build failed",
         "random_id": str(random_id([make().id], 0)),
         "disable_mentions": "1",
         "dont_parse_links": "1",
@@ -145,7 +146,7 @@ async def test_a_later_part_alone_goes_in_halves(api: VkStub, context: Context) 
     api.answers = [None, fails(910)]
     async with community() as consumer:
         assert await consumer.deliver([make(LONG)], context) == [Result()]
-    assert [text[:3] for text in api.arrived[CHAT] if text[1] == "/"] == ["1/3", "2/3", "3/3"]
+    assert [text[:3] for text in api.arrived[CHAT] if text[1:2] == "/"] == ["1/3", "2/3", "3/3"]
     assert len(api.arrived[CHAT]) == 5
     assert sum(text.count("\U0001f600") for text in api.arrived[CHAT]) == 1000
 
@@ -160,9 +161,51 @@ async def test_what_is_too_long_however_short_is_given_up(api: VkStub, context: 
 
 async def test_a_text_beyond_the_parts_says_how_much_is_left_out(api: VkStub, context: Context) -> None:
     async with community() as consumer:
-        assert await consumer.deliver([make("word " * 20_000)], context) == [Result()]
-    assert len(api.arrived[CHAT]) == 10
+        assert await consumer.deliver([make("word " * 30_000)], context) == [Result()]
+    assert len(api.arrived[CHAT]) == 20
     assert api.arrived[CHAT][-1].endswith("characters are left out")
+
+
+async def test_30_000_characters_of_all_kinds_arrive_whole(api: VkStub, context: Context) -> None:
+    kinds = [
+        "\U0001f468\u200d\U0001f469\u200d\U0001f467",
+        "\U0001f1f7\U0001f1fa",
+        "\ud55c\uad6d\uc5b4",
+        "\u0ba8\u0bbf",
+        "e\u0301",
+        "https://example.org/a?b=1",
+    ]
+    content = " ".join((kinds * 2000)[:9000])[:30_000]
+    async with community() as consumer:
+        assert await consumer.deliver([make(content)], context) == [Result()]
+    pieces = [text.partition("\n")[2] for text in api.arrived[CHAT]]
+    assert " ".join(piece.strip() for piece in pieces) == content.strip()
+    assert all(utf16_units(text) <= 4096 for text in api.arrived[CHAT])
+
+
+async def test_who_waits_with_another_is_told_when_that_is_cut_off(api: VkStub, context: Context) -> None:
+    api.answers = [stay_silent]
+    async with community(peer_id="recipient") as consumer:
+        first, second, third = (asyncio.create_task(consumer.deliver([one], context)) for one in everyone(3))
+        while not api.calls:
+            await asyncio.sleep(0.01)
+        first.cancel()
+        third.cancel()
+        (found,) = await second
+        assert (found.outcome, found.reason) == ("unknown", "timeout")
+        assert first.cancelled() or isinstance((await asyncio.gather(first, return_exceptions=True))[0], BaseException)
+        assert await consumer.deliver(everyone(3)[1:2], context) == [Result()]
+    assert [peers for peers, _ in api.sent] == ["1,2,3", "2"]
+    assert len({form["random_id"] for _, form in api.calls}) == 1
+
+
+async def test_who_is_cancelled_before_the_call_is_not_in_it(api: VkStub, context: Context) -> None:
+    async with community(peer_id="recipient") as consumer:
+        tasks = [asyncio.create_task(consumer.deliver([one], context)) for one in everyone(3)]
+        await asyncio.sleep(0)
+        tasks[1].cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+    assert [peers for peers, _ in api.sent] == ["1,3"]
 
 
 async def test_a_template_takes_the_place_of_the_default_text(api: VkStub) -> None:
@@ -196,7 +239,7 @@ def test_nobody_is_mentioned_by_a_text_of_others(text: str, neutral: str) -> Non
 async def test_mentions_are_neutral_when_they_are_sent(api: VkStub, context: Context) -> None:
     async with community() as consumer:
         await consumer.deliver([make("@all [id1|Alice]")], context)
-    assert api.arrived[CHAT] == ["From octocat to al: @\u200ball [\u200bid1|Alice]"]
+    assert api.arrived[CHAT] == ["@\u200ball [\u200bid1|Alice]"]
     async with community() as consumer:
         assert consumer.preview(make(), "x") == "x"
 
@@ -240,7 +283,7 @@ async def test_limits_belong_to_the_token(api: VkStub) -> None:
             Limit(count=20, seconds=1.0),
             Limit(count=20, seconds=1.0, of="7"),
         ]
-        assert chat.timeout_s() > 10 * REQUEST_S
+        assert chat.timeout_s() > 20 * REQUEST_S
 
 
 @pytest.mark.parametrize(
