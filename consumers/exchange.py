@@ -3,7 +3,7 @@
 For consumers that need no library of their service. Redirects are not followed, since requests hold a token.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import urlsplit
@@ -23,6 +23,14 @@ REQUEST_S = 15.0  # that an answer is waited for
 CONNECT_S = 5.0
 MAX_ANSWER_BYTES = 64 * 1024
 _SHOWN = 300  # characters of what a service says
+_REFUSED: Mapping[int, Reason] = {
+    402: "forbidden",
+    403: "forbidden",
+    405: "not_found",
+    410: "not_found",
+    451: "forbidden",
+}
+_PASSES = frozenset({408, 409, 425})  # 4xx that another try may not meet
 
 
 class Failed(Exception):
@@ -122,21 +130,25 @@ def failure_of_status(service: str, answer: Answer, said: str = "", setting: str
     | status | reason | then |
     |---|---|---|
     | 429 | `rate_limited` | tried again, after the time that it asks for |
-    | 401, 404, 405, 410 | `unauthorized` | the consumer is held: token or base URL are wrong |
-    | 400, 413, 414, 422, 431 | `invalid_content` | given up |
+    | 401, 404 | `unauthorized` | the consumer is held: token or base URL are wrong |
+    | 402, 403, 451 | `forbidden` | given up |
+    | 405, 410 | `not_found` | given up |
     | 407 | `connection` | tried again |
-    | any other | `server_error` | tried again |
+    | 408, 409, 425, 5xx, 3xx and any other | `server_error` | tried again |
+    | any other 4xx | `invalid_content` | given up |
     """
     status = answer.status
     text = f"{service} answered {status}{': ' if said else ''}{said}"
     if status == 429:
         return failed("deferred", "rate_limited", text, answer.retry_after_s)
-    if status in (401, 404, 405, 410):
+    if status in (401, 404):
         return failed("refused", "unauthorized", f"{text}; is the token right, and {setting} the address of the API?")
-    if status in (400, 413, 414, 422, 431):
-        return failed("refused", "invalid_content", text)
+    if status in _REFUSED:
+        return failed("refused", _REFUSED[status], text)
     if status == 407:
         return failed("deferred", "connection", text)
+    if 400 <= status < 500 and status not in _PASSES:
+        return failed("refused", "invalid_content", text)
     return failed("deferred", "server_error", text, answer.retry_after_s if status == 503 else None)
 
 

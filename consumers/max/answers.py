@@ -8,13 +8,13 @@ answer                                                reason             then
 200, but what follows cannot be read                  server_error       unknown: it may have been sent; tried again
 429, too.many.requests, rate.limit.exceeded           rate_limited       tried again, after the time in Retry-After
 401, verify.token, deprecated.token                   unauthorized       the consumer is held, and tried again by the schedule
-404 without a code, 405, 410: it is not the bot API   unauthorized       the same
-403, chat.denied, access.denied                       forbidden          given up: the bot was stopped, or may not write there
-404 with a code, chat.not.found and the like          not_found          given up
+404 without a code: it is not the bot API             unauthorized       the same
+402, 403, 451, chat.denied, access.denied             forbidden          given up: the bot was stopped, or may not write there
+404 with a code, 405, 410, chat.not.found             not_found          given up
 400 for the markup                                                       sent once more, plain
-400, 413, 414, 422, 431                               invalid_content    given up
+400 and any other 4xx                                 invalid_content    given up
 400 attachment.not.ready                              server_error       asked for again within the try, then tried again
-503, service.unavailable, any other status            server_error       tried again, after the time in Retry-After
+503, service.unavailable, any other status            server_error       tried again, after the time in Retry-After of a 503
 no answer                                                                see `consumers.exchange`
 """
 
@@ -61,8 +61,6 @@ def check_answer(answer: Answer, *, sends: bool) -> dict[str, Any]:
         text = f"MAX answered {answer.status}: {said}"
         wait_s = answer.retry_after_s if answer.status in (429, 503) else None
         raise failed("deferred" if reason in _LATER else "refused", reason, text, wait_s)
-    if answer.status == 403:
-        raise failed("refused", "forbidden", f"MAX answered 403{': ' if said else ''}{said}")
     if answer.status == 200:
         raise failed("deferred", "server_error", f"MAX answered 200: {said}")
     raise failure_of_status("MAX", answer, said, "NOTIFIER_MAX_API")

@@ -3,7 +3,9 @@
 import pytest
 from pydantic import SecretStr
 
+from consumers.max.max import Max, MaxParameters
 from consumers.telegram.telegram import Telegram, TelegramParameters
+from consumers.vk.vk import Vk, VkParameters
 from notifier.testing import Case, Reply, a_delivery, context_for, hold, http_cases, serving
 
 TOKEN = "123456:CANARY-token_of-a-bot"
@@ -17,5 +19,25 @@ async def test_telegram(case: Case) -> None:
         consumer = Telegram(TelegramParameters(bot_token=SecretStr(TOKEN), chat_id=-100))
         try:
             await hold(consumer, case, service, a_delivery(), context_for("chat", telegram=service.url))
+        finally:
+            await consumer.close()
+
+
+@pytest.mark.parametrize("case", http_cases(ok=Reply(body=b'{"response": 1}'), refused_with_404=_HELD), ids=str)
+async def test_vk(case: Case) -> None:
+    async with serving() as service:
+        consumer = Vk(VkParameters(token=SecretStr("vk1.a.CANARY-token"), peer_id=2_000_000_001))
+        try:
+            await hold(consumer, case, service, a_delivery(), context_for("chat", vk=service.url))
+        finally:
+            await consumer.close()
+
+
+@pytest.mark.parametrize("case", http_cases(ok=Reply(body=b'{"message": {}}'), refused_with_404=_HELD), ids=str)
+async def test_max(case: Case) -> None:
+    async with serving() as service:
+        consumer = Max(MaxParameters(token=SecretStr("CANARY-token_of-a-bot"), chat_id=-70))
+        try:
+            await hold(consumer, case, service, a_delivery(), context_for("chat", max=service.url))
         finally:
             await consumer.close()

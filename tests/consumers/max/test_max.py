@@ -188,7 +188,7 @@ async def test_a_file_goes_to_no_private_address(api: MaxStub, context: Context)
         pytest.param(says(404, "dialog.not.found"), "refused", "not_found", None, id="no dialogue"),
         pytest.param(says(404, "new.code"), "refused", "not_found", None, id="404 with a code"),
         pytest.param(says(404), "refused", "unauthorized", None, id="404: not MAX"),
-        pytest.param(says(405), "refused", "unauthorized", None, id="405"),
+        pytest.param(says(405), "refused", "not_found", None, id="405"),
         pytest.param(says(400, "proto.payload"), "refused", "invalid_content", None, id="400"),
         pytest.param(says(413), "refused", "invalid_content", None, id="413"),
         pytest.param(says(407), "deferred", "connection", None, id="407"),
