@@ -9,3 +9,5 @@ from consumers.vk import Vk
 from notifier.plugin import Consumer
 
 BUILT_IN: tuple[type[Consumer[Any]], ...] = (Script, Telegram, Vk, Max)
+from consumers.webhook import Webhook
+BUILT_IN: tuple[type[Consumer[Any]], ...] = (Script, Telegram, Webhook)

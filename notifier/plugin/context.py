@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from notifier.delivery import Delivery
+from notifier.errors import TemplateFailed
 from notifier.network import Network
 from notifier.rendered import Rendered, content_of
 from notifier.script import Script
@@ -15,6 +16,10 @@ if TYPE_CHECKING:
 
 async def _default_text(delivery: Delivery) -> str | None:
     return None
+
+
+async def _no_templates(template: str, delivery: Delivery) -> str:
+    raise TemplateFailed("no templates are rendered here")
 
 
 async def _no_limit() -> None:
@@ -37,6 +42,8 @@ class Context:
     # What a delivery says: by the template of the configuration, else of the consumer, else the default text, in the recipient's
     # language and zone. Raises RecordError where the message cannot be read; a template that fails gives the default text.
     rendered: Callable[[Delivery], Awaitable[Rendered]] = content_of
+    # The text that a template of the parameters makes of a delivery. Raises TemplateFailed.
+    render: Callable[[str, Delivery], Awaitable[str]] = _no_templates
     network: Network = field(default_factory=Network)  # the way to addresses that the parameters name
     # Waits until another send of this call is within the consumer's `limits`; the first one is when the call begins. The wait
     # does not count for its time limit.
