@@ -6,8 +6,7 @@ from consumers.max import Max
 from consumers.script import Script
 from consumers.telegram import Telegram
 from consumers.vk import Vk
+from consumers.webhook import Webhook
 from notifier.plugin import Consumer
 
-BUILT_IN: tuple[type[Consumer[Any]], ...] = (Script, Telegram, Vk, Max)
-from consumers.webhook import Webhook
-BUILT_IN: tuple[type[Consumer[Any]], ...] = (Script, Telegram, Webhook)
+BUILT_IN: tuple[type[Consumer[Any]], ...] = (Script, Telegram, Vk, Max, Webhook)

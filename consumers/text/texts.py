@@ -41,6 +41,11 @@ class Texts:
             language=reader.language,
         ), failed
 
+    async def render(self, template: str, delivery: Delivery) -> str:
+        """What a template of a consumer's parameters makes, without marks. Raises TemplateFailed."""
+        reader, included = reader_of(delivery, self._catalog.users), pieces(template, self._catalog.templates)
+        return (await self._renderer.render(template, delivery, included, reader=reader)).text
+
     async def _by_template(
         self, field: Literal["template", "subject"], delivery: Delivery, reader: Reader
     ) -> tuple[Marked | None, str | None]:

@@ -183,7 +183,7 @@ class Calling:
             services=self._services,
             text=text,
             rendered=rendered,
-            render=self._renderer.render,
+            render=texts.render,
             network=self._network,
         )
 

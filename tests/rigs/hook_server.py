@@ -11,7 +11,7 @@ from aiohttp import web
 
 from notifier import Consumer, Context, Delivery, Result
 from notifier.errors import DeliveryError
-from streams.delivery.retry import result_of
+from notifier.plugin import result_of
 
 Answer = Callable[[web.Request], Awaitable[web.StreamResponse]]
 

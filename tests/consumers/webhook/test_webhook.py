@@ -16,11 +16,14 @@ from standardwebhooks import Webhook as Verifier
 from standardwebhooks import WebhookVerificationError
 
 from consumers.text.template import Renderer
+from consumers.text.texts import Texts
 from consumers.webhook import posting
 from consumers.webhook.webhook import Webhook, WebhookParameters
 from notifier import Context, Delivery, Permanent, Result, Retryable
+from notifier.catalog import Catalog
 from notifier.network import Network
 from notifier.outcome import Outcome, Reason
+from notifier.registry import Registry
 from tests.rigs.bot_api import Answer, cut, hang_up, raw, stay_silent
 from tests.rigs.company_network import proxying
 from tests.rigs.hook_server import HookServer, result
@@ -238,7 +241,7 @@ async def test_deliveries_at_once_have_results_of_their_own(server: HookServer, 
 
 async def test_a_template_makes_the_body(server: HookServer, context: Context) -> None:
     renderer = Renderer()
-    context = replace(context, render=renderer.render)
+    context = replace(context, render=Texts(renderer, Catalog(registry=Registry([]))).render)
     parameters: list[dict[str, Any]] = [
         {"body": '{"summary": {{ message.content | tojson }}, "to": {{ receiver | tojson }}}'},
         {"body": "{{ message.content }}!", "content_type": "text/plain; charset=utf-8"},
