@@ -61,6 +61,7 @@ _MARK = re.compile(f"[{MARKS}]")
 # What a link leads to: `notifier.web_address`, which cannot be imported here.
 _ADDRESS = re.compile(r"(?:https?://|mailto:)[^\s\0-\x20\x7f-\x9f<>\"]+", re.IGNORECASE)
 _MAX_ADDRESS = 2048
+_MAX_VALUES = 1000  # of one text, also where it does not show them
 _MONTHS = [
     "января",
     "февраля",
@@ -148,7 +149,8 @@ class TemplateEnvironment(ImmutableSandboxedEnvironment):
             self.globals.pop(name)
         self.values: list[str] = []  # of the marks of the text that is being rendered
         self.filters["attr"] = _attribute
-        self.filters |= {"bold": _bold, "italic": _italic, "code": _code, "pre": _pre, "link": _link, "time": _time}
+        self.filters |= {"bold": _marking("bold"), "italic": _marking("italic"), "code": _marking("code")}
+        self.filters |= {"pre": _pre, "link": _link, "time": _time}
         self.filters = {name: _knowing_nothing(name, filter_) for name, filter_ in self.filters.items()}
         self.tests["none"] = _is_nothing
         self.policies["json.dumps_function"] = _dumps
@@ -247,24 +249,19 @@ def _marked(context: Context, style: Style, text: object, value: str = "") -> st
     text, digits = str(_shown(text)), ""
     if value:
         values: list[str] = context.environment.values  # type: ignore[attr-defined]  # it is ours
+        if len(values) == _MAX_VALUES:
+            raise TemplateError(f"it has more than {_MAX_VALUES} links and blocks of a language")
         digits = "".join(DIGITS[int(digit, 16)] for digit in f"{len(values):x}")
         values.append(value)
     return f"{OPEN[STYLES.index(style)]}{digits}{text}{CLOSE}" if text else ""
 
 
-@pass_context
-def _bold(context: Context, text: object) -> str:
-    return _marked(context, "bold", text)
+def _marking(style: Style) -> Callable[[Context, object], str]:
+    @pass_context
+    def mark(context: Context, text: object) -> str:
+        return _marked(context, style, text)
 
-
-@pass_context
-def _italic(context: Context, text: object) -> str:
-    return _marked(context, "italic", text)
-
-
-@pass_context
-def _code(context: Context, text: object) -> str:
-    return _marked(context, "code", text)
+    return mark
 
 
 @pass_context
@@ -286,9 +283,9 @@ def _time(context: Context, value: object, form: str = "") -> str:
     try:
         moment = datetime.fromisoformat(str(value))
     except ValueError:
-        raise TemplateError(f"{str(value)[:50]!r} is no time") from None
-    if moment.tzinfo is None:
-        raise TemplateError(f"{str(value)[:50]!r} is a time without a zone")
+        moment = None
+    if moment is None or moment.tzinfo is None:
+        raise TemplateError(f"{str(value)[:50]!r} is no time with a zone")
     moment = moment.astimezone(ZoneInfo(str(context.resolve("timezone")) or "UTC"))
     if form:
         return moment.strftime(form)

@@ -7,7 +7,7 @@ from consumers.text.includes import pieces
 from consumers.text.reader import ANYONE, Reader, reader_of
 from consumers.text.template import Renderer
 from notifier.catalog import Catalog
-from notifier.delivery import Delivery
+from notifier.delivery import OPERATORS, Delivery
 from notifier.errors import TemplateFailed
 from notifier.marked import Marked
 from notifier.rendered import Rendered, subject_line
@@ -52,6 +52,8 @@ class Texts:
         """What a template makes, or why it failed; neither where there is none."""
         configuration = self._catalog.configurations.get(delivery.configuration)
         consumer = self._catalog.consumers.get(delivery.consumer)
+        if delivery.configuration == OPERATORS:  # a template made for other messages might leave out what is wrong
+            return None, None
         own = None if configuration is None else getattr(configuration.spec, field)
         template = own if own is not None else getattr(NO_WORDING if consumer is None else consumer.wording, field)
         if template is None:

@@ -38,6 +38,9 @@ class Context:
     )  # base URLs of outside services: telegram, vk, max, github
     # The text that the configuration's template makes of a delivery; None: the consumer's default text. Never raises: a
     # template that fails is None too, and the attempt says so.
+    services: Mapping[str, str] = field(default_factory=dict)  # base URLs of outside services: telegram, vk, github
+    # The text that a template makes of a delivery, without marks; None: there is none, or it fails, which the attempt says.
+    # Older than `rendered`, which is to be used instead.
     text: Callable[[Delivery], Awaitable[str | None]] = _default_text
     # What a delivery says: by the template of the configuration, else of the consumer, else the default text, in the recipient's
     # language and zone. Raises RecordError where the message cannot be read; a template that fails gives the default text.

@@ -156,6 +156,12 @@ def test_whatever_marks_there_are_the_spans_are_as_promised(text: str, values: l
                 assert not {other.style, span.style} & {"code", "pre"}
 
 
+def test_links_that_nobody_sees_are_counted() -> None:
+    template = "{% for n in range(2000) %}{% set x = 'a'|link('https://x') %}{% endfor %}b"
+    answer = RENDERING.answer({"template": template, "variables": variables_of(make_delivery())})
+    assert "more than 1000 links" in answer["error"]
+
+
 def test_many_marks_are_read_quickly() -> None:
     marked_of(OPEN[0] * 20_000 + "x" + CLOSE * 20_000, ())  # what is quadratic takes minutes
     marked_of((OPEN[0] + "x" + OPEN[2] + "y" + CLOSE + CLOSE) * 10_000, ())

@@ -5,6 +5,7 @@ from datetime import time
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from consumers import BUILT_IN
 from consumers.text.reader import Reader, reader_of
@@ -13,6 +14,7 @@ from consumers.text.texts import Texts
 from notifier import Marked, Span, User
 from notifier.catalog import Catalog
 from notifier.definition import Definition
+from notifier.delivery import OPERATORS
 from notifier.errors import RecordError
 from notifier.registry import Registry
 from notifier.working_time import WorkingTime
@@ -111,6 +113,14 @@ async def test_a_template_marks_and_speaks_to_its_reader(renderer: Renderer) -> 
     rendered, why = await texts.of(make_delivery("x", message={"title": "CI", "occurred_at": "2026-11-29T18:00:00Z"}))
     assert why is None
     assert rendered.body == Marked("CI 29 ноября 2026, 21:00 MSK", (Span(start=0, end=2, style="bold"),))
+
+
+async def test_what_the_operators_are_told_is_the_default_text(renderer: Renderer) -> None:
+    texts = Texts(renderer, catalog_of({}, {"template": "{{ message.labels.team }}", "subject": "s"}))
+    rendered, why = await texts.of(
+        replace(make_delivery("paused", sender=None, receiver=None), configuration=OPERATORS)
+    )
+    assert (rendered.body.text, rendered.subject, why) == ("Для alice: paused", "", None)
 
 
 async def test_a_message_that_cannot_be_read_has_no_text(renderer: Renderer) -> None:
