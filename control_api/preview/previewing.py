@@ -1,6 +1,7 @@
 """Previewing: finds the message and the configuration that are asked about, and renders what each recipient would get."""
 
 import asyncio
+from collections.abc import Sequence
 
 from consumers.text.template import Renderer
 from consumers.text.texts import Texts
@@ -64,18 +65,18 @@ class Previewing:
             hidden=hidden,
             consumer=query.consumer,
         )
-        made, problem = await asyncio.to_thread(addressed, asked)  # with many users it takes long
+        addressees = await asyncio.to_thread(addressed, asked, MAX_TEXTS)  # with many users it takes long
         preview = Preview(
             configuration=name,
             version=configuration.version or None,
             revision=revision,
-            problem=problem,
-            texts=await self._texts(catalog, made[:MAX_TEXTS]),
-            omitted=max(0, len(made) - MAX_TEXTS),
+            problem=addressees.problem,
+            texts=await self._texts(catalog, addressees.made),
+            omitted=addressees.omitted,
         )
         return {"message": shown(found.told), **preview.document()}
 
-    async def _texts(self, catalog: Catalog, made: list[Addressed]) -> list[PreviewedText]:
+    async def _texts(self, catalog: Catalog, made: Sequence[Addressed]) -> list[PreviewedText]:
         until = asyncio.get_running_loop().time() + MAX_S
         texts = Texts(self._renderer, catalog)
         found: list[PreviewedText] = []

@@ -316,6 +316,10 @@ async def test_a_preview_says_nothing_of_what_is_hidden(teams: Teams) -> None:
             for text in (found := (await asking.post(path, json={"message": message})).json())["texts"]:
                 assert set(text["recipients"]) == seen, caller.name
             assert {text["consumer"] for text in found["texts"]} == seen
+            query = '{ preview(configuration: "watch-common", message: {content: "x"}) { message texts { consumer parts } } }'
+            data = (await asking.post("/graphql", json={"query": query})).json()["data"]["preview"]
+            assert data["message"]["producer"] == "common"
+            assert data["texts"] == [{"consumer": one["consumer"], "parts": one["parts"]} for one in found["texts"]]
             if not alone:
                 continue
             (other,) = {"red", "blue"} - seen
