@@ -26,7 +26,6 @@ from consumers.exchange import REQUEST_S, Failed, open_exchange
 from consumers.max.api import Chat, MaxApi
 from consumers.max.markup import harmless, html_of
 from consumers.text.splitting import cut_marked, split_marked
-from consumers.text.text import clean_text
 from notifier import (
     ACCEPTED,
     Consumer,
@@ -41,7 +40,7 @@ from notifier import (
     at_most,
 )
 from notifier.errors import RecordError
-from notifier.plain_text import is_blank
+from notifier.plain_text import is_blank, plain_text
 from notifier.seal import is_sealed
 
 API = "https://platform-api2.max.ru"
@@ -175,10 +174,10 @@ class Max(Consumer[MaxParameters]):
             rendered = await context.rendered(delivery)
         except RecordError as error:
             return Result(outcome="refused", reason="invalid_content", detail=str(error))
-        text = _clean(rendered.body)
-        if is_blank(text.text):
+        # A long text takes its time, and others must not wait for it.
+        text, parts = await asyncio.to_thread(self._cut, rendered.body)
+        if parts is not None and not parts:
             return Result(outcome="refused", reason="invalid_content", detail="the text is empty")
-        parts = await asyncio.to_thread(self._parts, text)
         try:
             if parts is None:
                 return await self._send_file(chat, text, context)
@@ -239,6 +238,10 @@ class Max(Consumer[MaxParameters]):
             **({"notify": False} if self.parameters.silent else {}),
         }
 
+    def _cut(self, body: Marked) -> tuple[Marked, Sequence[Marked] | None]:
+        text = _clean(body)
+        return text, [] if is_blank(text.text) else self._parts(text)
+
     def _parts(self, text: Marked) -> Sequence[Marked] | None:
         """The parts that a text goes in; None where it does not fit into them."""
         if not self.parameters.markup:
@@ -273,8 +276,9 @@ class Max(Consumer[MaxParameters]):
 
 
 def _clean(text: Marked) -> Marked:
-    """The text as MAX may be told it."""
-    return harmless(text if clean_text(text.text) == text.text else Marked(clean_text(text.plain())))
+    """The text as MAX may be told it. One that is not plain, as no template and no default text is, loses its marks."""
+    plain = plain_text(text.text)
+    return harmless(text if plain == text.text else Marked(plain_text(text.plain())))
 
 
 def _head(text: Marked) -> Marked:

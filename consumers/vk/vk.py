@@ -24,7 +24,6 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
 
 from consumers.exchange import REQUEST_S, Failed, open_exchange
-from consumers.text.text import clean_text
 from consumers.vk.api import VkApi
 from consumers.vk.group import Group
 from consumers.vk.mentions import neutralised
@@ -35,12 +34,14 @@ from notifier import (
     Context,
     Delivery,
     Limit,
+    Marked,
     ProxyParameters,
     Result,
     User,
     at_most,
 )
 from notifier.errors import RecordError
+from notifier.plain_text import plain_text
 from notifier.seal import is_sealed
 
 API = "https://api.vk.com"
@@ -49,6 +50,7 @@ MAX_TEXT = 9000  # characters, by the same page; many programs send no more than
 MAX_PEER = 2**53
 GATHER_S = 0.05  # for which a text waits for others to go with it
 _REMEMBERED = 1000  # texts that were not sent whole
+_LONG = 10_000  # characters
 
 _NUMBER = re.compile(r"[-+]?[0-9]{1,16}")
 _TOKEN = re.compile(r"[A-Za-z0-9._~-]{8,1000}")
@@ -162,7 +164,7 @@ class Vk(Consumer[VkParameters]):
 
     def preview(self, delivery: Delivery, text: str) -> str:
         """The parts that the text is sent in, a blank line between two."""
-        return "\n\n".join(parts_of(clean_text(text), self.parameters.max_text))
+        return "\n\n".join(parts_of(neutralised(plain_text(text)), self.parameters.max_text))
 
     async def check(self, context: Context) -> None:
         """Asks VK whether the token may send, and to the one conversation. Raises Permanent or Retryable."""
@@ -186,13 +188,10 @@ class Vk(Consumer[VkParameters]):
             rendered = await context.rendered(delivery)
         except RecordError as error:
             return Result(outcome="refused", reason="invalid_content", detail=str(error))
-        text = neutralised(clean_text(rendered.body.plain()))
-        progress = self._begun.pop(delivery.id, None)
-        if progress is None or progress.text != text:  # it has changed, with its template
-            progress = Progress(text=text, parts=parts_of(text, self.parameters.max_text))
+        progress = await self._progress(delivery.id, rendered.body)
         if not progress.parts:
             return Result(outcome="refused", reason="invalid_content", detail="the text is empty")
-        key = (text, progress.ids, progress.done)
+        key = (progress.text, progress.ids, progress.done)
         group = self._groups.get(key)
         if group is not None and group.takes(peer):
             return await group.join(peer, delivery.id)
@@ -223,6 +222,18 @@ class Vk(Consumer[VkParameters]):
                     self._remember(id_, after)
         group.tell(sending.results)
         return sending.results[group.first]
+
+    async def _progress(self, id_: str, body: Marked) -> Progress:
+        """Where a delivery of that text begins: where its last try ended, unless its text has changed, with its template."""
+
+        def begin() -> Progress:
+            text = neutralised(plain_text(body.plain()))
+            return Progress(text=text, parts=parts_of(text, self.parameters.max_text))
+
+        # A long text takes its time, and others must not wait for it.
+        progress = await asyncio.to_thread(begin) if len(body.text) > _LONG else begin()
+        before = self._begun.pop(id_, None)
+        return progress if before is None or before.text != progress.text else before
 
     def _remember(self, id_: str, progress: Progress) -> None:
         self._begun[id_] = progress

@@ -82,7 +82,7 @@ def test_an_address_that_is_none_of_the_web_is_no_link() -> None:
 
 async def test_addresses_within_the_app_and_turns_of_direction_do_nothing(api: MaxStub, context: Context) -> None:
     async with bot() as consumer:
-        await consumer.deliver([make("MAX://user/1 \u202etg://x")], context)
+        await consumer.deliver([make("MAX://user/1 \u202ex")], context)
     assert api.shown == ["MAX:\u200b//user/1 x"]
 
 
