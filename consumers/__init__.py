@@ -10,3 +10,16 @@ from consumers.webhook import Webhook
 from notifier.plugin import Consumer
 
 BUILT_IN: tuple[type[Consumer[Any]], ...] = (Script, Telegram, Vk, Max, Webhook)
+from consumers.webhook import Discord, GoogleChat, Mattermost, Slack, Teams, Webhook
+from notifier.plugin import Consumer
+
+BUILT_IN: tuple[type[Consumer[Any]], ...] = (
+    Script,
+    Telegram,
+    Webhook,
+    Slack,
+    Mattermost,
+    Discord,
+    Teams,
+    GoogleChat,
+)

@@ -4,6 +4,8 @@ import re  # for our own constant patterns
 from functools import lru_cache
 from typing import Any
 
+from notifier.marked import Marked
+
 # Escape sequences of terminals: colours and the cursor (CSI); links, titles and the like, which end by BEL or ST (OSC, DCS, SOS,
 # PM, APC); all others. One that does not end is no sequence: only what introduces it is taken out, so that no text is lost.
 _ESCAPES = re.compile(
@@ -15,6 +17,7 @@ _LINE_ENDS = re.compile("\r\n?|[\v\f\x85\u2028\u2029]")
 _OVERSTRUCK = re.compile("[^\n\b]\b")  # as `man` makes a letter bold
 # Control characters but tab and line feed, and bidirectional controls, which make a link or a name read as another one.
 _CONTROLS = re.compile("[\0-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+_SURROGATES = re.compile("[\ud800-\udfff]")
 
 
 @lru_cache(maxsize=1)
@@ -29,6 +32,12 @@ def plain_text(text: str) -> str:
     """The text without terminal sequences, controls (but tab and line feed), turns of direction and lone surrogates."""
     text = _LINE_ENDS.sub("\n", _ESCAPES.sub("", text))
     return _CONTROLS.sub("", _OVERSTRUCK.sub("", text)).encode(errors="replace").decode()
+
+
+def plain_marked(text: Marked) -> Marked:
+    """The same of a marked text, which keeps its marks."""
+    text = text.replaced(_ESCAPES).replaced(_LINE_ENDS, "\n").replaced(_OVERSTRUCK)
+    return text.replaced(_CONTROLS).replaced(_SURROGATES, "?")
 
 
 def is_blank(text: str) -> bool:

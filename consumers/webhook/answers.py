@@ -20,7 +20,7 @@ no status within REQUEST_S              timeout            unknown: it may have 
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from notifier import ACCEPTED, Result
 from notifier.one_line import one_line
@@ -78,6 +78,12 @@ def result_of(answer: Answer, mask: Callable[[str], str], service: str = "the se
         detail=detail,
         retry_after_s=answer.retry_after_s if status in _WAITS else None,
     )
+
+
+def result_of_reason(reason: Reason, result: Result) -> Result:
+    """A result with another reason, and the outcome that goes with it."""
+    refused = reason in ("unauthorized", "forbidden", "not_found", "invalid_content")
+    return replace(result, outcome="refused" if refused else "deferred", reason=reason)
 
 
 def said(answer: Answer, mask: Callable[[str], str], service: str) -> str:

@@ -19,7 +19,7 @@ _SHOWN = 300  # characters of what a library says
 async def post(
     session: aiohttp.ClientSession,
     url: URL,
-    body: bytes,
+    body: bytes | aiohttp.FormData,
     headers: Mapping[str, str],
     *,
     mask: Callable[[str], str],
@@ -74,6 +74,8 @@ def _wait_s(response: aiohttp.ClientResponse) -> float | None:
 async def _read(response: aiohttp.ClientResponse) -> str:
     """The text, as far as it is read. A connection that has more to say is not used again."""
     content = bytearray()
+    if response.content.at_eof():
+        return ""
     async for chunk in response.content.iter_chunked(16 * 1024):
         content += chunk
         if len(content) > MAX_ANSWER_BYTES:

@@ -1,0 +1,100 @@
+"""Markdown: a marked text for services that read Markdown, in which nothing of the text itself is read as markup.
+
+Services differ in what they take a backslash in front of, so each says which characters that are.
+"""
+
+import re  # for our own constant patterns
+from collections.abc import Iterator
+from dataclasses import replace
+
+from consumers.webhook.runs import ADDRESS, Run, lines_of
+from notifier import Marked
+
+_GAP = "\u200b"  # between marks that would run together: shows nothing
+_AT = re.compile(r"@(?=\w)")
+_INDENT = re.compile(r"^[ \t]+")
+_FENCE = re.compile("`{3,}")
+_TICKS = re.compile("`+")
+_MARKS = re.compile("[()\\s<>]")
+
+
+class Markdown:
+    """One service's Markdown. `special`: the characters that get a backslash; `indents`: indented lines are code to it."""
+
+    def __init__(self, special: str, *, indents: bool = False) -> None:
+        self._indents = indents
+        self._special = re.compile(f"[{re.escape(special)}]")
+
+    def write(self, text: Marked) -> str:
+        """The text as the service reads it."""
+        written: list[str] = []
+        block: list[str] | None = None  # the lines of a block of code that is open
+        for runs in lines_of(text):
+            if block is not None and runs and not runs[0].pre:
+                written.append(_fenced(block))
+                block = None
+            if runs and runs[0].pre:
+                block = [*(block or []), "".join(run.text for run in runs)]
+            elif block is not None:  # an empty line within or behind a block
+                block.append("")
+            else:
+                written.append("".join(self._line(runs)))
+        if block is not None:
+            written.append(_fenced(block))
+        return "\n".join(written)
+
+    def _line(self, runs: list[Run]) -> Iterator[str]:
+        marked = False  # whether what came before ends with a mark
+        for number, run in enumerate(runs):
+            if self._indents and number == 0:
+                run = replace(run, text=_INDENT.sub(_visibly, run.text))
+            inner = run.text.strip()
+            marks = bool(inner) and (run.bold or run.italic or run.code or bool(run.link))
+            if not marks:
+                yield self._plain(run.text)
+                marked = False
+                continue
+            before = run.text[: len(run.text) - len(run.text.lstrip())]
+            if marked and not before:
+                yield _GAP
+            yield before + self._marked(run, inner) + run.text[len(before) + len(inner) :]
+            marked = run.text == run.text.rstrip()
+
+    def _marked(self, run: Run, inner: str) -> str:
+        words = _ticked(inner) if run.code else self._plain(inner)
+        if run.link and run.link != inner:
+            words = f"[{words}]({_MARKS.sub(lambda found: ''.join(f'%{byte:02X}' for byte in found[0].encode()), run.link)})"
+        if run.italic:
+            words = f"*{words}*"
+        return f"**{words}**" if run.bold else words
+
+    def _plain(self, text: str) -> str:
+        """A text that is read as it is. Addresses stay as they are, and are links; nobody is called by an @."""
+        written: list[str] = []
+        at = 0
+        for found in ADDRESS.finditer(text):
+            written += (self._escaped(text[at : found.start()]), found[0])
+            at = found.end()
+        return "".join((*written, self._escaped(text[at:])))
+
+    def _escaped(self, text: str) -> str:
+        return _AT.sub(f"@{_GAP}", self._special.sub(lambda found: "\\" + found[0], text))
+
+
+def _visibly(indent: re.Match[str]) -> str:
+    return indent[0].replace("\t", "    ").replace(" ", "\u00a0")
+
+
+def _ticked(text: str) -> str:
+    """A code within a line, between more backticks than there are in it."""
+    longest = max((len(found) for found in _TICKS.findall(text)), default=0)
+    ticks = "`" * (longest + 1)
+    blank = " " if longest else ""
+    return f"{ticks}{blank}{text}{blank}{ticks}"
+
+
+def _fenced(lines: list[str]) -> str:
+    text = "\n".join(lines).rstrip("\n")
+    longest = max((len(found) for found in _FENCE.findall(text)), default=2)
+    ticks = "`" * (longest + 1)
+    return f"{ticks}\n{text}\n{ticks}"
