@@ -18,6 +18,7 @@ from bench import (
     picture,
     router,
     scaling,
+    webhook,
 )
 
 BENCHMARKS: dict[str, Callable[[Sequence[str]], Coroutine[Any, Any, None]]] = {
@@ -32,6 +33,7 @@ BENCHMARKS: dict[str, Callable[[Sequence[str]], Coroutine[Any, Any, None]]] = {
     "parked": parked.main,
     "router": router.main,
     "scaling": scaling.main,
+    "webhook": webhook.main,
 }
 
 

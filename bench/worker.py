@@ -42,6 +42,7 @@ class Worker:
             variable("topic_prefix"): settings.topic_prefix,
             variable("data_dir"): str(settings.data_dir),
             variable("telegram_api"): settings.telegram_api,
+            variable("allowed_addresses"): ",".join(settings.allowed_addresses),
             variable("log_level"): "WARNING",
             "PYTHONPATH": str(ROOT),
         }
