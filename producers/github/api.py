@@ -14,7 +14,7 @@ rate limits, which raise on malformed headers.
     cut off, refused, not resolved    Retryable connection
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
@@ -28,7 +28,7 @@ from gidgethub.abc import GitHubAPI
 from notifier import Permanent, Retryable
 from notifier.errors import DeliveryError
 from notifier.one_line import one_line
-from notifier.outside import open_session, proxy_of, unreachable
+from notifier.outside import Proxied, open_session, proxy_of, unreachable
 from notifier.record import now, rfc3339
 
 BASE_URL = "https://api.github.com"
@@ -122,18 +122,20 @@ class GitHubClient(GitHubAPI):
         limits: RateLimits,
         subject: str,
         timeout: aiohttp.ClientTimeout | None = None,  # of one request; by default TIMEOUT
+        proxied: Callable[..., aiohttp.ClientSession] | None = None,  # opens a session by a proxy of its own
     ) -> None:
         super().__init__("notifier", oauth_token=token, base_url=base_url)
         self._limits = limits
         self._subject = subject
         self._timeout = timeout or TIMEOUT
+        self._proxied = proxied
         self._session: aiohttp.ClientSession | None = None
         self.redirected = False  # whether a redirect was followed: the repository was renamed or moved
         self._status = 0  # of the latest answer
         self._headers: Mapping[str, str] = {}
 
     async def __aenter__(self) -> "GitHubClient":
-        self._session = open_session(timeout=self._timeout)
+        self._session = (self._proxied or open_session)(timeout=self._timeout)
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -168,8 +170,9 @@ class GitHubClient(GitHubAPI):
     ) -> tuple[int, Mapping[str, str], bytes]:
         assert self._session is not None, "use it within `async with`"
         for _ in range(_MAX_REDIRECTS + 1):
+            proxy = Proxied() if self._proxied else proxy_of(url)
             async with self._session.request(
-                method, url, headers=headers, data=body or None, allow_redirects=False, **proxy_of(url)
+                method, url, headers=headers, data=body or None, allow_redirects=False, **proxy
             ) as response:
                 if response.status in _REDIRECTS and "location" in response.headers:
                     target = urljoin(url, response.headers["location"])

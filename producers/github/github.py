@@ -5,13 +5,15 @@ control API takes in, `producers.github.webhook`'s.
 """
 
 import logging
-from collections.abc import Iterable
-from typing import Annotated, Any
+from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
+from typing import Annotated, Any, ClassVar
+from urllib.parse import urlsplit
 
 import msgspec
 from pydantic import AfterValidator, Field, SecretStr
 
-from notifier import Context, JsonObject, Permanent, Producer, Retryable, WorldParameters
+from notifier import Context, JsonObject, Permanent, Producer, ProxyParameters, Retryable, WorldParameters
 from notifier.errors import DeliveryError, InvalidRecord
 from producers.github.api import BASE_URL, GitHubClient, RateLimits
 from producers.github.pull_request import PullRequest, pull_messages, read_pulls
@@ -40,8 +42,10 @@ def _check_token(value: SecretStr) -> SecretStr:
     return value
 
 
-class GitHubParameters(WorldParameters):
+class GitHubParameters(WorldParameters, ProxyParameters):
     """Parameters of a GitHub producer."""
+
+    addresses: ClassVar[Mapping[str, Sequence[str]] | None] = {"proxy": ["token"]}
 
     repository: Annotated[str, AfterValidator(_check_repository)] = Field(
         max_length=200, description="The repository, as owner/name.", examples=["octocat/hello-world"]
@@ -140,12 +144,15 @@ class GitHub(Producer[GitHubParameters]):
         self._told = True
 
     def _client(self, context: Context) -> GitHubClient:
-        token = self.parameters.token
+        token, proxy = self.parameters.token, self.parameters.proxy_url()
+        base_url = context.services.get("github", BASE_URL)
+        own = [urlsplit(base_url).hostname or ""]
         return GitHubClient(
-            base_url=context.services.get("github", BASE_URL),
+            base_url=base_url,
             token=None if token is None else token.get_secret_value(),
             limits=self._limits,
             subject=f"the repository {self.parameters.repository}",
+            proxied=None if proxy is None else partial(context.network.open_session, proxy=proxy, trusted=own),
         )
 
     async def _read(self, github: GitHubClient, number: int) -> "_PullRequestPage":

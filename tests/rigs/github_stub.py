@@ -91,9 +91,10 @@ def pull(number: int = 1, assignees: list[str] | None = None, **more: Any) -> Js
     }
 
 
-def producer(token: str | None = TOKEN) -> GitHub:
+def producer(token: str | None = TOKEN, **parameters: Any) -> GitHub:
     """The producer."""
-    return GitHub(GitHubParameters(repository=REPOSITORY, token=None if token is None else SecretStr(token)))
+    secret = None if token is None else SecretStr(token)
+    return GitHub(GitHubParameters(repository=REPOSITORY, token=secret, **parameters))
 
 
 def context(stub: GitHubStub) -> Context:

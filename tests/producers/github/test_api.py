@@ -2,15 +2,18 @@
 
 import asyncio
 import gzip
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 
 import aiohttp
 import pytest
 from aiohttp import web
+from pydantic import SecretStr
 
 from notifier import Permanent, Retryable
 from notifier.errors import DeliveryError
+from notifier.network import Network
 from notifier.record import now
 from producers.github import api as github_api
 from producers.github.api import GitHubClient, RateLimits
@@ -31,6 +34,7 @@ from tests.rigs.github_stub import (
     stay_silent,
     stub_running,
 )
+from tests.rigs.socks import socks
 
 
 def _soon(seconds: int) -> str:
@@ -244,3 +248,22 @@ async def test_github_is_asked_by_way_of_a_proxy(stub: GitHubStub, monkeypatch: 
     with pytest.raises(Retryable, match="HTTP_PROXY or ALL_PROXY cannot be used") as raised:
         await producer().produce(context(stub))
     assert "planted" not in str(raised.value)
+
+
+@pytest.mark.parametrize("kind", ["http", "socks5"])
+async def test_github_is_asked_by_the_proxy_of_the_producer(
+    stub: GitHubStub, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    forget_proxies(monkeypatch)
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:1")  # nobody is there
+    stub.pages = [[pull(1)]]
+    async with (proxying if kind == "http" else socks)("me:planted") as proxy:
+        asked = producer(proxy=SecretStr(f"{kind}://me:planted@{proxy.address}"))
+        assert len(await asked.produce(context(stub))) == 1
+        assert len(proxy.asked) == 1
+        wrong = producer(proxy=SecretStr(f"{kind}://me:wrong-planted@{proxy.address}"))
+        with pytest.raises(Retryable, match="the proxy gives no connection") as raised:
+            await wrong.produce(context(stub))
+    assert "planted" not in str(raised.value)
+    with pytest.raises(Permanent, match="does not lead to a public address"):  # the proxy is a person's
+        await asked.produce(replace(context(stub), network=Network()))
