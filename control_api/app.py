@@ -49,6 +49,8 @@ from control_api.rest.quick_push import QuickPush, is_push
 from control_api.retention import keep_pruning
 from control_api.send_test import SendTest
 from control_api.statuses import Statuses
+from control_api.wishes.granting import Granting
+from control_api.wishes.wishes import Wishes
 from notifier.database import Database
 from notifier.network import Network
 from notifier.registry import Registry
@@ -163,7 +165,8 @@ def _lifespan(
             index = MessageIndex(settings, database)
             # Stopped in the opposite order.
             following = (parts.relay, parts.history, index, parts.statuses, parts.parked)
-            for part in (*following, parts.intake, parts.redrives):
+            wishes = Wishes(settings, database, Granting(database, services), intake)
+            for part in (*following, parts.intake, parts.redrives, wishes):
                 await part.start()
                 stack.push_async_callback(part.stop)
             stack.push_async_callback(parts.dry_runs.stop)

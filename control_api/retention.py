@@ -21,6 +21,7 @@ from control_api.models import (
     DeadLetterRow,
     DryRunRow,
     IdempotencyRow,
+    LinkCodeRow,
     MessageRow,
     RedriveRow,
     RunRow,
@@ -85,6 +86,7 @@ def rules(settings: Settings) -> Sequence[Rule]:
         ),
         Rule(table=SessionRow, key=(SessionRow.hash,), age=SessionRow.created_at, kept=SESSIONS_KEPT),
         Rule(table=DryRunRow, key=(DryRunRow.id,), age=DryRunRow.created_at, kept=DRY_RUNS_KEPT),
+        Rule(table=LinkCodeRow, key=(LinkCodeRow.digest,), age=LinkCodeRow.expires_at, kept=timedelta()),
         Rule(table=RedriveRow, key=(RedriveRow.id,), age=RedriveRow.ended_at, kept=REDRIVES_KEPT),
     )
 

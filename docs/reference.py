@@ -97,6 +97,8 @@ def topics_page() -> str:
         "",
         "On `parked` a record without value whose key is `cancel ` and an id, with the header `cancel`, asks that the delivery be",
         "[cancelled](redrive.md#what-is-parked). Records that were redriven have the header `redriven_at`.",
+        "",
+        "On `status` the records of the kinds `link` and `wish` are what people ask in chats, each a Wish that the API answers under its key.",
     ]
     return "\n".join(lines) + "\n"
 

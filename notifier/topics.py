@@ -4,7 +4,7 @@
                                            ▲                     │
     ticks ─► runner ─► messages          parked ◄────────────────┤
                                                                  ▼
-    definitions ─► router, runner, delivery         attempts, dead_letters, status
+    definitions ─► router, runner, delivery         attempts, dead_letters, answers, status
 
 The process that first needs a topic creates it from this table (`notifier.kafka.ensure_topics`).
 """
@@ -74,6 +74,7 @@ DEAD_LETTERS = Topic(
     retention_ms=30 * DAY_MS,
     max_message_bytes=LARGE_BYTES,  # the original record is within it, escaped or in base64
 )
+ANSWERS = Topic(name="answers", key="delivery id", value="Answer", partitions=12, retention_ms=30 * DAY_MS)
 STATUS = Topic(name="status", key="<kind>/<name>", value="Status", partitions=1, retention_ms=None, compacted=True)
 
 TOPICS: tuple[Topic, ...] = (
@@ -85,6 +86,7 @@ TOPICS: tuple[Topic, ...] = (
     PARKED,
     ATTEMPTS,
     DEAD_LETTERS,
+    ANSWERS,
     STATUS,
 )
 

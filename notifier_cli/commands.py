@@ -40,6 +40,7 @@ COMMANDS: dict[str, str] = {
     "redrive": "notifier_cli.redrive",
     "token": "notifier_cli.access",
     "account": "notifier_cli.access",
+    "user": "notifier_cli.user",
     "key": "notifier_cli.key",
     "check": "notifier_cli.check",
     "status": "notifier_cli.status",

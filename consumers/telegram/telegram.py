@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
 
 from consumers.telegram.answers import REQUEST_S, Moved, Unsure, moved_to
+from consumers.telegram.listening import listen
 from consumers.text.text import MAX_PARTS, clean_text, split_text
 from notifier import (
     ACCEPTED,
@@ -28,6 +29,7 @@ from notifier import (
     ConsumerParameters,
     Context,
     Delivery,
+    Hearing,
     Limit,
     Permanent,
     Rendered,
@@ -90,6 +92,10 @@ class TelegramParameters(ConsumerParameters):
     )
     thread_id: int | None = Field(None, ge=1, description="Number of the topic within a group that has topics.")
     silent: bool = Field(False, description="Deliver without a sound.")
+    listen: bool = Field(
+        False,
+        description="Hear what people send to the bot: `/start CODE`, `/mute`, `/hours`. One program only may listen to a bot.",
+    )
     # Where Telegram begins, see core.telegram.org/bots/faq#my-bot-is-hitting-limits; what it answers counts.
     per_second: float = Field(30.0, gt=0, le=1000, description="Texts that the bot sends in a second at most.")
     chat_per_second: float = Field(1.0, gt=0, le=1000, description="The same to one chat, in the long run.")
@@ -159,6 +165,14 @@ class Telegram(Consumer[TelegramParameters]):
     def parts(self, delivery: Delivery, rendered: Rendered) -> Sequence[str]:
         """The texts that it sends."""
         return _parts(rendered.body.plain())
+    def listens(self) -> bool:
+        """Whether its parameters say so."""
+        return self.parameters.listen
+
+    async def listen(self, hearing: Hearing, context: Context) -> None:
+        """Hears people, see `consumers.telegram.listening`. Raises Retryable, Permanent and what Kafka raises."""
+        token = self.parameters.bot_token.get_secret_value()
+        await listen(self, hearing, token, context.services.get("telegram", API))
 
     async def check(self, context: Context) -> None:
         """Asks Telegram for the chat, or for the bot with `chat_id: recipient`. Raises Permanent or Retryable."""

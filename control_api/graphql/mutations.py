@@ -22,6 +22,7 @@ from control_api.graphql.context import GraphQLContext, Resolver, guarded, shown
 from control_api.graphql.definition_types import KindTypes, object_type
 from control_api.graphql.errors import payload_errors
 from control_api.graphql.inputs import plain
+from control_api.graphql.linking import linking_mutations
 from control_api.graphql.pausing import pausing_mutations
 from control_api.graphql.send_test import send_test_mutations
 from notifier.errors import FieldError, InputError
@@ -69,6 +70,7 @@ def mutation_fields(kinds: dict[Kind, KindTypes], dry_run: Any, job: Any) -> dic
         **fields,
         **pausing_mutations(errors),
         **send_test_mutations(errors),
+        **linking_mutations(errors),
         **account_mutations(errors),
         **dry_runs.mutation_fields(dry_run, kinds, errors),
         **jobs.mutation_fields(job, errors),

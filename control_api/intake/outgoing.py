@@ -10,5 +10,5 @@ class Outgoing:
     """A record to be written. `key` decides the partition; records of a request without key share one, in order."""
 
     topic: Topic
-    value: bytes
+    value: bytes | None  # none: a tombstone, which needs a key
     key: bytes | None = None

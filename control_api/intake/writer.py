@@ -108,7 +108,7 @@ class Writer:
 
     async def write(self, records: Sequence[Outgoing]) -> None:
         """Writes the records of one request. See `control_api.intake.intake`."""
-        size = sum(len(record.value) + len(record.key or b"") + 70 for record in records)
+        size = sum(len(record.value or b"") + len(record.key or b"") + 70 for record in records)
         if self._queued_bytes and self._queued_bytes + size > _QUEUE_BYTES:
             raise BrokerError("more is waiting to be written than the Kafka broker takes: try again in some seconds")
         entry = Entry(records, size)

@@ -12,6 +12,7 @@ from control_api.models.history import (
     MessageRow,
     RunRow,
 )
+from control_api.models.listening import LinkCodeRow
 from control_api.models.redrive import RedriveRow
 from notifier.tick_claims import METADATA
 
@@ -28,6 +29,7 @@ __all__ = [
     "HistoryOffsetRow",
     "IdempotencyRow",
     "LeaseRow",
+    "LinkCodeRow",
     "MessageRow",
     "OutboxRow",
     "RedriveRow",

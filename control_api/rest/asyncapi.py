@@ -13,7 +13,7 @@ from control_api.parts import PartsDep
 from control_api.rest.schemas import RECORDS
 from notifier.record import JsonObject
 from notifier.settings import Settings
-from notifier.topics import ATTEMPTS, DELIVERIES, MESSAGES, TOPICS, Topic, deliveries
+from notifier.topics import ATTEMPTS, DELIVERIES, MESSAGES, STATUS, TOPICS, Topic, deliveries
 
 VERSION = "3.0.0"  # of the specification
 _BINDING = "0.5.0"  # newest version of the Kafka bindings
@@ -59,7 +59,8 @@ def asyncapi(settings: Settings) -> JsonObject:
 
 
 def _records(topic: Topic) -> tuple[str, ...]:
-    return (topic.value, "Counters") if topic is ATTEMPTS else (topic.value,)
+    beside = {ATTEMPTS.name: ("Counters",), STATUS.name: ("Wish",)}  # told apart by a field, or by the key
+    return (topic.value, *beside.get(topic.name, ()))
 
 
 def _servers(settings: Settings) -> JsonObject:

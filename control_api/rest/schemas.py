@@ -13,6 +13,7 @@ from control_api.http.page import Page, json_response, page
 from control_api.http.problems import documented
 from control_api.page_query import PageQuery, part_of
 from control_api.parts import PartsDep
+from notifier.answer import Answer
 from notifier.attempt import Attempt, Counters
 from notifier.dead_letter import DeadLetter
 from notifier.definition import Definition
@@ -23,11 +24,24 @@ from notifier.record import Record
 from notifier.run import Run
 from notifier.status import Status
 from notifier.tick import Tick
+from notifier.wish import Wish
 
 router = APIRouter(prefix="/schemas", tags=["schemas"])
 _of_files = lru_cache(maxsize=1)(definitions_schema)  # making the models of all plugins takes long
 
-RECORDS: tuple[type[Record], ...] = (Message, Tick, Run, Definition, Delivery, Attempt, Counters, DeadLetter, Status)
+RECORDS: tuple[type[Record], ...] = (
+    Message,
+    Tick,
+    Run,
+    Definition,
+    Delivery,
+    Attempt,
+    Counters,
+    DeadLetter,
+    Answer,
+    Status,
+    Wish,
+)
 
 
 @cache

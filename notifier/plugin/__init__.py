@@ -3,6 +3,7 @@
 from notifier.plugin.consumer import ACCEPTED, Consumer, ConsumerParameters, Result, result_of
 from notifier.plugin.context import Context
 from notifier.plugin.filter import Candidate, Filter, FilterParameters, Lookup
+from notifier.plugin.hearing import Hearing
 from notifier.plugin.limit import Limit, at_most
 from notifier.plugin.moves import Moves
 from notifier.plugin.parameters import (
@@ -27,6 +28,7 @@ __all__ = [
     "Context",
     "Filter",
     "FilterParameters",
+    "Hearing",
     "Limit",
     "Lookup",
     "Moves",

@@ -10,6 +10,7 @@ from notifier.delivery import Delivery
 from notifier.errors import DeliveryError, Retryable
 from notifier.outcome import Outcome, Reason
 from notifier.plugin.context import Context
+from notifier.plugin.hearing import Hearing
 from notifier.plugin.limit import Limit
 from notifier.plugin.moves import Moves
 from notifier.plugin.parameters import WorldParameters
@@ -142,6 +143,16 @@ class Consumer(Plugin[C]):
         None where nothing is sent. By default the one of `preview`.
         """
         return [self.preview(delivery, rendered.body.plain())]
+    def listens(self) -> bool:
+        """Whether people answer it in its chats, so that `listen` is to be called."""
+        return False
+
+    async def listen(self, hearing: Hearing, context: Context) -> None:
+        """Hears people until it is cancelled. One worker calls it for all consumers of one credential, and again after it raised.
+
+        At least once: what a service may forget is handed on before the service is told that it may.
+        """
+        raise NotImplementedError
 
     async def check(self, context: Context) -> None:
         """Tries the parameters against the real service without sending anything; raises Permanent or Retryable."""

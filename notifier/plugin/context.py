@@ -26,6 +26,10 @@ async def _no_limit() -> None:
     return
 
 
+def _no_ticket(delivery: Delivery) -> str | None:
+    return None
+
+
 @dataclass(frozen=True, kw_only=True)
 class Context:
     """A running producer's or consumer's access to the world around it."""
@@ -51,3 +55,6 @@ class Context:
     # Waits until another send of this call is within the consumer's `limits`; the first one is when the call begins. The wait
     # does not count for its time limit.
     permit: Callable[[], Awaitable[None]] = _no_limit
+    # At most 32 letters, digits and dots by which `Hearing.delivery` finds a delivery of this call for as long as its topic
+    # keeps it; None: it cannot be found.
+    ticket: Callable[[Delivery], str | None] = _no_ticket

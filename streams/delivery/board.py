@@ -45,6 +45,8 @@ class Board:
         self.wanted: dict[str, Status] = {}  # by people: paused, or resumed
         self.over: set[str] = set()  # consumers of which the topic says still what a person has ended
         self.heard: Callable[[str], None] = lambda consumer: None
+        # By kind: what takes the key and the value of records that are not about pauses, also of those there were before.
+        self.others: dict[str, Callable[[str, bytes | None], None]] = {}
 
     async def load(self) -> None:
         """Waits until what was there is read; `run` does that."""
@@ -108,6 +110,8 @@ class Board:
         kind, _, consumer = key.partition("/")
         if kind == CHAT and self._moved is not None:
             self._moved.take(consumer, value)
+        if (other := self.others.get(kind)) is not None:
+            other(key, value)
         if kind not in (CONSUMER, PAUSE) or len(consumer) > _NAME_CHARACTERS:
             return None
         if kind == CONSUMER and consumer in self._own:

@@ -8,8 +8,8 @@ decided by `streams.delivery.retry`, and done by `streams.delivery.conclusions`.
 import asyncio
 import logging
 from collections import defaultdict
-from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, replace
 from traceback import format_exception
 from typing import Any, get_args
@@ -111,8 +111,24 @@ class Calling:
             with self._instances.use(consumer) as instance:
                 yield instance
 
-    async def call(self, instance: Consumer[Any], deliveries: Sequence[Delivery], permit: Permit = FREE) -> Answer:
-        """Hands deliveries of one consumer over. Raises CancelledError only."""
+    @contextmanager
+    def lent(self, consumer: str) -> Iterator[Consumer[Any] | None]:
+        """Lends the instance of a consumer for what is no delivery; None where it has none."""
+        with self._instances.use(consumer) as instance:
+            yield instance
+
+    def context(self, consumer: str) -> Context:
+        """The context of what is no delivery."""
+        return self._context(consumer, {})
+
+    async def call(
+        self,
+        instance: Consumer[Any],
+        deliveries: Sequence[Delivery],
+        permit: Permit = FREE,
+        ticket: Callable[[Delivery], str | None] | None = None,
+    ) -> Answer:
+        """Hands deliveries of one consumer over; `ticket` is the context's. Raises CancelledError only."""
         failed_templates: dict[str, str] = {}
         limit: asyncio.Timeout | None = None
 
@@ -126,6 +142,8 @@ class Calling:
                 limit.reschedule(when + asyncio.get_running_loop().time() - began)
 
         context = replace(self._context(deliveries[0].consumer, failed_templates), permit=permit_more)
+        if ticket is not None:
+            context = replace(context, ticket=ticket)
         together = True
         try:
             timeout_s = instance.timeout_s()

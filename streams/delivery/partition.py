@@ -36,6 +36,7 @@ from streams.delivery.pacing import Permit
 from streams.delivery.reading import is_critical, is_delayed, pending_of
 from streams.delivery.recording import Recording, Try
 from streams.delivery.standing import Standing
+from streams.delivery.tickets import ticketing
 from streams.delivery.wanted import BROKEN_WAIT_S, UNKNOWN_WAIT_S, Wanted
 
 FULL_S = (
@@ -289,7 +290,7 @@ class Partition:
             for pending in front:
                 pending.began = pending.began or began
             try:
-                answer = await self._calling.call(instance, deliveries, permit)
+                answer = await self._calling.call(instance, deliveries, permit, ticketing(self.topic_partition, front))
             except asyncio.CancelledError:
                 self._holds.give_back(self.consumer)
                 self._recording.start(self._conclusions.record_cut_off(front, started_at))

@@ -34,6 +34,7 @@ from notifier.sandbox import Level, Sandbox, detect_sandbox
 from notifier.seal import load_seal
 from notifier.settings import Settings
 from notifier.topics import ATTEMPTS, DEAD_LETTERS, DELIVERIES, PARKED, STATUS
+from notifier.wish import LINK, WISH
 from streams.definitions import Definitions
 from streams.delivery.assignor import Assignor
 from streams.delivery.board import Board
@@ -44,6 +45,7 @@ from streams.delivery.group import GROUP, POLL_MS, OnRebalance, divide_anew, gro
 from streams.delivery.holds import Holds
 from streams.delivery.ledger import Ledgers, Unread
 from streams.delivery.moved import Moved
+from streams.delivery.listening import Listening
 from streams.delivery.notices import Notices
 from streams.delivery.parking import Parking
 from streams.delivery.partition import Partition
@@ -96,6 +98,10 @@ class DeliveryWorker:
         self._stopping = False
         self._failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._kafka: AIOKafkaConsumer | None = None
+        self._listening = Listening(
+            settings=settings, calling=self._calling, writer=self._writer, catalog=definitions.catalog
+        )
+        self._board.others = {LINK: self._listening.replies.take, WISH: self._listening.replies.take}
         topics = settings.topic_prefix + DELIVERIES
         self._assignor = Assignor(lambda topic: self._calling.credential(topic.removeprefix(topics)))
 
@@ -120,6 +126,7 @@ class DeliveryWorker:
             tasks = [
                 board,
                 asyncio.create_task(self._pauses.run(self._consumers, self._led), name="pauses"),
+                asyncio.create_task(self._listening.run(self._led), name="listening"),
                 asyncio.create_task(self._follow(), name="deliver"),
                 asyncio.create_task(self._parking.run(), name="parking"),
                 asyncio.create_task(self._load_ledgers(), name="ledgers"),
@@ -155,6 +162,7 @@ class DeliveryWorker:
         self._calling.change(catalog)
         self._moved.forget(changed)
         self._notices.follow(catalog)
+        self._listening.follow(catalog)
         self._parking.follow(changed, users)
         for partition in self._partitions.values():
             partition.follow(changed)
@@ -169,6 +177,11 @@ class DeliveryWorker:
         """The consumers for which this worker does what is to be done once."""
         owned = self._partitions.items()
         return [one.consumer for place, one in owned if place.partition == 0 and not one.lanes.halted]
+
+    @property
+    def notice(self) -> str | None:
+        """What a worker that works has to say to people."""
+        return "; ".join(filter(None, (self.ledgers.notice, self._listening.notice))) or None
 
     def _fail(self, error: BaseException) -> None:
         if not self._failed.done():
@@ -362,7 +375,7 @@ async def run_delivery(
         sandbox = await asyncio.to_thread(detect_sandbox, settings)
     worker = DeliveryWorker(settings, definitions, sandbox, ledgers)
     try:
-        async with reported(settings, ["delivery"], definitions, lambda: worker.ledgers.notice):
+        async with reported(settings, ["delivery"], definitions, lambda: worker.notice):
             await worker.run(stop)
     finally:
         await definitions.stop()

@@ -140,6 +140,7 @@ SCOPE_OF = {
     "POST /api/v1/configurations/{name}/explain": "read",
     "POST /api/v1/configurations/{name}/preview": "read",
     "GET /api/v1/users/{username}/working": "read",
+    "POST /api/v1/users/{username}/link": "write",
     "GET /api/v1/attempts": "read",
     "GET /api/v1/counters": "read",
     "GET /api/v1/messages": "read",

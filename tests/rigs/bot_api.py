@@ -18,6 +18,8 @@ from consumers.text.texts import default_rendered
 from notifier import Context, Delivery, Marked, Rendered, Result
 from notifier.errors import DeliveryError
 from notifier.plugin import result_of
+from streams.delivery.retry import result_of
+from tests.rigs.bot_inbox import Inbox
 from tests.rigs.plugin_world import context_without_scripts, make_delivery
 
 TOKEN = "123456:CANARY-token_of-a-bot"
@@ -122,6 +124,7 @@ class BotApi:
 
     def __init__(self) -> None:
         self.limits: BotLimits | None = None
+        self.inbox = Inbox()
         self.url = ""
         self.port = 0
         self.answers: list[Answer] = []
@@ -131,6 +134,8 @@ class BotApi:
     async def answer(self, request: web.Request) -> web.StreamResponse:
         self.connections.add(request.transport)
         token, method = request.match_info["token"], request.match_info["method"]
+        if request.content_type == "application/json" and token == TOKEN:
+            return await self.inbox.answer(method, await request.json())
         form = {name: str(value) for name, value in (await request.post()).items()}
         if token != TOKEN:
             return await says(401, "Unauthorized")(request)
