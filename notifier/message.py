@@ -40,6 +40,8 @@ class Message(Record, frozen=True, kw_only=True, gc=False):  # the garbage colle
 
     def checked(self) -> Self:
         """As of every record; a time that is Go's zero is absent, since Go writes an absent time so."""
+        if not self.has_times:
+            return self
         zero = {name: None for name in _TIMES if getattr(self, name) == GO_ZERO}
         return Record.checked(msgspec.structs.replace(self, **zero) if zero else self)
 

@@ -151,7 +151,8 @@ class Calling:
             permit.use()
             async with limit:
                 results = list(await instance.deliver(deliveries, context))
-            if len(results) == len(deliveries) and all(map(is_result, results)):
+            distinct = {id(result): result for result in results}  # of a batch, often one
+            if len(results) == len(deliveries) and all(map(is_result, distinct.values())):
                 details = [failed_templates.get(delivery.id) for delivery in deliveries]
                 return Answer(results=list(map(_with_detail, results, details)))
             text = f"the consumer answered {len(results)} results for {len(deliveries)} deliveries"

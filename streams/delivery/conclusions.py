@@ -64,7 +64,12 @@ class Conclusions:
         ended: list[tuple[Pending, Try]] = []
         again: list[tuple[Pending, Try]] = []
         work: list[Awaitable[None]] = []
+        alike: dict[tuple[int, int, int], Try] = {}  # most of a batch have one result, and end alike
         for pending, result in results:
+            kind = id(result), pending.attempt, pending.spared
+            if kind in alike:
+                ended.append((pending, alike[kind]))
+                continue
             decision = self._decide(pending, called, result)
             tried = Try(
                 outcome=decision.outcome,
@@ -83,6 +88,7 @@ class Conclusions:
                     again.append((pending, tried))
             elif decision.dead is None:
                 ended.append((pending, tried))
+                alike[kind] = tried
             else:
                 work.append(self._give_up(lane, pending, called, decision, tried))
         if ended:

@@ -13,6 +13,7 @@ import math
 import time
 from collections.abc import Callable, Iterable, Sequence
 from datetime import timedelta
+from itertools import islice
 from typing import Any
 
 import msgspec
@@ -214,7 +215,7 @@ class Partition:
         return False
 
     def _past_tries(self, pending: Pending) -> PastTries | None:
-        if pending.delivery is None:
+        if pending.delivery is None or not self.ledger.knows_tries:
             return None
         return self.ledger.tries(pending.delivery.id, pending.offset, kafka_time(pending.timestamp) or now())
 
@@ -253,20 +254,23 @@ class Partition:
         Not `to_be_sent`: whether it is wanted is not asked, as the head of a consumer that is gone is not.
         """
         head = lane.pending[0]
+        if head.alone:
+            limit = 1
+        near = list(islice(lane.pending, limit))
+        accepted = self.ledger.among([one.delivery.id for one in near[1:] if one.delivery is not None])
+        at = time.monotonic()
         found: list[Pending] = []
         ids: set[str] = set()
-        for pending in lane.pending:
-            if len(found) == limit:
-                break
+        for pending in near:
             delivery = pending.delivery
             if pending is not head and (
                 delivery is None
-                or head.alone
                 or pending.alone
                 or delivery.id in ids
                 or (pending.fresh and self._past_tries(pending))
-                or pending.due > time.monotonic()
-                or self._ends_untried(delivery)
+                or pending.due > at
+                or delivery.id in accepted
+                or is_delayed(delivery)
                 or (to_be_sent and not self._wanted.is_wanted_with(head, pending))
             ):
                 break
@@ -281,9 +285,11 @@ class Partition:
     async def _try(self, lane: Lane, instance: Consumer[Any], permit: Permit) -> None:
         front = self._front(lane, self._holds.most(self.consumer, batch_of(instance)))
         deliveries = [
-            msgspec.structs.replace(pending.delivery, attempt=pending.attempt)
+            delivery
+            if delivery.attempt == pending.attempt
+            else msgspec.structs.replace(delivery, attempt=pending.attempt)
             for pending in front
-            if pending.delivery is not None
+            if (delivery := pending.delivery) is not None
         ]
         with self.lanes.working(lane, front):
             started_at, began = now(), time.monotonic()

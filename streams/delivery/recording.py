@@ -12,6 +12,7 @@ from collections.abc import Coroutine, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
+from typing import NamedTuple
 from urllib.parse import unquote
 
 from notifier.attempt import Attempt, Origin
@@ -48,8 +49,7 @@ class Try:
     spared: bool = False  # it did not spend the retry schedule
 
 
-@dataclass(frozen=True, slots=True)
-class Note:
+class Note(NamedTuple):
     """What is written down of one try."""
 
     delivery: Delivery

@@ -31,7 +31,9 @@ from notifier.record import now
 from notifier.user import User
 
 SURE_AFTER_S = 5.0  # of what seems to be gone: definitions may be on their way, and a consumer be deleted next
-_REMEMBERED = 10_000  # configurations beyond which those that changed a minute ago are forgotten, when as many are new
+_REMEMBERED = (
+    10_000  # configurations beyond which those that changed a minute ago are forgotten, when as many are new; addresses
+)
 _FORGOTTEN_AFTER_S = 60.0
 
 
@@ -52,12 +54,14 @@ class Review:
         self._changed: dict[str, float] = {}  # configuration → when it was changed or first missed, `time.monotonic()`
         self._kept = _REMEMBERED
         self._broken: dict[str, float] = {}  # configuration → since when it cannot be used, `time.monotonic()`
+        self._reached: dict[tuple[str, str], tuple[str, str | None]] = {}  # consumer and username → name and address
         # Configuration → username → the version without the person, as far as this process saw people being taken out.
         self._taken_out: dict[str, dict[str, int]] = {}
 
     def follow(self, catalog: Catalog) -> frozenset[str]:
         """Takes a new catalog. Returns the names of the users that it changes."""
         before, self._catalog = self._catalog, catalog
+        self._reached.clear()
         for name in [name for name in self._broken if self.problem(name) is None]:
             del self._broken[name]
         if before.configurations is not catalog.configurations:
@@ -94,12 +98,13 @@ class Review:
         """
         configuration = self._catalog.configurations.get(delivery.configuration)
         consumer = self._catalog.consumers.get(delivery.consumer)
-        ttl_s = shortest(
+        ttls_s = (
             None if configuration is None else configuration.spec.ttl_s,
             None if consumer is None else consumer.policy.ttl_s,
         )
-        if ttl_s is None:
+        if ttls_s == (None, None):
             return delivery.expires_at
+        ttl_s = shortest(*ttls_s)
         return expiry(delivery.expires_at, delivery.routed_at or written_at(timestamp_ms, now()), ttl_s)
 
     def of(self, delivery: Delivery, *, waited: bool, timestamp_ms: int | None = None) -> Delivery | Ended | None:
@@ -155,20 +160,25 @@ class Review:
             return delivery
         return msgspec.structs.replace(delivery, recipients=tuple(left)) if left else ended
 
-    def _to_one(self, delivery: Delivery, configuration: Configuration, username: str) -> Delivery | Ended:
-        user = self._person(delivery, configuration, username)
+    def _to_one(self, delivery: Delivery, configuration: Configuration, recipient: str) -> Delivery | Ended:
+        user = self._person(delivery, configuration, recipient)
         consumer = self._catalog.consumers.get(delivery.consumer)
         if isinstance(user, Ended):
             return user
         if consumer is None:
             return delivery
-        try:
-            name = called(consumer, user)
-            address = None if consumer.fixed_address() else consumer.address(user)
-        except Exception:  # a plugin's fault; the router had an address from it
-            return delivery
+        reached = self._reached.get((delivery.consumer, recipient))
+        if reached is None:
+            try:
+                reached = called(consumer, user), None if consumer.fixed_address() else consumer.address(user)
+            except Exception:  # a plugin's fault; the router had an address from it
+                return delivery
+            if len(self._reached) >= _REMEMBERED:
+                self._reached.clear()
+            self._reached[delivery.consumer, recipient] = reached
+        name, address = reached
         if address is None and not consumer.fixed_address():
-            detail = f"{username} has no address for the consumer {delivery.consumer} any more"
+            detail = f"{recipient} has no address for the consumer {delivery.consumer} any more"
             return Ended(reason="no_address", detail=detail)
         if (name, address) == (delivery.receiver, delivery.address):
             return delivery
@@ -198,6 +208,8 @@ class Review:
 
     def _dropped(self, delivery: Delivery, configuration: Configuration, receiver: User | None) -> Ended | None:
         """Why the configuration's filters do not let the message pass any more; None where they do."""
+        if not configuration.spec.filters:
+            return None
         filters = [(name, filter_of(self._catalog, name)) for name in configuration.spec.filters]
         on_leave = receiver is not None and receiver.on_leave
         chain = Chain(

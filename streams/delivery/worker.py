@@ -14,6 +14,7 @@ hangs would hang an agent's rebalance, and with it the whole group. What deliver
 """
 
 import asyncio
+import gc
 import logging
 import math
 import re
@@ -110,6 +111,10 @@ class DeliveryWorker:
         await ensure_topics(self._settings, [ATTEMPTS, PARKED, DEAD_LETTERS, STATUS])
         await self._definitions.load()
         self._definitions.on_change(self._change)
+        # As in the router: what is there now stays, and a batch of deliveries is thousands of objects that end together.
+        gc.collect()
+        gc.freeze()
+        gc.set_threshold(10_000, 5, 5)
         async with AsyncExitStack() as stack:
             stack.push_async_callback(self._calling.close)
             stack.push_async_callback(self._writer.close)

@@ -25,6 +25,17 @@ class Accepted:
         except sqlite3.Error as error:  # to send it nevertheless might be to send it twice
             raise self._failed(error) from None
 
+    def among(self, deliveries: Iterable[str]) -> frozenset[str]:
+        """The ids of deliveries that were accepted. Raises as a look-up does."""
+        left = {digest(delivery): delivery for delivery in deliveries}
+        found = left.keys() & self._unwritten
+        if self._file is not None:
+            try:
+                found |= self._file.among([id_ for id_ in left if id_ not in found])
+            except sqlite3.Error as error:
+                raise self._failed(error) from None
+        return frozenset([left[id_] for id_ in found])
+
     def add(self, delivery: str) -> None:
         """Remembers an accepted id."""
         self._unwritten.add(digest(delivery))

@@ -38,6 +38,15 @@ class Ledger:
         """Whether a delivery with that id was accepted."""
         return delivery in self._accepted
 
+    def among(self, deliveries: Iterable[str]) -> frozenset[str]:
+        """The ids of deliveries that were accepted."""
+        return self._accepted.among(deliveries)
+
+    @property
+    def knows_tries(self) -> bool:
+        """Whether there are tries at any record."""
+        return bool(self._tries)
+
     def accept(self, delivery: str) -> None:
         """Remembers an accepted id."""
         self._accepted.add(delivery)

@@ -80,6 +80,24 @@ def test_an_id_stays_for_a_day_and_so_many_others_whichever_is_longer(tmp_path: 
         assert file.filled
 
 
+def test_many_ids_are_looked_up_together_as_each_by_itself(tmp_path: Path) -> None:
+    clock = Clock()
+    asked = [str(n) for n in range(250)]
+    with opened(tmp_path / "0.sqlite3", clock) as file:
+        fill(file)
+        file.write(ids(*asked[:100]), (), {})
+        clock.at += KEPT_S + 1
+        file.write((), (), {})  # these are in the older table now
+        file.write(ids(*asked[100:200:2]), (), {})
+        accepted = Accepted()
+        accepted.add("220")  # not written yet
+        assert accepted.among(asked) == {"220"}
+        accepted.keep_in(file, lambda error: error)
+        found = accepted.among([*asked, "0"])
+        assert found == {text for text in asked if text in accepted} == {*asked[:100], *asked[100:200:2], "220"}
+        assert accepted.among([]) == frozenset()
+
+
 def test_a_clock_that_was_wrong_once_does_not_keep_ids_for_ever(tmp_path: Path) -> None:
     clock = Clock()
     clock.at += 1000 * KEPT_S
