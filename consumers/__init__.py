@@ -2,21 +2,20 @@
 
 from typing import Any
 
-from consumers.max import Max
 from consumers.email import Email
+from consumers.max import Max
 from consumers.script import Script
 from consumers.telegram import Telegram
 from consumers.vk import Vk
-from consumers.webhook import Webhook
-from notifier.plugin import Consumer
-
-BUILT_IN: tuple[type[Consumer[Any]], ...] = (Script, Telegram, Vk, Max, Webhook)
 from consumers.webhook import Discord, GoogleChat, Mattermost, Slack, Teams, Webhook
 from notifier.plugin import Consumer
 
 BUILT_IN: tuple[type[Consumer[Any]], ...] = (
     Script,
     Telegram,
+    Vk,
+    Max,
+    Email,
     Webhook,
     Slack,
     Mattermost,
@@ -24,4 +23,3 @@ BUILT_IN: tuple[type[Consumer[Any]], ...] = (
     Teams,
     GoogleChat,
 )
-BUILT_IN: tuple[type[Consumer[Any]], ...] = (Email, Script, Telegram)

@@ -165,6 +165,7 @@ class Telegram(Consumer[TelegramParameters]):
     def parts(self, delivery: Delivery, rendered: Rendered) -> Sequence[str]:
         """The texts that it sends."""
         return _parts(rendered.body.plain())
+
     def listens(self) -> bool:
         """Whether its parameters say so."""
         return self.parameters.listen

@@ -44,7 +44,7 @@ class Discord(Incoming[DiscordParameters]):
     Parameters = DiscordParameters
     service = "Discord"
     limit = 2000  # characters of `content`
-    parts = 10
+    most_parts = 10
     words: ClassVar[Mapping[str, Reason]] = {
         '"code":10015': "unauthorized",
         '"code":50027': "unauthorized",

@@ -73,7 +73,7 @@ class Incoming(Consumer[I]):
 
     service: ClassVar[str]  # what people call it
     limit: ClassVar[int]  # of a message, see `size`
-    parts: ClassVar[int] = 20  # that one text makes at most
+    most_parts: ClassVar[int] = 20  # that one text makes at most
     words: ClassVar[
         Mapping[str, Reason]
     ] = {}  # in an answer that refuses, in small letters without blanks; the first found counts
@@ -100,11 +100,11 @@ class Incoming(Consumer[I]):
 
     def parts_of(self, text: Marked) -> Sequence[Marked] | None:
         """The text in parts that the service takes; None where there are too many."""
-        return split_marked(text, self.limit, parts=self.parts, measure=self.size, write=self.measured)
+        return split_marked(text, self.limit, parts=self.most_parts, measure=self.size, write=self.measured)
 
     def cut_parts_of(self, text: Marked, parts: int | None = None) -> Sequence[Marked]:
         """The same of a text that is longer; the last one says how much is left out."""
-        return cut_marked(text, self.limit, parts=parts or self.parts, measure=self.size, write=self.measured)
+        return cut_marked(text, self.limit, parts=parts or self.most_parts, measure=self.size, write=self.measured)
 
     def messages(self, text: Marked) -> Sequence[Message]:
         """What is sent, one after another; what is too long for all of them is cut."""
@@ -117,7 +117,7 @@ class Incoming(Consumer[I]):
 
     def timeout_s(self) -> float:
         """Seconds that sending all parts of one text may take."""
-        return self.parts * REQUEST_S + 15.0
+        return self.most_parts * REQUEST_S + 15.0
 
     def credential(self) -> str:
         """A digest of the address."""

@@ -143,6 +143,7 @@ class Consumer(Plugin[C]):
         None where nothing is sent. By default the one of `preview`.
         """
         return [self.preview(delivery, rendered.body.plain())]
+
     def listens(self) -> bool:
         """Whether people answer it in its chats, so that `listen` is to be called."""
         return False

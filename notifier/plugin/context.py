@@ -37,12 +37,7 @@ class Context:
     name: str  # of the definition that the plugin serves
     sandbox: "Sandbox"  # runs scripts
     script: Callable[[str], Script]  # the script of that name; raises UnknownName
-    services: Mapping[str, str] = field(
-        default_factory=dict
-    )  # base URLs of outside services: telegram, vk, max, github
-    # The text that the configuration's template makes of a delivery; None: the consumer's default text. Never raises: a
-    # template that fails is None too, and the attempt says so.
-    services: Mapping[str, str] = field(default_factory=dict)  # base URLs of outside services: telegram, vk, github
+    services: Mapping[str, str] = field(default_factory=dict)  # base URLs of outside services, such as telegram and vk
     # The text that a template makes of a delivery, without marks; None: there is none, or it fails, which the attempt says.
     # Older than `rendered`, which is to be used instead.
     text: Callable[[Delivery], Awaitable[str | None]] = _default_text

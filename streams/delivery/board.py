@@ -1,7 +1,5 @@
 """Board: what the topic `status` says of consumers: which are paused, since when and why, and what people want.
 
-What it says of their chats is handed to `streams.delivery.moved`.
-
 Every worker follows it, so that a pause is one pause for all of them, and outlives them. Records that are about processes, and
 those that nobody could have written, are passed over. What follows from them is `streams.delivery.pauses`'s.
 """
@@ -18,9 +16,8 @@ from msgspec.structs import replace
 from notifier.errors import NotifierError, RecordError
 from notifier.kafka import ensure_topics, kafka_consumer
 from notifier.settings import Settings
-from notifier.status import CHAT, CONSUMER, PAUSE, Status
+from notifier.status import CONSUMER, PAUSE, Status
 from notifier.topics import STATUS
-from streams.delivery.moved import Moved
 
 logger = logging.getLogger(__name__)
 
@@ -34,9 +31,8 @@ _POLL_MS = 200
 class Board:
     """The newest records by consumer. After `load`, `heard` is called with each consumer that a record was read of."""
 
-    def __init__(self, settings: Settings, moved: Moved | None = None) -> None:
+    def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._moved = moved
         self._partition = TopicPartition(settings.topic_prefix + STATUS.name, 0)
         self._loaded = asyncio.Event()
         self._next = 0  # offset of the next record
@@ -108,8 +104,6 @@ class Board:
     def take(self, key: str, value: bytes | None) -> str | None:
         """Takes a record. Returns the consumer that it is about; None for any other record."""
         kind, _, consumer = key.partition("/")
-        if kind == CHAT and self._moved is not None:
-            self._moved.take(consumer, value)
         if (other := self.others.get(kind)) is not None:
             other(key, value)
         if kind not in (CONSUMER, PAUSE) or len(consumer) > _NAME_CHARACTERS:

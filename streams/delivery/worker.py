@@ -34,6 +34,7 @@ from notifier.role import run_role
 from notifier.sandbox import Level, Sandbox, detect_sandbox
 from notifier.seal import load_seal
 from notifier.settings import Settings
+from notifier.status import CHAT
 from notifier.topics import ATTEMPTS, DEAD_LETTERS, DELIVERIES, PARKED, STATUS
 from notifier.wish import LINK, WISH
 from streams.definitions import Definitions
@@ -45,8 +46,8 @@ from streams.delivery.deleted_topics import drop_drained_topics
 from streams.delivery.group import GROUP, POLL_MS, OnRebalance, divide_anew, group_consumer
 from streams.delivery.holds import Holds
 from streams.delivery.ledger import Ledgers, Unread
-from streams.delivery.moved import Moved
 from streams.delivery.listening import Listening
+from streams.delivery.moved import Moved
 from streams.delivery.notices import Notices
 from streams.delivery.parking import Parking
 from streams.delivery.partition import Partition
@@ -83,7 +84,7 @@ class DeliveryWorker:
         self._moved = Moved(self._writer)
         network = Network(allowed=settings.allowed_addresses)
         self._calling = Calling(sandbox, definitions.catalog, settings.services, network, self._moved)
-        self._board = Board(settings, self._moved)
+        self._board = Board(settings)
         self._outputs = Outputs(settings)
         self._recording = Recording(self._writer, self._outputs)
         self._notices = Notices(settings.operators_consumer, self._writer)
@@ -102,7 +103,11 @@ class DeliveryWorker:
         self._listening = Listening(
             settings=settings, calling=self._calling, writer=self._writer, catalog=definitions.catalog
         )
-        self._board.others = {LINK: self._listening.replies.take, WISH: self._listening.replies.take}
+        self._board.others = {
+            LINK: self._listening.replies.take,
+            WISH: self._listening.replies.take,
+            CHAT: lambda key, value: self._moved.take(key.removeprefix(f"{CHAT}/"), value),
+        }
         topics = settings.topic_prefix + DELIVERIES
         self._assignor = Assignor(lambda topic: self._calling.credential(topic.removeprefix(topics)))
 

@@ -18,7 +18,6 @@ from consumers.text.texts import default_rendered
 from notifier import Context, Delivery, Marked, Rendered, Result
 from notifier.errors import DeliveryError
 from notifier.plugin import result_of
-from streams.delivery.retry import result_of
 from tests.rigs.bot_inbox import Inbox
 from tests.rigs.plugin_world import context_without_scripts, make_delivery
 

@@ -9,7 +9,7 @@ from consumers.email.answers import failure_of
 from notifier import Context, Result, Retryable
 from notifier.errors import DeliveryError
 from notifier.outcome import Outcome, Reason
-from streams.delivery.retry import result_of
+from notifier.plugin import result_of
 from tests.rigs.mail_server import HANG_UP, PASSWORD, SILENT, USERNAME, MailServer, mailing, serving
 from tests.rigs.plugin_world import context_without_scripts, make_delivery
 

@@ -50,7 +50,8 @@ async def test_a_move_that_one_worker_finds_holds_for_all_and_after_restarts(wri
     assert finder.of("chat").now("-4242") == "-1004242"
     await finder.finish()
     ((key, value),) = written.records
-    board = Board(Settings(_env_file=None), other)
+    board = Board(Settings(_env_file=None))
+    board.others = {CHAT: lambda key, value: other.take(key.removeprefix(f"{CHAT}/"), value)}
     assert key == "chat/chat/-4242"
     assert board.take(key, value) is None  # which is about no pause
     assert (before.now("-4242"), before.now("-4243"), other.of("mail").now("-4242")) == ("-1004242", "-4243", "-4242")
