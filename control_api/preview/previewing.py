@@ -100,7 +100,8 @@ async def _render(text: PreviewedText, delivery: Delivery, texts: Texts, catalog
         async with asyncio.timeout_at(until):
             rendered, text.problem = await texts.of(delivery)
         text.subject, text.text, text.templated = rendered.subject, rendered.body.plain(), rendered.templated
-        text.parts = list(catalog.consumers[text.consumer].parts(delivery, rendered))
+        # In a thread: a long text takes a while.
+        text.parts = list(await asyncio.to_thread(catalog.consumers[text.consumer].parts, delivery, rendered))
         if not text.parts and text.problem is None:
             text.problem = "there is nothing to see in it, so it is not sent"
     except TimeoutError:
