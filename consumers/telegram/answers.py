@@ -8,6 +8,9 @@ answer                                       reason             then
 400 chat, user or topic not found            not_found          given up
 400 no right to write there                  forbidden          given up
 400 the group became a supergroup                               sent once more, to the supergroup (`Moved`)
+400 the topic not found or closed            not_found, forbidden  sent once more, to the chat itself (`TopicRefused`)
+400 entities that cannot be read             invalid_content    sent once more, without markup (`MarkupRefused`)
+400 no right to send documents there, 413    forbidden, invalid_content  sent once more, as texts (`DocumentRefused`)
 402, 403, 451                                forbidden          given up
 401 wrong or revoked token                   unauthorized       the consumer is held, and tried again by the schedule
 404 no such bot, or not a Bot API            unauthorized       the same
@@ -33,6 +36,7 @@ from notifier.record import now
 from notifier.retry_after import retry_after_s
 
 REQUEST_S = 15.0  # that an answer is waited for
+DOCUMENT_S = 60  # the same where a file is sent
 
 # 400 has one type of error for everything, so here the words decide; they have been the same for years. Words in capitals
 # are those of Telegram itself, which the Bot API passes on: https://core.telegram.org/method/messages.sendMessage
@@ -45,6 +49,15 @@ _NOT_FOUND = re.compile(
     "not found|not_found|chat_id is empty|chat was deleted|was upgraded to a supergroup|not_occupied|not_supported"
     "|invalid (?:topic identifier|(?:chat|user)_id)|wrong (?:chat|user)_id"
     "|(?:peer|chat|channel|user|username|topic|thread|top_msg)(?:_id)?_(?:invalid|deleted|empty)"
+)
+_TOPIC = re.compile(
+    "message thread not found|invalid topic identifier|topic_(?:closed|deleted|id_invalid)|(?:thread|top_msg)_id_invalid"
+)
+_MARKUP = re.compile(
+    "can't parse (?:message ?)?(?:entit|text|caption)|entit(?:y|ies)_|entity url|wrong message entity|entities[_ ]too[_ ]long"
+)
+_DOCUMENT = re.compile(
+    "rights to send (?:documents|files|media)|send_(?:docs|media)_forbidden|media_invalid|file is too big"
 )
 _WAIT = re.compile("(?:slowmode|flood)(?:_premium)?_wait_([0-9]{1,9})")
 _PERMANENT: Mapping[int, Reason] = {
@@ -65,6 +78,18 @@ class Moved(Exception):
     def __init__(self, chat_id: int) -> None:
         super().__init__(moved_to(chat_id))
         self.chat_id = chat_id
+
+
+class TopicRefused(Permanent):
+    """The topic is not there, or closed; nothing was sent. The chat itself may be written to."""
+
+
+class MarkupRefused(Permanent):
+    """The entities of a text are not such as Telegram takes; nothing was sent. The text alone may be."""
+
+
+class DocumentRefused(Permanent):
+    """The chat takes no documents, or none so large; nothing was sent. Texts may be."""
 
 
 class Unsure(Exception):
@@ -108,9 +133,14 @@ def failure_of_words(text: str, said: str) -> DeliveryError:
     wait = _WAIT.search(said)
     if wait is not None:
         return Retryable("rate_limited", text, float(wait[1]))
+    reason: Reason = "not_found" if _NOT_FOUND.search(said) else "invalid_content"
     if _FORBIDDEN.search(said):
-        return Permanent("forbidden", text)
-    return Permanent("not_found" if _NOT_FOUND.search(said) else "invalid_content", text)
+        reason = "forbidden"
+    refused = Permanent
+    for pattern, more in ((_TOPIC, TopicRefused), (_MARKUP, MarkupRefused), (_DOCUMENT, DocumentRefused)):
+        if pattern.search(said):
+            refused = more
+    return refused(reason, text)
 
 
 def error_code_in(content: str) -> int | None:

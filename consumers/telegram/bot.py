@@ -4,6 +4,7 @@ Importing aiogram takes seconds, so `consumers.telegram.telegram` imports this m
 that sends none never does.
 """
 
+from collections.abc import Callable
 from typing import NoReturn, cast
 
 import aiohttp
@@ -23,9 +24,12 @@ from aiogram.exceptions import (
 )
 from aiogram.methods import TelegramMethod
 from aiogram.methods.base import TelegramType
+from aiogram.types import BufferedInputFile, LinkPreviewOptions, MessageEntity
 
 from consumers.telegram.answers import (
+    DOCUMENT_S,
     REQUEST_S,
+    DocumentRefused,
     Moved,
     Unsure,
     asked_wait_s,
@@ -35,14 +39,16 @@ from consumers.telegram.answers import (
     failure_of_words,
     failure_text,
 )
+from consumers.telegram.entities import entities_of
 from consumers.text.text import clean_text
-from notifier import Permanent, Retryable
+from notifier import Marked, Permanent, Retryable
 from notifier.errors import DeliveryError
 from notifier.one_line import one_line
 from notifier.outcome import Reason
 from notifier.outside import open_session, proxy_of, unreachable
 
 CONNECT_S = 10.0
+FILE_NAME = "message.txt"  # of a text that is too long for messages
 MAX_ANSWER_BYTES = 1024 * 1024
 _SHOWN = 300  # characters of what Telegram says
 
@@ -50,13 +56,41 @@ _SHOWN = 300  # characters of what Telegram says
 class TelegramBot:
     """One bot at one Bot API, its connections kept until `close`. Raises Retryable, Permanent, Unsure and Moved."""
 
-    def __init__(self, token: str, base_url: str) -> None:
-        self._bot = Bot(token, session=_Session(TelegramAPIServer.from_base(base_url)))
+    def __init__(self, token: str, base_url: str, opened: Callable[[], aiohttp.ClientSession] | None = None) -> None:
+        """`opened` makes the session where it does not go as programs of this machine do."""
+        self._bot = Bot(token, session=_Session(TelegramAPIServer.from_base(base_url), opened))
 
-    async def send(self, chat_id: int, text: str, *, thread_id: int | None = None, silent: bool = False) -> None:
-        """Sends a text of at most 4096 UTF-16 units, without a parse mode."""
+    async def send(
+        self,
+        chat_id: int,
+        text: Marked,
+        *,
+        thread_id: int | None = None,
+        silent: bool = False,
+        link_preview: bool = True,
+    ) -> None:
+        """Sends a text of at most 4096 UTF-16 units, its spans as entities."""
         await self._bot.send_message(
-            chat_id, text, message_thread_id=thread_id, disable_notification=True if silent else None
+            chat_id,
+            text.text,
+            message_thread_id=thread_id,
+            entities=_entities(text),
+            link_preview_options=None if link_preview else LinkPreviewOptions(is_disabled=True),
+            disable_notification=True if silent else None,
+        )
+
+    async def send_document(
+        self, chat_id: int, content: str, caption: Marked, *, thread_id: int | None = None, silent: bool = False
+    ) -> None:
+        """Sends a text as a file, with a caption of at most 1024 UTF-16 units."""
+        await self._bot.send_document(
+            chat_id,
+            BufferedInputFile(content.encode(), FILE_NAME),
+            message_thread_id=thread_id,
+            caption=caption.text,
+            caption_entities=_entities(caption),
+            disable_notification=True if silent else None,
+            request_timeout=DOCUMENT_S,
         )
 
     async def check(self, chat_id: int | None) -> None:
@@ -77,13 +111,14 @@ class _Session(AiohttpSession):
     Raises Retryable, Permanent, Unsure and Moved; none of them holds the token or the address.
     """
 
-    def __init__(self, server: TelegramAPIServer) -> None:
+    def __init__(self, server: TelegramAPIServer, opened: Callable[[], aiohttp.ClientSession] | None) -> None:
         super().__init__(api=server, timeout=REQUEST_S)
+        self._opened = opened
 
     async def create_session(self) -> aiohttp.ClientSession:
         """Our session, which is kept. aiogram's own trusts certifi alone, knows no proxies, and keeps addresses for an hour."""
         if self._session is None or self._session.closed:
-            self._session = open_session()
+            self._session = open_session() if self._opened is None else self._opened()
         return self._session
 
     async def close(self) -> None:
@@ -96,29 +131,30 @@ class _Session(AiohttpSession):
     async def make_request(
         self, bot: Bot, method: TelegramMethod[TelegramType], timeout: int | None = None
     ) -> TelegramType:
-        """One call of the Bot API. `timeout` is ignored, since REQUEST_S limits every call."""
+        """One call of the Bot API, within REQUEST_S where it gives no `timeout` in seconds."""
         session = await self.create_session()
         url = self.api.api_url(token=bot.token, method=method.__api_method__)
+        limit_s = timeout or REQUEST_S
         status = 0  # no answer yet
         try:
             async with session.post(
                 url,
                 data=self.build_form_data(bot=bot, method=method),
-                timeout=aiohttp.ClientTimeout(total=REQUEST_S, connect=CONNECT_S),
+                timeout=aiohttp.ClientTimeout(total=limit_s, connect=CONNECT_S),
                 allow_redirects=False,
-                **proxy_of(url),
+                **(proxy_of(url) if self._opened is None else {}),
             ) as answer:
                 status = answer.status
                 retry_after = answer.headers.get("Retry-After")
                 content = await _read(answer)
+        except Permanent as error:  # the address of the proxy; it can be mended, so what waits is not given up
+            raise Retryable("connection", f"the proxy cannot be used: {error}") from None
         except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError, aiohttp.ClientHttpProxyError) as error:
             raise Retryable("connection", f"Telegram cannot be reached: {_masked(unreachable(error), bot)}") from None
         except TimeoutError:
             if status >= 300:  # Telegram had refused already
                 _refuse(status, None, "")
-            raise Retryable(
-                "timeout", f"Telegram did not answer within {REQUEST_S:g} s; it may have been sent"
-            ) from None
+            raise Retryable("timeout", f"Telegram did not answer within {limit_s:g} s; it may have been sent") from None
         except aiohttp.ClientError as error:
             if status >= 300:
                 _refuse(status, None, "")
@@ -146,6 +182,10 @@ class _Session(AiohttpSession):
             raise Unsure("server_error", "Telegram's answer cannot be read; it may have been sent") from None
 
 
+def _entities(text: Marked) -> list[MessageEntity] | None:
+    return [MessageEntity(**entity) for entity in entities_of(text)] or None
+
+
 async def _read(answer: aiohttp.ClientResponse) -> str:
     content = bytearray()
     async for chunk in answer.content.iter_chunked(64 * 1024):
@@ -168,7 +208,7 @@ def _failure_of(error: TelegramAPIError, status: int, wait_s: float | None, said
         case TelegramNotFound():
             return Permanent("unauthorized", f"{text}; is the bot_token right, and NOTIFIER_TELEGRAM_API a Bot API?")
         case TelegramEntityTooLarge():
-            return Permanent("invalid_content", text)
+            return DocumentRefused("invalid_content", text)
         case TelegramBadRequest():
             return failure_of_words(text, said)
     return failure_of_status(status, wait_s, said)

@@ -3,9 +3,10 @@
 The text is `consumers.text`'s or the template's, the calls are `consumers.telegram.bot`'s, and what Telegram's answers mean
 for a delivery is the table in `consumers.telegram.answers`.
 
-Texts are plain, without a parse mode: nothing in them is markup. A text longer than Telegram takes goes in parts. Where a
-part fails, the next try goes on with it and does not repeat the parts before it, as long as the same worker makes it with
-the same definition and the same text; otherwise the whole text is sent again: at least once.
+Markup goes as entities, without a parse mode: nothing in a text is read as markup. A text longer than Telegram takes goes in
+parts (`consumers.telegram.sending`). Where a part fails, the next try goes on with it and does not repeat the parts before it,
+as long as the same worker makes it with the same definition and the same text; otherwise the whole text is sent again: at
+least once.
 
 A bot cannot write to a person first: for `chat_id: recipient` each user sends the bot `/start` once, and has
 `{"telegram": {"username": "alice", "id": 123}}` in `additional_info`.
@@ -15,39 +16,44 @@ import asyncio
 import hashlib
 import re  # for our own constant patterns
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, Literal
+from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
 
 from consumers.telegram.answers import REQUEST_S, Moved, Unsure, moved_to
 from consumers.telegram.listening import listen
 from consumers.text.text import MAX_PARTS, clean_text, split_text
+from consumers.telegram.answers import DOCUMENT_S, REQUEST_S, Moved, Unsure
+from consumers.telegram.entities import MAX_PARTS, clean_marked, parts_of, with_links_of_the_web
+from consumers.telegram.sending import FURTHER, MAX_CHAT_ID, Sending, chat_now, is_chat
 from notifier import (
-    ACCEPTED,
     Consumer,
     ConsumerParameters,
     Context,
     Delivery,
     Hearing,
     Limit,
+    Marked,
     Permanent,
     Rendered,
+    ProxyParameters,
     Result,
     Retryable,
     User,
     at_most,
 )
 from notifier.errors import DeliveryError, RecordError
+from notifier.plain_text import is_blank
 from notifier.seal import is_sealed
 
 if TYPE_CHECKING:  # importing it takes seconds, see `_open`
+    from aiohttp import ClientSession
+
     from consumers.telegram.bot import TelegramBot
 
 API = "https://api.telegram.org"
-MAX_TEXT = 4096  # UTF-16 units; core.telegram.org/bots/api#sendmessage says characters, which are never more
-MAX_CHAT_ID = 2**52  # core.telegram.org/bots/api#chat: at most 52 significant bits
-_GENERAL = 1  # the topic General: Telegram numbers it so, and takes texts for it only without a number
 _REMEMBERED = 10_000  # deliveries that were sent in part
 
 _NUMBER = re.compile(r"[-+]?[0-9]{1,16}")
@@ -80,7 +86,7 @@ def _check_chat(value: Any) -> Any:
 ChatId = Annotated[int, Field(ge=-MAX_CHAT_ID, le=MAX_CHAT_ID)]
 
 
-class TelegramParameters(ConsumerParameters):
+class TelegramParameters(ProxyParameters, ConsumerParameters):
     """Parameters of a Telegram consumer."""
 
     bot_token: Annotated[SecretStr, AfterValidator(_check_token)] = Field(
@@ -96,6 +102,7 @@ class TelegramParameters(ConsumerParameters):
         False,
         description="Hear what people send to the bot: `/start CODE`, `/mute`, `/hours`. One program only may listen to a bot.",
     )
+    link_preview: bool = Field(True, description="Show a preview of the first link.")
     # Where Telegram begins, see core.telegram.org/bots/faq#my-bot-is-hitting-limits; what it answers counts.
     per_second: float = Field(30.0, gt=0, le=1000, description="Texts that the bot sends in a second at most.")
     chat_per_second: float = Field(1.0, gt=0, le=1000, description="The same to one chat, in the long run.")
@@ -114,7 +121,6 @@ class Telegram(Consumer[TelegramParameters]):
     def __init__(self, parameters: TelegramParameters) -> None:
         super().__init__(parameters)
         self._bot: TelegramBot | None = None
-        self._moved: dict[int, int] = {}  # group → the supergroup that it became
         # delivery → hash of its text, number of parts sent
         self._sent: OrderedDict[str, tuple[int, int]] = OrderedDict()
 
@@ -136,7 +142,7 @@ class Telegram(Consumer[TelegramParameters]):
 
     def timeout_s(self) -> float:
         """Seconds that sending all parts of one text may take."""
-        return MAX_PARTS * REQUEST_S + 15.0
+        return (MAX_PARTS + FURTHER) * REQUEST_S + DOCUMENT_S + 15.0
 
     def credential(self) -> str:
         """A digest of the bot's number, which every token of the bot begins with: limits are the bot's."""
@@ -147,7 +153,7 @@ class Telegram(Consumer[TelegramParameters]):
         """The limits of the bot, of the chat, and of a chat that is a group."""
         parameters = self.parameters
         chat_id = self._chat_of(delivery) or 0
-        chat = str(self._moved.get(chat_id, chat_id))
+        chat = str(chat_now(self.moves, chat_id))
         limits = [
             at_most(parameters.per_second),
             at_most(parameters.chat_per_second, burst=parameters.chat_burst, of=chat),
@@ -159,8 +165,10 @@ class Telegram(Consumer[TelegramParameters]):
         return [await self._deliver(delivery, context) for delivery in deliveries]
 
     def preview(self, delivery: Delivery, text: str) -> str:
-        """The parts that the text is sent in, a blank line between two."""
-        return "\n\n".join(_parts(text))
+        """The parts that the text is sent in, a blank line between two; the whole where it is sent as a document."""
+        content = _cleaned(Marked(text))
+        parts = parts_of(content)
+        return content.text if parts is None else "\n\n".join(part.text for part in parts)
 
     def parts(self, delivery: Delivery, rendered: Rendered) -> Sequence[str]:
         """The texts that it sends."""
@@ -180,7 +188,7 @@ class Telegram(Consumer[TelegramParameters]):
         bot = await self._open(context)
         chat_id = self.parameters.chat_id
         try:
-            await bot.check(None if chat_id == "recipient" else chat_id)
+            await bot.check(None if chat_id == "recipient" else chat_now(self.moves, chat_id))
         except Moved as error:
             raise Permanent("not_found", str(error)) from None
         except Unsure as error:
@@ -200,50 +208,30 @@ class Telegram(Consumer[TelegramParameters]):
             rendered = await context.rendered(delivery)
         except RecordError as error:
             return Result(outcome="refused", reason="invalid_content", detail=str(error))
-        parts = _parts(rendered.body.plain())
-        if not parts:
+        text = _cleaned(rendered.body)
+        if is_blank(text.text):
             return Result(outcome="refused", reason="invalid_content", detail="the text is empty")
-        return await self._send(delivery.id, chat_id, parts, context)
+        return await self._send(delivery.id, chat_id, text, context)
 
-    async def _send(self, id_: str, chat_id: int, parts: Sequence[str], context: Context) -> Result:
+    async def _send(self, id_: str, chat_id: int, text: Marked, context: Context) -> Result:
         bot = await self._open(context)
-        key = hash(tuple(parts))
+        sending = Sending(bot, self.parameters, chat_id, self.moves, context.permit)
+        key = hash(text)
         before, done = self._sent.pop(id_, (key, 0))
         if before != key:
             done = 0  # the text has changed, with its template
-        asked = False
         try:
-            while done < len(parts):
-                if asked:
-                    await context.permit()
-                asked = True
-                done += await self._send_part(bot, chat_id, parts[done])
+            await sending.send(text, done)
         except DeliveryError as error:
-            if done:
-                error.args = (f"{error} (part {done + 1} of {len(parts)}; those before it were sent)",)
+            if sending.done:
+                error.args = (f"{error} (part {sending.done + 1} of {sending.parts}; those before it were sent)",)
             raise
         except Unsure as error:
             return Result(outcome="unknown", reason=error.reason, detail=str(error))
         finally:
-            if 0 < done < len(parts):
-                self._remember(id_, key, done)
-        return Result(detail=moved_to(self._moved[chat_id])) if chat_id in self._moved else ACCEPTED
-
-    async def _send_part(self, bot: "TelegramBot", chat_id: int, text: str) -> int:
-        """The number of parts sent: 1, or 0 where the group has moved; its new number is known then."""
-        try:
-            await bot.send(
-                self._moved.get(chat_id, chat_id),
-                text,
-                thread_id=None if self.parameters.thread_id == _GENERAL else self.parameters.thread_id,
-                silent=self.parameters.silent,
-            )
-        except Moved as error:
-            if chat_id in self._moved:
-                raise Permanent("not_found", str(error)) from None
-            self._moved[chat_id] = error.chat_id
-            return 0
-        return 1
+            if 0 < sending.done < sending.parts:
+                self._remember(id_, key, sending.done)
+        return Result(detail=sending.said())
 
     def _remember(self, id_: str, key: int, done: int) -> None:
         self._sent[id_] = key, done
@@ -262,8 +250,18 @@ class Telegram(Consumer[TelegramParameters]):
             make = await asyncio.to_thread(_import_bot)
             if self._bot is None:  # another call may have been faster
                 base_url = context.services.get("telegram", API)
-                self._bot = make(self.parameters.bot_token.get_secret_value(), base_url)
+                token = self.parameters.bot_token.get_secret_value()
+                self._bot = make(token, base_url, self._by_proxy(context, base_url))
         return self._bot
+
+    def _by_proxy(self, context: Context, base_url: str) -> "Callable[[], ClientSession] | None":
+        """Makes sessions that go by the proxy of the parameters; None where they name none."""
+        proxy = self.parameters.proxy_url()
+        if proxy is None:
+            return None
+        # The operator's address is not judged here, nor resolved: where Telegram is blocked, its name may be too.
+        trusted = [urlsplit(base_url).hostname or ""]
+        return lambda: context.network.open_session(proxy=proxy, trusted=trusted)
 
 
 def _import_bot() -> "type[TelegramBot]":
@@ -272,9 +270,9 @@ def _import_bot() -> "type[TelegramBot]":
     return TelegramBot
 
 
-def _parts(text: str) -> Sequence[str]:
-    return split_text(clean_text(text), MAX_TEXT)
+def _cleaned(text: Marked) -> Marked:
+    return with_links_of_the_web(clean_marked(text))
 
 
 def _is_chat(text: str) -> bool:
-    return re.fullmatch("-?[0-9]{1,16}", text) is not None and 0 < abs(int(text)) <= MAX_CHAT_ID
+    return re.fullmatch("-?[0-9]{1,16}", text) is not None and is_chat(int(text))

@@ -1,6 +1,7 @@
 """A Bot API on loopback that answers as it is told, and the Telegram consumer that calls it."""
 
 import asyncio
+import json
 import math
 import ssl
 import time
@@ -19,6 +20,8 @@ from notifier import Context, Delivery, Marked, Rendered, Result
 from notifier.errors import DeliveryError
 from notifier.plugin import result_of
 from tests.rigs.bot_inbox import Inbox
+from streams.delivery.retry import result_of
+from tests.rigs.bot_api_rules import wrong_with
 from tests.rigs.plugin_world import context_without_scripts, make_delivery
 
 TOKEN = "123456:CANARY-token_of-a-bot"
@@ -119,7 +122,7 @@ class BotLimits:
 
 
 class BotApi:
-    """A Bot API that answers as it is told, in turn, then with 200; it keeps what it was asked."""
+    """A Bot API that answers as it is told, in turn, then as Telegram does; it keeps what it was asked."""
 
     def __init__(self) -> None:
         self.limits: BotLimits | None = None
@@ -128,6 +131,7 @@ class BotApi:
         self.port = 0
         self.answers: list[Answer] = []
         self.calls: list[tuple[str, dict[str, Any]]] = []
+        self.files: list[tuple[str, str]] = []  # name and content of what was sent as a document
         self.connections: set[Any] = set()
 
     async def answer(self, request: web.Request) -> web.StreamResponse:
@@ -136,9 +140,15 @@ class BotApi:
         if request.content_type == "application/json" and token == TOKEN:
             return await self.inbox.answer(method, await request.json())
         form = {name: str(value) for name, value in (await request.post()).items()}
+        posted = (await request.post()).items()
+        form = {name: value for name, value in posted if isinstance(value, str)}
+        files = {
+            name: (field.filename, field.file.read()) for name, field in posted if isinstance(field, web.FileField)
+        }
         if token != TOKEN:
             return await says(401, "Unauthorized")(request)
         self.calls.append((method, form))
+        self.files += [(name, content.decode()) for name, content in files.values()]
         if self.answers:
             return await self.answers.pop(0)(request)
         if method == "getMe":
@@ -152,7 +162,14 @@ class BotApi:
             return web.json_response({"ok": True, "result": {**chat, "accepted_gift_types": gifts}})
         if self.limits is not None and (wait_s := self.limits.wait_s(form["chat_id"], time.monotonic())):
             return await says(429, "Too Many Requests", retry_after=math.ceil(wait_s))(request)
-        return await OK(request)
+        wrong = wrong_with(method, form, {name: content for name, (_, content) in files.items()})
+        return await (OK if wrong is None else says(400, wrong))(request)
+
+    def entities(self, number: int) -> list[dict[str, Any]]:
+        """The entities of a call, counted from 0, in order."""
+        form = self.calls[number][1]
+        found: list[dict[str, Any]] = json.loads(form.get("entities") or form.get("caption_entities") or "[]")
+        return found
 
     @property
     def texts(self) -> list[str]:
@@ -189,13 +206,13 @@ async def bot(token: str = TOKEN, chat_id: int | str = GROUP, **parameters: Any)
         await consumer.close()
 
 
-def at(url: str, text: str | None = None) -> Context:
+def at(url: str, text: Marked | str | None = None) -> Context:
     """A context whose Telegram is at that address, with a template that makes `text` of everything, or with none."""
 
     async def rendered(delivery: Delivery) -> Rendered:
         if text is None:
             return default_rendered(delivery)
-        return Rendered(subject="", body=Marked(text), templated=True)
+        return Rendered(subject="", body=Marked(text) if isinstance(text, str) else text, templated=True)
 
     return replace(context_without_scripts("chat", telegram=url), rendered=rendered)
 

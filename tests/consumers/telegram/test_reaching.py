@@ -1,12 +1,19 @@
 """How Telegram is reached: at an address that changes, behind an authority of one's own, by a proxy."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from pydantic import SecretStr
 
+from consumers.telegram import Telegram
 from notifier import Result
-from tests.rigs.bot_api import at, bot, make, result, serving
+from notifier.errors import InputError
+from notifier.network import Network
+from notifier.registry import Registry
+from tests.rigs.bot_api import TOKEN, at, bot, make, result, serving
 from tests.rigs.company_network import Names, forget_proxies, make_authority, proxying
+from tests.rigs.socks import socks
 
 
 async def test_an_address_that_changed_is_found_with_the_next_try(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -76,3 +83,35 @@ async def test_a_proxy_is_gone_by_and_its_password_is_in_no_error(
                 assert words in str(found.detail)
                 assert "nted" not in str(found.detail)
         assert len(api.texts) == 2
+
+
+@pytest.mark.parametrize("kind", ["http", "socks5"])
+async def test_a_proxy_of_the_consumer_is_gone_by_and_asked_for_telegram_by_its_name(
+    monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    forget_proxies(monkeypatch)
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:1")  # has no say
+    network = Network(allowed=["127.0.0.1"])
+    serves = proxying if kind == "http" else socks
+    async with serving() as api, serves("me:planted") as proxy:
+        context = replace(at(f"http://localhost:{api.port}"), network=network)
+        address = f"{kind}://me:planted@{proxy.address}"
+        async with bot(proxy=SecretStr(address)) as consumer:
+            assert await result(consumer, make(), context) == Result()
+            await consumer.check(context)
+        assert len(proxy.asked) == 1  # the connection is kept
+        assert f"localhost:{api.port}" in proxy.asked[0]
+        for wrong, allowed in ((address.replace("planted", "plonted"), network), (address, Network())):
+            async with bot(proxy=SecretStr(wrong)) as consumer:
+                found = await result(consumer, make(number=2), replace(context, network=allowed))
+                assert (found.outcome, found.reason) == ("deferred", "connection")
+                assert "the proxy" in str(found.detail)
+                assert "nted" not in str(found.detail) + repr(consumer.parameters)
+        assert len(api.texts) == 1
+
+
+@pytest.mark.parametrize("proxy", ["socks4://h:1", "h:1080", "ftp://h", ""])
+def test_what_is_no_proxy_is_refused(proxy: str) -> None:
+    with pytest.raises(InputError) as refused:
+        Registry([Telegram]).check("consumer", "telegram", {"bot_token": TOKEN, "chat_id": 1, "proxy": proxy})
+    assert [error.pointer for error in refused.value.errors] == ["/parameters/proxy"]

@@ -8,7 +8,7 @@ from unittest.mock import ANY
 import pytest
 from pydantic import ValidationError
 
-from consumers.telegram import telegram
+from consumers.telegram.entities import MAX_TEXT
 from consumers.telegram.telegram import Telegram, TelegramParameters
 from consumers.text.text import utf16_units
 from notifier import Context, Result, User
@@ -83,7 +83,7 @@ async def test_a_long_text_goes_in_parts_in_order_over_one_connection(api: BotAp
     async with bot() as consumer:
         assert await result(consumer, make("\U0001f600 word" * 1500), context) == Result()
     assert [text[:4] for text in api.texts] == ["1/3\n", "2/3\n", "3/3\n"]
-    assert all(utf16_units(text) <= telegram.MAX_TEXT for text in api.texts)
+    assert all(utf16_units(text) <= MAX_TEXT for text in api.texts)
     assert sum(text.count("\U0001f600") for text in api.texts) == 1500
     assert len(api.connections) == 1
 
@@ -150,7 +150,7 @@ def test_a_chat_is_its_number_or_the_word(chat_id: Any) -> None:
 
 @pytest.mark.predecessor("S-10", "S-44")
 def test_the_token_is_a_secret_and_the_router_needs_none() -> None:
-    assert secret_fields(TelegramParameters) == {"bot_token"}
+    assert secret_fields(TelegramParameters) == {"bot_token", "proxy"}
     parameters = {"bot_token": "sealed:abc:xyz", "chat_id": "recipient"}
     consumer = Registry([Telegram]).build("consumer", "chat", "telegram", parameters, None)
     assert isinstance(consumer, Telegram)

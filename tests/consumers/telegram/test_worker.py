@@ -11,19 +11,24 @@ from notifier.kafka import ensure_topics
 from notifier.registry import Registry, close_secrets
 from notifier.seal import load_seal
 from notifier.settings import Settings
+from notifier.status import Status
 from notifier.topics import deliveries
 from tests.rigs.bot_api import GROUP, OK, TOKEN, BotApi, make, says
 from tests.rigs.delivery_rig import define, send, wait_for_attempts, with_, working
-from tests.rigs.kafka_tools import produce
+from tests.rigs.kafka_tools import produce, read_all, wait_until
 from tests.rigs.roles import roles
 
 
-async def define_chat(settings: Settings, template: str | None, revision: int = 1) -> None:
-    sealed = close_secrets(load_seal(settings), "consumer", "chat", {"bot_token": TOKEN}, frozenset({"bot_token"}))
+async def define_chat(settings: Settings, template: str | None = None) -> None:
     await ensure_topics(settings, [deliveries("chat", 1)])
-    await define(settings, "chat", {"type": "telegram", "parameters": {"chat_id": GROUP, **sealed}})
-    spec = {"consumers": ["chat"], "template": template}
-    await define(settings, "all", spec, kind="configuration", revision=revision)
+    await define_consumer(settings, GROUP)
+    await define(settings, "all", {"consumers": ["chat"], "template": template}, kind="configuration")
+
+
+async def define_consumer(settings: Settings, chat_id: int, revision: int = 1) -> None:
+    sealed = close_secrets(load_seal(settings), "consumer", "chat", {"bot_token": TOKEN}, frozenset({"bot_token"}))
+    spec = {"type": "telegram", "parameters": {"chat_id": chat_id, **sealed}}
+    await define(settings, "chat", spec, revision=revision)
 
 
 @pytest.mark.predecessor("S-47")
@@ -97,3 +102,41 @@ async def test_from_a_message_to_groups_and_people(settings: Settings, api: BotA
     ]
     suppressed = sorted((a.recipient, a.reason) for a in found if a.outcome == "suppressed")
     assert suppressed == [("bob", "no_address"), ("dave", "no_address")]
+
+
+async def test_a_group_that_became_a_supergroup_stays_one_until_its_consumer_is_changed(
+    settings: Settings, api: BotApi
+) -> None:
+    settings = with_(settings, telegram_api=api.url)
+    await define_chat(settings)
+    new = -1009876543210
+    api.answers = [says(400, "Bad Request: group chat was upgraded to a supergroup chat", migrate_to_chat_id=new)]
+    for number in (1, 2):  # the second time by a worker that was not told by Telegram
+        async with working(settings, Registry([Telegram])):
+            await send(settings, [make("text", number)])
+            found = await wait_for_attempts(settings, number, outcome="accepted")
+    assert [form["chat_id"] for _, form in api.calls] == [str(GROUP), str(new), str(new)]
+    assert {str(attempt.detail) for attempt in found} == {
+        f"the group became the supergroup {new}; write that as chat_id of the consumer"
+    }
+    (moved,) = await of_the_chat(settings)
+    assert moved is not None
+    assert (moved.state, moved.became) == ("moved", str(new))
+    async with working(settings, Registry([Telegram])):
+        await define_consumer(settings, new, revision=3)
+        await wait_until(lambda: is_over(settings))
+        await send(settings, [make("text", 3)])
+        found = await wait_for_attempts(settings, 3, outcome="accepted")
+    assert api.calls[3][1]["chat_id"] == str(new)
+    assert [attempt.detail for attempt in found if attempt.delivery == make("text", 3).id] == [None]
+
+
+async def of_the_chat(settings: Settings) -> list[Status | None]:
+    """What was written of the chat, in order."""
+    key = f"chat/chat/{GROUP}".encode()
+    records = [record for record in await read_all(settings, "status") if record.key == key]
+    return [None if record.value is None else Status.decode(record.value) for record in records]
+
+
+async def is_over(settings: Settings) -> bool:
+    return (await of_the_chat(settings))[-1] is None
