@@ -5,12 +5,14 @@ together have a limit of about 9500 bytes (tdlib/telegram-bot-api#165), so a tex
 """
 
 import re  # for our own constant patterns
+from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from consumers.text.splitting import cut_marked, split_marked
 from consumers.text.text import utf16_units
-from notifier import Marked
+from notifier import Marked, Span
 from notifier.plain_text import plain_marked
 
 MAX_TEXT = 4096  # UTF-16 units; core.telegram.org/bots/api#sendmessage says characters, which are never more
@@ -65,19 +67,48 @@ def caption_of(text: Marked) -> Marked:
 
 def with_links_of_the_web(text: Marked) -> Marked:
     """The text with the address behind the words of each link that is not `http` or `https`: Telegram knows no others."""
-    for span in reversed(text.spans):
-        if span.style == "link" and not span.value.lower().startswith(("http://", "https://")):
-            shown = span.value.removeprefix("mailto:")
-            more = "" if text.text[span.start : span.end] == shown else f" ({shown})"
-            without = Marked(text.text, tuple(one for one in text.spans if one != span))
-            text = without.cut(0, span.end) + more + without.cut(span.end, len(text.text))
-    return text
+    return _written_out(text, [span for span in text.spans if span.style == "link" and not _is_of_the_web(span)])
+
+
+def content_of(text: Marked) -> str:
+    """The whole text without markup, for a document: with the addresses of all links. As `Marked.plain`, however long it is."""
+    return _written_out(text, [span for span in text.spans if span.style == "link" and span.value]).text
 
 
 def without_markup(text: Marked) -> Marked:
     """The text with nothing marked: with the addresses of its links where they fit in, else its words alone."""
     plain = text.plain()
     return Marked(plain if utf16_units(plain) <= MAX_TEXT else text.text)
+
+
+def _is_of_the_web(link: Span) -> bool:
+    return link.value.lower().startswith(("http://", "https://"))
+
+
+def _written_out(text: Marked, links: Sequence[Span]) -> Marked:
+    """The text with the addresses of some of its links behind their words, and these links unmarked; other marks grow with it."""
+    pieces: list[str] = []
+    places: list[int] = []  # where something is put in
+    shifts = [0]  # by how much what stands behind so many of the places is moved
+    at = 0
+    for link in sorted(links, key=lambda link: link.end):
+        address = link.value.removeprefix("mailto:")
+        if text.text[link.start : link.end] != address:
+            pieces += (text.text[at : link.end], f" ({address})")
+            places.append(link.end)
+            shifts.append(shifts[-1] + len(pieces[-1]))
+            at = link.end
+    gone = frozenset(links)
+    spans = (
+        replace(
+            span,
+            start=span.start + shifts[bisect_right(places, span.start)],
+            end=span.end + shifts[bisect_left(places, span.end)],
+        )
+        for span in text.spans
+        if span not in gone
+    )
+    return Marked("".join((*pieces, text.text[at:])), tuple(spans))
 
 
 def _weighed(text: Marked) -> str:

@@ -9,17 +9,27 @@ the document       sent in parts, and what does not fit into them is left out
 Each happens once for a text, and the attempt says so. What all other answers mean is the table in `consumers.telegram.answers`.
 """
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from consumers.telegram.answers import DocumentRefused, MarkupRefused, Moved, TopicRefused, moved_to
-from consumers.telegram.entities import caption_of, parts_of, parts_with_rest_left_out, without_markup
+from consumers.telegram.entities import (
+    MAX_TEXT,
+    caption_of,
+    content_of,
+    parts_of,
+    parts_with_rest_left_out,
+    without_markup,
+)
 from notifier import Marked, Moves, Permanent
 
 if TYPE_CHECKING:  # importing it takes seconds
     from consumers.telegram.bot import TelegramBot
     from consumers.telegram.telegram import TelegramParameters
+
+T = TypeVar("T")
 
 _GENERAL = 1  # the topic General: Telegram numbers it so, and takes texts for it only without a number
 MAX_CHAT_ID = 2**52  # core.telegram.org/bots/api#chat: at most 52 significant bits
@@ -36,6 +46,11 @@ def chat_now(moves: Moves, chat_id: int) -> int:
     became = moves.now(str(chat_id))
     digits = became.removeprefix("-")
     return int(became) if digits.isascii() and digits.isdigit() and is_chat(int(became)) else chat_id
+
+
+async def made_of(text: Marked, make: Callable[[Marked], T]) -> T:
+    """What a function makes of a text; of a long one in a thread, since it takes so long that all else would wait."""
+    return make(text) if len(text.text) <= MAX_TEXT else await asyncio.to_thread(make, text)
 
 
 class Sending:
@@ -64,7 +79,7 @@ class Sending:
     async def send(self, text: Marked, done: int = 0) -> None:
         """Sends a text whose first `done` parts were sent before. Raises as the bot does, but for what is tried once more."""
         self._plain = not text.spans
-        parts = parts_of(text)
+        parts = await made_of(text, parts_of)
         if parts is None:
             try:
                 return await self._call(partial(self._send_document, text))
@@ -72,7 +87,7 @@ class Sending:
                 if not isinstance(error, DocumentRefused) and error.reason != "invalid_content":
                     raise
                 self.notes.append(f"it was too long, and Telegram did not take the document, so it was cut ({error})")
-                parts = parts_with_rest_left_out(text)
+                parts = await made_of(text, parts_with_rest_left_out)
         self.done, self.parts = done, len(parts)
         while self.done < self.parts:
             await self._call(partial(self._send_part, parts[self.done]))
@@ -117,10 +132,10 @@ class Sending:
         )
 
     async def _send_document(self, text: Marked) -> None:
-        caption = caption_of(text)
+        caption = await made_of(text, caption_of)
         await self._bot.send_document(
             self._chat_now(),
-            text.plain(),
+            await made_of(text, content_of),
             Marked(caption.text) if self._plain else caption,
             thread_id=self._thread_id,
             silent=self._parameters.silent,

@@ -27,7 +27,7 @@ from consumers.telegram.listening import listen
 from consumers.text.text import MAX_PARTS, clean_text, split_text
 from consumers.telegram.answers import DOCUMENT_S, REQUEST_S, Moved, Unsure
 from consumers.telegram.entities import MAX_PARTS, clean_marked, parts_of, with_links_of_the_web
-from consumers.telegram.sending import FURTHER, MAX_CHAT_ID, Sending, chat_now, is_chat
+from consumers.telegram.sending import FURTHER, MAX_CHAT_ID, Sending, chat_now, is_chat, made_of
 from notifier import (
     Consumer,
     ConsumerParameters,
@@ -208,7 +208,7 @@ class Telegram(Consumer[TelegramParameters]):
             rendered = await context.rendered(delivery)
         except RecordError as error:
             return Result(outcome="refused", reason="invalid_content", detail=str(error))
-        text = _cleaned(rendered.body)
+        text = await made_of(rendered.body, _cleaned)
         if is_blank(text.text):
             return Result(outcome="refused", reason="invalid_content", detail="the text is empty")
         return await self._send(delivery.id, chat_id, text, context)

@@ -13,6 +13,7 @@ from consumers.telegram.entities import (
     MAX_TEXT,
     caption_of,
     clean_marked,
+    content_of,
     entities_of,
     parts_of,
     parts_with_rest_left_out,
@@ -137,10 +138,16 @@ def test_marks_around_a_link_that_is_written_out_stay() -> None:
     found = with_links_of_the_web(Marked("ask Ada soon now", spans))
     assert found.text == "ask Ada (a@h) soon now"
     assert [(found.text[span.start : span.end], span.style) for span in found.spans] == [
-        ("ask Ada", "bold"),
-        (" soon", "bold"),
+        ("ask Ada (a@h) soon", "bold"),
         ("now", "code"),
     ]
+    end = Marked("Ada", (Span(start=0, end=3, style="bold"), Span(start=0, end=3, style="link", value="mailto:a@h")))
+    assert with_links_of_the_web(end + ".") == Marked("Ada (a@h).", (Span(start=0, end=3, style="bold"),))
+
+
+def test_the_content_of_a_document_is_the_plain_text() -> None:
+    text = joined(bold("Title"), "\n", link("here", "https://h"), " or ", link("https://g", "https://g"), " ", pre("x"))
+    assert content_of(text) == text.plain() == "Title\nhere (https://h) or https://g x"
 
 
 @pytest.mark.parametrize(
