@@ -12,6 +12,10 @@ from notifier import ACCEPTED, Marked, Result
 PARTS = 20  # VK takes no more in a second, and 30,000 characters of any kind fit
 SHORTEST = 256  # UTF-16 units: a part that VK refuses as too long is halved down to this
 
+_OF_ONE = frozenset({"forbidden", "not_found", "invalid_content"})  # reasons that one recipient may be at fault for
+
+Permit = Callable[[], Awaitable[None]]  # waits until another call is within the limits
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Progress:
@@ -37,15 +41,15 @@ class Sending:
         self._link_preview = link_preview
         self._stopped: dict[int, Progress] = {}  # of those that did not take a part
 
-    async def go_on(self, api: VkApi, permit: Callable[[], Awaitable[None]]) -> None:
+    async def go_on(self, api: VkApi, permit: Permit) -> None:
         """Sends the parts that are left, each with a permit; there is one for the first."""
         try:
-            first = self._done
+            asked = False
             while self._left and self._done < len(self._parts):
-                if self._done > first:
+                if asked:
                     await permit()
-                if not await self._send_part(api):
-                    await permit()
+                asked = True
+                await self._send_part(api, permit)
         except Failed as failure:
             self.results.update({peer: self._told(failure.result) for peer in self._left})
         else:
@@ -58,14 +62,17 @@ class Sending:
     def _progress(self) -> Progress:
         return Progress(text=self._text, parts=tuple(self._parts), done=self._done, ids=self._ids)
 
-    async def _send_part(self, api: VkApi) -> bool:
-        """Sends the next part to all that are left; False where it was too long and is in halves now."""
+    async def _send_part(self, api: VkApi, permit: Permit) -> None:
+        """Sends the next part to all that are left, or puts its halves in its place where it is too long."""
         part = self._parts[self._done]
-        found, too_long = await api.send(
-            self._left, neutralised(part), random_id(self._ids, self._done), link_preview=self._link_preview
-        )
+        try:
+            found, too_long = await self._call(api, self._left, part)
+        except Failed as failure:
+            if len(self._left) == 1 or failure.result.reason not in _OF_ONE:
+                raise
+            found, too_long = await self._call_each(api, permit, part)
         if too_long.issuperset(self._left) and self._halve(part):
-            return False
+            return
         for peer, result in found.items():
             if result is not ACCEPTED:
                 self.results[peer] = self._told(result)
@@ -73,7 +80,24 @@ class Sending:
         self._left = [peer for peer in self._left if found[peer] is ACCEPTED]
         if self._left:
             self._done += 1
-        return True
+
+    async def _call(self, api: VkApi, peers: Sequence[int], part: str) -> tuple[dict[int, Result], set[int]]:
+        number = random_id(self._ids, self._done)
+        return await api.send(peers, neutralised(part), number, link_preview=self._link_preview)
+
+    async def _call_each(self, api: VkApi, permit: Permit, part: str) -> tuple[dict[int, Result], set[int]]:
+        """One call for each: VK refused all of them for what may be the fault of one."""
+        found: dict[int, Result] = {}
+        too_long: set[int] = set()
+        for peer in self._left:
+            await permit()
+            try:
+                results, refused = await self._call(api, [peer], part)
+            except Failed as failure:
+                results, refused = {peer: failure.result}, set()
+            found |= results
+            too_long |= refused
+        return found, too_long
 
     def _halve(self, part: str) -> bool:
         """Cuts what was too long into shorter parts; False where it is short already."""

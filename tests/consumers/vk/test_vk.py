@@ -52,6 +52,17 @@ async def test_several_people_get_one_text_in_one_call_with_a_result_each(api: V
     assert {peer: len(texts) for peer, texts in api.arrived.items()} == {1: 1, 3: 1, 4: 1}
 
 
+async def test_one_odd_recipient_costs_the_others_nothing_where_vk_refuses_the_whole_call(
+    api: VkStub, context: Context
+) -> None:
+    api.answers = [fails(100, "peer_ids is invalid"), None, fails(901), None]
+    async with community(peer_id="recipient") as consumer:
+        results = await consumer.deliver(everyone(3), context)
+    assert [result.reason for result in results] == ["ok", "forbidden", "ok"]
+    assert [peers for peers, _ in api.sent] == ["1,2,3", "1", "2", "3"]
+    assert len({form["random_id"] for _, form in api.calls}) == 1
+
+
 async def test_a_call_has_at_most_so_many_people_and_each_of_them_once(api: VkStub, context: Context) -> None:
     async with community(peer_id="recipient") as consumer:
         results = await consumer.deliver([*everyone(101), make("for all", 102, address="1")], context)
