@@ -35,6 +35,7 @@ from notifier import (
     Limit,
     Marked,
     ProxyParameters,
+    Rendered,
     Result,
     User,
     at_most,
@@ -151,6 +152,12 @@ class Max(Consumer[MaxParameters]):
         if parts is None:
             return f"{_head(whole).text}\n\n(all of it as a file)"
         return "\n\n".join(part.text for part in parts)
+
+    def parts(self, delivery: Delivery, rendered: Rendered) -> Sequence[str]:
+        """The parts that the text is sent in; the head where it goes as a file."""
+        whole = _clean(rendered.body)
+        parts = self._parts(whole)
+        return [_head(whole).text] if parts is None else [part.text for part in parts]
 
     async def check(self, context: Context) -> None:
         """Asks MAX for the chat, or for the bot with `chat_id: recipient`. Raises Permanent or Retryable."""

@@ -22,11 +22,9 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
 
-from consumers.telegram.answers import REQUEST_S, Moved, Unsure, moved_to
-from consumers.telegram.listening import listen
-from consumers.text.text import MAX_PARTS, clean_text, split_text
 from consumers.telegram.answers import DOCUMENT_S, REQUEST_S, Moved, Unsure
 from consumers.telegram.entities import MAX_PARTS, clean_marked, parts_of, with_links_of_the_web
+from consumers.telegram.listening import listen
 from consumers.telegram.sending import FURTHER, MAX_CHAT_ID, Sending, chat_now, is_chat, made_of
 from notifier import (
     Consumer,
@@ -37,8 +35,8 @@ from notifier import (
     Limit,
     Marked,
     Permanent,
-    Rendered,
     ProxyParameters,
+    Rendered,
     Result,
     Retryable,
     User,
@@ -171,8 +169,10 @@ class Telegram(Consumer[TelegramParameters]):
         return content.text if parts is None else "\n\n".join(part.text for part in parts)
 
     def parts(self, delivery: Delivery, rendered: Rendered) -> Sequence[str]:
-        """The texts that it sends."""
-        return _parts(rendered.body.plain())
+        """The texts that it sends; the whole where it is sent as a document."""
+        content = _cleaned(rendered.body)
+        parts = parts_of(content)
+        return [content.text] if parts is None else [part.text for part in parts]
 
     def listens(self) -> bool:
         """Whether its parameters say so."""

@@ -6,7 +6,7 @@ send a document in their place, and `cut_marked` says how much is left out.
 
 import re  # for our own constant patterns
 from bisect import bisect_left
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 
 from consumers.text.text import utf16_units
@@ -141,9 +141,11 @@ class _Window:
         self._boundaries = bytearray(self._end + 1)  # 1 between clusters
         for place in boundaries(text.text):
             self._boundaries[place] = 1
-        self._places = self._boundaries[:]  # 1 where a cut is in nothing that is kept whole, too
-        for start, end in self._kept_whole(room):
-            self._places[start + 1 : end] = bytes(max(0, end - start - 1))
+        spans = [(span.start, span.end) for span in text.spans if span.style in _WHOLE]
+        self._unmarked = self._without(
+            self._boundaries, spans, room
+        )  # 1 where a cut is in no marks that fit a part, too
+        self._places = self._without(self._unmarked, self._addresses(spans), room)  # nor in an address that fits
 
     def cut(self, room: int, *, last: bool) -> tuple[int, int]:
         """Where the piece ends, and where the next one begins: what separates them is in neither.
@@ -161,6 +163,9 @@ class _Window:
             if 0 < place < character:  # in front of what is kept whole, and better in front of its word
                 found = self._separated(0, place, _SEPARATORS[1:])
             elif place < 0:
+                # An address and the marks that it runs into may be too long together: then the address is cut.
+                place = self._unmarked.rfind(1, 1, end + 1)
+            if place < 0:
                 place = 0 if last else character if character > 0 else max(end, 1)
             found = found or (place, place)
         piece, following = found
@@ -190,14 +195,15 @@ class _Window:
                 place = self._text.text.rfind(separator, start + 1, after - 1)
         return None
 
-    def _kept_whole(self, room: int) -> Iterator[tuple[int, int]]:
-        """What is not cut, from cluster to cluster: spans, and addresses with the spans that they share characters with."""
-        spans = [(span.start, span.end) for span in self._text.spans if span.style in _WHOLE]
-        for start, end in [*spans, *self._addresses(spans)]:
+    def _without(self, places: bytearray, kept: Iterable[tuple[int, int]], room: int) -> bytearray:
+        """The places of a cut that are in nothing of what is kept, from cluster to cluster, where that fits a part."""
+        places = places[:]
+        for start, end in kept:
             start = self._boundaries.rfind(1, 0, start + 1)
             end = self._boundaries.find(1, end)
             if end - start <= room and self._size(self._inner(start, end)) <= room:
-                yield start, end
+                places[start + 1 : end] = bytes(max(0, end - start - 1))
+        return places
 
     def _inner(self, start: int, end: int) -> Marked:
         """A part of the text with the spans that begin in it: to look at all of them for each one takes too long."""
@@ -206,6 +212,7 @@ class _Window:
         return Marked(self._text.text[start:end], tuple(moved))
 
     def _addresses(self, spans: Sequence[tuple[int, int]]) -> Iterator[tuple[int, int]]:
+        """The addresses in the text, with the spans that they share characters with."""
         first = 0
         for found in _ADDRESS.finditer(self._text.text):
             start, end = found.span()

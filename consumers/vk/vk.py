@@ -36,6 +36,7 @@ from notifier import (
     Limit,
     Marked,
     ProxyParameters,
+    Rendered,
     Result,
     User,
     at_most,
@@ -165,6 +166,10 @@ class Vk(Consumer[VkParameters]):
     def preview(self, delivery: Delivery, text: str) -> str:
         """The parts that the text is sent in, a blank line between two."""
         return "\n\n".join(parts_of(neutralised(plain_text(text)), self.parameters.max_text))
+
+    def parts(self, delivery: Delivery, rendered: Rendered) -> Sequence[str]:
+        """The parts that the text is sent in."""
+        return parts_of(neutralised(plain_text(rendered.body.plain())), self.parameters.max_text)
 
     async def check(self, context: Context) -> None:
         """Asks VK whether the token may send, and to the one conversation. Raises Permanent or Retryable."""

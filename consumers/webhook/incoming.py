@@ -31,6 +31,7 @@ from notifier import (
     Marked,
     Permanent,
     ProxyParameters,
+    Rendered,
     Result,
     Retryable,
     at_most,
@@ -131,6 +132,11 @@ class Incoming(Consumer[I]):
         """The parts that the text is sent in, a blank line between two."""
         cleaned = plain_marked(Marked(text))
         return "\n\n".join(part.text for part in self.parts_of(cleaned) or self.cut_parts_of(cleaned))
+
+    def parts(self, delivery: Delivery, rendered: Rendered) -> Sequence[str]:
+        """The parts that the text is sent in."""
+        cleaned = plain_marked(rendered.body)
+        return [part.text for part in self.parts_of(cleaned) or self.cut_parts_of(cleaned)]
 
     async def deliver(self, deliveries: Sequence[Delivery], context: Context) -> Sequence[Result]:
         """Sends each text, in order."""

@@ -19,9 +19,8 @@ from consumers.text.texts import default_rendered
 from notifier import Context, Delivery, Marked, Rendered, Result
 from notifier.errors import DeliveryError
 from notifier.plugin import result_of
-from tests.rigs.bot_inbox import Inbox
-from streams.delivery.retry import result_of
 from tests.rigs.bot_api_rules import wrong_with
+from tests.rigs.bot_inbox import Inbox
 from tests.rigs.plugin_world import context_without_scripts, make_delivery
 
 TOKEN = "123456:CANARY-token_of-a-bot"
@@ -139,7 +138,6 @@ class BotApi:
         token, method = request.match_info["token"], request.match_info["method"]
         if request.content_type == "application/json" and token == TOKEN:
             return await self.inbox.answer(method, await request.json())
-        form = {name: str(value) for name, value in (await request.post()).items()}
         posted = (await request.post()).items()
         form = {name: value for name, value in posted if isinstance(value, str)}
         files = {
