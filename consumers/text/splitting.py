@@ -94,7 +94,8 @@ class _Cutting:
             last = note is not None and made == self._parts - 1
             end, following = self._cut(at, self._room)
             if note is not None and last and not self.ended:
-                end, following = self._cut(at, self._room - self._measure("\n" + note(self.left)), last=True)
+                longest = note(len(self._text.text) - at)  # the shorter piece leaves out more than the longer one
+                end, following = self._cut(at, self._room - self._measure("\n" + longest), last=True)
             piece = self._text.cut(at, end)
             if last or not is_blank(piece.text):
                 made += 1
