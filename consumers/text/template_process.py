@@ -62,20 +62,9 @@ _MARK = re.compile(f"[{MARKS}]")
 _ADDRESS = re.compile(r"(?:https?://|mailto:)[^\s\0-\x20\x7f-\x9f<>\"]+", re.IGNORECASE)
 _MAX_ADDRESS = 2048
 _MAX_VALUES = 1000  # of one text, also where it does not show them
-_MONTHS = [
-    "января",
-    "февраля",
-    "марта",
-    "апреля",
-    "мая",
-    "июня",
-    "июля",
-    "августа",
-    "сентября",
-    "октября",
-    "ноября",
-    "декабря",
-]
+# fmt: off
+_MONTHS = ("января", "февраля", "марта", "апреля", "мая", "июня", "июля", "августа", "сентября", "октября", "ноября", "декабря")
+# fmt: on
 _CALLED = "()"  # in front of an attribute that is called; no name in a template begins so
 
 
