@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
+from itertools import chain
 from typing import Any
 
 _PIECE = 200  # characters; hardly a cluster has more than 20
@@ -21,7 +22,7 @@ def boundary(text: str, end: int) -> int:
     if text[: end + 1].isascii():
         return end - 1 if end > 1 and text[end - 1 : end + 1] == "\r\n" else end
     at = 0
-    for place in _ends(text):
+    for place in chain.from_iterable(_ends(text)):
         if place > end:
             break
         at = place
@@ -32,22 +33,20 @@ def boundaries(text: str) -> Sequence[int]:
     """All places that are within no grapheme cluster, from 0 to the end."""
     if text.isascii() and "\r" not in text:
         return range(len(text) + 1)
-    return [0, *_ends(text)]
+    return [0, *chain.from_iterable(_ends(text))]
 
 
-def _ends(text: str) -> Iterator[int]:
+def _ends(text: str) -> Iterator[Sequence[int]]:
     """Where each cluster ends. Piece by piece: `regex` counts all flags before each flag, which is quadratic."""
     at = 0
     while at < len(text):
-        last = at
-        for found in _cluster().finditer(text[at : at + _PIECE]):
-            if at + found.end() < min(at + _PIECE, len(text)):
-                last = at + found.end()
-                yield last
-        if last == at or at + _PIECE >= len(text):  # a cluster that is longer than a piece, or the last one
-            last = _cluster().match(text, last).end()
-            yield last
-        at = last
+        ends = [at + found.end() for found in _cluster().finditer(text[at : at + _PIECE])]
+        if ends[-1] < len(text):  # the last cluster may go on behind the piece
+            ends.pop()
+        if not ends:  # it is longer than the piece
+            ends = [_cluster().match(text, at).end()]
+        yield ends
+        at = ends[-1]
 
 
 def stands_alone(text: str, at: int) -> bool:

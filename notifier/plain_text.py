@@ -15,6 +15,8 @@ _ESCAPES = re.compile(
 )
 _LINE_ENDS = re.compile("\r\n?|[\v\f\x85\u2028\u2029]")
 _OVERSTRUCK = re.compile("[^\n\b]\b")  # as `man` makes a letter bold
+# What any of these patterns finds, and lone surrogates. Most texts have none.
+_ODD = re.compile("[\0-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 # Control characters but tab and line feed, and bidirectional controls, which make a link or a name read as another one.
 _CONTROLS = re.compile("[\0-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 _SURROGATES = re.compile("[\ud800-\udfff]")
@@ -30,6 +32,8 @@ def _visible() -> Any:
 
 def plain_text(text: str) -> str:
     """The text without terminal sequences, controls (but tab and line feed), turns of direction and lone surrogates."""
+    if _ODD.search(text) is None:
+        return text
     text = _LINE_ENDS.sub("\n", _ESCAPES.sub("", text))
     return _CONTROLS.sub("", _OVERSTRUCK.sub("", text)).encode(errors="replace").decode()
 

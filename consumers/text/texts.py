@@ -30,13 +30,13 @@ class Texts:
         Raises RecordError where the message cannot be read.
         """
         reader = reader_of(delivery, self._catalog.users)
-        rendered = default_rendered(delivery, reader)
+        message = delivery.read_message()
         body, body_failed = await self._by_template("template", delivery, reader)
         subject, subject_failed = await self._by_template("subject", delivery, reader)
         failed = "; ".join(filter(None, (body_failed, subject_failed))) or None
         return Rendered(
-            subject=(subject_line(subject.text) if subject is not None else "") or rendered.subject,
-            body=body or rendered.body,
+            subject=(subject_line(subject.text) if subject is not None else "") or subject_line(message.title or ""),
+            body=default_text(delivery, message, reader.language) if body is None else body,
             templated=body is not None,
             language=reader.language,
         ), failed
