@@ -87,7 +87,15 @@ CASES: tuple[Case, ...] = (
         do="create",
         kind="user",
         written={"username": "dave"},
-        shows={"on_leave": False, "working_time": None, "additional_info": {}},
+        shows={"on_leave": False, "working_time": None, "language": "en", "additional_info": {}},
+    ),
+    Case(
+        id="a user has a language", do="update", kind="user", name="alice", written={"language": "ru"},
+        shows={"language": "ru"},
+    ),
+    Case(
+        id="a language that nobody speaks here", do="create", kind="user", written={"username": "x", "language": "tlh"},
+        expect="invalid", pointers=["/language"],
     ),
     Case(
         id="null is no field", rows=("S-15",), do="create", kind="user",
@@ -155,6 +163,20 @@ CASES: tuple[Case, ...] = (
     Case(
         id="a configuration includes what is not there", do="update", kind="configuration", name="main",
         written={"template": '{% include "signature" %}'}, expect="invalid", pointers=["/template"],
+    ),
+    Case(
+        id="a consumer has texts", do="update", kind="consumer", name="to-file",
+        written={"subject": "{{ message.title|bold }}", "template": '{% include "text" %}'},
+        shows={"subject": "{{ message.title|bold }}", "template": '{% include "text" %}'},
+    ),
+    Case(
+        id="a consumer's texts that are none", do="update", kind="consumer", name="to-file",
+        written={"subject": "{{ nobody }}", "template": "{{ message|linked }}"},
+        expect="invalid", pointers=["/subject", "/template"],
+    ),
+    Case(
+        id="a subject that is none", do="update", kind="configuration", name="main", written={"subject": "{{"},
+        expect="invalid", pointers=["/subject"],
     ),
     Case(id="a template that is included stays", do="delete", kind="template", name="footer", expect="conflict"),
     Case(id="a template is deleted", do="delete", kind="template", name="text"),

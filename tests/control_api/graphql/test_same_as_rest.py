@@ -58,16 +58,16 @@ async def by_rest(api: Api, case: Case, etag: str | None) -> Outcome:
 
 
 _SELECTIONS: dict[Kind, str] = {
-    "user": "username onLeave workingTime { start end days timezone } additionalInfo etag",
+    "user": "username onLeave workingTime { start end days timezone } language additionalInfo etag",
     "group": "name title members { username } additionalInfo etag",
     "script": "name title executor content etag",
     "template": "name title content etag",
     "producer": "name title type parameters etag",
     "filter": "name title type parameters etag",
-    "consumer": "name title type parameters etag",
+    "consumer": "name title type parameters subject template etag",
     "configuration": (
         "name title users { username } producers { name } filters { name } consumers { name }"
-        " schedule { cron timezone missed } template enabled etag"
+        " schedule { cron timezone missed } subject template enabled etag"
     ),
 }
 
