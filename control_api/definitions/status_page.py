@@ -60,6 +60,7 @@ def shown(status: Status, waiting: int | None = None) -> JsonObject:
         "since": None if status.since is None else rfc3339(status.since),
         "not_before": None if status.not_before is None else rfc3339(status.not_before),
         "by": status.by,
+        "became": status.became,
         "waiting": waiting,
         "problems": status.problems,
         "passed_over": [

@@ -20,7 +20,7 @@ from notifier.record import JsonObject
 @cache
 def _status() -> Any:
     texts = {name: graphene.String(required=True) for name in ("kind", "name", "state", "at")}
-    some = {name: graphene.String() for name in ("detail", "reason", "since", "not_before", "by")}
+    some = {name: graphene.String() for name in ("detail", "reason", "since", "not_before", "by", "became")}
     json = {"problems": Json(required=True), "passed_over": Json(required=True)}
     waiting = graphene.Int(
         description="Deliveries that wait for a paused consumer, where it is known; none that is parked."

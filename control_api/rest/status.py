@@ -20,6 +20,6 @@ async def list_statuses(query: Annotated[PageQuery, Query()], parts: PartsDep, a
 
     Then each consumer that is paused or disabled: why, since when and by whom, when it is tried again, and how
     many deliveries wait on its topic (counted every few seconds). Then each chat that has another number than its consumer
-    says, by its name `<consumer>/<chat id>`; `detail` tells the new one.
+    says, by its name `<consumer>/<chat id>`; `became` is the new one.
     """
     return page(*await status_page(parts.statuses, parts.services, actor, query))

@@ -140,9 +140,11 @@ class BotApi:
             return await self.inbox.answer(method, await request.json())
         posted = (await request.post()).items()
         form = {name: value for name, value in posted if isinstance(value, str)}
-        files = {
-            name: (field.filename, field.file.read()) for name, field in posted if isinstance(field, web.FileField)
-        }
+        files: dict[str, tuple[str, bytes]] = {}
+        for name, field in posted:
+            if isinstance(field, web.FileField):
+                with field.file as opened:
+                    files[name] = field.filename, opened.read()
         if token != TOKEN:
             return await says(401, "Unauthorized")(request)
         self.calls.append((method, form))

@@ -282,9 +282,9 @@ EIGHT = [
 ]
 
 
-@pytest.mark.parametrize("work", ["deliver", "check"])
+@pytest.mark.parametrize("work", ["deliver", "document", "check"])
 @pytest.mark.parametrize(("answer", "kind", "reason", "retry_after_s"), EIGHT)
-async def test_the_delivery_and_the_check_meet_the_same_failures(
+async def test_a_text_a_document_and_the_check_meet_the_same_failures(
     api: BotApi,
     context: Context,
     monkeypatch: pytest.MonkeyPatch,
@@ -296,16 +296,19 @@ async def test_the_delivery_and_the_check_meet_the_same_failures(
 ) -> None:
     if answer is stay_silent:
         monkeypatch.setattr(telegram_bot, "REQUEST_S", 0.3)
+        monkeypatch.setattr(telegram_bot, "DOCUMENT_S", 0.3)
     api.answers = [answer]
+    delivery = make("word " * 10_000 if work == "document" else "text")
     async with bot() as consumer:
         if work == "check":
             with pytest.raises(kind) as raised:
                 await consumer.check(context)
             found = result_of(raised.value)
         else:
-            found = await result(consumer, make(), context)
+            found = await result(consumer, delivery, context)
         assert (found.reason, found.retry_after_s) == (reason, retry_after_s)
         assert (found.outcome == "refused") is (kind is Permanent)
-        assert len(api.calls) == 1
+        methods = {"deliver": "sendMessage", "document": "sendDocument", "check": "getChat"}
+        assert [method for method, _ in api.calls] == [methods[work]]
         monkeypatch.setattr(telegram_bot, "REQUEST_S", 60.0)
         await consumer.check(context)  # nothing of it is left behind

@@ -266,6 +266,7 @@ async def test_what_roles_say_of_hidden_definitions_is_hidden(teams: Teams) -> N
     async with teams.client(teams.one("read red")) as asking:
         found = (await asking.get("/api/v1/status")).json()["items"]
     names = {one["name"]: set(one["problems"]) for one in found}
+    assert [one["became"] for one in found if one["name"] == "red/-1"] == ["-1001"]
     if teams.strict:
         assert names == {"router@a": {"filter/red", "filter/common"}, "red": set(), "red/-1": set()}
     else:
