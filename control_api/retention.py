@@ -15,6 +15,7 @@ from sqlalchemy import ColumnElement, CursorResult, delete, func, select, tuple_
 from sqlalchemy.orm import InstrumentedAttribute
 
 from control_api.models import (
+    AnswerRow,
     AttemptRow,
     Base,
     CounterRow,
@@ -63,6 +64,7 @@ def rules(settings: Settings) -> Sequence[Rule]:
         "attempts": (AttemptRow, AttemptRow.ended_at),
         "dead_letters": (DeadLetterRow, DeadLetterRow.at),
         "runs": (RunRow, RunRow.scheduled_at),
+        "answers": (AnswerRow, AnswerRow.at),
         "counters": (CounterRow, CounterRow.minute),
     }
     of_history = [

@@ -209,4 +209,6 @@ def user_of(name: str, spec: UserSpec) -> User:
         working_time=spec.working_time.value() if spec.working_time else None,
         language=spec.language,
         additional_info=spec.additional_info,
+        muted_until=spec.muted_until,
+        muted=spec.muted,
     )

@@ -34,6 +34,7 @@ Reason: TypeAlias = Literal[
     "expired",
     "outside_hours",
     "on_leave",
+    "muted",  # by the recipient
     "paused",
     "disabled",
     "consumer_deleted",

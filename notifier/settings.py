@@ -58,7 +58,14 @@ def _check_seconds(value: tuple[float, ...]) -> tuple[float, ...]:
 
 
 # What the database keeps of each kind of record unless it is set otherwise: as long as their topics do.
-HISTORY_DAYS: Mapping[str, int] = {"messages": 7, "attempts": 7, "dead_letters": 30, "runs": 30, "counters": 30}
+HISTORY_DAYS: Mapping[str, int] = {
+    "messages": 7,
+    "attempts": 7,
+    "dead_letters": 30,
+    "runs": 30,
+    "answers": 30,
+    "counters": 30,
+}
 HISTORY_ROWS = 10_000_000
 _NUMBER = re.compile("[0-9]{1,15}")
 _MAX_DAYS = 36_500

@@ -23,10 +23,19 @@ class User:
     working_time: WorkingTime | None = None  # none: always working
     language: Language = USUAL_LANGUAGE  # of the words around what a message says
     additional_info: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    muted_until: datetime | None = None  # until then nothing is sent to the person's own addresses
+    muted: Mapping[str, datetime] = field(
+        default_factory=dict, hash=False
+    )  # the same of single configurations, by name
 
     def works_at(self, at: datetime) -> bool:
         """Whether the person works at a moment: not on leave, and within the working time."""
         return not self.on_leave and (self.working_time is None or self.working_time.contains(at))
+
+    def muted_at(self, at: datetime, configuration: str) -> datetime | None:
+        """Until when the person wants to hear nothing of a configuration; None where that is not so at the moment `at`."""
+        ends = [end for end in (self.muted_until, self.muted.get(configuration)) if end is not None and end > at]
+        return max(ends, default=None)
 
     def identities(self, world: str) -> Iterator[Mapping[str, Any]]:
         """The objects of a world, in the order given."""

@@ -41,7 +41,9 @@ class Wish(Record, frozen=True, kw_only=True):
     until: Time | None = None
     hours: Word | None = None  # as the person wrote them
     silent: bool = False  # who asks was told already
-    detail: str | None = None  # what became of it, for the person
+    detail: str | None = (
+        None  # what became of it, for the person; while it is asked, what is to be said once it is done
+    )
 
     @property
     def key(self) -> str:

@@ -3,8 +3,9 @@
 from typing import Any
 
 from notifier import Producer
+from producers.answers import Answers
 from producers.github import GitHub
 from producers.push import Push
 from producers.script import Script
 
-BUILT_IN: tuple[type[Producer[Any]], ...] = (Push, Script, GitHub)
+BUILT_IN: tuple[type[Producer[Any]], ...] = (Push, Script, GitHub, Answers)

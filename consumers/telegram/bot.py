@@ -5,6 +5,7 @@ that sends none never does.
 """
 
 from collections.abc import Callable
+from collections.abc import Sequence
 from typing import NoReturn, cast
 
 import aiohttp
@@ -25,6 +26,7 @@ from aiogram.exceptions import (
 from aiogram.methods import TelegramMethod
 from aiogram.methods.base import TelegramType
 from aiogram.types import BufferedInputFile, LinkPreviewOptions, MessageEntity
+from aiogram.types import InlineKeyboardButton, InlineKeyboardMarkup
 
 from consumers.telegram.answers import (
     DOCUMENT_S,
@@ -40,6 +42,7 @@ from consumers.telegram.answers import (
     failure_text,
 )
 from consumers.telegram.entities import entities_of
+from consumers.telegram.buttons import Key
 from consumers.text.text import clean_text
 from notifier import Marked, Permanent, Retryable
 from notifier.errors import DeliveryError
@@ -91,6 +94,19 @@ class TelegramBot:
             caption_entities=_entities(caption),
             disable_notification=True if silent else None,
             request_timeout=DOCUMENT_S,
+        text: str,
+        *,
+        thread_id: int | None = None,
+        silent: bool = False,
+        keys: Sequence[Sequence[Key]] = (),
+    ) -> None:
+        """Sends a text of at most 4096 UTF-16 units, without a parse mode; `keys` are rows of buttons under it."""
+        await self._bot.send_message(
+            chat_id,
+            text,
+            message_thread_id=thread_id,
+            disable_notification=True if silent else None,
+            reply_markup=_markup(keys),
         )
 
     async def check(self, chat_id: int | None) -> None:
@@ -184,6 +200,11 @@ class _Session(AiohttpSession):
 
 def _entities(text: Marked) -> list[MessageEntity] | None:
     return [MessageEntity(**entity) for entity in entities_of(text)] or None
+def _markup(keys: Sequence[Sequence[Key]]) -> InlineKeyboardMarkup | None:
+    if not keys:
+        return None
+    rows = [[InlineKeyboardButton(text=key.title, callback_data=key.data, url=key.url) for key in row] for row in keys]
+    return InlineKeyboardMarkup(inline_keyboard=rows)
 
 
 async def _read(answer: aiohttp.ClientResponse) -> str:

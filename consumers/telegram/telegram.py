@@ -24,6 +24,8 @@ from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
 
 from consumers.telegram.answers import DOCUMENT_S, REQUEST_S, Moved, Unsure
 from consumers.telegram.entities import MAX_PARTS, clean_marked, parts_of, with_links_of_the_web
+from consumers.telegram.answers import REQUEST_S, Moved, Unsure, moved_to
+from consumers.telegram.buttons import Key, keyboard, without_links
 from consumers.telegram.listening import listen
 from consumers.telegram.sending import FURTHER, MAX_CHAT_ID, Sending, chat_now, is_chat, made_of
 from notifier import (
@@ -42,6 +44,7 @@ from notifier import (
     User,
     at_most,
 )
+from notifier.answer import Button
 from notifier.errors import DeliveryError, RecordError
 from notifier.plain_text import is_blank
 from notifier.seal import is_sealed
@@ -81,6 +84,12 @@ def _check_chat(value: Any) -> Any:
     return value
 
 
+def _check_buttons(buttons: tuple[Button, ...]) -> tuple[Button, ...]:
+    if len(set(buttons)) < len(buttons):
+        raise ValueError("must name each button once")
+    return buttons
+
+
 ChatId = Annotated[int, Field(ge=-MAX_CHAT_ID, le=MAX_CHAT_ID)]
 
 
@@ -101,6 +110,11 @@ class TelegramParameters(ProxyParameters, ConsumerParameters):
         description="Hear what people send to the bot: `/start CODE`, `/mute`, `/hours`. One program only may listen to a bot.",
     )
     link_preview: bool = Field(True, description="Show a preview of the first link.")
+    buttons: Annotated[tuple[Button, ...], Field(max_length=4), AfterValidator(_check_buttons)] = Field(
+        (),
+        description="Buttons under each text, in order; all but `link` have the bot hear people.",
+        examples=[["acknowledge", "mute_hour", "mute_day", "link"]],
+    )
     # Where Telegram begins, see core.telegram.org/bots/faq#my-bot-is-hitting-limits; what it answers counts.
     per_second: float = Field(30.0, gt=0, le=1000, description="Texts that the bot sends in a second at most.")
     chat_per_second: float = Field(1.0, gt=0, le=1000, description="The same to one chat, in the long run.")
@@ -175,8 +189,8 @@ class Telegram(Consumer[TelegramParameters]):
         return [content.text] if parts is None else [part.text for part in parts]
 
     def listens(self) -> bool:
-        """Whether its parameters say so."""
-        return self.parameters.listen
+        """Whether its parameters say so, or it has buttons whose presses are to be heard."""
+        return self.parameters.listen or any(button != "link" for button in self.parameters.buttons)
 
     async def listen(self, hearing: Hearing, context: Context) -> None:
         """Hears people, see `consumers.telegram.listening`. Raises Retryable, Permanent and what Kafka raises."""
@@ -214,6 +228,9 @@ class Telegram(Consumer[TelegramParameters]):
         return await self._send(delivery.id, chat_id, text, context)
 
     async def _send(self, id_: str, chat_id: int, text: Marked, context: Context) -> Result:
+        return await self._send(delivery, chat_id, parts, context)
+    async def _send(self, delivery: Delivery, chat_id: int, parts: Sequence[str], context: Context) -> Result:
+        id_, keys = delivery.id, self._keyboard(delivery, context)
         bot = await self._open(context)
         sending = Sending(bot, self.parameters, chat_id, self.moves, context.permit)
         key = hash(text)
@@ -222,6 +239,12 @@ class Telegram(Consumer[TelegramParameters]):
             done = 0  # the text has changed, with its template
         try:
             await sending.send(text, done)
+            while done < len(parts):
+                if asked:
+                    await context.permit()
+                asked = True
+                last = done == len(parts) - 1  # where the buttons are
+                done += await self._send_part(bot, chat_id, parts[done], keys if last else [])
         except DeliveryError as error:
             if sending.done:
                 error.args = (f"{error} (part {sending.done + 1} of {sending.parts}; those before it were sent)",)
@@ -232,6 +255,37 @@ class Telegram(Consumer[TelegramParameters]):
             if 0 < sending.done < sending.parts:
                 self._remember(id_, key, sending.done)
         return Result(detail=sending.said())
+            if 0 < done < len(parts):
+                self._remember(id_, key, done)
+        return Result(detail=moved_to(self._moved[chat_id])) if chat_id in self._moved else ACCEPTED
+
+    def _keyboard(self, delivery: Delivery, context: Context) -> list[list[Key]]:
+        buttons = self.parameters.buttons
+        if not buttons:
+            return []
+        return keyboard(buttons, delivery, context.ticket(delivery), self.parameters.bot_token.get_secret_value())
+
+    async def _send_part(self, bot: "TelegramBot", chat_id: int, text: str, keys: list[list[Key]]) -> int:
+        """The number of parts sent: 1, or 0 where the group has moved; its new number is known then."""
+        try:
+            await bot.send(
+                self._moved.get(chat_id, chat_id),
+                text,
+                thread_id=None if self.parameters.thread_id == _GENERAL else self.parameters.thread_id,
+                silent=self.parameters.silent,
+                keys=keys,
+            )
+        except Permanent as error:
+            left = without_links(keys)
+            if left == keys or "button" not in str(error).lower():
+                raise
+            return await self._send_part(bot, chat_id, text, left)  # Telegram takes the address for none
+        except Moved as error:
+            if chat_id in self._moved:
+                raise Permanent("not_found", str(error)) from None
+            self._moved[chat_id] = error.chat_id
+            return 0
+        return 1
 
     def _remember(self, id_: str, key: int, done: int) -> None:
         self._sent[id_] = key, done

@@ -23,8 +23,8 @@ from control_api.graphql.message_fields import message_queries, search
 from control_api.graphql.pausing import status_queries
 from control_api.graphql.preview import preview_field
 from control_api.history import records
-from control_api.history.queries import AttemptQuery, DeadLetterQuery, RunQuery
-from control_api.models import DeadLetterRow, RunRow
+from control_api.history.queries import AnswerQuery, AttemptQuery, DeadLetterQuery, RunQuery
+from control_api.models import AnswerRow, DeadLetterRow, RunRow
 from control_api.page_query import PageQuery
 from notifier.errors import FieldError, InputError
 from notifier.outcome import Kind
@@ -70,6 +70,10 @@ def query_fields(kinds: dict[Kind, KindTypes], dry_run: Any) -> dict[str, Any]:
         "runs": _field(
             page_type("RunPage", run, newest), _history(RunQuery, RunRow, records.runs),
             model_arguments(RunQuery), "What became of ticks; kept for 30 days.",
+        ),
+        "answers": _field(
+            page_type("AnswerPage", record_types.answer(), newest), _history(AnswerQuery, AnswerRow, records.answers),
+            model_arguments(AnswerQuery), "What people pressed under messages; kept for 30 days.",
         ),
         "run": _field(
             run, _run,

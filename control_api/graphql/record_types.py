@@ -10,7 +10,7 @@ import graphene  # type: ignore[import-untyped]  # graphene has no types
 
 from control_api.graphql.definition_types import object_type
 from control_api.graphql.scalars import Json
-from control_api.models.history import ATTEMPT, DEAD_LETTER, RUN
+from control_api.models.history import ANSWER, ATTEMPT, DEAD_LETTER, RUN
 from control_api.models.record_fields import FieldType, RecordField, RecordFields
 
 _SCALARS: dict[FieldType, Any] = {
@@ -32,6 +32,11 @@ def attempt() -> Any:
 def dead_letter() -> Any:
     """The type of a dead letter."""
     return record_type(DEAD_LETTER, "A record or a delivery that was given up.")
+
+
+def answer() -> Any:
+    """The type of an answer."""
+    return record_type(ANSWER, "That somebody pressed a button under a message.")
 
 
 def run() -> Any:

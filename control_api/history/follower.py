@@ -1,4 +1,4 @@
-"""Follower: follows topics into the database. History: `attempts`, `dead_letters` and `runs`.
+"""Follower: follows topics into the database. History: `attempts`, `dead_letters`, `runs` and `answers`.
 
 The position in each partition is written in the transaction that stores what was read, so each record is in the database
 once, whenever a process, the broker or the database dies. Several API processes share the partitions, in one group for each
@@ -25,7 +25,7 @@ from notifier.database import Database
 from notifier.errors import BrokerError, DatabaseError, UnsupportedVersion
 from notifier.kafka import ensure_topics, kafka_consumer
 from notifier.settings import Settings
-from notifier.topics import ATTEMPTS, DEAD_LETTERS, RUNS, Topic
+from notifier.topics import ANSWERS, ATTEMPTS, DEAD_LETTERS, RUNS, Topic
 
 logger = logging.getLogger(__name__)
 
@@ -176,7 +176,7 @@ async def _left(consumer: AIOKafkaConsumer, ends: Mapping[TopicPartition, int]) 
 class History(Follower):
     """The follower of what became of messages, runs and deliveries."""
 
-    topics = (ATTEMPTS, DEAD_LETTERS, RUNS)
+    topics = (ATTEMPTS, DEAD_LETTERS, RUNS, ANSWERS)
     title = "history"
     group = "history"
     batch = 1000

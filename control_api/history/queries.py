@@ -8,6 +8,7 @@ from typing import Any
 from pydantic import Field
 
 from control_api.page_query import PageQuery
+from notifier.answer import Button
 from notifier.bounds import BoundedTime
 from notifier.dead_letter import Stage
 from notifier.outcome import Outcome, Reason, Trigger
@@ -75,3 +76,15 @@ class RunQuery(PageQuery):
     configuration: str | None = None
     state: State | None = None
     trigger: Trigger | None = None
+
+
+class AnswerQuery(PageQuery):
+    """Which answers; conditions are equalities, and all of them must hold."""
+
+    producer: str | None = None
+    message: str | None = Field(None, description="The message's id; unique with `producer`.")
+    delivery: str | None = Field(None, description="The delivery's id.")
+    configuration: str | None = None
+    consumer: str | None = None
+    user: str | None = Field(None, description="Username of who pressed.")
+    button: Button | None = None

@@ -18,8 +18,8 @@ from control_api.history.recipients import named
 from control_api.history.sight import Sight
 from control_api.history.span import span_of
 from control_api.history.word_search import word_search
-from control_api.models import AttemptRow, DeadLetterRow, MessageRow, RunRow
-from control_api.models.history import ATTEMPT, DEAD_LETTER, RUN
+from control_api.models import AnswerRow, AttemptRow, DeadLetterRow, MessageRow, RunRow
+from control_api.models.history import ANSWER, ATTEMPT, DEAD_LETTER, RUN
 from notifier.bounds import in_range
 from notifier.errors import UnknownName
 from notifier.record import JsonObject, rfc3339
@@ -71,6 +71,14 @@ async def runs(
     """Runs as JSON, the one that began last first."""
     rows, next_cursor = await _page(session, RunRow, conditions, limit, cursor, seen)
     return [RUN.answer(row) for row in rows], next_cursor
+
+
+async def answers(
+    session: AsyncSession, conditions: Conditions, limit: int, cursor: str | None, seen: Seen = ()
+) -> tuple[list[JsonObject], str | None]:
+    """Answers as JSON, the newest first."""
+    rows, next_cursor = await _page(session, AnswerRow, conditions, limit, cursor, seen)
+    return [ANSWER.answer(row) for row in rows], next_cursor
 
 
 async def run(session: AsyncSession, configuration: str, scheduled_at: datetime, seen: Seen = ()) -> JsonObject:

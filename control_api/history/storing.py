@@ -18,13 +18,15 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from control_api.history.counting import Counts, attempt_counts, dropped_counts, summed
 from control_api.history.rows import Row, attempt_or_counters, attempt_row, dead_letter_row, run_row
-from control_api.models import AttemptRow, Base, CounterRow, DeadLetterRow, HistoryOffsetRow, RunRow
+from control_api.models import AnswerRow, AttemptRow, Base, CounterRow, DeadLetterRow, HistoryOffsetRow, RunRow
+from control_api.models.history import ANSWER
+from notifier.answer import Answer
 from notifier.attempt import Counters
 from notifier.database import Database
 from notifier.errors import InvalidRecord, UnsupportedVersion
 from notifier.one_line import one_line
 from notifier.record import now
-from notifier.topics import ATTEMPTS, DEAD_LETTERS, RUNS
+from notifier.topics import ANSWERS, ATTEMPTS, DEAD_LETTERS, RUNS
 
 Skipped = tuple[ConsumerRecord, str]  # and why, for people
 Generations = Mapping[TopicPartition, int]
@@ -43,7 +45,12 @@ class _Read:
 # Of SQLSTATE: data exception, integrity constraint, and program limit (a text too long for an index).
 _OF_VALUES = ("22", "23", "54")
 
-_TABLES: dict[str, type[Base]] = {ATTEMPTS.name: AttemptRow, DEAD_LETTERS.name: DeadLetterRow, RUNS.name: RunRow}
+_TABLES: dict[str, type[Base]] = {
+    ATTEMPTS.name: AttemptRow,
+    DEAD_LETTERS.name: DeadLetterRow,
+    RUNS.name: RunRow,
+    ANSWERS.name: AnswerRow,
+}
 
 
 async def store(
@@ -78,6 +85,8 @@ def _content(table: type[Base], value: bytes | None, latest: datetime) -> tuple[
         return dead_letter_row(value), ()
     if table is RunRow:
         return run_row(value), ()
+    if table is AnswerRow:
+        return ANSWER.row(Answer.decode(value or b"")), ()
     found = attempt_or_counters(value)
     if isinstance(found, Counters):
         return None, dropped_counts(found, latest)
@@ -114,12 +123,13 @@ def _is_of_a_value(error: Exception) -> bool:
 async def _write(session: AsyncSession, read: Sequence[_Read], generations: Generations) -> None:
     known = await _known_offsets(session, {(one.record.topic, one.record.partition) for one in read})
     read = [one for one in read if not _is_stored(one.record, generations, known)]
-    rows: dict[type[Base], list[Row]] = {AttemptRow: [], DeadLetterRow: [], RunRow: []}
+    rows: dict[type[Base], list[Row]] = {AttemptRow: [], DeadLetterRow: [], RunRow: [], AnswerRow: []}
     for one in read:
         if one.row is not None:
             rows[one.table].append(one.row if one.table is RunRow else {**_place(one.record, generations), **one.row})
     await add(session, AttemptRow, rows[AttemptRow])
     await add(session, DeadLetterRow, rows[DeadLetterRow])
+    await add(session, AnswerRow, rows[AnswerRow])
     # One statement may not change a row twice, so only the last state of each run is written.
     runs = {(row["configuration"], row["scheduled_at"]): row for row in rows[RunRow]}
     await _replace(session, RunRow, ("configuration", "scheduled_at"), list(runs.values()))

@@ -5,6 +5,7 @@ from control_api.models.base import Base
 from control_api.models.definitions import AuditRow, ChangeRow, DefinitionRow, LeaseRow, OutboxRow, ReferenceRow
 from control_api.models.dry_run import DryRunRow
 from control_api.models.history import (
+    AnswerRow,
     AttemptRow,
     CounterRow,
     DeadLetterRow,
@@ -18,6 +19,7 @@ from notifier.tick_claims import METADATA
 
 __all__ = [
     "AccountRow",
+    "AnswerRow",
     "AttemptRow",
     "AuditRow",
     "Base",

@@ -1,8 +1,8 @@
-"""The tables of the history: messages, attempts, dead letters, runs and counters, and how far each topic is read.
+"""The tables of the history: messages, attempts, dead letters, runs, answers and counters, and how far each topic is read.
 
-The columns of a record are made from its struct (`control_api.models.record_fields`). `ATTEMPT`, `DEAD_LETTER` and `RUN` hold
-what differs: names and types of columns, fields that are not stored, the order of answers, the descriptions in GraphQL. A new
-field needs none of them: it comes last in answers.
+The columns of a record are made from its struct (`control_api.models.record_fields`). `ATTEMPT`, `DEAD_LETTER`, `RUN` and
+`ANSWER` hold what differs: names and types of columns, fields that are not stored, the order of answers, the descriptions in
+GraphQL. A new field needs none of them: it comes last in answers.
 
 Ids of messages may be long. PostgreSQL's usual index refuses more than 2,700 bytes and its hash index does not, so columns
 that hold them have a hash index.
@@ -16,6 +16,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from control_api.models.base import Base, Json, Number
 from control_api.models.record_fields import Differs, FieldType, RecordFields
+from notifier.answer import Answer
 from notifier.attempt import Attempt
 from notifier.dead_letter import DeadLetter
 from notifier.run import Run
@@ -79,6 +80,9 @@ RUN = RecordFields(
         ),
     },
 )
+
+# The column `id` is that of the row. A press has one id however often it was heard.
+ANSWER = RecordFields(Answer, {"id": Differs(column="press"), "at": Differs(after="until")})
 
 # --- the tables ---
 
@@ -253,3 +257,25 @@ class RunRow(Base):
         id: Mapped[int]
         configuration: Mapped[str]
         scheduled_at: Mapped[datetime]
+
+
+class AnswerRow(Base):
+    """An Answer from the topic."""
+
+    __table__ = Table(
+        "answer",
+        Base.metadata,
+        _key(),
+        *_place(),
+        *ANSWER.columns(),
+        UniqueConstraint("press"),
+        Index("ix_answer_message", "message", postgresql_using="hash"),
+        Index("ix_answer_delivery", "delivery", postgresql_using="hash"),
+        Index("ix_answer_configuration", "configuration", "id"),
+        Index("ix_answer_user", "user", "id"),
+        Index("ix_answer_at", "at"),
+    )
+
+    if TYPE_CHECKING:  # the columns that code names
+        id: Mapped[int]
+        at: Mapped[datetime]

@@ -4,6 +4,7 @@ from fastapi import APIRouter
 
 from control_api.rest import (
     accounts,
+    answers,
     asyncapi,
     attempts,
     audit,
@@ -48,6 +49,7 @@ ROUTERS: tuple[APIRouter, ...] = (
     *history.ROUTERS,
     bulk.router,
     attempts.router,
+    answers.router,
     counters.router,
     dead_letters.router,
     jobs.router,

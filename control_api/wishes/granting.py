@@ -5,16 +5,18 @@ from the service, and everything else is checked as what people write in definit
 """
 
 import logging
+from datetime import datetime
 from typing import Any
 
 from msgspec.structs import replace
 
 from control_api.access.actor import Actor
-from control_api.definitions.services import Services
+from control_api.definitions.services import Services, Stored
 from control_api.wishes.codes import use_up, username_of
+from control_api.wishes.hours import USAGE, NotUnderstood, hours_of
 from notifier.database import Database
 from notifier.errors import Conflict, InputError, UnknownName
-from notifier.record import JsonObject, now
+from notifier.record import JsonObject, now, rfc3339
 from notifier.wish import Wish
 
 logger = logging.getLogger(__name__)
@@ -41,12 +43,32 @@ class Granting:
             logger.warning("A wish is refused: %s", error, extra={"action": "grant", "consumer": wish.consumer})
             return replace(wish, state="refused", detail="That did not work; please tell your administrator.", at=now())
         logger.info("Did what somebody asked: %s.", wish.wants, extra={"action": "grant", "consumer": wish.consumer})
-        return replace(wish, state="done", detail=detail, at=now())
+        return replace(wish, state="done", detail=wish.detail or detail, at=now())
 
     async def _do(self, wish: Wish) -> str:
         if wish.wants == "link":
             return await self._link(wish)
-        raise Refused("That is not known here.")
+        if wish.user is None:
+            raise Refused("You are not known here. Ask for a code, and send /start and that code.")
+        stored = await self._services.get("user", wish.user)
+        if wish.wants == "mute":
+            patch, said = _mute(wish, stored.spec.get("muted", {}))
+        elif wish.wants == "unmute":
+            patch, said = {"muted_until": None, "muted": None}, "Messages come to you again."
+        else:
+            return await self._hours(wish, stored)
+        await self._services.patch(self._actor(wish), "user", stored.name, patch)
+        return said
+
+    async def _hours(self, wish: Wish, stored: Stored) -> str:
+        try:
+            hours = hours_of(wish.hours or "", stored.spec.get("working_time"))
+            document = {name: value for name, value in stored.document.items() if name != "username"}
+            document["working_time"] = hours
+            await self._services.replace(self._actor(wish), "user", stored.name, document, stored.revision)
+        except (NotUnderstood, InputError):
+            raise Refused(f"I do not understand these hours. {USAGE}") from None
+        return "You work always now." if hours is None else "Your hours are changed."
 
     async def _link(self, wish: Wish) -> str:
         username = await username_of(self._database, wish.name)
@@ -65,6 +87,17 @@ class Granting:
 
     def _actor(self, wish: Wish) -> Actor:
         return Actor(f"consumer {wish.consumer}"[:200], frozenset({"write"}))
+
+
+def _mute(wish: Wish, before: JsonObject) -> tuple[JsonObject, str]:
+    """What a mute changes of a user, and what the person is told. Mutes that are over are taken out by the way."""
+    at = now()
+    if wish.until is None or wish.until <= at:
+        raise Refused("That time is over already.")
+    if wish.configuration is None:
+        return {"muted_until": rfc3339(wish.until)}, f"Nothing comes to you until {rfc3339(wish.until)}."
+    over = {name: None for name, end in before.items() if datetime.fromisoformat(end) <= at}
+    return {"muted": {**over, wish.configuration: rfc3339(wish.until)}}, f"{wish.configuration} is muted."
 
 
 def linked(before: Any, address: str, called: str | None) -> JsonObject | list[JsonObject]:

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BeforeValidator, Field, field_serializer
 
+from notifier.bounds import BoundedTime
 from notifier.definition.definition_spec import DefinitionSpec
 from notifier.definition.names import Zone
 from notifier.definition.spec import AnyObject, Spec
@@ -103,6 +104,13 @@ class UserSpec(DefinitionSpec):
     working_time: WorkingTimeSpec | None = Field(None, description="When the person works; absent: always.")
     language: Language = Field(
         USUAL_LANGUAGE, description="Language of the words around what a message says, and of dates."
+    muted_until: BoundedTime | None = Field(
+        None, description="Until when nothing is sent to the person's own addresses: `suppressed: muted`."
+    )
+    muted: Annotated[dict[str, BoundedTime], Field(max_length=1000)] = Field(
+        default_factory=dict,
+        description="The same of single configurations, by name.",
+        examples=[{"builds": "2026-11-30T09:00:00Z"}],
     )
     additional_info: Worlds = Field(
         default_factory=dict,

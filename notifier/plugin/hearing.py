@@ -22,8 +22,8 @@ class Hearing(Protocol):
     async def delivery(self, ticket: str) -> Delivery | None:
         """The delivery that `Context.ticket` made a ticket of; None where it is gone, or the ticket is none."""
 
-    async def answer(self, answer: Answer) -> None:
-        """Somebody has answered a delivery."""
+    async def answer(self, answer: Answer, delivery: Delivery) -> None:
+        """Somebody has answered a delivery. Hearing one answer twice, under one `id`, is hearing it once."""
 
     async def ask(self, wish: Wish) -> None:
         """Somebody asks something of us. Asking twice under one key is asking once."""

@@ -3,10 +3,12 @@
 from collections.abc import Iterable
 from typing import ClassVar
 
+from notifier.answer import Answer
+from notifier.message import Message
 from notifier.plugin.context import Context
 from notifier.plugin.plugin import P, Plugin
 from notifier.record import JsonObject
-from notifier.user import DEFAULT_WORLD
+from notifier.user import DEFAULT_WORLD, User
 
 
 class Producer(Plugin[P]):
@@ -35,6 +37,14 @@ class Producer(Plugin[P]):
         Any exception fails this producer within the run and no other.
         """
         raise NotImplementedError(f"{self.type} does not pull")
+
+    def answered(self, answer: Answer, message: Message, sender: User | None) -> JsonObject | None:
+        """What a message says that tells of an answer to another one; None: nothing is told.
+
+        `sender` is who sent that one, where it is a user. The delivery worker asks every producer of each answer, and sets
+        `producer` and `id`.
+        """
+        return None
 
     async def check(self, context: Context) -> None:
         """Tries the parameters against the real service without changing anything there, before they are saved.

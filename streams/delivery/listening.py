@@ -11,18 +11,21 @@ import logging
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
+import msgspec
 from aiokafka.errors import KafkaError
 
 from notifier.answer import Answer
 from notifier.catalog import Catalog
 from notifier.delivery import Delivery
-from notifier.errors import NotifierError, RecordError
+from notifier.errors import NotifierError, RecordError, RecordTooLarge
 from notifier.folded import folded
 from notifier.kafka import ensure_topics
+from notifier.message import MAX_BYTES, Message, read_message
 from notifier.one_line import one_line
+from notifier.record import JsonObject
 from notifier.seldom import Seldom
 from notifier.settings import Settings
-from notifier.topics import ANSWERS, STATUS, deliveries
+from notifier.topics import ANSWERS, MESSAGES, STATUS, deliveries
 from notifier.user import User
 from notifier.wish import Wish
 from streams.delivery.calling import Calling
@@ -92,8 +95,8 @@ class _Heard:
     async def delivery(self, ticket: str) -> Delivery | None:
         return await delivery_of(self.listening.settings, ticket, self.names)
 
-    async def answer(self, answer: Answer) -> None:
-        await self.listening.answer(answer)
+    async def answer(self, answer: Answer, delivery: Delivery) -> None:
+        await self.listening.answer(answer, delivery)
 
     async def ask(self, wish: Wish) -> None:
         await self.listening.writer.write(STATUS.name, wish.key, wish.encode())
@@ -226,9 +229,42 @@ class Listening:
         found = self.catalog.directory.world(instance.world_of()).get(folded(address))
         return found if isinstance(found, User) and instance.address(found) == address else None
 
-    async def answer(self, answer: Answer) -> None:
+    def _sender(self, message: Message) -> User | None:
+        producer = self.catalog.producers.get(message.producer)
+        if producer is None or message.sender is None:
+            return None
+        found = self.catalog.directory.world(producer.world_of()).get(folded(message.sender))
+        return found if isinstance(found, User) else None
+
+    async def answer(self, answer: Answer, delivery: Delivery) -> None:
         """Writes an answer, and the messages that producers make of it."""
         await self.writer.write(ANSWERS.name, answer.delivery, answer.encode())
+        try:
+            message = delivery.read_message()
+        except RecordError:
+            return
+        sender = self._sender(message)
+        for name, producer in list(self.catalog.producers.items()):
+            try:
+                made = producer.answered(answer, message, sender)
+                value = None if made is None else _message(name, answer, made)
+            except Exception as error:  # a plugin may raise anything, and fails alone
+                text = "The producer %s makes no message of an answer: %s: %s"
+                extra = {"action": "listen", "producer": name}
+                _seldom.log(
+                    logging.WARNING, text, name, type(error).__name__, one_line(producer.mask(str(error))), extra=extra
+                )
+            else:
+                if value is not None:
+                    await self.writer.write(MESSAGES.name, value[0], value[1])
+
+
+def _message(producer: str, answer: Answer, made: JsonObject) -> tuple[str | None, bytes]:
+    """The key and the value of a message on its topic. An answer that is heard twice makes one id. Raises RecordError."""
+    message, value = read_message(msgspec.json.encode({**made, "producer": producer, "id": answer.id}))
+    if len(value) > MAX_BYTES:
+        raise RecordTooLarge(f"{len(value)} bytes are too many for a message", value)
+    return message.receiver, value
 
 
 async def _end(task: "asyncio.Task[None]") -> None:

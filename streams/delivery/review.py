@@ -27,7 +27,7 @@ from notifier.message import Message
 from notifier.outcome import Reason
 from notifier.plugin import Candidate, Filter
 from notifier.reach import called
-from notifier.record import now
+from notifier.record import now, rfc3339
 from notifier.user import User
 
 SURE_AFTER_S = 5.0  # of what seems to be gone: definitions may be on their way, and a consumer be deleted next
@@ -127,11 +127,22 @@ class Review:
             if named not in configuration.spec.consumers:
                 detail = f"the configuration {configuration.name} sends to the consumer {named} no more"
                 return Ended(reason="disabled", detail=detail) if self._is_sure(configuration.name) else None
-        if not waited:
-            return delivery
+        muted = self._muted(delivery)
+        if muted is not None or not waited:
+            return muted or delivery
         if delivery.recipient is None:
             return self._to_everyone(delivery, configuration)
         return self._to_one(delivery, configuration, delivery.recipient)
+
+    def _muted(self, delivery: Delivery) -> Ended | None:
+        """That the recipient wants to hear nothing now. What goes to a chat of many is not one person's to mute."""
+        user = self._catalog.users.get(delivery.recipient or "")
+        if user is None or delivery.address is None:
+            return None
+        until = user.muted_at(now(), delivery.configuration)
+        return (
+            None if until is None else Ended(reason="muted", detail=f"{user.username} is muted until {rfc3339(until)}")
+        )
 
     def _missing(self, name: str) -> Ended | None:
         if self.problem(name) is not None or not self._is_sure(name):

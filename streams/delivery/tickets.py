@@ -22,6 +22,7 @@ from streams.delivery.lanes import Pending
 
 _TICKET = re.compile(r"([0-9a-f]{8})\.([0-9a-f]{1,4})\.([0-9a-f]{1,16})")
 _READ_S = 5.0
+_LOOK_S = 0.02
 
 
 def ticket_of(consumer: str, partition: int, offset: int) -> str:
@@ -62,7 +63,9 @@ async def delivery_of(settings: Settings, ticket: str, consumers: Iterable[str])
 
 async def _read(kafka: AIOKafkaConsumer, place: TopicPartition, offset: int) -> bytes | None:
     kafka.assign([place])
-    if place.partition not in (kafka.partitions_for_topic(place.topic) or ()):
+    while not (partitions := kafka.partitions_for_topic(place.topic)):  # noqa: ASYNC110 - aiokafka has no event for it
+        await asyncio.sleep(_LOOK_S)  # its metadata is on the way
+    if place.partition not in partitions:
         return None
     first = (await kafka.beginning_offsets([place]))[place]
     end = (await kafka.end_offsets([place]))[place]

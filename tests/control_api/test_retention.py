@@ -79,13 +79,14 @@ def test_the_settings_say_how_much_is_kept(monkeypatch: pytest.MonkeyPatch) -> N
         monkeypatch.setenv("NOTIFIER_HISTORY_DAYS", value)
         return dict(load_settings(env_file=None).history_days)
 
-    assert days("") == {"messages": 7, "attempts": 7, "dead_letters": 30, "runs": 30, "counters": 30}
+    assert days("") == {"messages": 7, "attempts": 7, "dead_letters": 30, "runs": 30, "answers": 30, "counters": 30}
     assert set(days("14").values()) == {14}
     assert days("9, attempts = 2, runs=3") == {
         "messages": 9,
         "attempts": 2,
         "dead_letters": 9,
         "runs": 3,
+        "answers": 9,
         "counters": 9,
     }
     for wrong in ("x", "-1", "0", "attempts", "attempts=", "a=1", "attempts=1=2", ",", "99999999", "1.5"):

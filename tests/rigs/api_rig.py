@@ -142,6 +142,7 @@ SCOPE_OF = {
     "GET /api/v1/users/{username}/working": "read",
     "POST /api/v1/users/{username}/link": "write",
     "GET /api/v1/attempts": "read",
+    "GET /api/v1/answers": "read",
     "GET /api/v1/counters": "read",
     "GET /api/v1/messages": "read",
     "GET /api/v1/messages/{producer}/{id}": "read",

@@ -15,7 +15,7 @@ from notifier.delivery import Delivery
 from notifier.kafka import ensure_topics
 from notifier.message import Message
 from notifier.outcome import Kind
-from notifier.record import now
+from notifier.record import now, rfc3339
 from notifier.registry import Registry
 from notifier.settings import Settings
 from notifier.topics import deliveries
@@ -54,6 +54,7 @@ BEFORE: Changes = {
     "configuration/all": {"users": ["alice", "bob"], "filters": ["at-work"], "consumers": ["sink", "group"]},
 }
 NOT_NOW = {"start": "09:00", "end": "18:00", "days": [f"{now() + timedelta(days=3):%a}".lower()], "timezone": "UTC"}
+SOON = rfc3339(now() + timedelta(hours=1))
 NOWHERE = {"type": "sink", "parameters": {"path": "/tmp/sink", "world": "moon"}}
 OFF = {"users": ["alice"], "enabled": False, "consumers": ["sink", "group"]}
 
@@ -126,6 +127,11 @@ def to(recipient: str | None = "alice", consumer: str = "sink", named: bool = Tr
             },
             to(), "a", id="on leave, which no filter asks for",
         ),
+        pytest.param({"user/alice": ALICE | {"muted_until": SOON}}, to(), "muted", id="muted"),
+        pytest.param({"user/alice": ALICE | {"muted": {"all": SOON}}}, to(), "muted", id="the configuration is muted"),
+        pytest.param({"user/alice": ALICE | {"muted": {"other": SOON}}}, to(), "a", id="another configuration is muted"),
+        pytest.param({"user/alice": ALICE | {"muted_until": "2026-01-01T00:00:00Z"}}, to(), "a", id="not muted any more"),
+        pytest.param({"user/alice": ALICE | {"muted_until": SOON}}, to(consumer="group"), "al", id="a chat of many"),
         pytest.param({"user/alice": ALICE | {"working_time": NOT_NOW}}, to(), "a", id="after work, since it is late"),
         pytest.param(
             {"user/alice": ALICE | {"working_time": NOT_NOW, "on_leave": True}}, to(), "on_leave", id="on leave after work"
