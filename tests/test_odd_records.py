@@ -56,6 +56,8 @@ GOOD = {
     "attempts": b'{"delivery":"odd","outcome":"accepted","reason":"ok","number":1,"producer":"ci","message":"odd","started_at":'
     + AT + b',"ended_at":' + AT + b"," + ORIGIN + b"}",
     "dead_letters": b'{"id":"odd","stage":"route","reason":"invalid","error":"x","topic":"t","at":' + AT + b',"offset":1}',
+    "answers": b'{"id":"odd/1","delivery":"odd","producer":"ci","message":"odd","configuration":"odd","consumer":"sink",'
+    + b'"button":"acknowledge","at":' + AT + b"}",
     "status": b'{"kind":"role","name":"odd@x","state":"ready","at":' + AT + b"}",
 }  # fmt: skip
 

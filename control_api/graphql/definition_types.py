@@ -11,7 +11,7 @@ from inspect import getdoc
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 import graphene  # type: ignore[import-untyped]  # graphene has no types
-from pydantic import BaseModel
+from pydantic import AwareDatetime, BaseModel
 
 from control_api.definitions.spec import name_field
 from control_api.graphql.context import GraphQLContext, Resolver, guarded
@@ -38,7 +38,7 @@ TEMPLATED: tuple[Kind, ...] = (
 )  # the kinds whose texts may include a named template
 
 _SCALARS: dict[Any, Any] = {str: graphene.String, time: graphene.String, bool: graphene.Boolean, int: graphene.Int}
-_SCALARS[float] = graphene.Float
+_SCALARS |= {float: graphene.Float, AwareDatetime: graphene.String}
 _KNOWN: dict[str, tuple[Any, str]] = {
     "revision": (graphene.Int, "Number of the change that wrote it."),
     "etag": (graphene.String, "Its version, for `ifMatch`; the ETag of REST."),

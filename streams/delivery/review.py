@@ -3,7 +3,7 @@
 The router has judged the message. What was changed while the delivery waited counts nevertheless: a configuration that was
 switched off or deleted, a person who was deleted, taken out of the configuration, went on leave or got another address, a
 filter that drops the message now, a shorter lifetime. Working hours are not judged again: nobody is to miss a message since its
-delivery was late.
+delivery was late. Whether the person mutes it is judged here alone, also of what has not waited.
 
 Pure, without I/O. What follows is done by `streams.delivery.wanted`, for what is parked by `streams.delivery.parking`.
 """

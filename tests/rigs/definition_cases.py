@@ -74,12 +74,16 @@ CASES: tuple[Case, ...] = (
             "on_leave": True,
             "working_time": {"start": "09:00", "end": "18:00", "days": ["mon"], "timezone": "Europe/Moscow"},
             "additional_info": {"telegram": [{"id": 123, "username": "carol"}]},
+            "muted_until": "2199-01-01T00:00:00Z",
+            "muted": {"builds": "2199-01-01T00:00:00Z"},
         },
         shows={
             "username": "carol@x",
             "on_leave": True,
             "working_time": {"start": "09:00", "end": "18:00", "days": ["mon"], "timezone": "Europe/Moscow"},
             "additional_info": {"telegram": [{"id": 123, "username": "carol"}]},
+            "muted_until": "2199-01-01T00:00:00Z",
+            "muted": {"builds": "2199-01-01T00:00:00Z"},
         },
     ),
     Case(
@@ -99,8 +103,8 @@ CASES: tuple[Case, ...] = (
     ),
     Case(
         id="null is no field", rows=("S-15",), do="create", kind="user",
-        written={"username": "erin", "on_leave": None, "working_time": None, "additional_info": None},
-        shows={"on_leave": False, "working_time": None, "additional_info": {}},
+        written={"username": "erin", "on_leave": None, "working_time": None, "additional_info": None, "muted": None},
+        shows={"on_leave": False, "working_time": None, "additional_info": {}, "muted": {}, "muted_until": None},
     ),
     Case(
         id="a group is created", do="create", kind="group",
