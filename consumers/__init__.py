@@ -4,6 +4,7 @@ from typing import Any
 
 from consumers.email import Email
 from consumers.max import Max
+from consumers.kafka import Kafka
 from consumers.script import Script
 from consumers.telegram import Telegram
 from consumers.vk import Vk
@@ -23,3 +24,4 @@ BUILT_IN: tuple[type[Consumer[Any]], ...] = (
     Teams,
     GoogleChat,
 )
+BUILT_IN: tuple[type[Consumer[Any]], ...] = (Email, Kafka, Script, Telegram, Webhook)

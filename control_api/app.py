@@ -146,7 +146,7 @@ def _lifespan(
                 relay=relay,
                 services=services,
                 pausing=Pausing(database=database, services=services, intake=intake, statuses=statuses),
-                verification=Verification(services, seal, settings.services, network),
+                verification=Verification(services, seal, settings.services, network, settings.topic_prefix),
                 repositories=Repositories(registry, seal, settings.services, network),
                 history=History(settings, database),
                 explaining=explaining,

@@ -90,6 +90,14 @@ TOPICS: tuple[Topic, ...] = (
     STATUS,
 )
 
+
+def is_own(topic: str, prefix: str) -> bool:
+    """Whether a topic is one of the installation whose topics begin with the prefix, by its name alone."""
+    if prefix:
+        return topic.startswith(prefix)
+    return topic.startswith(DELIVERIES) or any(topic == own.name for own in TOPICS)
+
+
 DELIVERIES = "deliveries."  # followed by the consumer's name
 
 

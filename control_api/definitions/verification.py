@@ -10,6 +10,7 @@ import asyncio
 import logging
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 from typing import Any, Literal
 
 from control_api.access.actor import Actor
@@ -23,6 +24,7 @@ from notifier.plugin import Consumer, Context, Plugin, Producer, secrets_in
 from notifier.sandbox import Level, Sandbox
 from notifier.script import Script
 from notifier.seal import Seal
+from notifier.topics import is_own
 
 logger = logging.getLogger(__name__)
 
@@ -36,13 +38,19 @@ class Verification:
     """Saves definitions, after their plugin's check where that is asked for."""
 
     def __init__(
-        self, services: Services, seal: Seal, addresses: Mapping[str, str], network: Network | None = None
+        self,
+        services: Services,
+        seal: Seal,
+        addresses: Mapping[str, str],
+        network: Network | None = None,
+        topic_prefix: str = "",
     ) -> None:
         """`addresses`: base URLs of outside services, as the settings have them (`Context.services`)."""
         self._services = services
         self._seal = seal
         self._addresses = addresses
         self._network = network or Network()
+        self._topic_prefix = topic_prefix
 
     async def save(self, actor: Actor, write: Write, *, verify: bool = False) -> Stored:
         """Creates, replaces or patches a definition; with `verify`, after its plugin's check.
@@ -104,6 +112,7 @@ class Verification:
             script=script,
             services=self._addresses,
             network=self._network,
+            own_topic=partial(is_own, prefix=self._topic_prefix),
         )
 
     async def _scripts(self, draft: Draft) -> dict[str, Script]:

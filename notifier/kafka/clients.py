@@ -91,9 +91,13 @@ def kafka_producer(settings: Settings, **options: Any) -> AIOKafkaProducer:
     One that lives as long as its process ends by `end_kafka_producer`; `stop`, and so `async with`, may wait for ever for a
     broker that is away.
     """
+    return kafka_producer_at(**{**client_options(settings), **options})
+
+
+def kafka_producer_at(**options: Any) -> AIOKafkaProducer:
+    """The same at any cluster: `options` are aiokafka's, address and security among them."""
     return _KafkaProducer(
         **{
-            **client_options(settings),
             "acks": "all",
             "enable_idempotence": True,
             "linger_ms": 2,

@@ -5,11 +5,21 @@ left that connection open until the garbage was collected.
 """
 
 import asyncio
-from typing import Any
+import socket
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any, TypeAlias
 
 from aiokafka import client
+from aiokafka.conn import AIOKafkaConnection
+
+from notifier.errors import DeliveryError
+
+Connect: TypeAlias = Callable[[str, int], Awaitable[socket.socket]]
 
 _opening: dict["asyncio.Task[Any] | None", list[Any]] = {}  # a task that connects → the connections that it has opened
+_by: ContextVar[Connect | None] = ContextVar("by", default=None)
 _create_conn, _bootstrap = client.create_conn, client.AIOKafkaClient.bootstrap
 
 
@@ -19,8 +29,52 @@ def close_what_is_cancelled() -> None:
     client.AIOKafkaClient.bootstrap = _connect
 
 
+@contextmanager
+def connecting_by(connect: Connect) -> Iterator[None]:
+    """Has clients that are started within the block, and the tasks that they start, connect by this function alone.
+
+    It may raise DeliveryError, which counts as no connection. Brokers name the addresses of the others, so a guard that sees
+    the first address only is none.
+    """
+    token = _by.set(connect)
+    try:
+        yield
+    finally:
+        _by.reset(token)
+
+
+class _Loop:
+    """An event loop to a connection of aiokafka, whose sockets come from `connect`. aiokafka takes no socket itself."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, connect: Connect) -> None:
+        self._loop = loop
+        self._connect = connect
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._loop, name)
+
+    async def create_connection(self, factory: Any, host: str, port: int, *, ssl: Any = None) -> Any:
+        try:
+            sock = await self._connect(host, port)
+        except DeliveryError as error:
+            raise ConnectionError(str(error)) from None
+        return await self._loop.create_connection(
+            factory, sock=sock, ssl=ssl, server_hostname=host if ssl is not None else None
+        )
+
+
+async def _made(*args: Any, **kwargs: Any) -> Any:
+    connect = _by.get()
+    if connect is None:
+        return await _create_conn(*args, **kwargs)
+    connection = AIOKafkaConnection(*args, **kwargs)
+    connection._loop = _Loop(connection._loop, connect)
+    await connection.connect()
+    return connection
+
+
 async def _open(*args: Any, **kwargs: Any) -> Any:
-    connection = await _create_conn(*args, **kwargs)
+    connection = await _made(*args, **kwargs)
     opened = _opening.get(asyncio.current_task())
     if opened is not None:
         opened.append(connection)

@@ -22,6 +22,10 @@ async def _no_templates(template: str, delivery: Delivery) -> str:
     raise TemplateFailed("no templates are rendered here")
 
 
+def _any_topic(topic: str) -> bool:
+    return True  # who is not told better takes every topic for its own
+
+
 async def _no_limit() -> None:
     return
 
@@ -46,6 +50,7 @@ class Context:
     rendered: Callable[[Delivery], Awaitable[Rendered]] = content_of
     # The text that a template of the parameters makes of a delivery. Raises TemplateFailed.
     render: Callable[[str, Delivery], Awaitable[str]] = _no_templates
+    own_topic: Callable[[str], bool] = _any_topic  # whether that topic is one of the installation's own
     network: Network = field(default_factory=Network)  # the way to addresses that the parameters name
     # Waits until another send of this call is within the consumer's `limits`; the first one is when the call begins. The wait
     # does not count for its time limit.

@@ -11,6 +11,7 @@ from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from traceback import format_exception
 from typing import Any, get_args
 
@@ -25,6 +26,7 @@ from notifier.plugin import Consumer, Context, Result, result_of
 from notifier.rendered import Rendered
 from notifier.sandbox import Sandbox
 from streams.delivery.moved import Moved
+from notifier.topics import is_own
 from streams.delivery.pacing import FREE, Permit, credential_of
 from streams.delivery.turns import Turns
 from streams.instances import Instances
@@ -54,12 +56,14 @@ class Calling:
         services: Mapping[str, str],
         network: Network | None = None,
         moved: Moved | None = None,
+        topic_prefix: str = "",
     ) -> None:
         self._sandbox = sandbox
         self._catalog = catalog
         self._services = services  # base URLs, see `Context`
         self._network = network or Network()
         self._moved = moved
+        self._topic_prefix = topic_prefix
         self._instances: Instances[Consumer[Any]] = Instances()
         self.change(catalog)
         self._renderer = Renderer()
@@ -204,6 +208,7 @@ class Calling:
             rendered=rendered,
             render=texts.render,
             network=self._network,
+            own_topic=partial(is_own, prefix=self._topic_prefix),
         )
 
 

@@ -84,6 +84,14 @@ class DeliveryWorker:
         self._moved = Moved(self._writer)
         network = Network(allowed=settings.allowed_addresses)
         self._calling = Calling(sandbox, definitions.catalog, settings.services, network, self._moved)
+        self._recording = Recording(self._writer)
+        self._calling = Calling(
+            sandbox,
+            definitions.catalog,
+            settings.services,
+            Network(allowed=settings.allowed_addresses),
+            settings.topic_prefix,
+        )
         self._board = Board(settings)
         self._outputs = Outputs(settings)
         self._recording = Recording(self._writer, self._outputs)

@@ -1,0 +1,196 @@
+"""Kafka: writes messages to a topic of others, at a cluster that its parameters name.
+
+The client is `consumers.kafka.writing`'s, and what brokers answer means for a delivery is the table in
+`consumers.kafka.answers`. The installation's own topics are refused, whatever the cluster: a delivery among deliveries, or a
+message that makes itself again, would be no message for anybody. Nor are its own credentials lent: the parameters name those
+that count.
+"""
+
+import asyncio
+import re  # for our own constant patterns
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated, Literal, Self
+
+from pydantic import AfterValidator, Field, SecretStr, StringConstraints, model_validator
+
+from consumers.kafka.answers import REQUEST_S
+from notifier import ACCEPTED, Consumer, ConsumerParameters, Context, Delivery, Permanent, ProxyParameters, Result
+from notifier.errors import InputError, RecordError, TemplateFailed
+
+if TYPE_CHECKING:  # importing it takes time, see `_open`
+    from consumers.kafka.writing import Cluster, Writing
+
+_PORT = 9092
+_SERVER = re.compile(r"(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9._-]+)(?::([0-9]{1,5}))?")
+_MAX_KEY = 1000  # characters of a key that a template makes
+
+
+def _servers(text: str) -> list[tuple[str, int]]:
+    found = []
+    for server in text.split(","):
+        match = _SERVER.fullmatch(server.strip())
+        if match is None or not 0 < int(match[2] or _PORT) < 65536:
+            raise ValueError("must be host:port, or several with commas between them: kafka-1.example:9092")
+        found.append((match[1].strip("[]"), int(match[2] or _PORT)))
+    return found
+
+
+def _check_servers(text: str) -> str:
+    _servers(text)
+    return text
+
+
+def _check_topic(topic: str) -> str:
+    if topic in (".", "..") or topic.startswith("__"):
+        raise ValueError("is a name that Kafka keeps for itself")
+    return topic
+
+
+def _check_template(source: str) -> str:
+    from consumers.text.template import check_template  # Jinja takes long to import
+
+    try:
+        check_template(source)
+    except InputError as error:
+        raise ValueError(error.errors[0].detail) from None
+    return source
+
+
+class KafkaParameters(ProxyParameters, ConsumerParameters):
+    """Parameters of a Kafka consumer."""
+
+    addresses = dict.fromkeys(("servers", "security_protocol", "proxy"), ("password",))
+
+    servers: Annotated[str, StringConstraints(max_length=2000), AfterValidator(_check_servers)] = Field(
+        description="Brokers to begin with, `host:port,…`.", examples=["kafka-1.example:9092,kafka-2.example:9092"]
+    )
+    topic: Annotated[str, StringConstraints(pattern=r"^[a-zA-Z0-9._-]{1,249}$"), AfterValidator(_check_topic)] = Field(
+        description="Topic that messages are written to; it has to be there.", examples=["alerts"]
+    )
+    key: Annotated[str, StringConstraints(min_length=1, max_length=2000), AfterValidator(_check_template)] | None = (
+        Field(
+            None,
+            description="Template of the record's key; absent: the receiver.",
+            examples=["{{ message.labels.team }}"],
+        )
+    )
+    value: Literal["message", "text"] = Field(
+        "message", description="`message`: its JSON as it came; `text`: what the template makes, or the default text."
+    )
+    security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = Field(
+        "PLAINTEXT", description="How the brokers are spoken to."
+    )
+    sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = Field(
+        "SCRAM-SHA-512", description="How to sign in, with a SASL protocol."
+    )
+    username: Annotated[str, StringConstraints(min_length=1, max_length=500)] | None = Field(
+        None, description="Name to sign in with."
+    )
+    password: SecretStr | None = Field(None, description="Password of `username`.")
+    authority: Annotated[str, StringConstraints(max_length=100_000)] | None = Field(
+        None, description="Authority of the brokers' certificates, as PEM; absent: those that the machine trusts."
+    )
+
+    @model_validator(mode="after")
+    def _check_sign_in(self) -> Self:
+        if self.security_protocol.startswith("SASL") and (self.username is None or self.password is None):
+            raise ValueError(f"{self.security_protocol} needs username and password")
+        return self
+
+
+class Kafka(Consumer[KafkaParameters]):
+    """Writes messages as records to a topic of others, at any Kafka cluster, the key by a template."""
+
+    type = "kafka"
+    Parameters = KafkaParameters
+
+    def __init__(self, parameters: KafkaParameters) -> None:
+        super().__init__(parameters)
+        self._writing: Writing | None = None
+
+    def timeout_s(self) -> float:
+        """Seconds that connecting and writing may take, the tries of the client within them."""
+        return 5 * REQUEST_S
+
+    async def deliver(self, deliveries: Sequence[Delivery], context: Context) -> Sequence[Result]:
+        """Writes each record. Raises Retryable or Permanent as the table in `consumers.kafka.answers` says."""
+        return [await self._deliver(delivery, context) for delivery in deliveries]
+
+    async def check(self, context: Context) -> None:
+        """Connects, signs in and looks the topic up. Raises Permanent or Retryable."""
+        self._refuse_own(context)
+        writing = await self._open(context)
+        await writing.check(self.parameters.topic)
+
+    async def close(self) -> None:
+        """Closes the connections."""
+        writing, self._writing = self._writing, None
+        if writing is not None:
+            await writing.close()
+
+    async def _deliver(self, delivery: Delivery, context: Context) -> Result:
+        self._refuse_own(context)
+        detail = None
+        try:
+            value = await self._value(delivery, context)
+            key = delivery.receiver or delivery.recipient
+            if self.parameters.key is not None:
+                key = await context.render(self.parameters.key, delivery)
+        except RecordError as error:
+            return Result(outcome="refused", reason="invalid_content", detail=str(error))
+        except TemplateFailed as error:  # the message goes out all the same
+            detail = f"the template of the key failed, so the receiver was taken: {error}"
+        writing = await self._open(context)
+        from consumers.kafka.writing import Unsure
+
+        headers = [
+            ("notifier-delivery", delivery.id.encode()),
+            ("notifier-configuration", delivery.configuration.encode()),
+        ]
+        try:
+            await writing.write(self.parameters.topic, _key(key), value, headers)
+        except Unsure as error:
+            return Result(outcome="unknown", reason="timeout", detail=self.mask(str(error)))
+        return ACCEPTED if detail is None else Result(detail=detail)
+
+    async def _value(self, delivery: Delivery, context: Context) -> bytes:
+        if self.parameters.value == "text":
+            return (await context.rendered(delivery)).body.plain().encode(errors="replace")
+        delivery.read_message()  # what is no message is refused
+        return bytes(delivery.message)
+
+    def _refuse_own(self, context: Context) -> None:
+        if context.own_topic(self.parameters.topic):
+            text = f"{self.parameters.topic} is a topic of Notifier's own; write to it by REST, or name another one"
+            raise Permanent("forbidden", text)
+
+    async def _open(self, context: Context) -> "Writing":
+        """The client, made when it is first needed: the API and the router have instances too, and never write."""
+        if self._writing is None:
+            writing, cluster = await asyncio.to_thread(_import_writing)
+            parameters = self.parameters
+            if self._writing is None:  # another call may have been faster
+                self._writing = writing(
+                    cluster(
+                        servers=_servers(parameters.servers),
+                        protocol=parameters.security_protocol,
+                        mechanism=parameters.sasl_mechanism,
+                        username=parameters.username,
+                        password=None if parameters.password is None else parameters.password.get_secret_value(),
+                        authority=parameters.authority,
+                        proxy=parameters.proxy_url(),
+                    ),
+                    context.network,
+                )
+        return self._writing
+
+
+def _key(key: str | None) -> bytes | None:
+    text = (key or "").strip()[:_MAX_KEY]
+    return text.encode(errors="replace") if text else None
+
+
+def _import_writing() -> "tuple[type[Writing], type[Cluster]]":
+    from consumers.kafka.writing import Cluster, Writing
+
+    return Writing, Cluster
