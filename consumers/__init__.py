@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from consumers.apprise import Apprise
 from consumers.email import Email
 from consumers.max import Max
 from consumers.kafka import Kafka
@@ -25,3 +26,4 @@ BUILT_IN: tuple[type[Consumer[Any]], ...] = (
     GoogleChat,
 )
 BUILT_IN: tuple[type[Consumer[Any]], ...] = (Email, Kafka, Script, Telegram, Webhook)
+BUILT_IN: tuple[type[Consumer[Any]], ...] = (Apprise, Email, Kafka, Script, Telegram, Webhook)
