@@ -1,21 +1,25 @@
 """Apprise: reaches services by the URLs of Apprise, a library of a hundred of them.
 
-Each URL is one delivery to its service: it is called on its own, in a process of its own (`consumers.apprise.process`). Where one
-fails, the next try calls those again that have not taken the message, as long as the same worker makes it with the same
-definition; otherwise all are called again: at least once. What an answer means is the table in `consumers.apprise.answers`.
+Each URL is one delivery to its service: it is called on its own, in a process of its own (`consumers.apprise.process`), with the
+text in as many parts as the service needs. Where one fails, the next try goes on with what has not been taken, as long as the
+same worker makes it with the same definition and the same text; otherwise all are called again: at least once. What an answer
+means is the table in `consumers.apprise.answers`.
 """
 
 import re  # for our own constant pattern
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Annotated
 
 from pydantic import AfterValidator, Field, SecretStr
 
 from consumers.apprise.answers import CALL_S, masked, result_of, together
 from consumers.apprise.process import START_S, Process
-from notifier import Consumer, ConsumerParameters, Context, Delivery, Permanent, Result, Retryable
+from consumers.text.splitting import split_marked
+from notifier import Consumer, ConsumerParameters, Context, Delivery, Marked, Permanent, Result, Retryable
 from notifier.errors import RecordError
+from notifier.one_line import one_line
 from notifier.outcome import Severity
 from notifier.plain_text import is_blank, plain_text
 from notifier.seal import is_sealed
@@ -24,7 +28,16 @@ _SCHEME = re.compile(r"([a-z0-9]+)://\S*", re.ASCII)
 # They show something on the screen of the machine that runs them, write its log, or light a lamp on it.
 _LOCAL = frozenset(["blink1", "dbus", "gio", "glib", "gnome", "kde", "macosx", "qt", "syslog", "windows"])
 _REMEMBERED = 10_000  # deliveries that some services took
+MAX_TITLE = 250  # characters; where a service has no titles, it stands above the text
+_SHORTEST = 64  # characters of a part, below which nobody could read them
 _TYPES: Mapping[Severity | None, str] = {"warning": "warning", "error": "failure", "critical": "failure"}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Message:
+    title: str
+    body: str
+    kind: str  # as Apprise calls it
 
 
 def _check_url(url: SecretStr) -> SecretStr:
@@ -59,11 +72,12 @@ class Apprise(Consumer[AppriseParameters]):
     def __init__(self, parameters: AppriseParameters) -> None:
         super().__init__(parameters)
         self._process: Process | None = None
-        self._taken: OrderedDict[str, set[int]] = OrderedDict()  # delivery → URLs whose service took it
+        # delivery → hash of its text, the URLs and parts that were taken
+        self._taken: OrderedDict[str, tuple[int, set[tuple[int, int]]]] = OrderedDict()
 
     def timeout_s(self) -> float:
         """Seconds that the start of the process and calling all URLs may take."""
-        return START_S + len(self.parameters.urls) * (CALL_S + 5.0)
+        return START_S + len(self.parameters.urls) * 2 * CALL_S
 
     def mask(self, text: str) -> str:
         """The text without the URLs and the pieces of them."""
@@ -101,25 +115,25 @@ class Apprise(Consumer[AppriseParameters]):
         body = plain_text(rendered.body.plain())
         if is_blank(body):
             return Result(outcome="refused", reason="invalid_content", detail="the text is empty")
-        title = " ".join(plain_text(rendered.subject).split())
+        title = one_line(rendered.subject, MAX_TITLE)
+        message = _Message(title=title, body=body, kind=_TYPES.get(severity, "info"))
         process = self._open(context)
-        taken = self._taken.pop(delivery.id, set())
-        results = []
-        for number, secret in enumerate(self.parameters.urls):
-            url = secret.get_secret_value()
-            if number in taken:
-                results.append(Result())
-                continue
-            result = result_of(await process.ask(url, title, body, _TYPES.get(severity, "info")), url)
-            if result.outcome == "accepted":
-                taken.add(number)
-            results.append(result)
-        if 0 < len(taken) < len(results):
-            self._remember(delivery.id, taken)
+        key = hash(message)
+        before, taken = self._taken.pop(delivery.id, (key, set()))
+        if before != key:
+            taken = set()  # the text has changed, with its template
+        results: list[Result] = []
+        try:
+            for number, secret in enumerate(self.parameters.urls):
+                results.append(await _call(process, secret.get_secret_value(), number, message, taken))
+        finally:
+            if len(results) < len(self.parameters.urls) or together(results).outcome != "accepted":
+                self._remember(delivery.id, key, taken)
         return together(results)
 
-    def _remember(self, id_: str, taken: set[int]) -> None:
-        self._taken[id_] = taken
+    def _remember(self, id_: str, key: int, taken: set[tuple[int, int]]) -> None:
+        if taken:
+            self._taken[id_] = key, taken
         if len(self._taken) > _REMEMBERED:
             self._taken.popitem(last=False)
 
@@ -127,3 +141,20 @@ class Apprise(Consumer[AppriseParameters]):
         if self._process is None:
             self._process = Process(context.network.allowed)
         return self._process
+
+
+async def _call(process: Process, url: str, number: int, message: _Message, taken: set[tuple[int, int]]) -> Result:
+    """Sends the parts for one URL that are not `taken`, up to the first that fails; adds those that are."""
+    limit = await process.limit(url)
+    parts = split_marked(Marked(message.body), limit) if limit >= _SHORTEST else None
+    # What does not fit into our parts is split by Apprise, which cuts where it comes to.
+    texts = [message.body] if parts is None else [part.text for part in parts]
+    for place, text in enumerate(texts):
+        if (number, place) in taken:
+            continue
+        answer = await process.ask(url, message.title if place == 0 else "", text, message.kind)
+        result = result_of(answer, url)
+        if result.outcome != "accepted":
+            return result
+        taken.add((number, place))
+    return Result()

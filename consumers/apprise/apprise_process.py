@@ -10,8 +10,9 @@ connects as it likes. In this process an audit hook, below all of them, sees wha
 HTTP follows no redirect and reads 64 KiB of an answer. The environment is empty, so no proxy hides an address from the hook.
 
 Requests come on standard input and answers go to standard output, each as four bytes of length (big-endian) and a JSON object:
-`{"url", "title", "body", "type", "allowed"}`, and `{"sent", "status", "retry_after", "error", "refused", "log"}`. Without
-`body` the URL is only looked at. The process ends at the end of its input. It is run by path and isolated (`python -I`).
+`{"url", "title", "body", "type", "allowed"}`, and `{"sent", "status", "retry_after", "error", "refused", "log", "limit"}`.
+Without `body` the URL is only looked at, and `limit` is how many characters its service takes. The process ends at the end of
+its input. It is run by path and isolated (`python -I`).
 """
 
 import importlib.util
@@ -30,6 +31,7 @@ MEMORY_BYTES = 2 * 1024 * 1024 * 1024  # of address space; Apprise alone takes a
 ANSWER_BYTES = 64 * 1024
 TIMEOUT_S = (5.0, 15.0)  # to connect, and between two pieces of an answer
 MAX_LOG = 1000  # characters
+TITLE_IN_BODY = 300  # characters that are left to the title where a service has none of its own
 
 _LOCAL_FILES = ("/usr", "/lib", "/lib64", "/etc/ssl", "/etc/pki", "/etc/ca-certificates", "/opt/homebrew")
 _SINGLE_FILES = frozenset(
@@ -170,14 +172,17 @@ def answer_to(request: dict[str, Any], exchange: Exchange, guard: Guard, log: Lo
     guard.refused, log.text = False, ""
     guard.allow(request["allowed"])
     sent: bool | None = None
+    limit = 0
     try:
         asset = apprise.AppriseAsset(storage_mode=apprise.PersistentStoreMode.MEMORY, app_id="Notifier")
         service = apprise.Apprise.instantiate(request["url"], asset=asset)
         if service is None:
             exchange.error = "unknown_url"
-        elif request.get("body") is not None:
+        elif request.get("body") is None:
+            limit = max(0, service.body_maxlen - (0 if service.title_maxlen > 0 else TITLE_IN_BODY))
+        else:
             if "overflow=" not in request["url"]:
-                service.overflow_mode = apprise.OverflowMode.SPLIT  # a service would refuse what is too long
+                service.overflow_mode = apprise.OverflowMode.SPLIT  # of what does not fit into our parts
             sent = bool(
                 service.notify(
                     body=request["body"],
@@ -195,6 +200,7 @@ def answer_to(request: dict[str, Any], exchange: Exchange, guard: Guard, log: Lo
         "error": exchange.error,
         "refused": guard.refused,
         "log": log.text,
+        "limit": limit,
     }
 
 

@@ -29,6 +29,7 @@ class Process:
         self._allowed = list(allowed)
         self._child: Child | None = None
         self._turn = asyncio.Lock()
+        self._limits: dict[str, int] = {}  # URL → characters that its service takes
 
     async def ask(self, url: str, title: str = "", body: str | None = None, kind: str = "info") -> Mapping[str, Any]:
         """What Apprise makes of a message for one URL; without a `body` of the URL alone. Raises Retryable."""
@@ -52,6 +53,15 @@ class Process:
             finally:
                 if not done:
                     await self._end()
+
+    async def limit(self, url: str) -> int:
+        """How many characters the service of a URL takes; 0 where nobody knows. Raises Retryable."""
+        if url not in self._limits:
+            found = (await self.ask(url)).get("limit")
+            if not isinstance(found, int) or found <= 0:
+                return 0
+            self._limits[url] = found
+        return self._limits[url]
 
     async def close(self) -> None:
         """Ends the process."""

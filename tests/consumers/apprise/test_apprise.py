@@ -27,6 +27,7 @@ class Service:
     def __init__(self) -> None:
         self.port = 0
         self.got: list[tuple[str, dict[str, Any]]] = []
+        self.fails_at = 0  # number of a request that is answered so all the same
         self.better = False  # answers 200 whatever the path says
 
     async def answer(self, request: web.Request) -> web.StreamResponse:
@@ -37,7 +38,8 @@ class Service:
         if path.startswith("cut"):
             assert request.transport is not None
             request.transport.close()
-        status = 200 if self.better else int(path[:3]) if path[:3].isdigit() else 200
+        better = self.better and len(self.got) != self.fails_at
+        status = 200 if better else int(path[:3]) if path[:3].isdigit() else 200
         headers = {"Retry-After": "7"} if status == 429 else {"Location": "/200"} if status == 302 else {}
         return web.Response(status=status, body=b"x" * 200_000, headers=headers)
 
@@ -92,6 +94,29 @@ async def test_each_url_is_called_once_and_only_what_failed_again(service: Servi
     body = service.got[0][1]
     assert (body["title"], body["type"]) == ("CI", "failure")
     assert "build failed" in body["message"]
+
+
+async def test_a_long_text_goes_in_parts_and_on_with_the_one_that_failed(service: Service, context: Context) -> None:
+    text = "👨‍👩‍👧🇩🇪 한국어 தமிழ் " * 3000
+    async with calling(f"json://127.0.0.1:{service.port}/429") as consumer:
+        service.better = True
+        asking = consumer._open(context)
+        limit = await asking.limit(f"json://127.0.0.1:{service.port}/429")
+        assert await consumer.deliver([make(text)], context) == [Result()]
+        parts = [body["message"] for _, body in service.got]
+        assert len(parts) > 1
+        assert all(
+            len(part) <= limit and part.startswith(f"{number}/{len(parts)}") for number, part in enumerate(parts, 1)
+        )
+        for word in ("👨‍👩‍👧🇩🇪", "한국어", "தமிழ்"):
+            assert sum(part.count(word) for part in parts) == 3000
+        service.got.clear()
+        service.fails_at = 2
+        (failed,) = await consumer.deliver([make(text, 2)], context)
+        assert failed.reason == "rate_limited"
+        assert await consumer.deliver([make(text, 2)], context) == [Result()]
+    heads = [body["message"].partition("/")[0] for _, body in service.got]
+    assert heads == ["1", "2", *(str(number) for number in range(2, len(parts) + 1))]
 
 
 async def test_answers_through_the_real_library(service: Service, context: Context) -> None:
