@@ -17,10 +17,14 @@ from consumers.kafka import Kafka
 from consumers.kafka.writing import _failure_of
 from consumers.text.template import Renderer
 from notifier import Context, Permanent, Result, Retryable
+from notifier.catalog import Catalog
 from notifier.network import Network
 from notifier.plugin import secret_fields
+from notifier.registry import Registry
+from notifier.sandbox import Level, Sandbox
 from notifier.settings import Settings
 from notifier.topics import is_own
+from streams.delivery.calling import Calling
 from tests.rigs.kafka_tools import create_topic, read_all
 from tests.rigs.plugin_world import context_without_scripts, make_delivery
 from tests.rigs.repository import ROOT
@@ -119,6 +123,15 @@ async def test_own_topics_are_refused_whatever_the_cluster(context: Context, top
         with pytest.raises(Permanent, match="Notifier's own") as refused:
             await act
         assert refused.value.reason == "forbidden"
+
+
+async def test_the_delivery_worker_knows_which_topics_are_own() -> None:
+    sandbox = Sandbox(level=Level.none, explanation="no scripts here")
+    calling = Calling(sandbox, Catalog(registry=Registry((Kafka,))), {}, topic_prefix="own.")
+    consumer = Kafka(Kafka.Parameters.model_validate({**GIVEN, "topic": "own.messages"}))
+    (result,) = (await calling.call(consumer, [make()])).results
+    assert (result.outcome, result.reason) == ("refused", "forbidden")
+    await calling.close()
 
 
 def test_without_a_prefix_the_names_of_the_table_are_own() -> None:
