@@ -1,4 +1,4 @@
-"""What the ledger costs: a start without its file and with it, a look-up, memory, and following 5,000 attempts a second.
+"""What the ledger costs: a start without its file and with it, a look-up, memory, reading on, following 5,000 attempts a second.
 
 `python -m bench ledger [--ids 1000000] [--seconds 20] [--kafka HOST:PORT]`. Everything runs on this computer; the ledger is in a
 process of its own (`bench.ledger_reader`), and must know each id that was written, or there is no figure.
@@ -16,7 +16,7 @@ from pathlib import Path
 import msgspec
 from aiokafka import AIOKafkaProducer, TopicPartition
 
-from bench.ledger_reader import COLD, FOLLOW, WARM, Reading
+from bench.ledger_reader import BEHIND, COLD, FOLLOW, WARM, Reading
 from bench.progress import say
 from notifier.attempt import Attempt, Origin
 from notifier.kafka import ensure_topics, kafka_consumer, kafka_producer
@@ -29,6 +29,7 @@ from streams.delivery.ledger import SETTLED, SPARED
 from streams.delivery.ledger.filling import BEFORE_MS
 
 RATE = 5_000  # attempts a second
+MISSED = 100_000  # attempts that were written while the ledger did not run, and that it reads on from its file
 _BATCH = 2_000  # records
 _HEADERS = [(SETTLED, b"1"), (SPARED, b"0")]
 
@@ -64,16 +65,16 @@ async def _measure(settings: Settings, ids: int, seconds: int) -> None:
     await ensure_topics(settings, [ATTEMPTS])
     encoder = _Encoder(settings)
     async with kafka_producer(settings) as producer:
-        for start in range(0, ids, 12 * _BATCH):
-            await _write(producer, encoder, range(start, min(ids, start + 12 * _BATCH)))
+        await _write_all(producer, encoder, range(ids))
         say(f"{ids:,} attempts are written")
         await _commit(settings, ids)
         cold = await _read(settings, COLD, ids)
         warm = await _read(settings, WARM, ids)
-        following = asyncio.create_task(_read(settings, FOLLOW, ids, seconds))
-        end = time.monotonic() + seconds + 5  # some of it while the process starts
-        written = ids
-        while time.monotonic() < end:
+        written = ids + MISSED
+        await _write_all(producer, encoder, range(ids, written))
+        behind = await _read(settings, BEHIND, written)
+        following = asyncio.create_task(_read(settings, FOLLOW, written, seconds))
+        while not following.done():  # first of all while the process starts
             due = time.monotonic() + _BATCH / RATE
             await _write(producer, encoder, range(written, written + _BATCH))
             written += _BATCH
@@ -81,6 +82,10 @@ async def _measure(settings: Settings, ids: int, seconds: int) -> None:
         follow = await following
     print(f"start without a file, {ids:,} ids: {cold.seconds:.1f} s, {cold.cpu_s / ids * 1e6:.1f} µs of CPU an id")
     print(f"start with the file: {warm.seconds:.2f} s, {warm.cpu_s:.2f} s of CPU")
+    read_s, read_cpu_s = behind.seconds - warm.seconds, behind.cpu_s - warm.cpu_s
+    print(
+        f"reading on {MISSED:,} attempts: {MISSED / read_s:,.0f} a second, {read_cpu_s / MISSED * 1e6:.1f} µs of CPU each"
+    )
     print(
         f"file: {cold.file_mib:.0f} MiB; memory grew by {cold.grown_mib:.0f} MiB without it, {warm.grown_mib:.0f} MiB with it"
     )
@@ -138,6 +143,11 @@ class _Encoder:
     def encode(self, number: int) -> bytes:
         """The attempt at the n-th delivery."""
         return self._value.replace(b"DELIVERY", delivery_id(number).encode()).replace(b"987654321", b"%d" % number)
+
+
+async def _write_all(producer: AIOKafkaProducer, encoder: _Encoder, numbers: range) -> None:
+    for start in range(0, len(numbers), 12 * _BATCH):
+        await _write(producer, encoder, numbers[start : start + 12 * _BATCH])
 
 
 async def _write(producer: AIOKafkaProducer, encoder: _Encoder, numbers: range) -> None:

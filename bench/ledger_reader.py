@@ -19,7 +19,7 @@ from notifier.settings import Settings, load_settings
 from streams.delivery.ledger import Ledger, Ledgers, Unread
 from streams.delivery.ledger.line import read_line
 
-COLD, WARM, FOLLOW = "cold", "warm", "follow"
+COLD, WARM, BEHIND, FOLLOW = "cold", "warm", "behind", "follow"
 LOOK_UPS = 50_000
 MIB = 1024 * 1024
 
