@@ -1,5 +1,6 @@
 """The way out of an agent, on a real broker: order, records that the broker refuses, broken batch producers."""
 
+import asyncio
 from dataclasses import replace
 
 import pytest
@@ -69,3 +70,17 @@ async def test_nothing_to_send_needs_no_broker(settings: Settings, monkeypatch: 
     outputs = Outputs(settings)
     await outputs.send(Outbox())
     await outputs.stop()
+
+
+async def test_records_have_the_headers_of_their_outlet(settings: Settings) -> None:
+    await ensure_topics(settings, [deliveries("room", partitions=2)])
+    outputs = Outputs(settings)
+    marked = (("settled", b"1"), ("spared", b"0"))
+    outputs.outlet("deliveries.room").put(b"a", b"0")
+    outputs.outlet("deliveries.room", marked).put_all([b"a", b"b", b"c"], [b"1", b"2", b"3"])
+    acknowledged = asyncio.Event()
+    outputs.seal(acknowledged.set)
+    await acknowledged.wait()
+    await outputs.stop()
+    found = {record.value: tuple(record.headers) for record in await read_all(settings, "deliveries.room")}
+    assert found == {b"0": (), b"1": marked, b"2": marked, b"3": marked}
