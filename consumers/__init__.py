@@ -4,8 +4,8 @@ from typing import Any
 
 from consumers.apprise import Apprise
 from consumers.email import Email
-from consumers.max import Max
 from consumers.kafka import Kafka
+from consumers.max import Max
 from consumers.script import Script
 from consumers.telegram import Telegram
 from consumers.vk import Vk
@@ -24,6 +24,6 @@ BUILT_IN: tuple[type[Consumer[Any]], ...] = (
     Discord,
     Teams,
     GoogleChat,
+    Kafka,
+    Apprise,
 )
-BUILT_IN: tuple[type[Consumer[Any]], ...] = (Email, Kafka, Script, Telegram, Webhook)
-BUILT_IN: tuple[type[Consumer[Any]], ...] = (Apprise, Email, Kafka, Script, Telegram, Webhook)

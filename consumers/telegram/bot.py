@@ -4,8 +4,7 @@ Importing aiogram takes seconds, so `consumers.telegram.telegram` imports this m
 that sends none never does.
 """
 
-from collections.abc import Callable
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NoReturn, cast
 
 import aiohttp
@@ -25,8 +24,13 @@ from aiogram.exceptions import (
 )
 from aiogram.methods import TelegramMethod
 from aiogram.methods.base import TelegramType
-from aiogram.types import BufferedInputFile, LinkPreviewOptions, MessageEntity
-from aiogram.types import InlineKeyboardButton, InlineKeyboardMarkup
+from aiogram.types import (
+    BufferedInputFile,
+    InlineKeyboardButton,
+    InlineKeyboardMarkup,
+    LinkPreviewOptions,
+    MessageEntity,
+)
 
 from consumers.telegram.answers import (
     DOCUMENT_S,
@@ -41,8 +45,8 @@ from consumers.telegram.answers import (
     failure_of_words,
     failure_text,
 )
-from consumers.telegram.entities import entities_of
 from consumers.telegram.buttons import Key
+from consumers.telegram.entities import entities_of
 from consumers.text.text import clean_text
 from notifier import Marked, Permanent, Retryable
 from notifier.errors import DeliveryError
@@ -71,8 +75,9 @@ class TelegramBot:
         thread_id: int | None = None,
         silent: bool = False,
         link_preview: bool = True,
+        keys: Sequence[Sequence[Key]] = (),
     ) -> None:
-        """Sends a text of at most 4096 UTF-16 units, its spans as entities."""
+        """Sends a text of at most 4096 UTF-16 units, its spans as entities; `keys` are rows of buttons under it."""
         await self._bot.send_message(
             chat_id,
             text.text,
@@ -80,10 +85,18 @@ class TelegramBot:
             entities=_entities(text),
             link_preview_options=None if link_preview else LinkPreviewOptions(is_disabled=True),
             disable_notification=True if silent else None,
+            reply_markup=_markup(keys),
         )
 
     async def send_document(
-        self, chat_id: int, content: str, caption: Marked, *, thread_id: int | None = None, silent: bool = False
+        self,
+        chat_id: int,
+        content: str,
+        caption: Marked,
+        *,
+        thread_id: int | None = None,
+        silent: bool = False,
+        keys: Sequence[Sequence[Key]] = (),
     ) -> None:
         """Sends a text as a file, with a caption of at most 1024 UTF-16 units."""
         await self._bot.send_document(
@@ -93,20 +106,8 @@ class TelegramBot:
             caption=caption.text,
             caption_entities=_entities(caption),
             disable_notification=True if silent else None,
-            request_timeout=DOCUMENT_S,
-        text: str,
-        *,
-        thread_id: int | None = None,
-        silent: bool = False,
-        keys: Sequence[Sequence[Key]] = (),
-    ) -> None:
-        """Sends a text of at most 4096 UTF-16 units, without a parse mode; `keys` are rows of buttons under it."""
-        await self._bot.send_message(
-            chat_id,
-            text,
-            message_thread_id=thread_id,
-            disable_notification=True if silent else None,
             reply_markup=_markup(keys),
+            request_timeout=DOCUMENT_S,
         )
 
     async def check(self, chat_id: int | None) -> None:
@@ -200,6 +201,8 @@ class _Session(AiohttpSession):
 
 def _entities(text: Marked) -> list[MessageEntity] | None:
     return [MessageEntity(**entity) for entity in entities_of(text)] or None
+
+
 def _markup(keys: Sequence[Sequence[Key]]) -> InlineKeyboardMarkup | None:
     if not keys:
         return None

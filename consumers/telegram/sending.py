@@ -4,6 +4,7 @@ Telegram refuses   then
 the chat's number  the group became a supergroup: sent there, and the move is kept for all that follows
 the topic          sent to the chat itself
 the markup         sent without it
+a button's address sent without that button
 the document       sent in parts, and what does not fit into them is left out
 
 Each happens once for a text, and the attempt says so. What all other answers mean is the table in `consumers.telegram.answers`.
@@ -15,6 +16,7 @@ from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
 from consumers.telegram.answers import DocumentRefused, MarkupRefused, Moved, TopicRefused, moved_to
+from consumers.telegram.buttons import Key, without_links
 from consumers.telegram.entities import (
     MAX_TEXT,
     caption_of,
@@ -33,7 +35,7 @@ T = TypeVar("T")
 
 _GENERAL = 1  # the topic General: Telegram numbers it so, and takes texts for it only without a number
 MAX_CHAT_ID = 2**52  # core.telegram.org/bots/api#chat: at most 52 significant bits
-FURTHER = 4  # calls that one text may take beside its parts: one for each line of the table
+FURTHER = 5  # calls that one text may take beside its parts: one for each line of the table
 
 
 def is_chat(number: int) -> bool:
@@ -72,6 +74,7 @@ class Sending:
         self._permit = permit
         self._called = False
         self._plain = False
+        self.keys: list[list[Key]] = []  # rows of buttons under the last part
         self.notes: list[str] = []  # for the attempt
         self.done = 0  # parts that were sent
         self.parts = 1
@@ -116,6 +119,12 @@ class Sending:
                     raise
                 self.notes.append(f"its markup was refused, so it went without ({error})")
                 self._plain = True
+            except Permanent as error:
+                left = without_links(self.keys)
+                if left == self.keys or "button" not in str(error).lower():
+                    raise
+                self.notes.append(f"the button with its address was refused, so it went without ({error})")
+                self.keys = left
 
     def _follow(self, moved: Moved) -> None:
         if self._moves.has(str(self._chat_id)) or not is_chat(moved.chat_id):
@@ -129,6 +138,7 @@ class Sending:
             thread_id=self._thread_id,
             silent=self._parameters.silent,
             link_preview=self._parameters.link_preview,
+            keys=self.keys if self.done == self.parts - 1 else (),
         )
 
     async def _send_document(self, text: Marked) -> None:
@@ -139,6 +149,7 @@ class Sending:
             Marked(caption.text) if self._plain else caption,
             thread_id=self._thread_id,
             silent=self._parameters.silent,
+            keys=self.keys,
         )
 
     def _chat_now(self) -> int:

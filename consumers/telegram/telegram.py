@@ -23,9 +23,8 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
 
 from consumers.telegram.answers import DOCUMENT_S, REQUEST_S, Moved, Unsure
+from consumers.telegram.buttons import Key, keyboard
 from consumers.telegram.entities import MAX_PARTS, clean_marked, parts_of, with_links_of_the_web
-from consumers.telegram.answers import REQUEST_S, Moved, Unsure, moved_to
-from consumers.telegram.buttons import Key, keyboard, without_links
 from consumers.telegram.listening import listen
 from consumers.telegram.sending import FURTHER, MAX_CHAT_ID, Sending, chat_now, is_chat, made_of
 from notifier import (
@@ -225,26 +224,18 @@ class Telegram(Consumer[TelegramParameters]):
         text = await made_of(rendered.body, _cleaned)
         if is_blank(text.text):
             return Result(outcome="refused", reason="invalid_content", detail="the text is empty")
-        return await self._send(delivery.id, chat_id, text, context)
+        return await self._send(delivery, chat_id, text, context)
 
-    async def _send(self, id_: str, chat_id: int, text: Marked, context: Context) -> Result:
-        return await self._send(delivery, chat_id, parts, context)
-    async def _send(self, delivery: Delivery, chat_id: int, parts: Sequence[str], context: Context) -> Result:
-        id_, keys = delivery.id, self._keyboard(delivery, context)
+    async def _send(self, delivery: Delivery, chat_id: int, text: Marked, context: Context) -> Result:
         bot = await self._open(context)
         sending = Sending(bot, self.parameters, chat_id, self.moves, context.permit)
+        sending.keys = self._keyboard(delivery, context)
         key = hash(text)
-        before, done = self._sent.pop(id_, (key, 0))
+        before, done = self._sent.pop(delivery.id, (key, 0))
         if before != key:
             done = 0  # the text has changed, with its template
         try:
             await sending.send(text, done)
-            while done < len(parts):
-                if asked:
-                    await context.permit()
-                asked = True
-                last = done == len(parts) - 1  # where the buttons are
-                done += await self._send_part(bot, chat_id, parts[done], keys if last else [])
         except DeliveryError as error:
             if sending.done:
                 error.args = (f"{error} (part {sending.done + 1} of {sending.parts}; those before it were sent)",)
@@ -253,39 +244,14 @@ class Telegram(Consumer[TelegramParameters]):
             return Result(outcome="unknown", reason=error.reason, detail=str(error))
         finally:
             if 0 < sending.done < sending.parts:
-                self._remember(id_, key, sending.done)
+                self._remember(delivery.id, key, sending.done)
         return Result(detail=sending.said())
-            if 0 < done < len(parts):
-                self._remember(id_, key, done)
-        return Result(detail=moved_to(self._moved[chat_id])) if chat_id in self._moved else ACCEPTED
 
     def _keyboard(self, delivery: Delivery, context: Context) -> list[list[Key]]:
         buttons = self.parameters.buttons
         if not buttons:
             return []
         return keyboard(buttons, delivery, context.ticket(delivery), self.parameters.bot_token.get_secret_value())
-
-    async def _send_part(self, bot: "TelegramBot", chat_id: int, text: str, keys: list[list[Key]]) -> int:
-        """The number of parts sent: 1, or 0 where the group has moved; its new number is known then."""
-        try:
-            await bot.send(
-                self._moved.get(chat_id, chat_id),
-                text,
-                thread_id=None if self.parameters.thread_id == _GENERAL else self.parameters.thread_id,
-                silent=self.parameters.silent,
-                keys=keys,
-            )
-        except Permanent as error:
-            left = without_links(keys)
-            if left == keys or "button" not in str(error).lower():
-                raise
-            return await self._send_part(bot, chat_id, text, left)  # Telegram takes the address for none
-        except Moved as error:
-            if chat_id in self._moved:
-                raise Permanent("not_found", str(error)) from None
-            self._moved[chat_id] = error.chat_id
-            return 0
-        return 1
 
     def _remember(self, id_: str, key: int, done: int) -> None:
         self._sent[id_] = key, done

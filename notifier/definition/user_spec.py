@@ -104,6 +104,7 @@ class UserSpec(DefinitionSpec):
     working_time: WorkingTimeSpec | None = Field(None, description="When the person works; absent: always.")
     language: Language = Field(
         USUAL_LANGUAGE, description="Language of the words around what a message says, and of dates."
+    )
     muted_until: BoundedTime | None = Field(
         None, description="Until when nothing is sent to the person's own addresses: `suppressed: muted`."
     )

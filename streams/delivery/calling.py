@@ -25,8 +25,8 @@ from notifier.outcome import Outcome, Reason
 from notifier.plugin import Consumer, Context, Result, result_of
 from notifier.rendered import Rendered
 from notifier.sandbox import Sandbox
-from streams.delivery.moved import Moved
 from notifier.topics import is_own
+from streams.delivery.moved import Moved
 from streams.delivery.pacing import FREE, Permit, credential_of
 from streams.delivery.turns import Turns
 from streams.instances import Instances

@@ -83,14 +83,8 @@ class DeliveryWorker:
         self._writer = Writer(settings, hashed)
         self._moved = Moved(self._writer)
         network = Network(allowed=settings.allowed_addresses)
-        self._calling = Calling(sandbox, definitions.catalog, settings.services, network, self._moved)
-        self._recording = Recording(self._writer)
         self._calling = Calling(
-            sandbox,
-            definitions.catalog,
-            settings.services,
-            Network(allowed=settings.allowed_addresses),
-            settings.topic_prefix,
+            sandbox, definitions.catalog, settings.services, network, self._moved, settings.topic_prefix
         )
         self._board = Board(settings)
         self._outputs = Outputs(settings)

@@ -16,6 +16,7 @@ from pydantic import ValidationError
 from consumers.kafka import Kafka
 from consumers.kafka.writing import _failure_of
 from consumers.text.template import Renderer
+from consumers.text.texts import Texts
 from notifier import Context, Permanent, Result, Retryable
 from notifier.catalog import Catalog
 from notifier.network import Network
@@ -37,7 +38,9 @@ async def context() -> AsyncIterator[Context]:
     """A context whose own topics begin with `notifier.`, and that renders templates."""
     renderer = Renderer()
     own = partial(is_own, prefix="notifier.")
-    yield replace(context_without_scripts("out"), own_topic=own, render=renderer.render)
+    yield replace(
+        context_without_scripts("out"), own_topic=own, render=Texts(renderer, Catalog(registry=Registry([]))).render
+    )
     await renderer.close()
 
 

@@ -58,8 +58,7 @@ async def by_rest(api: Api, case: Case, etag: str | None) -> Outcome:
 
 
 _SELECTIONS: dict[Kind, str] = {
-    "user": "username onLeave workingTime { start end days timezone } language additionalInfo etag",
-    "user": "username onLeave workingTime { start end days timezone } additionalInfo mutedUntil muted etag",
+    "user": ("username onLeave workingTime { start end days timezone } language additionalInfo mutedUntil muted etag"),
     "group": "name title members { username } additionalInfo etag",
     "script": "name title executor content etag",
     "template": "name title content etag",
