@@ -124,48 +124,14 @@ def _lifespan(
             database = Database(settings)
             stack.push_async_callback(database.close)
             await upgrade_database(database)
-            relay = Relay(settings, database)
-            types = producer_types(database)
-
-            def changed(revision: int) -> None:
-                types.forget()
-                relay.wake(revision)
-
-            services = Services(database, registry, seal, changed=changed)
-            intake, statuses = Intake(settings, instance), Statuses(settings)
-            network = Network(allowed=settings.allowed_addresses)
-            explaining = Explaining(settings, database, registry)
-            parts = Parts(
-                settings=settings,
-                database=database,
-                tokens=known_tokens(database),
-                producer_types=types,
-                registry=registry,
-                seal=seal,
-                intake=intake,
-                relay=relay,
-                services=services,
-                pausing=Pausing(database=database, services=services, intake=intake, statuses=statuses),
-                verification=Verification(services, seal, settings.services, network, settings.topic_prefix),
-                repositories=Repositories(registry, seal, settings.services, network),
-                history=History(settings, database),
-                explaining=explaining,
-                previewing=Previewing(database, explaining),
-                statuses=statuses,
-                dry_runs=DryRuns(settings, database, services),
-                redrives=Redrives(settings, database),
-                parked=ParkedDeliveries(settings, database),
-                send_test=SendTest(settings=settings, database=database, services=services, statuses=statuses),
-                sign_in_limit=SignInLimit(),
-                failed_sign_ins=FailedSignIns(database),
-            )
+            parts = _parts(settings, registry, seal, instance, database)
             stack.push_async_callback(parts.failed_sign_ins.stop)
             stack.push_async_callback(parts.explaining.close)
             stack.push_async_callback(parts.previewing.close)
             index = MessageIndex(settings, database)
             # Stopped in the opposite order.
             following = (parts.relay, parts.history, index, parts.statuses, parts.parked)
-            wishes = Wishes(settings, database, Granting(database, services), intake)
+            wishes = Wishes(settings, database, Granting(database, parts.services), parts.intake)
             for part in (*following, parts.intake, parts.redrives, wishes):
                 await part.start()
                 stack.push_async_callback(part.stop)
@@ -176,6 +142,45 @@ def _lifespan(
             yield
 
     return lifespan
+
+
+def _parts(settings: Settings, registry: Registry, seal: Seal, instance: str | None, database: Database) -> Parts:
+    """The parts, none of which has begun to work."""
+    relay = Relay(settings, database)
+    types = producer_types(database)
+
+    def changed(revision: int) -> None:
+        types.forget()
+        relay.wake(revision)
+
+    services = Services(database, registry, seal, changed=changed)
+    intake, statuses = Intake(settings, instance), Statuses(settings)
+    network = Network(allowed=settings.allowed_addresses)
+    explaining = Explaining(settings, database, registry)
+    return Parts(
+        settings=settings,
+        database=database,
+        tokens=known_tokens(database),
+        producer_types=types,
+        registry=registry,
+        seal=seal,
+        intake=intake,
+        relay=relay,
+        services=services,
+        pausing=Pausing(database=database, services=services, intake=intake, statuses=statuses),
+        verification=Verification(services, seal, settings.services, network, settings.topic_prefix),
+        repositories=Repositories(registry, seal, settings.services, network),
+        history=History(settings, database),
+        explaining=explaining,
+        previewing=Previewing(database, explaining),
+        statuses=statuses,
+        dry_runs=DryRuns(settings, database, services),
+        redrives=Redrives(settings, database),
+        parked=ParkedDeliveries(settings, database),
+        send_test=SendTest(settings=settings, database=database, services=services, statuses=statuses),
+        sign_in_limit=SignInLimit(),
+        failed_sign_ins=FailedSignIns(database),
+    )
 
 
 async def _cancel(task: "asyncio.Task[None]") -> None:

@@ -49,12 +49,6 @@ def _ends(text: str) -> Iterator[Sequence[int]]:
         at = ends[-1]
 
 
-def stands_alone(text: str, at: int) -> bool:
-    """Whether the character at a place, which begins a grapheme cluster, is the whole of it."""
-    after = text[at + 1 : at + 2]
-    return after.isascii() or _cluster().match(text, at).end() == at + 1
-
-
 def shortened(text: str, limit: int) -> str:
     """The text with at most `limit` characters; a cut is shown by `…`."""
     return text if len(text) <= limit else text[: boundary(text, limit - 1)] + "…"

@@ -7,7 +7,9 @@ import regex  # type: ignore[import-untyped]  # it has no types
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from consumers.text.text import clean_text, split_text, utf16_units
+from consumers.text.splitting import cut_marked
+from consumers.text.text import clean_text, utf16_units
+from notifier import Marked
 from notifier.one_line import one_line
 from notifier.plain_text import is_blank
 
@@ -39,6 +41,10 @@ def test_cleaning(text: str, expected: str) -> None:
     assert clean_text(text) == expected
 
 
+def split_text(text: str, limit: int, parts: int = 5) -> list[str]:
+    return [part.text for part in cut_marked(Marked(text), limit, parts=parts)]
+
+
 def without_space(text: str) -> str:
     return "".join(text.split())
 
@@ -50,7 +56,7 @@ def unmarked(parts: list[str]) -> list[str]:
 @given(text=st.text(st.sampled_from("ab \n\U0001f600é\u0301\u200d"), max_size=400), limit=st.integers(64, 120))
 @settings(max_examples=300, deadline=None)
 def test_parts_fit_are_not_blank_and_lose_nothing(text: str, limit: int) -> None:
-    parts = list(split_text(text, limit, parts=9))
+    parts = split_text(text, limit, parts=9)
     if is_blank(text):
         assert not parts
         return
