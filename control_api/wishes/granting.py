@@ -15,7 +15,8 @@ from control_api.definitions.services import Services, Stored
 from control_api.wishes.codes import use_up, username_of
 from control_api.wishes.hours import USAGE, NotUnderstood, hours_of
 from notifier.database import Database
-from notifier.errors import Conflict, InputError, UnknownName
+from notifier.errors import DatabaseError, InputError, NotifierError
+from notifier.one_line import one_line
 from notifier.record import JsonObject, now, rfc3339
 from notifier.wish import Wish
 
@@ -39,8 +40,12 @@ class Granting:
             detail = await self._do(wish)
         except Refused as error:
             return replace(wish, state="refused", detail=str(error), at=now())
-        except (UnknownName, InputError, Conflict) as error:
-            logger.warning("A wish is refused: %s", error, extra={"action": "grant", "consumer": wish.consumer})
+        except DatabaseError:
+            raise
+        except Exception as error:  # what cannot be done must not come again for ever, before all others
+            fault = None if isinstance(error, NotifierError) else error
+            extra = {"action": "grant", "consumer": wish.consumer[:100]}
+            logger.warning("A wish is refused: %s", one_line(error), extra=extra, exc_info=fault)
             return replace(wish, state="refused", detail="That did not work; please tell your administrator.", at=now())
         logger.info("Did what somebody asked: %s.", wish.wants, extra={"action": "grant", "consumer": wish.consumer})
         return replace(wish, state="done", detail=wish.detail or detail, at=now())
