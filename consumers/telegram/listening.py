@@ -17,9 +17,11 @@ import logging
 import re  # for our own constant patterns
 import time
 from collections import defaultdict, deque
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
+from aiohttp import ClientSession
 from msgspec.structs import replace
 
 from consumers.telegram.buttons import press_of
@@ -92,10 +94,20 @@ class Flood:
         return True
 
 
-async def listen(consumer: "Telegram", hearing: Hearing, token: str, base_url: str) -> None:
-    """Hears people until it is cancelled. Raises Retryable, Permanent and what handing on raises."""
-    async with open_updates_session() as session:
-        listener = _Listener(consumer, hearing, Updates(session, token, base_url), token)
+async def listen(
+    consumer: "Telegram",
+    hearing: Hearing,
+    token: str,
+    base_url: str,
+    opened: Callable[[], ClientSession] | None = None,
+) -> None:
+    """Hears people until it is cancelled. Raises Retryable, Permanent and what handing on raises.
+
+    `opened` makes the session where it does not go as programs of this machine do.
+    """
+    async with (opened or open_updates_session)() as session:
+        updates = Updates(session, token, base_url, by_proxy=opened is not None)
+        listener = _Listener(consumer, hearing, updates, token)
         tasks = [asyncio.create_task(listener.hear()), asyncio.create_task(listener.reply())]
         try:
             done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)

@@ -193,8 +193,8 @@ class Telegram(Consumer[TelegramParameters]):
 
     async def listen(self, hearing: Hearing, context: Context) -> None:
         """Hears people, see `consumers.telegram.listening`. Raises Retryable, Permanent and what Kafka raises."""
-        token = self.parameters.bot_token.get_secret_value()
-        await listen(self, hearing, token, context.services.get("telegram", API))
+        token, base_url = self.parameters.bot_token.get_secret_value(), context.services.get("telegram", API)
+        await listen(self, hearing, token, base_url, self._by_proxy(context, base_url))
 
     async def check(self, context: Context) -> None:
         """Asks Telegram for the chat, or for the bot with `chat_id: recipient`. Raises Permanent or Retryable."""

@@ -11,7 +11,7 @@ from typing import Any
 import aiohttp
 
 from consumers.telegram.answers import REQUEST_S, asked_wait_s, description_in, failure_of_status
-from notifier import Retryable
+from notifier import Permanent, Retryable
 from notifier.one_line import one_line
 from notifier.outside import open_session, proxy_of, unreachable
 
@@ -27,8 +27,10 @@ _KINDS = ["message", "callback_query"]
 class Updates:
     """The calls of one bot that listens. Raises Retryable and Permanent; neither holds the token."""
 
-    def __init__(self, session: aiohttp.ClientSession, token: str, base_url: str) -> None:
+    def __init__(self, session: aiohttp.ClientSession, token: str, base_url: str, *, by_proxy: bool = False) -> None:
+        """`by_proxy`: the session goes by a proxy of its own, not by that of the environment."""
         self._session = session
+        self._by_proxy = by_proxy
         self._token = token
         self._url = f"{base_url.rstrip('/')}/bot{token}/"
 
@@ -52,12 +54,18 @@ class Updates:
         url = self._url + method
         try:
             async with asyncio.timeout(limit_s), self._session.post(
-                url, json=asked, allow_redirects=False, **proxy_of(url)
+                url,
+                json=asked,
+                allow_redirects=False,
+                timeout=aiohttp.ClientTimeout(total=limit_s),
+                **({} if self._by_proxy else proxy_of(url)),
             ) as answer:  # fmt: skip
                 content = await _read(answer)
                 status, header = answer.status, answer.headers.get("Retry-After")
         except TimeoutError:
             raise Retryable("timeout", f"Telegram did not answer within {limit_s:g} s") from None
+        except Permanent as error:  # the address of the proxy; it can be mended
+            raise Retryable("connection", f"the proxy cannot be used: {error}") from None
         except (aiohttp.ClientError, OSError) as error:
             text = f"Telegram cannot be reached: {self._masked(unreachable(error))}"
             raise Retryable("connection", text) from None

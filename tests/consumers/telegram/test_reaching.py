@@ -7,7 +7,8 @@ import pytest
 from pydantic import SecretStr
 
 from consumers.telegram import Telegram
-from notifier import Result
+from consumers.telegram.updates import Updates
+from notifier import Result, Retryable
 from notifier.errors import InputError
 from notifier.network import Network
 from notifier.registry import Registry
@@ -108,6 +109,24 @@ async def test_a_proxy_of_the_consumer_is_gone_by_and_asked_for_telegram_by_its_
                 assert "the proxy" in str(found.detail)
                 assert "nted" not in str(found.detail) + repr(consumer.parameters)
         assert len(api.texts) == 1
+
+
+async def test_who_listens_goes_by_the_proxy_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    forget_proxies(monkeypatch)
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:1")  # has no say
+    async with serving() as api, socks("me:planted") as proxy:
+        for allowed in ("127.0.0.1", "192.0.2.1"):
+            network = Network(allowed=[allowed])
+            address = f"socks5://me:planted@{proxy.address}"
+            async with network.open_session(proxy=address, trusted=["localhost"]) as session:
+                updates = Updates(session, TOKEN, f"http://localhost:{api.port}", by_proxy=True)
+                if allowed == "127.0.0.1":
+                    await updates.say(5001, "hello")
+                else:
+                    with pytest.raises(Retryable, match="the proxy cannot be used") as refused:
+                        await updates.say(5001, "hello")
+                    assert "nted" not in str(refused.value)
+        assert proxy.asked == [f"localhost:{api.port}"]
 
 
 @pytest.mark.parametrize("proxy", ["socks4://h:1", "h:1080", "ftp://h", ""])
