@@ -5,6 +5,7 @@ long as the same worker makes it with the same definition and text. What answers
 its statuses, else by the table in `consumers.webhook.answers`.
 """
 
+import asyncio
 import hashlib
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
@@ -19,6 +20,7 @@ from yarl import URL
 from consumers.text.splitting import cut_marked, split_marked
 from consumers.webhook.answers import REQUEST_S, Answer, NoAnswer, result_of, result_of_reason
 from consumers.webhook.posting import exchange, post
+from consumers.webhook.runs import without_marks
 from consumers.webhook.webhook import JSON, as_written, check_url
 from notifier import (
     ACCEPTED,
@@ -41,6 +43,8 @@ from notifier.outcome import Reason
 from notifier.plain_text import is_blank, plain_marked
 from notifier.seal import is_sealed
 
+_SHORT = 4000  # characters of a text that is cut at once
+_MOST_MARKS = 1000  # of one text: each costs time at every place where it may be cut
 _REMEMBERED = 10_000  # deliveries that were sent in part
 _HEADERS = {"Content-Type": JSON, "User-Agent": "Notifier"}
 
@@ -130,13 +134,13 @@ class Incoming(Consumer[I]):
 
     def preview(self, delivery: Delivery, text: str) -> str:
         """The parts that the text is sent in, a blank line between two."""
-        cleaned = plain_marked(Marked(text))
-        return "\n\n".join(part.text for part in self.parts_of(cleaned) or self.cut_parts_of(cleaned))
+        whole = cleaned(Marked(text))
+        return "\n\n".join(part.text for part in self.parts_of(whole) or self.cut_parts_of(whole))
 
     def parts(self, delivery: Delivery, rendered: Rendered) -> Sequence[str]:
         """The parts that the text is sent in."""
-        cleaned = plain_marked(rendered.body)
-        return [part.text for part in self.parts_of(cleaned) or self.cut_parts_of(cleaned)]
+        whole = cleaned(rendered.body)
+        return [part.text for part in self.parts_of(whole) or self.cut_parts_of(whole)]
 
     async def deliver(self, deliveries: Sequence[Delivery], context: Context) -> Sequence[Result]:
         """Sends each text, in order."""
@@ -186,10 +190,12 @@ class Incoming(Consumer[I]):
             rendered = await context.rendered(delivery)
         except RecordError as error:
             return Result(outcome="refused", reason="invalid_content", detail=str(error))
-        text = plain_marked(rendered.body)
+        text = cleaned(rendered.body)
         if is_blank(text.text):
             return Result(outcome="refused", reason="invalid_content", detail="the text is empty")
-        parts = self.messages(text)
+        # Cutting a long text takes so long that all else would wait.
+        short = len(text.text) <= _SHORT
+        parts = self.messages(text) if short else await asyncio.to_thread(self.messages, text)
         key = hash(text)
         before, done = self._sent.pop(delivery.id, (key, 0))
         if before != key:
@@ -226,6 +232,12 @@ class Incoming(Consumer[I]):
         if self._session is None:
             self._session = context.network.open_session(proxy=self.parameters.proxy_url())
         return self._session
+
+
+def cleaned(text: Marked) -> Marked:
+    """The text, plain, and without marks where there are more than anybody means."""
+    text = plain_marked(text)
+    return text if len(text.spans) <= _MOST_MARKS else without_marks(text)
 
 
 def _of_part(result: Result, number: int, count: int) -> Result:

@@ -4,15 +4,13 @@ Services differ in what they take a backslash in front of, so each says which ch
 """
 
 import re  # for our own constant patterns
-from collections.abc import Iterator
-from dataclasses import replace
 
-from consumers.webhook.runs import ADDRESS, Run, lines_of
+from consumers.webhook.runs import ADDRESS, Run, runs_of
 from notifier import Marked
 
 _GAP = "\u200b"  # between marks that would run together: shows nothing
 _AT = re.compile(r"@(?=\w)")
-_INDENT = re.compile(r"^[ \t]+")
+_INDENT = re.compile(r"^(?:\t| {4})[ \t]*", re.MULTILINE)
 _FENCE = re.compile("`{3,}")
 _TICKS = re.compile("`+")
 _MARKS = re.compile("[()\\s<>]")
@@ -28,37 +26,27 @@ class Markdown:
     def write(self, text: Marked) -> str:
         """The text as the service reads it."""
         written: list[str] = []
-        block: list[str] | None = None  # the lines of a block of code that is open
-        for runs in lines_of(text):
-            if block is not None and runs and not runs[0].pre:
-                written.append(_fenced(block))
-                block = None
-            if runs and runs[0].pre:
-                block = [*(block or []), "".join(run.text for run in runs)]
-            elif block is not None:  # an empty line within or behind a block
-                block.append("")
-            else:
-                written.append("".join(self._line(runs)))
-        if block is not None:
-            written.append(_fenced(block))
-        return "\n".join(written)
-
-    def _line(self, runs: list[Run]) -> Iterator[str]:
         marked = False  # whether what came before ends with a mark
-        for number, run in enumerate(runs):
-            if self._indents and number == 0:
-                run = replace(run, text=_INDENT.sub(_visibly, run.text))
-            inner = run.text.strip()
-            marks = bool(inner) and (run.bold or run.italic or run.code or bool(run.link))
-            if not marks:
-                yield self._plain(run.text)
+        for run in runs_of(text):
+            if run.pre:
+                written.append(_fenced(run.text))
                 marked = False
-                continue
-            before = run.text[: len(run.text) - len(run.text.lstrip())]
-            if marked and not before:
-                yield _GAP
-            yield before + self._marked(run, inner) + run.text[len(before) + len(inner) :]
-            marked = run.text == run.text.rstrip()
+            elif run.bold or run.italic or run.code or run.link:
+                for number, line in enumerate(run.text.split("\n")):
+                    written.append("\n" if number else "")
+                    inner = line.strip()
+                    if not inner:
+                        written.append(line)
+                        marked = False
+                        continue
+                    before, _, after = line.partition(inner)
+                    gap = _GAP if marked and not number and not before else ""
+                    written += (gap, before, self._marked(run, inner), after)
+                    marked = not after
+            else:  # many lines at once: most of a text is not marked
+                written.append(self._plain(run.text))
+                marked = False
+        return "".join(written)
 
     def _marked(self, run: Run, inner: str) -> str:
         words = _ticked(inner) if run.code else self._plain(inner)
@@ -70,6 +58,8 @@ class Markdown:
 
     def _plain(self, text: str) -> str:
         """A text that is read as it is. Addresses stay as they are, and are links; nobody is called by an @."""
+        if self._indents:
+            text = _INDENT.sub(_visibly, text)
         written: list[str] = []
         at = 0
         for found in ADDRESS.finditer(text):
@@ -93,8 +83,8 @@ def _ticked(text: str) -> str:
     return f"{ticks}{blank}{text}{blank}{ticks}"
 
 
-def _fenced(lines: list[str]) -> str:
-    text = "\n".join(lines).rstrip("\n")
+def _fenced(block: str) -> str:
+    text = block.strip("\n")
     longest = max((len(found) for found in _FENCE.findall(text)), default=2)
     ticks = "`" * (longest + 1)
     return f"{ticks}\n{text}\n{ticks}"

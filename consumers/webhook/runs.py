@@ -24,6 +24,17 @@ class Run:
     link: str = ""  # address
 
 
+def without_marks(text: Marked) -> Marked:
+    """The text with nothing marked. The address of a link follows its words, as in `Marked.plain`, however many there are."""
+    pieces: list[str] = []
+    at = 0
+    for span in sorted((span for span in text.spans if span.style == "link" and span.value), key=lambda one: one.end):
+        if text.text[span.start : span.end] != span.value:
+            pieces += (text.text[at : span.end], f" ({span.value})")
+            at = span.end
+    return Marked("".join((*pieces, text.text[at:])))
+
+
 def runs_of(text: Marked) -> Iterator[Run]:
     """The runs of a text, in order."""
     open_: list[Span] = []

@@ -6,6 +6,8 @@ from pydantic import SecretStr
 from consumers.max.max import Max, MaxParameters
 from consumers.telegram.telegram import Telegram, TelegramParameters
 from consumers.vk.vk import Vk, VkParameters
+from consumers.webhook.mattermost import Mattermost
+from consumers.webhook.webhook import Webhook, WebhookParameters
 from notifier.testing import Case, Reply, a_delivery, context_for, hold, http_cases, serving
 
 TOKEN = "123456:CANARY-token_of-a-bot"
@@ -39,5 +41,30 @@ async def test_max(case: Case) -> None:
         consumer = Max(MaxParameters(token=SecretStr("CANARY-token_of-a-bot"), chat_id=-70))
         try:
             await hold(consumer, case, service, a_delivery(), context_for("chat", max=service.url))
+        finally:
+            await consumer.close()
+
+
+_WEBHOOK_404 = Case(name="", replies=[Reply(status=404)], outcome="deferred", reason="not_found")
+
+
+@pytest.mark.parametrize("case", http_cases(ok=Reply(status=204), refused_with_404=_WEBHOOK_404), ids=str)
+async def test_webhook(case: Case) -> None:
+    secrets = {"secret": "CANARY-secret", "headers": {"Authorization": "Bearer CANARY-token"}}
+    async with serving() as service:
+        consumer = Webhook(WebhookParameters.model_validate({"url": service.url, **secrets}))
+        try:
+            await hold(consumer, case, service, a_delivery(), context_for("hook"))
+        finally:
+            await consumer.close()
+
+
+@pytest.mark.parametrize("case", http_cases(ok=Reply(body=b"ok"), refused_with_404=_HELD), ids=str)
+async def test_mattermost(case: Case) -> None:
+    async with serving() as service:
+        url = f"{service.url}/hooks/CANARY-address"
+        consumer = Mattermost(Mattermost.Parameters.model_validate({"url": url}))
+        try:
+            await hold(consumer, case, service, a_delivery(), context_for("chat"))
         finally:
             await consumer.close()
