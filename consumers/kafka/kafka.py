@@ -9,17 +9,31 @@ that count.
 import asyncio
 import re  # for our own constant patterns
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, TypeAlias
 
 from pydantic import AfterValidator, Field, SecretStr, StringConstraints, model_validator
 
 from consumers.kafka.answers import REQUEST_S
-from notifier import ACCEPTED, Consumer, ConsumerParameters, Context, Delivery, Permanent, ProxyParameters, Result
-from notifier.errors import InputError, RecordError, TemplateFailed
+from notifier import (
+    ACCEPTED,
+    Consumer,
+    ConsumerParameters,
+    Context,
+    Delivery,
+    Permanent,
+    ProxyParameters,
+    Result,
+    Retryable,
+)
+from notifier.errors import DeliveryError, InputError, RecordError, TemplateFailed
+from notifier.outcome import Outcome
 
 if TYPE_CHECKING:  # importing it takes time, see `_open`
     from consumers.kafka.writing import Cluster, Writing
 
+_Sent: TypeAlias = "tuple[asyncio.Future[Any], str | None]"
+
+_BATCH = 100
 _PORT = 9092
 _SERVER = re.compile(r"(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9._-]+)(?::([0-9]{1,5}))?")
 _MAX_KEY = 1000  # characters of a key that a template makes
@@ -108,13 +122,21 @@ class Kafka(Consumer[KafkaParameters]):
         super().__init__(parameters)
         self._writing: Writing | None = None
 
+    def batch(self) -> int:
+        """Many, which are on their way to the brokers at the same time."""
+        return _BATCH
+
     def timeout_s(self) -> float:
         """Seconds that connecting and writing may take, the tries of the client within them."""
         return 5 * REQUEST_S
 
     async def deliver(self, deliveries: Sequence[Delivery], context: Context) -> Sequence[Result]:
-        """Writes each record. Raises Retryable or Permanent as the table in `consumers.kafka.answers` says."""
-        return [await self._deliver(delivery, context) for delivery in deliveries]
+        """Writes the records, in order. Raises Retryable or Permanent where none can be, as `consumers.kafka.answers` says."""
+        self._refuse_own(context)
+        writing = await self._open(context)
+        await writing.ready(self.parameters.topic)
+        sent = [await self._send(delivery, context, writing) for delivery in deliveries]
+        return [one if isinstance(one, Result) else await self._settled(*one, writing) for one in sent]
 
     async def check(self, context: Context) -> None:
         """Connects, signs in and looks the topic up. Raises Permanent or Retryable."""
@@ -128,30 +150,41 @@ class Kafka(Consumer[KafkaParameters]):
         if writing is not None:
             await writing.close()
 
-    async def _deliver(self, delivery: Delivery, context: Context) -> Result:
-        self._refuse_own(context)
+    async def _send(self, delivery: Delivery, context: Context, writing: "Writing") -> "Result | _Sent":
+        """The record on its way and what its attempt says, or the result where there is none."""
         detail = None
+        key = delivery.receiver or delivery.recipient
         try:
             value = await self._value(delivery, context)
-            key = delivery.receiver or delivery.recipient
             if self.parameters.key is not None:
                 key = await context.render(self.parameters.key, delivery)
         except RecordError as error:
             return Result(outcome="refused", reason="invalid_content", detail=str(error))
         except TemplateFailed as error:  # the message goes out all the same
             detail = f"the template of the key failed, so the receiver was taken: {error}"
-        writing = await self._open(context)
-        from consumers.kafka.writing import Unsure
-
         headers = [
             ("notifier-delivery", delivery.id.encode()),
             ("notifier-configuration", delivery.configuration.encode()),
         ]
         try:
-            await writing.write(self.parameters.topic, _key(key), value, headers)
+            return await writing.send(self.parameters.topic, _key(key), value, headers), detail
+        except DeliveryError as error:
+            return self._failed(error)
+
+    async def _settled(self, sent: "asyncio.Future[Any]", detail: str | None, writing: "Writing") -> Result:
+        from consumers.kafka.writing import Unsure
+
+        try:
+            await writing.settled(sent)
         except Unsure as error:
             return Result(outcome="unknown", reason="timeout", detail=self.mask(str(error)))
+        except DeliveryError as error:
+            return self._failed(error)
         return ACCEPTED if detail is None else Result(detail=detail)
+
+    def _failed(self, error: DeliveryError) -> Result:
+        outcome: Outcome = "deferred" if isinstance(error, Retryable) else "refused"
+        return Result(outcome=outcome, reason=error.reason, detail=self.mask(str(error)))
 
     async def _value(self, delivery: Delivery, context: Context) -> bytes:
         if self.parameters.value == "text":

@@ -29,6 +29,7 @@ _FLUSH_S = 2.0
 _LOOKS, _LOOK_S = 8, 0.25  # for a topic, which a broker may be about to make
 _SHOWN = 300  # characters of an error
 
+_UNSURE = (kafka_errors.RequestTimedOutError, kafka_errors.KafkaTimeoutError, kafka_errors.ProducerClosed)
 _PERMANENT: tuple[tuple[str, Reason], ...] = (
     ("AuthenticationFailedError", "unauthorized"),
     ("SaslAuthenticationFailed", "unauthorized"),
@@ -69,26 +70,40 @@ class Writing:
         self._producer: AIOKafkaProducer | None = None
         self._starting = asyncio.Lock()
 
-    async def write(self, topic: str, key: bytes | None, value: bytes, headers: Sequence[tuple[str, bytes]]) -> None:
-        """Writes one record; returns when all replicas in sync have it."""
+    async def ready(self, topic: str) -> AIOKafkaProducer:
+        """The client, once it is connected and knows the topic. Nothing is written."""
         producer = await self._started()
         await self._partitions(producer, topic)
+        return producer
+
+    async def send(
+        self, topic: str, key: bytes | None, value: bytes, headers: Sequence[tuple[str, bytes]]
+    ) -> "asyncio.Future[Any]":
+        """Hands one record to the client, which writes those of a partition in order; `settled` waits for the end."""
+        producer = await self.ready(topic)
         try:
             with connecting_by(self._connect):
-                sent = await producer.send(topic, value, key=key, headers=list(headers))
+                sent: asyncio.Future[Any] = await producer.send(topic, value, key=key, headers=list(headers))
+            return sent
+        except KafkaError as error:
+            raise _failure_of(error) from None
+
+    async def settled(self, sent: "asyncio.Future[Any]") -> None:
+        """Returns when all replicas in sync have the record."""
+        try:
             async with asyncio.timeout(REQUEST_S * 2):
                 await asyncio.shield(sent)
         except TimeoutError:
             await self.close()  # it would go on trying
             raise Unsure(f"no broker answered within {REQUEST_S * 2:g} s; it may have been written") from None
         except KafkaError as error:
-            if isinstance(error, kafka_errors.RequestTimedOutError | kafka_errors.KafkaTimeoutError):
+            if isinstance(error, _UNSURE):
                 raise Unsure(f"no broker answered in time; it may have been written: {_shown(error)}") from None
             raise _failure_of(error) from None
 
     async def check(self, topic: str) -> None:
         """Connects, signs in and looks the topic up. Writes nothing."""
-        await self._partitions(await self._started(), topic)
+        await self.ready(topic)
 
     async def close(self) -> None:
         """Closes the connections."""

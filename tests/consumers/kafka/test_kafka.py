@@ -64,12 +64,14 @@ async def test_a_message_is_written_as_it_came_with_key_and_headers(settings: Se
     message = {"labels": {"team": "infra"}, "own_field": [1]}
     async with writing(settings) as consumer:
         await consumer.check(context)
-        assert await consumer.deliver(
-            [make(message=message), make("\u2603", 2, recipient=None, receiver=None)], context
-        ) == [
-            Result(),
-            Result(),
+        deliveries = [
+            make(message=message),
+            make(number=9, message=b"[]"),
+            make("\u2603", 2, recipient=None, receiver=None),
         ]
+        good, unreadable, other = await consumer.deliver(deliveries, context)
+        assert good == other == Result()
+        assert (unreadable.outcome, unreadable.reason) == ("refused", "invalid_content")
     async with writing(settings, key="{{ message.labels.team }}", value="text") as consumer:
         assert await consumer.deliver([make(message=message)], context) == [Result()]
         (failed,) = await consumer.deliver([make()], context)
@@ -105,8 +107,6 @@ async def test_what_the_topic_does_not_take_is_given_up(settings: Settings, cont
             with pytest.raises(Permanent, match="no topic") as refused:
                 await act
             assert refused.value.reason == "not_found"
-        (unreadable,) = await consumer.deliver([make(message=b"[]")], context)
-    assert (unreadable.outcome, unreadable.reason) == ("refused", "invalid_content")
 
 
 async def test_a_cluster_that_is_away_is_tried_again(context: Context) -> None:
