@@ -101,12 +101,10 @@ class SendTest:
         return _tried(attempt) if attempt is not None else self._waiting(name, delivery.id)
 
     async def _consumer(self, actor: Actor, name: str) -> Consumer[Any]:
-        document = (await self.services.seen_by(actor).get("consumer", name)).document
+        spec = (await self.services.seen_by(actor).get("consumer", name)).spec
         try:
-            # Without the key: what is asked of it needs no secret.
-            found = self.services.registry.build(
-                "consumer", name, document["type"], document.get("parameters", {}), None
-            )
+            # With its secrets sealed, as the router has it: what is asked of it needs none.
+            found = self.services.registry.build("consumer", name, spec["type"], spec.get("parameters", {}), None)
         except InputError as error:
             raise Conflict(f"the consumer {name} cannot be used: {error}") from None
         assert isinstance(found, Consumer)

@@ -8,6 +8,7 @@ from typing import Any
 import httpx
 import pytest
 import pytest_asyncio
+from pydantic import SecretStr
 
 from filters.keywords import SkipKeywords
 from notifier import ConsumerParameters, Context, Delivery, Permanent, Result
@@ -31,11 +32,17 @@ class Repeats(Nowhere):
         return [Result(detail=json.dumps(one)) for one in found]
 
 
+class SecretParameters(ConsumerParameters):
+    """Parameters with a secret."""
+
+    token: SecretStr
+
+
 class ToPeople(Repeats):
     """The same for people."""
 
     type = "people"
-    Parameters = ConsumerParameters
+    Parameters = SecretParameters  # type: ignore[assignment]  # its deliver asks for none of them
 
     def fixed_address(self) -> bool:
         return False
@@ -82,7 +89,7 @@ async def test_the_answer_of_the_service_comes_back_by_any_of_the_three_ways(
         ("users", people),
         ("users", {"username": "bob"}),
         ("consumers", {"name": "other", "type": "nowhere"}),
-        ("consumers", {"name": "people", "type": "people", "fallback": "other"}),
+        ("consumers", {"name": "people", "type": "people", "fallback": "other", "parameters": {"token": "canary"}}),
     ):
         answer = await admin.post(f"/api/v1/{kind}", json=document)
         assert answer.status_code == 201, answer.text
