@@ -1,12 +1,16 @@
 """Each built-in consumer keeps the contract, through its real client library, against a service on loopback."""
 
+from dataclasses import replace
+from typing import Any
+
 import pytest
 from pydantic import SecretStr
 
 from consumers.max.max import Max, MaxParameters
 from consumers.telegram.telegram import Telegram, TelegramParameters
 from consumers.vk.vk import Vk, VkParameters
-from consumers.webhook.mattermost import Mattermost
+from consumers.webhook import Discord, GoogleChat, Mattermost, Slack, Teams
+from consumers.webhook.incoming import Incoming
 from consumers.webhook.webhook import Webhook, WebhookParameters
 from notifier.testing import Case, Reply, a_delivery, context_for, hold, http_cases, serving
 
@@ -59,11 +63,35 @@ async def test_webhook(case: Case) -> None:
             await consumer.close()
 
 
-@pytest.mark.parametrize("case", http_cases(ok=Reply(body=b"ok"), refused_with_404=_HELD), ids=str)
-async def test_mattermost(case: Case) -> None:
+CHATS: dict[type[Incoming[Any]], tuple[str, Reply]] = {
+    Slack: ("services/T0/B0/", Reply(body=b"ok")),
+    Mattermost: ("hooks/", Reply(body=b"ok")),
+    Discord: ("api/webhooks/1/", Reply(body=b'{"id": "1"}')),
+    Teams: ("workflows/", Reply(status=202)),
+    GoogleChat: ("v1/spaces/A/messages?key=1&token=", Reply(body=b"{}")),
+}
+_REFUSED = {case.replies[0].status: case for case in http_cases(ok=Reply()) if case.name.startswith("refused with")}
+
+
+def of_chat(chat: type[Incoming[Any]]) -> list[Case]:
+    """The cases of a chat: an address that is not right any more is a credential that is refused."""
+    others = {
+        f"refused_with_{status}": replace(_REFUSED[status], reason=reason)
+        for status, reason in {404: "unauthorized", **chat.statuses}.items()
+        if status in _REFUSED
+    }
+    return http_cases(CHATS[chat][1], **others)
+
+
+@pytest.mark.parametrize(
+    ("chat", "case"),
+    [(chat, case) for chat in CHATS for case in of_chat(chat)],
+    ids=lambda one: getattr(one, "type", str(one)),
+)
+async def test_chats(chat: type[Incoming[Any]], case: Case) -> None:
     async with serving() as service:
-        url = f"{service.url}/hooks/CANARY-address"
-        consumer = Mattermost(Mattermost.Parameters.model_validate({"url": url}))
+        url = f"{service.url}/{CHATS[chat][0]}CANARY-address"
+        consumer = chat(chat.Parameters.model_validate({"url": url}))
         try:
             await hold(consumer, case, service, a_delivery(), context_for("chat"))
         finally:
