@@ -13,9 +13,11 @@ from pydantic import ValidationError
 from consumers.script import Script as ScriptConsumer
 from consumers.script import ScriptParameters
 from notifier import Context, Delivery, Permanent, Result, Retryable
+from notifier.outcome import Outcome, Reason
 from notifier.sandbox import Level, Sandbox, detect_sandbox
 from notifier.script import Executor
 from notifier.settings import load_settings
+from notifier.testing import Case, hold
 from tests.rigs.plugin_world import context_with_script, make_delivery
 
 
@@ -40,6 +42,27 @@ def consumer(**parameters: Any) -> ScriptConsumer:
 def make(number: int = 0, message: bytes | None = None, **fields: Any) -> Delivery:
     given = {"title": "a title", "labels": {"team": "infra"}, "severity": "error"}
     return make_delivery(f"text {number}", number=number, consumer="to-script", message=message or given, **fields)
+
+
+@pytest.mark.parametrize(
+    ("content", "outcome", "reason"),
+    [
+        pytest.param("", "accepted", "ok", id="done"),
+        pytest.param("raise SystemExit(3)", "deferred", "script_failed", id="failed"),
+        pytest.param("import nothing_of_that_name", "refused", "script_failed", id="never works"),
+        pytest.param("import time; time.sleep(60)", "unknown", "timeout", id="too slow"),
+        pytest.param(
+            "import json, sys\n"
+            "print(json.dumps([{'id': one['id'], 'outcome': 'refused'} for one in json.load(sys.stdin)]))",
+            "refused",
+            "script_failed",
+            id="refused by its answer",
+        ),
+    ],
+)
+async def test_it_keeps_the_contract(sandbox: Sandbox, content: str, outcome: Outcome, reason: Reason) -> None:
+    case = Case(name="", outcome=outcome, reason=reason)
+    await hold(consumer(timeout_s=5), case, None, make(), context(sandbox, content))
 
 
 ECHO = "import json, sys\nitems = json.load(sys.stdin)\n"
