@@ -15,8 +15,8 @@ from notifier.web_address import is_web_address
 MAX_LABELS = 20
 MAX_LABEL = 200  # characters of a label's name, and of its value
 # What a title or a link stands between where a text has it as a whole. Punctuation ends it only where nothing follows.
-_BEFORE = r"(?<![^\s()\[\]{}<>\"'`«»„“”‚‘’「」『』【】（）《》。，、；：！？])"
-_AFTER = r"(?=[.,;:!?…]*(?:$|[\s()\[\]{}<>\"'`«»„“”‚‘’「」『』【】（）《》。，、；：！？]))"
+_EDGES = "()[]{}<>\"'`«»„“”‚‘’「」『』【】（）《》。，、；：！？"
+_AFTER = re.compile(rf"[.,;:!?…]*(?:$|[\s{re.escape(_EDGES)}])")
 
 
 def default_text(delivery: Delivery, message: Message, language: Language = USUAL_LANGUAGE) -> Marked:
@@ -68,6 +68,13 @@ def _line(text: str) -> str:
 def _has(content: str, text: str) -> bool:
     """Whether the content has a text as a whole, not only within a longer word or link. It always has a blank one."""
     text = text.strip()
-    if is_blank(text) or text not in content:
-        return is_blank(text)
-    return re.search(_BEFORE + re.escape(text) + _AFTER, content) is not None
+    if is_blank(text):
+        return True
+    at = content.find(text)  # a regular expression would read a long text again from each place that begins like it
+    while at >= 0:
+        end = at + len(text)
+        begins = at == 0 or content[at - 1].isspace() or content[at - 1] in _EDGES
+        if begins and _AFTER.match(content, end):
+            return True
+        at = content.find(text, end)
+    return False

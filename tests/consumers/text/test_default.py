@@ -134,3 +134,11 @@ def test_the_title_is_bold_and_the_address_a_link() -> None:
     )
     delivery = make_delivery(message={"content": "x", "url": "javascript:alert(1)"}, **NOBODY)
     assert default_text(delivery, delivery.read_message()).spans == ()
+
+
+def test_a_long_title_costs_no_more_than_to_read_it() -> None:
+    title = "(" * 200_000 + "x"
+    content = "(" * 400_000 + title + "y"  # the title is in it, but not as a whole
+    delivery = make_delivery(message={"content": content, "title": title}, **NOBODY)
+    text = default_text(delivery, delivery.read_message()).text  # minutes, where the title is tried at each bracket
+    assert text == f"{title}\n{content}"
