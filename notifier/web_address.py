@@ -3,7 +3,9 @@
 import re  # for our own constant patterns
 
 MAX_ADDRESS = 2048  # characters, as browsers take them at least
-_ADDRESS = re.compile(r"(?:https?://|mailto:)[^\s\0-\x20\x7f-\x9f<>\"]+", re.IGNORECASE)
+_ADDRESS = re.compile(
+    r"(?:https?://|mailto:)[^\s\0-\x20\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff<>\"]+", re.IGNORECASE
+)
 
 
 def is_web_address(text: str) -> bool:

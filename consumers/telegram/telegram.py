@@ -291,7 +291,7 @@ def _import_bot() -> "type[TelegramBot]":
 
 
 def _cleaned(text: Marked) -> Marked:
-    return with_links_of_the_web(clean_marked(text))
+    return clean_marked(with_links_of_the_web(text))  # in this order: the addresses that are written out are text, too
 
 
 def _is_chat(text: str) -> bool:

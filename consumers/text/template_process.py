@@ -59,7 +59,9 @@ DIGITS = "".join(map(chr, range(0xFDE0, 0xFDF0)))
 MARKS = "\ufdd0-\ufdef"
 _MARK = re.compile(f"[{MARKS}]")
 # What a link leads to: `notifier.web_address`, which cannot be imported here.
-_ADDRESS = re.compile(r"(?:https?://|mailto:)[^\s\0-\x20\x7f-\x9f<>\"]+", re.IGNORECASE)
+_ADDRESS = re.compile(
+    r"(?:https?://|mailto:)[^\s\0-\x20\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff<>\"]+", re.IGNORECASE
+)
 _MAX_ADDRESS = 2048
 _MAX_VALUES = 1000  # of one text, also where it does not show them
 # fmt: off

@@ -20,9 +20,11 @@ from consumers.telegram.entities import (
     with_links_of_the_web,
     without_markup,
 )
+from consumers.telegram.telegram import Telegram
 from consumers.text.text import utf16_units
-from notifier import Marked, Span
+from notifier import Marked, Rendered, Span
 from tests.rigs.bot_api_rules import wrong_with
+from tests.rigs.plugin_world import make_delivery
 
 
 def bold(text: str) -> Marked:
@@ -163,6 +165,13 @@ def test_links_that_act_in_the_app_are_none(text: str, clean: str | None) -> Non
     found = clean_marked(bold(text) + " t" + bold("g://z"))
     assert re.search(r"(?<!s)tg://", found.text, re.IGNORECASE) is None
     assert clean is None or found.text == f"{clean} z"
+
+
+def test_an_address_that_is_written_out_is_cleaned_too() -> None:
+    consumer = Telegram(Telegram.Parameters.model_validate({"bot_token": "1:A", "chat_id": 1}))
+    for text in (link("x", "mailto:tg://resolve?domain=y"), link("mailto:tg://a", "mailto:tg://a")):
+        (part,) = consumer.parts(make_delivery(), Rendered(subject="", body=text))
+        assert "tg:" not in part
 
 
 def test_without_markup_the_addresses_are_kept_where_they_fit() -> None:

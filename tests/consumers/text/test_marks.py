@@ -54,6 +54,7 @@ def shown(text: Marked) -> str:
         pytest.param("{{ 'a'|link('mailto:a@b') }}", "<link mailto:a@b>a</link>", id="mailbox"),
         pytest.param("{{ message.title|link('javascript:x') }}{{ 'x'|link('tg://y') }}", "CIx", id="no web address"),
         pytest.param("{{ message.title|link(message.sender) }}", "CI", id="no address"),
+        pytest.param("{{ 'x'|link('https://a/\u202eb') }}", "x", id="an address that reads as another"),
         pytest.param("{{ message.sender|bold }}{{ message.sender|link(message.url) }}.", ".", id="nothing to mark"),
         pytest.param("{{ ''|bold }}{{ ' '|code }}.", " .", id="nothing to see in it"),
         pytest.param("{{ 'x'|code|link('https://a') }}", "<link https://a>x</link>", id="of link and code the link"),
