@@ -147,8 +147,9 @@ class _Listener:
         """Tells people what became of what they asked, for ever."""
         while True:
             wish = await self._hearing.next_reply()
-            if not wish.silent and wish.detail and wish.address.lstrip("-").isdigit():
-                await self._say(int(wish.address), wish.detail)
+            chat_id = chat_in(wish.address)
+            if not wish.silent and wish.detail and chat_id is not None:
+                await self._say(chat_id, wish.detail)
             await self._hearing.told(wish)
 
     async def _take(self, update: dict[str, Any]) -> None:
@@ -309,6 +310,11 @@ def read_producer(delivery: Delivery) -> str:
         return delivery.read_message().producer
     except RecordError:
         return ""
+
+
+def chat_in(address: str) -> int | None:
+    """The number of a person's chat; None where the address is none, as any client of Kafka may write."""
+    return int(address) if re.fullmatch("[0-9]{1,16}", address) else None
 
 
 def called_in(sender: dict[str, Any]) -> str | None:

@@ -16,10 +16,10 @@ from notifier.one_line import one_line
 from notifier.outside import open_session, proxy_of, unreachable
 
 POLL_S = 25  # that Telegram holds a request open while nothing happens
-MOST = 50  # updates in one answer
-_MAX_BYTES = (
-    1024 * 1024
-)  # an update has less than 64 KiB: a text of 4096 characters, and as much about the message it is at
+MOST = 8  # updates in one answer, so that the largest ones fit into it: one that is too large would come again for ever
+# An update has less than 128 KiB: a text of 4096 characters, each escaped in six bytes, with its 100 entities, and as much of
+# the message that it answers.
+_MAX_BYTES = 1024 * 1024
 _SHOWN = 300  # characters of what Telegram says
 _KINDS = ["message", "callback_query"]
 
