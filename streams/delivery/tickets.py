@@ -23,6 +23,7 @@ from streams.delivery.lanes import Pending
 _TICKET = re.compile(r"([0-9a-f]{8})\.([0-9a-f]{1,4})\.([0-9a-f]{1,16})")
 _READ_S = 5.0
 _LOOK_S = 0.02
+_POLL_MS = 200
 
 
 def ticket_of(consumer: str, partition: int, offset: int) -> str:
@@ -72,9 +73,12 @@ async def _read(kafka: AIOKafkaConsumer, place: TopicPartition, offset: int) -> 
     if not first <= offset < end:
         return None
     kafka.seek(place, offset)
-    record = await kafka.getone(place)
-    value: bytes | None = record.value
-    return value if record.offset == offset else None
+    while True:
+        for record in (await kafka.getmany(place, timeout_ms=_POLL_MS, max_records=1)).get(place, []):
+            value: bytes | None = record.value
+            return value if record.offset == offset else None
+        if await kafka.position(place) > offset:  # it is the end of a transaction, which nobody is given
+            return None
 
 
 def _digest(consumer: str) -> str:
