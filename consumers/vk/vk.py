@@ -222,8 +222,10 @@ class Vk(Consumer[VkParameters]):
         finally:
             for peer, id_ in recipients.items():
                 result, after = sending.results.get(peer), sending.progress(peer)
-                again = result is None or result.outcome in ("deferred", "unknown")
-                if again and (after.done or len(after.ids) > 1 or len(after.parts) > len(progress.parts)):
+                unsure = result is None or result.outcome == "unknown"  # of one alone, too: it may meet company
+                again = unsure or (result is not None and result.outcome == "deferred")
+                begun = unsure or after.done or len(after.ids) > 1 or len(after.parts) > len(progress.parts)
+                if again and begun:
                     self._remember(id_, after)
         group.tell(sending.results)
         return sending.results[group.first]

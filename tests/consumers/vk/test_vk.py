@@ -88,6 +88,16 @@ async def test_what_nobody_knows_the_end_of_is_sent_again_and_arrives_once(api: 
     assert {peer: len(texts) for peer, texts in api.arrived.items()} == {1: 1, 2: 1, 3: 1}
 
 
+async def test_what_may_have_arrived_alone_does_not_arrive_again_in_company(api: VkStub, context: Context) -> None:
+    api.answers = [api.take_silently, api.take_silently]
+    one, other = everyone(2)
+    async with community(peer_id="recipient") as consumer:
+        for delivery in (one, other):
+            assert [result.outcome for result in await consumer.deliver([delivery], context)] == ["unknown"]
+        assert await consumer.deliver([one, other], context) == [Result(), Result()]
+    assert {peer: len(texts) for peer, texts in api.arrived.items()} == {1: 1, 2: 1}
+
+
 async def test_another_instance_sends_one_person_s_text_again_under_the_same_number(
     api: VkStub, context: Context
 ) -> None:
