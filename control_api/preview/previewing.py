@@ -23,7 +23,8 @@ from notifier.errors import FieldError, InputError, RecordError, UnknownName
 from notifier.record import JsonObject
 
 MAX_TEXTS = 50  # of one answer
-MAX_S = 5.0  # for the templates of one answer
+MAX_S = 5.0  # for the texts of one answer
+MAX_CHARACTERS = 1_000_000  # of the texts of one answer and their parts, beyond which no further text is made
 
 
 class Previewing:
@@ -80,6 +81,7 @@ class Previewing:
         until = asyncio.get_running_loop().time() + MAX_S
         texts = Texts(self._renderer, catalog)
         found: list[PreviewedText] = []
+        room = MAX_CHARACTERS
         for one in made:
             way = one.way
             text = PreviewedText(
@@ -88,8 +90,11 @@ class Previewing:
                 consumer=way.consumer,
                 problem=one.problem,
             )
-            if one.delivery is not None:
+            if one.delivery is not None and room > 0:
                 await _render(text, one.delivery, texts, catalog, until)
+                room -= len(text.text or "") + sum(map(len, text.parts))
+            elif one.delivery is not None:
+                text.problem = "the texts before it are so long that it is left out; ask for one consumer alone"
             found.append(text)
         return found
 
@@ -99,13 +104,14 @@ async def _render(text: PreviewedText, delivery: Delivery, texts: Texts, catalog
     try:
         async with asyncio.timeout_at(until):
             rendered, text.problem = await texts.of(delivery)
+            # In a thread: a long text takes a while.
+            parts = list(await asyncio.to_thread(catalog.consumers[text.consumer].parts, delivery, rendered))
         text.subject, text.text, text.templated = rendered.subject, rendered.body.plain(), rendered.templated
-        # In a thread: a long text takes a while.
-        text.parts = list(await asyncio.to_thread(catalog.consumers[text.consumer].parts, delivery, rendered))
+        text.parts = parts
         if not text.parts and text.problem is None:
             text.problem = "there is nothing to see in it, so it is not sent"
     except TimeoutError:
-        text.problem = f"the templates of this answer took longer than {MAX_S:g} s"
+        text.problem = f"the texts of this answer took longer than {MAX_S:g} s"
     except RecordError as error:
         text.problem = f"its message cannot be read: {error}"
     except Exception as error:  # a plugin's fault

@@ -165,8 +165,14 @@ async def test_an_answer_has_an_end(previewing: Previewing, monkeypatch: pytest.
     monkeypatch.setattr(module, "MAX_TEXTS", 3)
     answer = await _asked(previewing, message=MESSAGE)
     assert (len(answer["texts"]), answer["omitted"]) == (3, 1)
+    long = {"producer": "ci", "content": "x" * 600_000}
+    three = {"users": ["alice"], "producers": ["ci"], "consumers": ["chat", "direct", "to-file"]}
+    first, *others = (await _asked(previewing, message=long, draft=three))["texts"]
+    assert (len(first["text"]), first["problem"]) == (600_000, None)
+    assert [(one["text"], one["parts"]) for one in others] == [(None, [])] * 2
+    assert all(one["problem"].startswith("the texts before it are so long") for one in others)
     monkeypatch.setattr(module, "MAX_S", 0.0)
     endless = "{% for i in range(90000) %}{% for j in range(90000) %}{% endfor %}{% endfor %}x"
     draft = {"users": ["alice", "bob"], "producers": ["ci"], "consumers": ["chat"], "template": endless}
     (text,) = (await _asked(previewing, message=MESSAGE, draft=draft))["texts"]
-    assert (text["text"], text["problem"]) == (None, "the templates of this answer took longer than 0 s")
+    assert (text["text"], text["problem"]) == (None, "the texts of this answer took longer than 0 s")
