@@ -157,7 +157,8 @@ class Email(Consumer[EmailParameters]):
         try:
             rendered = await context.rendered(delivery)
             thread = thread_of(delivery, delivery.read_message(), self.parameters.thread_by)
-            mail = mail_of(delivery, rendered, self._sender(), recipient, thread)
+            # A long text takes its time, and others must not wait for it.
+            mail = await asyncio.to_thread(mail_of, delivery, rendered, self._sender(), recipient, thread)
         except (RecordError, ValueError) as error:
             return Result(outcome="refused", reason="invalid_content", detail=str(error))
         mailer = await self._open(context)
