@@ -12,6 +12,8 @@ from notifier.marked import Style
 
 _TAGS: Mapping[Style, str] = {"bold": "b", "italic": "i", "code": "code", "pre": "pre"}
 _APP_LINK = re.compile("(?<=max:)(?=//)", re.IGNORECASE)  # `max://user/1` mentions a person
+_BREAK = "\u200b"  # shows nothing
+_MAILBOX = re.compile("^mailto:", re.IGNORECASE)
 
 
 def html_of(text: Marked) -> str:
@@ -32,11 +34,11 @@ def html_of(text: Marked) -> str:
 
 def harmless(text: Marked) -> Marked:
     """The text without addresses that act inside the app."""
-    return text.replaced(_APP_LINK, "\u200b")
+    return text.replaced(_APP_LINK, _BREAK)
 
 
 def _close(text: str, span: Span, at: int, pieces: list[str]) -> int:
-    pieces += (escape(text[at : span.end], quote=False), _closing(span))
+    pieces += (escape(text[at : span.end], quote=False), _closing(span, text[span.start : span.end]))
     return span.end
 
 
@@ -46,10 +48,13 @@ def _opening(span: Span) -> str:
     return f"<{_TAGS[span.style]}>"
 
 
-def _closing(span: Span) -> str:
-    if span.style == "link":
-        return "</a>" if _is_web(span) else ""
-    return f"</{_TAGS[span.style]}>"
+def _closing(span: Span, words: str) -> str:
+    if span.style != "link":
+        return f"</{_TAGS[span.style]}>"
+    if _is_web(span):
+        return "</a>"
+    address = _MAILBOX.sub("", span.value)  # MAX knows no such links, so it is written out
+    return "" if address in (span.value, words) else escape(f" ({_APP_LINK.sub(_BREAK, address)})", quote=False)
 
 
 def _is_web(span: Span) -> bool:

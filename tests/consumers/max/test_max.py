@@ -75,6 +75,15 @@ def test_html_shows_the_text_whatever_is_in_it(text: str, data: st.DataObject) -
     assert shown_of({"text": html_of(Marked(text, tuple(spans))), "format": "html"}) == text
 
 
+def test_the_address_of_a_mailbox_is_written_out() -> None:
+    for words, value, expected in (
+        ("write <us>", "mailto:a@h.example", "write &lt;us&gt; (a@h.example)"),
+        ("a@h.example", "mailto:a@h.example", "a@h.example"),
+        ("x", "mailto:max://user/1", "x (max:\u200b//user/1)"),
+    ):
+        assert html_of(Marked(words, (Span(start=0, end=len(words), style="link", value=value),))) == expected
+
+
 def test_an_address_that_is_none_of_the_web_is_no_link() -> None:
     marked = Marked("click", (Span(start=0, end=5, style="link", value="max://user/1"),))
     assert html_of(marked) == "click"
