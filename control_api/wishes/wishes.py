@@ -43,6 +43,7 @@ class Wishes:
         self._lease = Lease(database, name="wishes", work="does what people ask in chats")
         self._partition = TopicPartition(settings.topic_prefix + STATUS.name, 0)
         self._waiting: dict[str, Wish] = {}  # asked, or answered long ago, by key
+        self._answered: dict[str, tuple[Wish, bytes]] = {}  # what was done and could not be said on the topic, by key
         self._task: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
@@ -114,10 +115,19 @@ class Wishes:
             value: bytes | None
             if wish.state == "asked" and at - wish.at < OLD:
                 await self._lease.renew()
-                value = (await self._granting.grant(wish)).encode()
+                value = await self._answer(key, wish)
             elif at - wish.at > (OLD if wish.state == "asked" else _FORGOTTEN):
                 value = None
             else:
                 continue
             await self._intake.write([Outgoing(STATUS, value, key.encode())])
             self._waiting.pop(key, None)
+            self._answered.pop(key, None)
+
+    async def _answer(self, key: str, wish: Wish) -> bytes:
+        """Does it, once, however often the topic is read anew since the broker went away meanwhile: a code works once."""
+        asked, answer = self._answered.get(key, (None, b""))
+        if asked != wish:
+            answer = (await self._granting.grant(wish)).encode()
+            self._answered[key] = wish, answer
+        return answer
