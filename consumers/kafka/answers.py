@@ -15,6 +15,9 @@ no answer, or a broken connection, once sent timeout            unknown: it may 
 any other error that Kafka calls retriable   server_error       tried again
 any other error                              server_error       tried again
 
+A record that is refused takes those with it that are in its batch, so each of them is written again alone. In a topic's partition
+they then come after those that were written with them.
+
 A client that writes again what it is not sure of writes it once (idempotence), as long as it lives; a try of another worker, or
 after the client was closed, may write it a second time, with the same `notifier-delivery` in its headers.
 """

@@ -37,6 +37,7 @@ _BATCH = 100
 _PORT = 9092
 _SERVER = re.compile(r"(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9._-]+)(?::([0-9]{1,5}))?")
 _MAX_KEY = 1000  # characters of a key that a template makes
+_BESIDE = "not written: the cluster refused it together with others, and it is tried alone"
 
 
 def _servers(text: str) -> list[tuple[str, int]]:
@@ -131,12 +132,39 @@ class Kafka(Consumer[KafkaParameters]):
         return 5 * REQUEST_S
 
     async def deliver(self, deliveries: Sequence[Delivery], context: Context) -> Sequence[Result]:
-        """Writes the records, in order. Raises Retryable or Permanent where none can be, as `consumers.kafka.answers` says."""
+        """Writes the records, in order. Raises Retryable or Permanent where none can be, as `consumers.kafka.answers` says.
+
+        Brokers refuse a batch as a whole. So each record of one that is refused is written again, alone.
+        """
         self._refuse_own(context)
+        loop = asyncio.get_running_loop()
+        until = loop.time() + REQUEST_S
         writing = await self._open(context)
         await writing.ready(self.parameters.topic)
+        refused: set[str] = set()
+        results = await self._written(deliveries, context, writing, refused)
+        if len(deliveries) == 1:
+            return results
+        for place, delivery in enumerate(deliveries):
+            if delivery.id not in refused:
+                continue
+            if loop.time() < until:
+                (results[place],) = await self._written([delivery], context, writing, set())
+            else:
+                results[place] = Result(outcome="deferred", reason="server_error", detail=_BESIDE)
+        return results
+
+    async def _written(
+        self, deliveries: Sequence[Delivery], context: Context, writing: "Writing", refused: set[str]
+    ) -> list[Result]:
+        """Writes records. `refused` gets the ids of those that brokers refused; what was beside them in a batch is among them."""
         sent = [await self._send(delivery, context, writing) for delivery in deliveries]
-        return [one if isinstance(one, Result) else await self._settled(*one, writing) for one in sent]
+        results: list[Result] = []
+        for delivery, one in zip(deliveries, sent, strict=True):
+            results.append(one if isinstance(one, Result) else await self._settled(*one, writing))
+            if not isinstance(one, Result) and results[-1].reason in ("invalid_content", "server_error"):
+                refused.add(delivery.id)
+        return results
 
     async def check(self, context: Context) -> None:
         """Connects, signs in and looks the topic up. Raises Permanent or Retryable."""

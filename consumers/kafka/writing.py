@@ -12,7 +12,7 @@ from typing import Any
 
 from aiokafka import AIOKafkaProducer
 from aiokafka import errors as kafka_errors
-from aiokafka.errors import KafkaError
+from aiokafka.errors import BrokerResponseError, KafkaError
 
 from consumers.kafka.answers import CONNECT_S, REQUEST_S
 from notifier import Permanent, Retryable
@@ -48,6 +48,16 @@ class Unsure(Exception):
     """The record may have been written. Holds the words that the attempt records."""
 
 
+class InvalidRecordError(BrokerResponseError):  # type: ignore[misc]  # aiokafka has no types, nor this one of Kafka's errors
+    """The broker refuses a record of the batch, such as one without a key for a compacted topic."""
+
+    errno = 87
+    message = "INVALID_RECORD"
+
+
+kafka_errors.kafka_errors.setdefault(InvalidRecordError.errno, InvalidRecordError)
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Cluster:
     """Where brokers are, and as whom they are spoken to."""
@@ -69,6 +79,9 @@ class Writing:
         self._network = network
         self._producer: AIOKafkaProducer | None = None
         self._starting = asyncio.Lock()
+        # Whether brokers refused a batch. aiokafka has counted its records, so the cluster takes none of the same client's that
+        # follow in the partition.
+        self.spoilt = False
 
     async def ready(self, topic: str) -> AIOKafkaProducer:
         """The client, once it is connected and knows the topic. Nothing is written."""
@@ -99,6 +112,7 @@ class Writing:
         except KafkaError as error:
             if isinstance(error, _UNSURE):
                 raise Unsure(f"no broker answered in time; it may have been written: {_shown(error)}") from None
+            self.spoilt = True
             raise _failure_of(error) from None
 
     async def check(self, topic: str) -> None:
@@ -135,6 +149,9 @@ class Writing:
 
     async def _started(self) -> AIOKafkaProducer:
         async with self._starting:
+            if self.spoilt:
+                self.spoilt = False
+                await self.close()
             if self._producer is None:
                 for host, port in self._cluster.servers:
                     await self._network.resolve(host, port)  # refused here in plain words

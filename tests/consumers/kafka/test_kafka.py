@@ -19,12 +19,13 @@ from consumers.text.template import Renderer
 from consumers.text.texts import Texts
 from notifier import Context, Permanent, Result, Retryable
 from notifier.catalog import Catalog
+from notifier.kafka import ensure_topics
 from notifier.network import Network
 from notifier.plugin import secret_fields
 from notifier.registry import Registry
 from notifier.sandbox import Level, Sandbox
 from notifier.settings import Settings
-from notifier.topics import is_own
+from notifier.topics import Topic, is_own
 from streams.delivery.calling import Calling
 from tests.rigs.kafka_tools import create_topic, read_all
 from tests.rigs.plugin_world import context_without_scripts, make_delivery
@@ -79,7 +80,7 @@ async def test_a_message_is_written_as_it_came_with_key_and_headers(settings: Se
     assert json.loads(first.value) == {"producer": "ci", "content": "build failed", **message}
     assert (first.key, unkeyed.key, keyed.key) == (b"al", None, b"infra")
     assert dict(first.headers) == {"notifier-delivery": b"ci/1/all/out/alice", "notifier-configuration": b"all"}
-    assert keyed.value == b"From octocat to al: build failed"
+    assert keyed.value == b"From octocat to al: build failed\nteam: infra"
     assert fallback.key == b"al"
     assert failed.outcome == "accepted"
     assert "the template of the key failed" in str(failed.detail)
@@ -107,6 +108,24 @@ async def test_what_the_topic_does_not_take_is_given_up(settings: Settings, cont
             with pytest.raises(Permanent, match="no topic") as refused:
                 await act
             assert refused.value.reason == "not_found"
+
+
+async def test_a_record_that_the_topic_refuses_costs_no_other(settings: Settings, context: Context) -> None:
+    """Brokers refuse a batch as a whole, and then what follows of the same client."""
+    compacted = Topic(name="compacted", key="", value="", partitions=1, retention_ms=None, compacted=True)
+    await ensure_topics(settings, [compacted])
+    async with writing(settings, "compacted") as consumer:
+        deliveries = [make("first", 1), make("no key", 2, recipient=None, receiver=None), make("third", 3)]
+        results = await consumer.deliver(deliveries, context)
+        assert [one.outcome for one in results] == ["accepted", "refused", "accepted"]
+        assert results[1].reason == "invalid_content"
+        assert await consumer.deliver([deliveries[1]], context) == [results[1]]
+        assert await consumer.deliver([make("fourth", 4)], context) == [Result()]
+    assert [json.loads(one.value)["content"] for one in await read_all(settings, "compacted")] == [
+        "first",
+        "third",
+        "fourth",
+    ]
 
 
 async def test_a_cluster_that_is_away_is_tried_again(context: Context) -> None:
