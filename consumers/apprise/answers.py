@@ -18,10 +18,10 @@ no end of the call within CALL_S             timeout            unknown: the pro
 not taken, and nothing of the above          server_error       tried again
 """
 
-import re  # for our own constant pattern
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+from consumers.pieces import without_pieces
 from notifier import Result
 from notifier.one_line import one_line
 from notifier.outcome import Outcome, Reason
@@ -30,8 +30,6 @@ from notifier.retry_after import retry_after_s
 
 CALL_S = 60.0  # of one URL, all its requests together
 _SHOWN = 300  # characters of what Apprise logs
-_PIECES = re.compile(r"[/:@?&=#,;]+")
-_SHORTEST = 4  # characters of a piece of a URL that may be a secret
 
 _PERMANENT: Mapping[int, Reason] = {
     401: "unauthorized",
@@ -100,12 +98,4 @@ def together(results: Sequence[Result]) -> Result:
 
 def masked(text: str, url: str) -> str:
     """The text without pieces of the URL, any of which may be a secret."""
-    rest = url.partition("://")[2]
-    return _without(text, [url, rest, *_PIECES.split(rest)])
-
-
-def _without(text: str, pieces: Iterable[str]) -> str:
-    for piece in sorted(set(pieces), key=len, reverse=True):
-        if len(piece) >= _SHORTEST:
-            text = text.replace(piece, "***")
-    return text
+    return without_pieces(text.replace(url, "***"), url.partition("://")[2])

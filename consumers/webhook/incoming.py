@@ -17,6 +17,7 @@ import msgspec
 from pydantic import AfterValidator, Field, SecretStr
 from yarl import URL
 
+from consumers.pieces import without_pieces
 from consumers.text.splitting import cut_marked, split_marked
 from consumers.webhook.answers import REQUEST_S, Answer, NoAnswer, result_of, result_of_reason
 from consumers.webhook.posting import exchange, post
@@ -90,6 +91,11 @@ class Incoming(Consumer[I]):
         self._session: aiohttp.ClientSession | None = None
         self._url = as_written(parameters.url.get_secret_value())
         self._sent: OrderedDict[str, tuple[int, int]] = OrderedDict()  # delivery → hash of its text, parts sent
+
+    def mask(self, text: str) -> str:
+        """The text without the address, and without what follows its host: gateways repeat the path of what they refuse."""
+        url = self.parameters.url.get_secret_value()
+        return without_pieces(super().mask(text), url.partition("://")[2].partition("/")[2])
 
     def write(self, part: Marked) -> JsonObject:
         """The message that a text makes."""

@@ -25,6 +25,7 @@ import msgspec
 from pydantic import AfterValidator, Field, SecretStr
 from yarl import URL
 
+from consumers.pieces import without_pieces
 from consumers.webhook.answers import REQUEST_S, NoAnswer, result_of
 from consumers.webhook.posting import post
 from consumers.webhook.signature import headers_of, id_of, key_of
@@ -176,6 +177,13 @@ class Webhook(Consumer[WebhookParameters]):
         self._headers.setdefault("User-Agent", "Notifier")
         secrets = (parameters.secret, parameters.secret_old)
         self._keys = [key_of(secret.get_secret_value()) for secret in secrets if secret is not None]
+
+    def mask(self, text: str) -> str:
+        """The text without the secrets; of a header such as `Bearer …` also without the words of its value."""
+        text = super().mask(text)
+        for value in self.parameters.headers.values():
+            text = without_pieces(text, value.get_secret_value())
+        return text
 
     def batch(self) -> int:
         """The parameter `at_once`."""

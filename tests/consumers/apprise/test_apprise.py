@@ -261,4 +261,6 @@ def test_parameters_that_do_not_fit_are_refused(urls: Any) -> None:
 def test_urls_are_secrets_and_no_piece_of_them_is_told() -> None:
     assert secret_fields(Apprise.Parameters) == {"urls"}
     consumer = Apprise(Apprise.Parameters.model_validate({"urls": ["slack://CANARY1/CANARY2/#general?token=CANARY3"]}))
+    coded = Apprise(Apprise.Parameters.model_validate({"urls": ["json://user:CANARY%40one@example.com"]}))
+    assert "CANARY" not in coded.mask("the password CANARY@one is wrong")
     assert "CANARY" not in consumer.mask("CANARY1 and CANARY3 at slack://CANARY1/CANARY2")

@@ -368,6 +368,10 @@ async def test_the_address_is_a_secret_and_limits_are_its_own(form: type[Incomin
     assert consumer.credential() != other.credential()
     assert "CANARY" not in f"{consumer.credential()} {consumer.parameters!r}"
     assert consumer.mask("at https://chat.example/CANARY") == "at ***"
+    longer = form(form.Parameters.model_validate({"url": "https://chat.example/in/T1/CANARY%2D1?sig=CANARY-2"}))
+    for told in ("/in/T1/CANARY%2D1?sig=CANARY-2", "the hook CANARY-1", r"\/in\/T1\/CANARY%2D1", "sig is CANARY-2"):
+        assert "CANARY" not in longer.mask(f"Cannot POST {told} at chat.example")
+    assert longer.mask("no connection to chat.example") == "no connection to chat.example"
     assert consumer.limits(make_delivery())
     with pytest.raises(ValidationError) as refused:
         form.Parameters.model_validate({"url": "CANARY"})

@@ -120,14 +120,14 @@ async def test_headers_are_sent_and_are_in_no_text(
     server: HookServer, context: Context, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG)
-    server.answers = [raw(400, b"what is Bearer CANARY-1? " + NEW.encode())]
+    server.answers = [raw(400, b"what is Bearer CANARY-1? " + NEW.encode() + b" No such key: CANARY-1")]
     given = {"authorization": "Bearer CANARY-1", "X-Team": "infra"}
     async with webhook(server.url, secret=NEW, headers=given) as consumer:
         found = await result(consumer, make(), context)
         assert "CANARY" not in repr(consumer.parameters)
     assert server.sent[0].headers["Authorization"] == "Bearer CANARY-1"
     assert server.sent[0].headers["X-Team"] == "infra"
-    assert found.detail == "the service answered 400: what is ***? ***"
+    assert found.detail == "the service answered 400: what is ***? *** No such key: ***"
     assert "CANARY" not in caplog.text
 
 
