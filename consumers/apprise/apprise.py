@@ -6,10 +6,12 @@ same worker makes it with the same definition and the same text; otherwise all a
 means is the table in `consumers.apprise.answers`.
 """
 
+import asyncio
 import re  # for our own constant pattern
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Annotated
 
 from pydantic import AfterValidator, Field, SecretStr
@@ -29,6 +31,7 @@ _SCHEME = re.compile(r"([a-z0-9]+)://\S*", re.ASCII)
 _LOCAL = frozenset(["blink1", "dbus", "gio", "glib", "gnome", "kde", "macosx", "qt", "syslog", "windows"])
 _REMEMBERED = 10_000  # deliveries that some services took
 MAX_TITLE = 250  # characters; where a service has no titles, it stands above the text
+_SHORT = 4000  # characters of a text that is cut at once
 _SHORTEST = 64  # characters of a part, below which nobody could read them
 _TYPES: Mapping[Severity | None, str] = {"warning": "warning", "error": "failure", "critical": "failure"}
 
@@ -146,7 +149,11 @@ class Apprise(Consumer[AppriseParameters]):
 async def _call(process: Process, url: str, number: int, message: _Message, taken: set[tuple[int, int]]) -> Result:
     """Sends the parts for one URL that are not `taken`, up to the first that fails; adds those that are."""
     limit = await process.limit(url)
-    parts = split_marked(Marked(message.body), limit) if limit >= _SHORTEST else None
+    parts = None
+    if limit >= _SHORTEST:
+        cut = partial(split_marked, Marked(message.body), limit)
+        # Cutting a long text takes so long that all else would wait.
+        parts = cut() if len(message.body) <= _SHORT else await asyncio.to_thread(cut)
     # What does not fit into our parts is split by Apprise, which cuts where it comes to.
     texts = [message.body] if parts is None else [part.text for part in parts]
     for place, text in enumerate(texts):

@@ -44,7 +44,8 @@ from notifier.outcome import Reason
 from notifier.plain_text import is_blank, plain_marked
 from notifier.seal import is_sealed
 
-_SHORT = 4000  # characters of a text that is cut at once
+_SHORT = 4000  # characters of a text that is cut at once, a mark counted as `_MARK` and with its address
+_MARK = 100
 _MOST_MARKS = 1000  # of one text: each costs time at every place where it may be cut
 _REMEMBERED = 10_000  # deliveries that were sent in part
 _HEADERS = {"Content-Type": JSON, "User-Agent": "Notifier"}
@@ -199,9 +200,8 @@ class Incoming(Consumer[I]):
         text = cleaned(rendered.body)
         if is_blank(text.text):
             return Result(outcome="refused", reason="invalid_content", detail="the text is empty")
-        # Cutting a long text takes so long that all else would wait.
-        short = len(text.text) <= _SHORT
-        parts = self.messages(text) if short else await asyncio.to_thread(self.messages, text)
+        # Cutting any other text takes so long that all else would wait.
+        parts = self.messages(text) if _is_short(text) else await asyncio.to_thread(self.messages, text)
         key = hash(text)
         before, done = self._sent.pop(delivery.id, (key, 0))
         if before != key:
@@ -244,6 +244,11 @@ def cleaned(text: Marked) -> Marked:
     """The text, plain, and without marks where there are more than anybody means."""
     text = plain_marked(text)
     return text if len(text.spans) <= _MOST_MARKS else without_marks(text)
+
+
+def _is_short(text: Marked) -> bool:
+    """Whether a text is cut in milliseconds: a thousand marks take seconds, however short it is."""
+    return len(text.text) + sum(_MARK + len(span.value) for span in text.spans) <= _SHORT
 
 
 def _of_part(result: Result, number: int, count: int) -> Result:

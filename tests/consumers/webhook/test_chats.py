@@ -1,7 +1,8 @@
 """The forms for chats: what they send, how long texts arrive, and what each service's answers mean."""
 
 import re
-from collections.abc import AsyncIterator, Callable
+import threading
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import Any
@@ -10,7 +11,7 @@ import pytest
 from pydantic import ValidationError
 
 from consumers.webhook import Discord, GoogleChat, Mattermost, Slack, Teams
-from consumers.webhook.incoming import Incoming
+from consumers.webhook.incoming import Incoming, Message
 from notifier import Context, Delivery, Marked, Permanent, Rendered, Result, Retryable, Span
 from notifier.network import Network
 from notifier.outcome import Outcome, Reason
@@ -54,6 +55,30 @@ def marked(*pieces: tuple[str, str, str] | str) -> Marked:
             spans.append(Span(start=len(text), end=len(text) + len(words), style=style, value=value))  # type: ignore[arg-type]
         text += words
     return Marked(text, tuple(spans))
+
+
+@pytest.mark.parametrize(
+    ("text", "beside"),
+    [
+        pytest.param(marked("short ", ("and bold", "bold", "")), False, id="short"),
+        pytest.param(Marked("word " * 1000), True, id="long"),
+        pytest.param(marked(*(("x ", "bold", ""),) * 300), True, id="of many marks"),
+        pytest.param(marked(*(("x ", "link", "https://ci.example/" + "y" * 900),) * 9), True, id="of long addresses"),
+    ],
+)
+async def test_what_takes_long_to_cut_is_cut_beside_the_loop(
+    server: HookServer, context: Context, text: Marked, beside: bool
+) -> None:
+    threads: list[threading.Thread] = []
+
+    class Watched(Slack):
+        def messages(self, text: Marked) -> Sequence[Message]:
+            threads.append(threading.current_thread())
+            return super().messages(text)
+
+    async with opened(Watched, server.url) as consumer:
+        assert (await result(consumer, make_delivery(), saying(context, text))).outcome == "accepted"
+    assert [thread is not threading.current_thread() for thread in threads] == [beside]
 
 
 LOOKS = marked(
