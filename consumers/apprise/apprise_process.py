@@ -63,7 +63,9 @@ class Guard:
         self._networks: Sequence[Any] = ()
         self._names: frozenset[str] = frozenset()
         self._by_name: set[str] = set()  # addresses that allowed names led to
-        prefixes = {sys.prefix, sys.base_prefix, *sys.path, *_LOCAL_FILES, os.environ.get("SSL_CERT_DIR", "")}
+        # Not all of `sys.path`: where Notifier runs from its sources, its settings and its data lie beside them.
+        libraries = [path for path in sys.path if Path(path).name in ("site-packages", "dist-packages")]
+        prefixes = {sys.prefix, sys.base_prefix, *libraries, *_LOCAL_FILES, os.environ.get("SSL_CERT_DIR", "")}
         self._folders = tuple(f"{os.path.realpath(prefix)}/" for prefix in prefixes if prefix)
         self._files = _SINGLE_FILES | {os.path.realpath(os.environ.get("SSL_CERT_FILE", "/etc/hosts"))}
         self._lookup = socket.getaddrinfo
@@ -132,8 +134,6 @@ class Exchange:
             options |= {"allow_redirects": False, "stream": True, "timeout": TIMEOUT_S}
             try:
                 answer = send(session, request, **options)
-                content = answer.raw.read(ANSWER_BYTES, decode_content=True)
-                answer.close()
             except requests.exceptions.ConnectTimeout:
                 self.error = "connection"
                 raise
@@ -143,6 +143,11 @@ class Exchange:
             except Exception as error:
                 self.error = "timeout" if "aborted" in str(error) else "connection"
                 raise
+            try:
+                content = answer.raw.read(ANSWER_BYTES, decode_content=True)
+            except Exception:  # it broke off; its status came, and decides
+                content = b""
+            answer.close()
             answer._content, answer._content_consumed = content, True
             self.error, self.status = None, answer.status_code
             self.retry_after = answer.headers.get("Retry-After")
@@ -198,7 +203,8 @@ def answer_to(request: dict[str, Any], exchange: Exchange, guard: Guard, log: Lo
         "status": exchange.status,
         "retry_after": exchange.retry_after,
         "error": exchange.error,
-        "refused": guard.refused,
+        # A name may lead to several addresses, of which one was refused and another one answered.
+        "refused": guard.refused and exchange.status is None,
         "log": log.text,
         "limit": limit,
     }
