@@ -8,6 +8,7 @@ that count.
 
 import asyncio
 import re  # for our own constant patterns
+import ssl
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, TypeAlias
 
@@ -61,6 +62,14 @@ def _check_topic(topic: str) -> str:
     return topic
 
 
+def _check_authority(pem: str) -> str:
+    try:
+        ssl.create_default_context(cadata=pem)
+    except (ssl.SSLError, ValueError):
+        raise ValueError("is no certificate as PEM: -----BEGIN CERTIFICATE-----…") from None
+    return pem
+
+
 def _check_template(source: str) -> str:
     from consumers.text.template import check_template  # Jinja takes long to import
 
@@ -102,7 +111,7 @@ class KafkaParameters(ProxyParameters, ConsumerParameters):
         None, description="Name to sign in with."
     )
     password: SecretStr | None = Field(None, description="Password of `username`.")
-    authority: Annotated[str, StringConstraints(max_length=100_000)] | None = Field(
+    authority: Annotated[str, StringConstraints(max_length=100_000), AfterValidator(_check_authority)] | None = Field(
         None, description="Authority of the brokers' certificates, as PEM; absent: those that the machine trusts."
     )
 

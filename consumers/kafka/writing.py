@@ -153,8 +153,7 @@ class Writing:
                 self.spoilt = False
                 await self.close()
             if self._producer is None:
-                for host, port in self._cluster.servers:
-                    await self._network.resolve(host, port)  # refused here in plain words
+                await self._look_up()
                 producer = kafka_producer_at(**self._options())
                 try:
                     with connecting_by(self._connect):
@@ -170,6 +169,22 @@ class Writing:
                     raise
                 self._producer = producer
             return self._producer
+
+    async def _look_up(self) -> None:
+        """Says in plain words where none of the brokers to begin with may be reached. Raises Retryable and Permanent."""
+        failures: list[DeliveryError] = []
+        for host, port in self._cluster.servers:
+            try:
+                await self._network.resolve(host, port)
+            except DeliveryError as error:
+                failures.append(error)
+            else:
+                return
+        passing = [error for error in failures if isinstance(error, Retryable)]
+        if not passing:
+            raise failures[0]
+        if self._cluster.proxy is None:  # which looks up the names that are allowed
+            raise passing[0]
 
     async def _connect(self, host: str, port: int) -> socket.socket:
         return await self._network.connect(host, port, proxy=self._cluster.proxy, timeout_s=CONNECT_S)

@@ -95,6 +95,10 @@ async def test_each_address_that_a_broker_names_is_judged(settings: Settings, co
         with pytest.raises(Retryable) as refused:
             await consumer.deliver([make()], replace(context, network=Network(allowed=["localhost"])))
     assert refused.value.reason == "connection"
+    servers = f"10.255.255.1:9092,{settings.kafka}"  # of which one is enough
+    async with writing(settings, "missing", servers=servers) as consumer:
+        with pytest.raises(Permanent, match="no topic"):
+            await consumer.check(context)
     async with writing(settings) as consumer:
         with pytest.raises(Permanent, match="NOTIFIER_ALLOWED_ADDRESSES") as forbidden:
             await consumer.deliver([make()], replace(context, network=Network()))
@@ -193,6 +197,7 @@ def test_each_error_of_kafka_has_an_outcome(name: str, error: type[Exception], r
         pytest.param({"topic": "__consumer_offsets"}, "topic", id="Kafka's own"),
         pytest.param({"topic": "a/b"}, "topic", id="no name"),
         pytest.param({"key": "{{ message.id"}, "key", id="no template"),
+        pytest.param({"authority": "-----BEGIN CERTIFICATE-----"}, "authority", id="no certificate"),
         pytest.param({"security_protocol": "SASL_SSL"}, "username", id="nobody signs in"),
     ],
 )
