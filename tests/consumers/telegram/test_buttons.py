@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from consumers.telegram.buttons import keyboard, press_of
 from consumers.telegram.mutes import until_of
 from consumers.telegram.telegram import Telegram, TelegramParameters
-from notifier import Context, Delivery, Result, User
+from notifier import Context, Delivery, User
 from notifier.errors import InputError
 from notifier.validation import validated
 from notifier.working_time import WorkingTime
@@ -79,7 +79,10 @@ async def test_the_last_part_has_the_buttons_and_a_refused_address_costs_its_but
     delivery = make("word " * 1200, message={"url": URL})
     api.answers = [OK, says(400, "Bad Request: BUTTON_URL_INVALID"), OK]
     async with bot(buttons=["acknowledge", "link"]) as consumer:
-        assert await consumer.deliver([delivery], with_ticket(context)) == [Result()]
+        (result,) = await consumer.deliver([delivery], with_ticket(context))
+    assert result.outcome == "accepted"
+    assert result.detail is not None
+    assert result.detail.startswith("the button with its address was refused, so it went without")
     first, refused, sent = (form for _, form in api.calls)
     assert "reply_markup" not in first
     assert [key["text"] for row in json.loads(refused["reply_markup"])["inline_keyboard"] for key in row] == [

@@ -124,7 +124,10 @@ TEMPLATES = [
 ]
 
 
-@given(text=st.text(st.one_of(MARK, st.characters(), st.sampled_from("ab<*_")), max_size=30))
+CHARACTERS = st.characters(exclude_categories=["Cs"])  # no record can hold a lone surrogate
+
+
+@given(text=st.text(st.one_of(MARK, CHARACTERS, st.sampled_from("ab<*_")), max_size=30))
 @settings(max_examples=100, deadline=None)
 def test_no_message_can_forge_a_mark(text: str) -> None:
     plain = "".join(one for one in text if not "\ufdd0" <= one <= "\ufdef")
