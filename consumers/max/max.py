@@ -107,7 +107,7 @@ class Max(Consumer[MaxParameters]):
     def __init__(self, parameters: MaxParameters) -> None:
         super().__init__(parameters)
         self._api: MaxApi | None = None
-        # delivery → hash of its text, number of parts sent
+        # delivery → hash of its chat and text, number of parts sent
         self._sent: OrderedDict[str, tuple[int, int]] = OrderedDict()
 
     def fixed_address(self) -> bool:
@@ -194,10 +194,10 @@ class Max(Consumer[MaxParameters]):
 
     async def _send_parts(self, id_: str, chat: Chat, parts: Sequence[Marked], context: Context) -> Result:
         """Sends the parts that were not sent before. Raises Failed, whose text says which part it was."""
-        key = hash(tuple(parts))
+        key = hash((chat, *parts))
         before, done = self._sent.pop(id_, (key, 0))
         if before != key:
-            done = 0  # the text has changed, with its template
+            done = 0  # the text has changed, with its template, or the person has another number
         first, told = done, ACCEPTED
         try:
             while done < len(parts):

@@ -132,7 +132,7 @@ class Telegram(Consumer[TelegramParameters]):
     def __init__(self, parameters: TelegramParameters) -> None:
         super().__init__(parameters)
         self._bot: TelegramBot | None = None
-        # delivery → hash of its text, number of parts sent
+        # delivery → hash of its chat and text, number of parts sent
         self._sent: OrderedDict[str, tuple[int, int]] = OrderedDict()
 
     def fixed_address(self) -> bool:
@@ -230,10 +230,10 @@ class Telegram(Consumer[TelegramParameters]):
         bot = await self._open(context)
         sending = Sending(bot, self.parameters, chat_id, self.moves, context.permit)
         sending.keys = self._keyboard(delivery, context)
-        key = hash(text)
+        key = hash((chat_id, text))
         before, done = self._sent.pop(delivery.id, (key, 0))
         if before != key:
-            done = 0  # the text has changed, with its template
+            done = 0  # the text has changed, with its template, or the person has another chat
         try:
             await sending.send(text, done)
         except DeliveryError as error:

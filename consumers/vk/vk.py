@@ -117,7 +117,7 @@ class Vk(Consumer[VkParameters]):
         super().__init__(parameters)
         self._api: VkApi | None = None
         self._groups: dict[tuple[str, tuple[str, ...], int], Group] = {}  # that wait for others to join
-        self._begun: OrderedDict[str, Progress] = OrderedDict()  # by delivery
+        self._begun: OrderedDict[tuple[str, int], Progress] = OrderedDict()  # by delivery and recipient
 
     def fixed_address(self) -> bool:
         """Whether all messages go to one conversation."""
@@ -193,7 +193,7 @@ class Vk(Consumer[VkParameters]):
             rendered = await context.rendered(delivery)
         except RecordError as error:
             return Result(outcome="refused", reason="invalid_content", detail=str(error))
-        progress = await self._progress(delivery.id, rendered.body)
+        progress = await self._progress((delivery.id, peer), rendered.body)
         if not progress.parts:
             return Result(outcome="refused", reason="invalid_content", detail="the text is empty")
         key = (progress.text, progress.ids, progress.done)
@@ -226,11 +226,11 @@ class Vk(Consumer[VkParameters]):
                 again = unsure or (result is not None and result.outcome == "deferred")
                 begun = unsure or after.done or len(after.ids) > 1 or len(after.parts) > len(progress.parts)
                 if again and begun:
-                    self._remember(id_, after)
+                    self._remember((id_, peer), after)
         group.tell(sending.results)
         return sending.results[group.first]
 
-    async def _progress(self, id_: str, body: Marked) -> Progress:
+    async def _progress(self, key: tuple[str, int], body: Marked) -> Progress:
         """Where a delivery of that text begins: where its last try ended, unless its text has changed, with its template."""
 
         def begin() -> Progress:
@@ -239,11 +239,11 @@ class Vk(Consumer[VkParameters]):
 
         # A long text takes its time, and others must not wait for it.
         progress = await asyncio.to_thread(begin) if len(body.text) > _LONG else begin()
-        before = self._begun.pop(id_, None)
+        before = self._begun.pop(key, None)
         return progress if before is None or before.text != progress.text else before
 
-    def _remember(self, id_: str, progress: Progress) -> None:
-        self._begun[id_] = progress
+    def _remember(self, key: tuple[str, int], progress: Progress) -> None:
+        self._begun[key] = progress
         if len(self._begun) > _REMEMBERED:
             self._begun.popitem(last=False)
 

@@ -107,6 +107,16 @@ async def test_markup_that_is_refused_is_sent_plain_once_and_told(api: MaxStub) 
         assert (found.outcome, found.reason) == ("refused", "invalid_content")
 
 
+async def test_who_has_another_number_since_gets_all_parts(api: MaxStub) -> None:
+    text = Marked("word " * 1500)
+    api.answers = [None, says(503)]
+    async with bot(chat_id="recipient") as consumer:
+        (first,) = await consumer.deliver([make(address="1")], at(api.url, text))
+        assert first.outcome == "deferred"
+        assert await consumer.deliver([make(address="2")], at(api.url, text)) == [Result()]
+    assert [query["user_id"] for _, _, query, *_ in api.calls] == ["1", "1", "2", "2"]
+
+
 async def test_a_long_text_arrives_whole_in_parts_and_on_with_the_part_that_failed(api: MaxStub) -> None:
     line = "\U0001f600 tr\u00e9s <long> \ud55c\uad6d\uc5b4 & \u0ba8\u0bbf "
     marked = Marked(

@@ -39,6 +39,17 @@ async def test_a_preview_of_links_is_there_unless_it_is_not_wanted(api: BotApi) 
     assert api.calls[0][1]["link_preview_options"] == '{"is_disabled": true}'
 
 
+async def test_who_has_another_chat_since_gets_all_parts(api: BotApi) -> None:
+    text = Marked(LONG.text[: 2 * MAX_TEXT])
+    api.answers = [OK, says(500, "later")]
+    async with bot(chat_id="recipient") as consumer:
+        assert (await result(consumer, make(address="5001"), at(api.url, text))).reason == "server_error"
+        assert await result(consumer, make(address="5002"), at(api.url, text)) == Result()
+    chats = [form["chat_id"] for _, form in api.calls]
+    assert (chats[:2], set(chats[2:])) == (["5001"] * 2, {"5002"})
+    assert len(chats) == 5
+
+
 def a_long_message() -> Marked:
     """Of 30,000 characters and a little more: emoji, flags, Korean, Tamil, code and links."""
     text = Marked("")

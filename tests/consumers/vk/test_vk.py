@@ -134,6 +134,14 @@ async def test_a_long_text_goes_in_parts_and_on_with_the_part_that_failed(api: V
     assert len({form["random_id"] for _, form in api.calls}) == 3
 
 
+async def test_who_has_another_number_since_gets_all_parts(api: VkStub, context: Context) -> None:
+    api.answers = [None, fails(6)]
+    async with community(peer_id="recipient") as consumer:
+        await consumer.deliver([make(LONG, 1, address="1")], context)
+        assert await consumer.deliver([make(LONG, 1, address="2")], context) == [Result()]
+    assert {peer: len(texts) for peer, texts in api.arrived.items()} == {1: 1, 2: 3}
+
+
 async def test_who_is_refused_gets_no_further_part(api: VkStub, context: Context) -> None:
     api.answers = [
         None,
