@@ -4,7 +4,6 @@ https://core.telegram.org/bots/api#messageentity. Of more than 100 entities the 
 together have a limit of about 9500 bytes (tdlib/telegram-bot-api#165), so a text with more goes in more parts.
 """
 
-import re  # for our own constant patterns
 from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from dataclasses import replace
@@ -13,27 +12,13 @@ from typing import Any
 from consumers.text.splitting import cut_marked, split_marked
 from consumers.text.text import utf16_units
 from notifier import Marked, Span
-from notifier.plain_text import plain_marked
 
 MAX_TEXT = 4096  # UTF-16 units; core.telegram.org/bots/api#sendmessage says characters, which are never more
 MAX_CAPTION = 1024  # the same, core.telegram.org/bots/api#senddocument
 MAX_PARTS = 10
 _MAX_ENTITIES = 100
 _MAX_ADDRESSES = 8000  # bytes
-_APP_LINK = re.compile(r"(?<![a-z0-9+.-])tg://", re.IGNORECASE)  # not the end of another scheme
-_APP_COLON = re.compile("(?<=tg):+", re.IGNORECASE)
-_ROUNDS = 10  # nobody means more links within another
 _TYPES = {"bold": "bold", "italic": "italic", "code": "code", "pre": "pre", "link": "text_link"}
-
-
-def clean_marked(text: Marked) -> Marked:
-    """The text, plain, and without `tg://`, whose links act inside the app."""
-    text = plain_marked(text)
-    for _ in range(_ROUNDS):
-        if not _APP_LINK.search(text.text):
-            return text
-        text = text.replaced(_APP_LINK)  # which may form another
-    return text.replaced(_APP_COLON)
 
 
 def entities_of(text: Marked) -> list[dict[str, Any]]:

@@ -24,9 +24,10 @@ from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
 
 from consumers.telegram.answers import DOCUMENT_S, REQUEST_S, Moved, Unsure
 from consumers.telegram.buttons import Key, keyboard
-from consumers.telegram.entities import MAX_PARTS, clean_marked, parts_of, with_links_of_the_web
+from consumers.telegram.entities import MAX_PARTS, parts_of, with_links_of_the_web
 from consumers.telegram.listening import listen
 from consumers.telegram.sending import FURTHER, MAX_CHAT_ID, Sending, chat_now, is_chat, made_of
+from consumers.text.text import clean_marked
 from notifier import (
     Consumer,
     ConsumerParameters,

@@ -12,7 +12,6 @@ from consumers.telegram.entities import (
     MAX_PARTS,
     MAX_TEXT,
     caption_of,
-    clean_marked,
     content_of,
     entities_of,
     parts_of,
@@ -21,7 +20,7 @@ from consumers.telegram.entities import (
     without_markup,
 )
 from consumers.telegram.telegram import Telegram
-from consumers.text.text import utf16_units
+from consumers.text.text import clean_marked, utf16_units
 from notifier import Marked, Rendered, Span
 from tests.rigs.bot_api_rules import wrong_with
 from tests.rigs.plugin_world import make_delivery
