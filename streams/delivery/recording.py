@@ -32,7 +32,7 @@ logger = logging.getLogger(__name__)
 _seldom = Seldom(logger)
 
 MAX_DETAIL = 2000  # characters of an attempt's detail
-_FLUSH_S = 5.0  # that `finish` waits for attempts that nobody waits for any more
+_FLUSH_S = 5.0  # that `finish` waits
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -142,10 +142,14 @@ class Recording:
         task.add_done_callback(self._late.discard)
 
     async def finish(self) -> None:
-        """Waits for what was started, and some seconds for attempts whose callers were cancelled."""
-        await asyncio.gather(*self._late)
-        if self._unacknowledged:
-            await asyncio.wait(self._unacknowledged, timeout=_FLUSH_S)
+        """Waits for what was started and for attempts whose callers were cancelled, as long as a broker that is there takes.
+
+        After that nobody knows of a try that was cut off: it is made again in any case.
+        """
+        if left := [*self._late, *self._unacknowledged]:
+            await asyncio.wait(left, timeout=_FLUSH_S)
+        for task in list(self._late):
+            task.cancel()
 
 
 def _headers(note: Note) -> Headers:
