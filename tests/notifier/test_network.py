@@ -217,7 +217,7 @@ async def test_a_request_names_no_proxy_of_its_own(server: Server) -> None:
             await session.get(f"http://127.0.0.1:{server.port}/", proxy=f"http://{proxy.address}")
 
 
-async def test_a_raw_socket_is_guarded_too(server: Server) -> None:
+async def test_a_raw_socket_is_guarded_too(server: Server, names: Names) -> None:
     with pytest.raises(Permanent):
         await Network().connect("localhost", server.port)
     with pytest.raises(Permanent):

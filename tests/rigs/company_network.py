@@ -134,4 +134,8 @@ class Names:
         environment.setattr(socket, "getaddrinfo", self._lead)
 
     def _lead(self, host: Any, *more: Any, **options: Any) -> Any:
+        if isinstance(host, str) and host.endswith(
+            ".invalid"
+        ):  # as RFC 6761 has it, also where no server of names answers
+            raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
         return self._resolve(self.addresses.get(host, host), *more, **options)
