@@ -71,14 +71,24 @@ class Network:
         return aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar(), **options)
 
     async def connect(
-        self, host: str, port: int, *, proxy: str | None = None, trusted: bool = False, timeout_s: float = CONNECT_S
+        self,
+        host: str,
+        port: int,
+        *,
+        proxy: str | None = None,
+        url: str | None = None,
+        trusted: bool = False,
+        timeout_s: float = CONNECT_S,
     ) -> socket.socket:
         """A connected TCP socket that does not block, for clients of other protocols; the caller closes it.
 
-        `trusted`: the host is the operator's own. A proxy of the environment plays no part. Raises Permanent `forbidden` and
-        Retryable `connection`, without the proxy's password in the text.
+        `url`: where a request would go to, so that without a `proxy` that of the environment counts; else it plays no part.
+        `trusted`: the host is the operator's own. Raises Permanent `forbidden` and Retryable `connection`, without the proxy's
+        password in the text.
         """
         by = None if proxy is None else _Way(read_proxy(proxy), trusted=False)
+        if by is None and url is not None:
+            by = _way_of_environment(url)
         return await self._connect(host, port, by, trusted=trusted, timeout_s=timeout_s)
 
     async def resolve(self, host: str, port: int) -> Sequence[AddressInfo]:

@@ -22,7 +22,7 @@ from consumers.text.splitting import cut_marked, split_marked
 from consumers.webhook.answers import REQUEST_S, Answer, NoAnswer, result_of, result_of_reason
 from consumers.webhook.posting import exchange, post
 from consumers.webhook.runs import without_marks
-from consumers.webhook.webhook import JSON, as_written, check_url
+from consumers.webhook.webhook import JSON, as_written, check_url, reach
 from notifier import (
     ACCEPTED,
     Consumer,
@@ -156,8 +156,7 @@ class Incoming(Consumer[I]):
     async def check(self, context: Context) -> None:
         """Sends an empty object, which a right address refuses as such. Raises Permanent or Retryable."""
         if self.empty is None:
-            host, port = self._url.raw_host or "", self._url.port or 0
-            (await context.network.connect(host, port, proxy=self.parameters.proxy_url())).close()
+            await reach(self._url, self.parameters.proxy_url(), context)
             return
         await self._try(context, "POST", data=b"{}", headers=_HEADERS, right=self.empty)
 

@@ -18,6 +18,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
+from traceback import format_exception
 from typing import Annotated, ClassVar
 
 import aiohttp
@@ -198,14 +199,11 @@ class Webhook(Consumer[WebhookParameters]):
         if len(deliveries) == 1:
             return [await self._deliver(deliveries[0], context)]
         sent = (self._deliver(delivery, context) for delivery in deliveries)
-        return list(map(_result, await asyncio.gather(*sent, return_exceptions=True)))
+        return list(map(self._result, await asyncio.gather(*sent, return_exceptions=True)))
 
     async def check(self, context: Context) -> None:
         """Connects to the address without sending a request. Raises Permanent or Retryable."""
-        parameters = self.parameters
-        host, port = self._url.raw_host or "", self._url.port or 0
-        connected = await context.network.connect(host, port, proxy=parameters.proxy_url())
-        connected.close()
+        await reach(self._url, self.parameters.proxy_url(), context)
 
     async def close(self) -> None:
         """Closes the connections."""
@@ -251,11 +249,26 @@ class Webhook(Consumer[WebhookParameters]):
             return error.result
         return result_of(answer, self.mask)
 
+    def _result(self, found: Result | BaseException) -> Result:
+        """Each delivery has its own Result, also where one of them meets a fault of ours."""
+        if isinstance(found, Result):
+            return found
+        if not isinstance(found, Exception):
+            raise found
+        logger.error("A webhook failed: %s", self.mask("".join(format_exception(found))), extra={"action": "deliver"})
+        return Result(outcome="unknown", reason="server_error", detail=f"it failed by a {type(found).__name__}")
+
     def _open(self, context: Context) -> aiohttp.ClientSession:
         """The session, made when it is first needed: the API and the router have instances too, and never send."""
         if self._session is None:
             self._session = context.network.open_session(proxy=self.parameters.proxy_url())
         return self._session
+
+
+async def reach(url: URL, proxy: str | None, context: Context) -> None:
+    """Connects to where requests go, by the way that they go, and sends none. Raises Permanent or Retryable."""
+    connected = await context.network.connect(url.raw_host or "", url.port or 0, proxy=proxy, url=str(url))
+    connected.close()
 
 
 def body_of(delivery: Delivery, rendered: Rendered) -> bytes:
@@ -273,13 +286,3 @@ def body_of(delivery: Delivery, rendered: Rendered) -> bytes:
         message=delivery.message,
     )
     return _ENCODER.encode(_Body(type="message", timestamp=occurred_at or now(), data=data))
-
-
-def _result(found: Result | BaseException) -> Result:
-    """Each delivery has its own Result, also where one of them meets a fault of ours."""
-    if isinstance(found, Result):
-        return found
-    if not isinstance(found, Exception):
-        raise found
-    logger.error("A webhook failed.", exc_info=found, extra={"action": "deliver"})
-    return Result(outcome="unknown", reason="server_error", detail=f"it failed by a {type(found).__name__}")

@@ -24,8 +24,9 @@ from notifier.catalog import Catalog
 from notifier.network import Network
 from notifier.outcome import Outcome, Reason
 from notifier.registry import Registry
+from notifier.rendered import Rendered, content_of
 from tests.rigs.bot_api import Answer, cut, hang_up, raw, stay_silent
-from tests.rigs.company_network import proxying
+from tests.rigs.company_network import forget_proxies, proxying
 from tests.rigs.hook_server import HookServer, result
 from tests.rigs.plugin_world import make_delivery
 
@@ -237,6 +238,32 @@ async def test_deliveries_at_once_have_results_of_their_own(server: HookServer, 
         await consumer.deliver(deliveries[5:20], context)
         assert len(server.connections) == before  # they are used again
     assert results[-1].reason == "invalid_content"
+
+
+async def test_a_fault_of_one_is_logged_without_secrets_and_costs_no_other(
+    server: HookServer, context: Context, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def rendered(delivery: Delivery) -> Rendered:
+        if delivery.message_id == "1":
+            raise RuntimeError("Bearer CANARY-1")
+        return await content_of(delivery)
+
+    async with webhook(server.url, at_once=2, headers={"Authorization": "Bearer CANARY-1"}) as consumer:
+        odd, good = await consumer.deliver([make(number=1), make(number=2)], replace(context, rendered=rendered))
+    assert (odd.outcome, good.outcome) == ("unknown", "accepted")
+    assert "RuntimeError" in caplog.text
+    assert "CANARY" not in caplog.text
+
+
+async def test_a_check_goes_by_the_proxy_of_the_environment_as_requests_do(
+    server: HookServer, context: Context, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    forget_proxies(monkeypatch)
+    async with proxying() as proxy, webhook(server.url) as consumer:
+        monkeypatch.setenv("HTTP_PROXY", f"http://{proxy.address}")
+        await consumer.check(context)
+        assert len(proxy.asked) == 1
+    assert server.sent == []
 
 
 async def test_a_template_makes_the_body(server: HookServer, context: Context) -> None:
