@@ -9,6 +9,7 @@ import socket
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from functools import partial
 from typing import Any, TypeAlias
 
 from aiokafka import client
@@ -17,6 +18,8 @@ from aiokafka.conn import AIOKafkaConnection
 from notifier.errors import DeliveryError
 
 Connect: TypeAlias = Callable[[str, int], Awaitable[socket.socket]]
+
+MAX_ANSWER_BYTES = 16 * 1024 * 1024  # of a broker of others; what says where 100,000 partitions lie has five
 
 _opening: dict["asyncio.Task[Any] | None", list[Any]] = {}  # a task that connects → the connections that it has opened
 _by: ContextVar[Connect | None] = ContextVar("by", default=None)
@@ -34,7 +37,8 @@ def connecting_by(connect: Connect) -> Iterator[None]:
     """Has clients that are started within the block, and the tasks that they start, connect by this function alone.
 
     It may raise DeliveryError, which counts as no connection. Brokers name the addresses of the others, so a guard that sees
-    the first address only is none.
+    the first address only is none. Nor are they trusted to answer in few bytes: a connection ends at an answer of more than
+    MAX_ANSWER_BYTES, which aiokafka would gather whatever its size.
     """
     token = _by.set(connect)
     try:
@@ -58,9 +62,18 @@ class _Loop:
             sock = await self._connect(host, port)
         except DeliveryError as error:
             raise ConnectionError(str(error)) from None
-        return await self._loop.create_connection(
+        transport, protocol = await self._loop.create_connection(
             factory, sock=sock, ssl=ssl, server_hostname=host if ssl is not None else None
         )
+        reader = protocol._stream_reader
+        reader.readexactly = partial(_read_few, reader.readexactly)
+        return transport, protocol
+
+
+async def _read_few(read: Callable[[int], Awaitable[bytes]], size: int) -> bytes:
+    if size > MAX_ANSWER_BYTES:
+        raise ConnectionError(f"an answer of {size} bytes")
+    return await read(size)
 
 
 async def _made(*args: Any, **kwargs: Any) -> Any:

@@ -1,11 +1,12 @@
 """The Kafka consumer on a real broker: what it writes, where it must not, and what becomes of a delivery that fails."""
 
+import asyncio
 import json
 import socket
 import subprocess
 import sys
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -140,6 +141,28 @@ async def test_a_cluster_that_is_away_is_tried_again(context: Context) -> None:
         with pytest.raises(Retryable) as failed:
             await consumer.deliver([make()], context)
     assert failed.value.reason == "connection"
+
+
+async def test_what_is_no_broker_fills_no_memory(context: Context) -> None:
+    sent = 0
+
+    async def pour(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal sent
+        with suppress(OSError):
+            writer.write(b"\x7f\xff\xff\xff")  # the size of an answer
+            while sent < 1 << 28:
+                writer.write(bytes(1 << 16))
+                await writer.drain()
+                sent += 1 << 16
+        writer.close()
+
+    server = await asyncio.start_server(pour, "127.0.0.1", 0)
+    given = {**GIVEN, "servers": f"127.0.0.1:{server.sockets[0].getsockname()[1]}"}
+    consumer = Kafka(Kafka.Parameters.model_validate(given))
+    with pytest.raises(Retryable):
+        await consumer.deliver([make()], context)
+    server.close()
+    assert sent < 1 << 28
 
 
 @pytest.mark.parametrize("topic", ["notifier.messages", "notifier.deliveries.out", "notifier.anything"])
