@@ -20,6 +20,7 @@ from notifier.errors import DeliveryError
 Connect: TypeAlias = Callable[[str, int], Awaitable[socket.socket]]
 
 MAX_ANSWER_BYTES = 16 * 1024 * 1024  # of a broker of others; what says where 100,000 partitions lie has five
+MOST_ITERATIONS = 1_000_000  # a second or less; Kafka has 4096, and at most 16384
 
 _opening: dict["asyncio.Task[Any] | None", list[Any]] = {}  # a task that connects → the connections that it has opened
 _by: ContextVar[Connect | None] = ContextVar("by", default=None)
@@ -76,12 +77,27 @@ async def _read_few(read: Callable[[int], Awaitable[bytes]], size: int) -> bytes
     return await read(size)
 
 
+def _scram(make: Callable[[], Any]) -> Any:
+    """A sign-in for which the broker may ask for MOST_ITERATIONS; aiokafka works them out in a thread, which nobody can end."""
+    authenticator = make()
+    salted = authenticator.create_salted_password
+
+    def bounded(salt: bytes, iterations: int) -> None:
+        if iterations > MOST_ITERATIONS:
+            raise ConnectionError(f"the broker asks for {iterations} iterations of a password's hash")
+        salted(salt, iterations)
+
+    authenticator.create_salted_password = bounded
+    return authenticator
+
+
 async def _made(*args: Any, **kwargs: Any) -> Any:
     connect = _by.get()
     if connect is None:
         return await _create_conn(*args, **kwargs)
     connection = AIOKafkaConnection(*args, **kwargs)
     connection._loop = _Loop(connection._loop, connect)
+    connection.authenticator_scram = partial(_scram, connection.authenticator_scram)
     await connection.connect()
     return connection
 

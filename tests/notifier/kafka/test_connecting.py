@@ -1,12 +1,15 @@
 """A client that is cancelled while it connects leaves no connection behind."""
 
 import asyncio
+import contextlib
+import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
 import pytest
+from aiokafka.conn import AIOKafkaConnection
 
-from notifier.kafka import end_kafka_producer, kafka_admin, kafka_consumer, kafka_producer
+from notifier.kafka import connecting, end_kafka_producer, kafka_admin, kafka_consumer, kafka_producer
 from notifier.settings import Settings
 from tests.rigs.kafka_tools import WAIT_S, wait_until
 
@@ -83,3 +86,27 @@ async def test_a_client_that_is_cancelled_while_it_connects_closes_what_it_opene
             async with asyncio.timeout(WAIT_S):
                 await connecting
         await wait_until(lambda: proxy.open == 0)
+
+
+async def test_a_broker_of_others_cannot_ask_for_hours_of_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def connect(connection: AIOKafkaConnection) -> None:
+        pass
+
+    async def nowhere(host: str, port: int) -> socket.socket:
+        raise AssertionError
+
+    monkeypatch.setattr(AIOKafkaConnection, "connect", connect)
+    with connecting.connecting_by(nowhere):
+        connection = await connecting._made(
+            "broker.example",
+            9092,
+            security_protocol="SASL_PLAINTEXT",
+            sasl_mechanism="SCRAM-SHA-512",
+            sasl_plain_username="me",
+            sasl_plain_password="secret",
+        )
+    for iterations, works in ((4096, True), (4_000_000_000, False)):
+        authenticator = connection.authenticator_scram()
+        first = f"r={authenticator._nonce}0,s=c2FsdA==,i={iterations}"
+        with contextlib.nullcontext() if works else pytest.raises(ConnectionError, match="iterations"):
+            authenticator.process_server_first_message(first)
