@@ -13,7 +13,7 @@ _AT = re.compile(r"@(?=\w)")
 _INDENT = re.compile(r"^(?:\t| {4})[ \t]*", re.MULTILINE)
 _FENCE = re.compile("`{3,}")
 _TICKS = re.compile("`+")
-_MARKS = re.compile("[()\\s<>]")
+_MARKS = re.compile(r"[()\s<>\\]")  # a backslash would take its sense from the bracket behind it
 
 
 class Markdown:

@@ -173,6 +173,12 @@ async def test_what_a_message_says_is_no_markdown(text: str, expected: str) -> N
     assert (await written(Discord, Marked(text)))["content"] == expected
 
 
+@pytest.mark.parametrize("form", [Mattermost, Discord])
+async def test_an_address_stays_within_its_link(form: type[Incoming[Any]]) -> None:
+    message = await written(form, marked(("log", "link", "https://x.example/a)b\\"), " after"))
+    assert message.get("content", message.get("text")) == "[log](https://x.example/a%29b%5C) after"
+
+
 async def test_an_indented_line_is_no_code_to_mattermost() -> None:
     assert (await written(Mattermost, Marked("a\n    b\n\tc")))[
         "text"
