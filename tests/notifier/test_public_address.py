@@ -70,7 +70,20 @@ def test_the_operator_allows_addresses_networks_and_names(
 
 
 @pytest.mark.parametrize(
-    "entry", ["10.0.0.1/8", "10.0.0.0/33", "::1/129", "10.0.0", "256.1.1.1", "a b", "host:80", "."]
+    "entry",
+    [
+        "10.0.0.1/8",
+        "10.0.0.0/33",
+        "::1/129",
+        "10.0.0",
+        "256.1.1.1",
+        "a b",
+        "host:80",
+        ".",
+        "*.corp",
+        "me@host",
+        "10.0.0.1-10.0.0.9",
+    ],
 )
 def test_an_entry_that_allows_nothing_is_refused(entry: str) -> None:
     with pytest.raises(ValueError, match="is no address, network or host name"):
