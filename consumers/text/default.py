@@ -1,7 +1,7 @@
 """Default text: what a delivery says where no template says it."""
 
 import re  # for our own constant patterns
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from consumers.text.words import WORDS, Words
 from notifier.delivery import Delivery
@@ -19,12 +19,15 @@ _EDGES = "()[]{}<>\"'`«»„“”‚‘’「」『』【】（）《》。，
 _AFTER = re.compile(rf"[.,;:!?…]*(?:$|[\s{re.escape(_EDGES)}])")
 
 
-def default_text(delivery: Delivery, message: Message, language: Language = USUAL_LANGUAGE) -> Marked:
+def default_text(
+    delivery: Delivery, message: Message, language: Language = USUAL_LANGUAGE, *, labels: bool = True
+) -> Marked:
     """`From {sender} to {receiver}: {content}`, with the names of the consumer's world, in the words of the reader's language.
 
     An unknown sender or receiver is left out: `From {sender}: …`, `To {receiver}: …`, or the content alone. A title stands
     above the content, bold, and a web link below it, each on a line of its own, unless the content has it already, as a whole:
-    between blanks, line ends, brackets or quotation marks. Below these stand the severity and the labels, a line for each.
+    between blanks, line ends, brackets or quotation marks. Below these stand the severity and, where they are asked for, the
+    labels, a line for each.
     """
     words = WORDS[language]
     content = plain_text(message.content)
@@ -34,7 +37,7 @@ def default_text(delivery: Delivery, message: Message, language: Language = USUA
         lines.insert(0, styled(title, "bold"))
     if not _has(content, url):
         lines.append(styled(url, "link", url) if is_web_address(url) else Marked(url))
-    lines += map(Marked, _fields(message, words))
+    lines += map(Marked, _fields(message, words, message.labels if labels else {}))
     text = Marked(_head(delivery, words))
     for number, line in enumerate(lines):
         text += "\n" + line if number else line
@@ -49,10 +52,10 @@ def _head(delivery: Delivery, words: Words) -> str:
     return words.from_.format(sender) if is_blank(receiver) else words.from_to.format(sender, receiver)
 
 
-def _fields(message: Message, words: Words) -> Iterator[str]:
+def _fields(message: Message, words: Words, given: Mapping[str, str]) -> Iterator[str]:
     if message.severity is not None:
         yield f"{words.severity}: {words.severities[message.severity]}"
-    labels = {name: value for name, value in message.labels.items() if not is_blank(plain_text(value))}
+    labels = {name: value for name, value in given.items() if not is_blank(plain_text(value))}
     if labels.get("severity") == message.severity:
         labels.pop("severity", None)  # as Alertmanager gives it, twice
     for name in list(labels)[:MAX_LABELS]:

@@ -10,6 +10,7 @@ from notifier.catalog import Catalog
 from notifier.delivery import OPERATORS, Delivery
 from notifier.errors import TemplateFailed
 from notifier.marked import Marked
+from notifier.message import Message
 from notifier.rendered import Rendered, subject_line
 from notifier.wording import NO_WORDING
 
@@ -36,7 +37,7 @@ class Texts:
         failed = "; ".join(filter(None, (body_failed, subject_failed))) or None
         return Rendered(
             subject=(subject_line(subject.text) if subject is not None else "") or subject_line(message.title or ""),
-            body=default_text(delivery, message, reader.language) if body is None else body,
+            body=default_of(delivery, message, reader, self._catalog) if body is None else body,
             templated=body is not None,
             language=reader.language,
         ), failed
@@ -67,6 +68,12 @@ class Texts:
             word = "subject" if field == "subject" else "text"
             of = f"configuration {delivery.configuration}" if own is not None else f"consumer {delivery.consumer}"
             return None, f"the {field} of the {of} failed, so the default {word} was taken: {error}"
+
+
+def default_of(delivery: Delivery, message: Message, reader: Reader, catalog: Catalog) -> Marked:
+    """The default text, without labels where the message's producer tells them in the content."""
+    producer = catalog.producers.get(message.producer)
+    return default_text(delivery, message, reader.language, labels=producer is None or not producer.tells_labels)
 
 
 def default_rendered(delivery: Delivery, reader: Reader = ANYONE) -> Rendered:

@@ -2,17 +2,15 @@
 
 import asyncio
 from collections.abc import Mapping
-from typing import Any
 
-from consumers.text.default import default_text
 from consumers.text.includes import pieces
 from consumers.text.reader import Reader, reader_of
 from consumers.text.template import Renderer
+from consumers.text.texts import default_of
 from control_api.explain.explainer import MAX_RENDERED, Explained, Sending
 from filters.chain import told
 from notifier.catalog import Catalog
 from notifier.errors import RecordError, TemplateEnded, TemplateFailed
-from notifier.plugin import Consumer
 
 MAX_S = 5.0  # for the templates of one answer
 _INSTEAD = "so the default text is shown"
@@ -37,20 +35,21 @@ class Rendering:
                 if len(texts) == MAX_RENDERED:
                     break
                 reader = reader_of(sending.delivery, catalog.users)
-                texts[id_] = await self._text(sending, catalog.consumers[sending.consumer.consumer], reader)
+                texts[id_] = await self._text(sending, catalog, reader)
             rendered, why = texts[id_]
             sending.consumer.rendered = rendered
             sending.consumer.text += why
 
-    async def _text(self, sending: Sending, consumer: Consumer[Any], reader: Reader) -> tuple[str | None, str]:
+    async def _text(self, sending: Sending, catalog: Catalog, reader: Reader) -> tuple[str | None, str]:
         """The text, and what is to be said about it."""
         delivery, why = sending.delivery, ""
+        consumer = catalog.consumers[sending.consumer.consumer]
         text: str | None = None
         if sending.template is not None:
             text, why = await self._by_template(sending, sending.template, reader)
         try:
             if text is None:
-                text = default_text(delivery, delivery.read_message(), reader.language).plain()
+                text = default_of(delivery, delivery.read_message(), reader, catalog).plain()
             return consumer.preview(delivery, text), why
         except RecordError as error:
             return None, f"{why}; its message cannot be read: {error}"

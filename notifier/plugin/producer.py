@@ -21,6 +21,9 @@ class Producer(Plugin[P]):
     kind = "producer"
     world: ClassVar[str] = DEFAULT_WORLD  # where its senders and receivers live
     pull: ClassVar[bool] = True
+    tells_labels: ClassVar[bool] = (
+        False  # whether contents say what the labels do, so that no default text repeats these
+    )
 
     def world_of(self) -> str:
         """The world of its names: the parameter `world`, else the type's own."""

@@ -73,6 +73,7 @@ class GitHub(Producer[GitHubParameters]):
 
     type = "github"
     world = "github"
+    tells_labels = True
     Parameters = GitHubParameters
 
     def __init__(self, parameters: GitHubParameters) -> None:

@@ -18,6 +18,7 @@ from notifier.delivery import OPERATORS
 from notifier.errors import RecordError
 from notifier.registry import Registry
 from notifier.working_time import WorkingTime
+from producers import BUILT_IN as PRODUCERS
 from tests.rigs.plugin_world import make_delivery
 
 USERS: list[tuple[str, dict[str, Any]]] = [
@@ -155,3 +156,17 @@ def test_the_reader_is_what_the_recipients_have_in_common(
         "en": User(username="en"),
     }
     assert reader_of(make_delivery(recipient=recipient, recipients=recipients), users) == expected
+
+
+async def test_labels_that_a_producer_tells_itself_are_not_repeated(renderer: Renderer) -> None:
+    made = [
+        Definition(kind="producer", name="ci", spec={"type": type_, "parameters": parameters}, revision=1)
+        for type_, parameters in (("github", {"repository": "octo-org/hello"}), ("push", {}))
+    ]
+    delivery = make_delivery(message={"labels": {"team": "infra"}, "severity": "error"})
+    texts = []
+    for one in made:
+        catalog = Catalog(registry=Registry([*BUILT_IN, *PRODUCERS])).with_changes([("producer", "ci", one)])
+        assert not catalog.problems
+        texts.append((await Texts(renderer, catalog).of(delivery))[0].body.text)
+    assert texts == [f"From octocat to al: build failed\nSeverity: error{more}" for more in ("", "\nteam: infra")]

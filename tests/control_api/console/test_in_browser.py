@@ -98,7 +98,7 @@ async def test_a_person_signs_in_asks_reads_and_signs_out(console: Console, tmp_
         await page.click("button.authorize")
         assert await page.locator(".auth-container h4").all_inner_texts() != []
         await page.click(".auth-btn-wrapper .btn-done >> nth=0")
-        operation = page.locator(".opblock-post", has_text="/api/v1/users").first
+        operation = page.locator(".opblock-post", has=page.locator("[data-path='/api/v1/users']"))
         await operation.locator(".opblock-summary-control").click()
         await operation.get_by_role("button", name="Try it out").click()
         await operation.locator("textarea.body-param__text").fill(json.dumps({"username": "browsed"}))
