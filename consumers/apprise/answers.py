@@ -8,7 +8,7 @@ taken                                        ok
 401, 407                                     unauthorized       the consumer is held, and tried again by the schedule
 402, 403, 451                                forbidden          given up
 404, 405, 410                                not_found          given up
-408, 409, 425, 5xx, redirects                server_error       tried again
+408, 409, 425, 5xx, redirects                server_error       tried again; of 503 after the time that the service asks for
 any other 4xx                                invalid_content    given up
 a URL that Apprise does not know             invalid_content    given up
 an address that is not public, nor allowed   forbidden          given up, see `notifier.network`
@@ -42,6 +42,7 @@ _PERMANENT: Mapping[int, Reason] = {
     451: "forbidden",
 }
 _PASSES = frozenset({408, 409, 425})
+_WAITS = frozenset({429, 503})  # whose Retry-After counts
 
 
 def result_of(answer: Mapping[str, Any], url: str) -> Result:
@@ -54,7 +55,7 @@ def result_of(answer: Mapping[str, Any], url: str) -> Result:
     if answer.get("refused"):
         detail = f"{scheme}: it does not lead to a public address; NOTIFIER_ALLOWED_ADDRESSES can allow it"
     outcome, reason = _meaning(answer)
-    told = retry_after_s(answer.get("retry_after"), now()) if reason == "rate_limited" else None
+    told = retry_after_s(answer.get("retry_after"), now()) if answer.get("status") in _WAITS else None
     return Result(outcome=outcome, reason=reason, detail=detail, retry_after_s=told)
 
 

@@ -1,18 +1,21 @@
 """Each built-in consumer keeps the contract, through its real client library, against a service on loopback."""
 
+from collections.abc import AsyncIterator
 from dataclasses import replace
 from typing import Any
 
 import pytest
+import pytest_asyncio
 from pydantic import SecretStr
 
+from consumers.apprise import Apprise
 from consumers.max.max import Max, MaxParameters
 from consumers.telegram.telegram import Telegram, TelegramParameters
 from consumers.vk.vk import Vk, VkParameters
 from consumers.webhook import Discord, GoogleChat, Mattermost, Slack, Teams
 from consumers.webhook.incoming import Incoming
 from consumers.webhook.webhook import Webhook, WebhookParameters
-from notifier.testing import Case, Reply, a_delivery, context_for, hold, http_cases, serving
+from notifier.testing import Case, Reply, Service, a_delivery, context_for, hold, http_cases, serving
 
 TOKEN = "123456:CANARY-token_of-a-bot"
 _SENT = b'{"ok": true, "result": {"message_id": 1, "date": 1790000000, "chat": {"id": -100, "type": "supergroup"}}}'
@@ -96,3 +99,24 @@ async def test_chats(chat: type[Incoming[Any]], case: Case) -> None:
             await hold(consumer, case, service, a_delivery(), context_for("chat"))
         finally:
             await consumer.close()
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def apprise() -> AsyncIterator[tuple[Service, Apprise]]:
+    """The consumer with its process, which takes seconds to start, and the service that its URL leads to."""
+    async with serving() as service:
+        url = f"{service.url.replace('http:', 'json:')}/?token=CANARY-token"
+        consumer = Apprise(Apprise.Parameters.model_validate({"urls": [url]}))
+        yield service, consumer
+        await consumer.close()
+
+
+# Apprise does not tell a connection that broke from an answer that did not come.
+_CUT_OFF = Case(name="", replies=[Reply(fault="hang up")], outcome="unknown", reason="timeout")
+
+
+@pytest.mark.asyncio(loop_scope="module")
+@pytest.mark.parametrize("case", http_cases(ok=Reply(body=b"ok"), no_answer=_CUT_OFF), ids=str)
+async def test_apprise(apprise: tuple[Service, Apprise], case: Case) -> None:
+    service, consumer = apprise
+    await hold(consumer, case, service, a_delivery(), context_for("chat"))

@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -26,8 +27,10 @@ from notifier.plugin import secret_fields
 from notifier.registry import Registry
 from notifier.sandbox import Level, Sandbox
 from notifier.settings import Settings
+from notifier.testing import Case, hold
 from notifier.topics import Topic, is_own
 from streams.delivery.calling import Calling
+from tests.rigs.broker_rig import embedded
 from tests.rigs.kafka_tools import create_topic, read_all
 from tests.rigs.plugin_world import context_without_scripts, make_delivery
 from tests.rigs.repository import ROOT
@@ -131,6 +134,36 @@ async def test_a_record_that_the_topic_refuses_costs_no_other(settings: Settings
         "third",
         "fourth",
     ]
+
+
+async def test_a_second_cluster_gets_the_records(settings: Settings, context: Context, tmp_path: Path) -> None:
+    await create_topic(settings, "others")
+    second = embedded(tmp_path / "second")
+    address = await asyncio.to_thread(second.start, die_with_parent=True)
+    try:
+        there = settings.model_copy(update={"kafka": address})
+        await create_topic(there, "others")
+        async with writing(there) as consumer:
+            await consumer.check(context)
+            assert await consumer.deliver([make(), make("fixed", 2)], context) == [Result(), Result()]
+        assert [json.loads(one.value)["content"] for one in await read_all(there, "others")] == [
+            "build failed",
+            "fixed",
+        ]
+        assert await read_all(settings, "others") == []
+    finally:
+        await asyncio.to_thread(second.stop)
+
+
+async def test_a_cluster_that_is_away_keeps_the_contract(context: Context) -> None:
+    password = "CANARY-password"
+    with socket.socket() as taken:  # bound, and listens to nobody
+        taken.bind(("127.0.0.1", 0))
+        signed = {"security_protocol": "SASL_PLAINTEXT", "username": "n", "password": password}
+        given = {**GIVEN, "servers": f"127.0.0.1:{taken.getsockname()[1]}", **signed}
+        consumer = Kafka(Kafka.Parameters.model_validate(given))
+        await hold(consumer, Case(name="away", outcome="deferred", reason="connection"), None, make(), context)
+        await consumer.close()
 
 
 async def test_a_cluster_that_is_away_is_tried_again(context: Context) -> None:
