@@ -145,7 +145,7 @@ def _lifespan(
 
 
 def _parts(settings: Settings, registry: Registry, seal: Seal, instance: str | None, database: Database) -> Parts:
-    """The parts, none of which has begun to work."""
+    """Makes the parts. The lifespan starts them."""
     relay = Relay(settings, database)
     types = producer_types(database)
 

@@ -98,5 +98,5 @@ def together(results: Sequence[Result]) -> Result:
 
 
 def masked(text: str, url: str) -> str:
-    """The text without pieces of the URL, any of which may be a secret."""
+    """The text with `***` in place of each piece of the URL: a user, a path or a parameter may be a secret."""
     return without_pieces(text.replace(url, "***"), url.partition("://")[2])

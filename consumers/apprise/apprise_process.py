@@ -84,7 +84,7 @@ class Guard:
         return found
 
     def __call__(self, event: str, arguments: tuple[Any, ...]) -> None:
-        """Raises PermissionError for what is not allowed."""
+        """Takes an audit event of Python. Raises PermissionError for an address, a file or a program that is not allowed."""
         if event in _SENDS:
             self._judge(arguments[1])
         elif event == "open":
@@ -203,7 +203,7 @@ def answer_to(request: dict[str, Any], exchange: Exchange, guard: Guard, log: Lo
         "status": exchange.status,
         "retry_after": exchange.retry_after,
         "error": exchange.error,
-        # A name may lead to several addresses, of which one was refused and another one answered.
+        # One address of a name may be refused although another one has answered.
         "refused": guard.refused and exchange.status is None,
         "log": log.text,
         "limit": limit,

@@ -2,8 +2,8 @@
 
     <letter of the button>.<digest>.<ticket>        at most 64 bytes, as Telegram takes them
 
-The ticket leads to the delivery (`Context.ticket`). A client of one's own may send whatever it likes in place of it, so the
-digest, keyed with the bot's token, says that we gave out this very button for this very delivery.
+The ticket leads to the delivery (`Context.ticket`). A person's own client may send any text in place of it. The digest, an
+HMAC keyed with the bot's token, proves that this button was sent under this delivery.
 """
 
 import hashlib

@@ -16,7 +16,7 @@ from notifier.plain_text import is_blank
 
 PARTS = 10
 _SEPARATORS = ("\n\n", "\n", " ")  # preferred places of a cut: between paragraphs, lines, words
-_WHOLE = frozenset({"link", "code", "pre"})  # styles of what is not cut where it fits a part
+_WHOLE = frozenset({"link", "code", "pre"})  # styles that no cut divides, unless the span is longer than a part
 # An address within the text. The scheme has a limit, since without one a long word is read again from each of its letters.
 _ADDRESS = re.compile(r"[a-z][a-z0-9+.-]{0,20}://[^\s<>\"`（）、。，；：！？「」『』【】《》]+", re.IGNORECASE)
 
@@ -116,7 +116,7 @@ class _Cutting:
         return self._measure(text.text if self._write is None else self._write(text))
 
     def _drop_long_addresses(self) -> None:
-        """Takes the marks off links of which not even a character fits a part, since the address is told with it."""
+        """Removes the span of each link whose address alone is longer than a part: the service counts the address too."""
         if self._write is not None:
             text = self._text.text
             kept = (

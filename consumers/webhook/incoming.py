@@ -72,10 +72,10 @@ class IncomingParameters(ConsumerParameters, ProxyParameters):
 
 Message = bytes | aiohttp.FormData  # JSON, or a form that holds a file too
 
-I = TypeVar("I", bound=IncomingParameters)  # noqa: E741
+F = TypeVar("F", bound=IncomingParameters)
 
 
-class Incoming(Consumer[I]):
+class Incoming(Consumer[F]):
     """The base of the forms for chats. A form says how it writes a text, how long that may be and what answers mean."""
 
     service: ClassVar[str]  # what people call it
@@ -87,7 +87,7 @@ class Incoming(Consumer[I]):
     statuses: ClassVar[Mapping[int, Reason]] = {}
     empty: ClassVar[int | None] = 400  # the status of an empty object at a right address; none: it is not tried
 
-    def __init__(self, parameters: I) -> None:
+    def __init__(self, parameters: F) -> None:
         super().__init__(parameters)
         self._session: aiohttp.ClientSession | None = None
         self._url = as_written(parameters.url.get_secret_value())
