@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING
 
 from notifier.delivery import Delivery
 from notifier.errors import TemplateFailed
-from notifier.network import Network
 from notifier.rendered import Rendered, content_of
 from notifier.script import Script
 
 if TYPE_CHECKING:
+    from notifier.network import Network
     from notifier.sandbox import Sandbox
 
 
@@ -24,6 +24,12 @@ async def _no_templates(template: str, delivery: Delivery) -> str:
 
 def _any_topic(topic: str) -> bool:
     return True  # who is not told better takes every topic for its own
+
+
+def _public_alone() -> "Network":
+    from notifier.network import Network  # aiohttp takes long to import, and most commands need none
+
+    return Network()
 
 
 async def _no_limit() -> None:
@@ -51,7 +57,7 @@ class Context:
     # The text that a template of the parameters makes of a delivery. Raises TemplateFailed.
     render: Callable[[str, Delivery], Awaitable[str]] = _no_templates
     own_topic: Callable[[str], bool] = _any_topic  # whether that topic is one of the installation's own
-    network: Network = field(default_factory=Network)  # the way to addresses that the parameters name
+    network: "Network" = field(default_factory=_public_alone)  # the way to addresses that the parameters name
     # Waits until another send of this call is within the consumer's `limits`; the first one is when the call begins. The wait
     # does not count for its time limit.
     permit: Callable[[], Awaitable[None]] = _no_limit
