@@ -18,11 +18,14 @@ State = Literal[
     "disabled",  # a consumer was paused for too long, and its deliveries become dead letters
     "resumed",  # a consumer goes on
     "moved",  # a chat has another number, `became`
+    "failing",  # a producer's source did not answer as it should the last time; `detail` says how
+    "silent",  # nothing came of a producer for longer than was expected
 ]
 
 ROLES = ("router", "runner", "ticker", "delivery")  # those that report
 ROLE = "role"  # the kind of the records that are about a process of a role
 CONSUMER = "consumer"  # of those that delivery writes about a consumer
+PRODUCER = "producer"  # of those about a producer's source: `ready`, `failing`, `silent` or `paused`
 CHAT = "chat"  # of those that delivery writes about a chat of a consumer
 PAUSE = "pause"  # of those that say what people want of a consumer: that it is `paused`, or `resumed`
 
@@ -48,7 +51,7 @@ class Status(Record, frozen=True, kw_only=True):
     on the topic on: what delivery wrote of that consumer before a `resumed` is over.
     """
 
-    kind: str  # ROLE, CONSUMER, CHAT or PAUSE
+    kind: str  # ROLE, CONSUMER, PRODUCER, CHAT or PAUSE
     name: str  # `<role>@<host>`, the name of the definition, or `<consumer>/<chat id>`
     state: State
     at: Time

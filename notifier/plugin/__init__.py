@@ -2,8 +2,10 @@
 
 from notifier.plugin.consumer import ACCEPTED, Consumer, ConsumerParameters, Result, result_of
 from notifier.plugin.context import Context
+from notifier.plugin.feed import Feed
 from notifier.plugin.filter import Candidate, Filter, FilterParameters, Lookup
 from notifier.plugin.hearing import Hearing
+from notifier.plugin.hook import Hook, Received
 from notifier.plugin.limit import Limit, at_most
 from notifier.plugin.moves import Moves
 from notifier.plugin.parameters import (
@@ -26,9 +28,11 @@ __all__ = [
     "Consumer",
     "ConsumerParameters",
     "Context",
+    "Feed",
     "Filter",
     "FilterParameters",
     "Hearing",
+    "Hook",
     "Limit",
     "Lookup",
     "Moves",
@@ -38,6 +42,7 @@ __all__ = [
     "PluginKind",
     "Producer",
     "ProxyParameters",
+    "Received",
     "Result",
     "WorldParameters",
     "at_most",

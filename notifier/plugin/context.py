@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from notifier.delivery import Delivery
 from notifier.errors import TemplateFailed
+from notifier.record import JsonObject
 from notifier.rendered import Rendered, content_of
 from notifier.script import Script
 
@@ -40,6 +41,14 @@ def _no_ticket(delivery: Delivery) -> str | None:
     return None
 
 
+def _not_kept(state: JsonObject) -> None:
+    return
+
+
+def _not_told(notice: str) -> None:
+    return
+
+
 @dataclass(frozen=True, kw_only=True)
 class Context:
     """A running producer's or consumer's access to the world around it."""
@@ -64,3 +73,10 @@ class Context:
     # At most 32 letters, digits and dots by which `Hearing.delivery` finds a delivery of this call for as long as its topic
     # keeps it; None: it cannot be found.
     ticket: Callable[[Delivery], str | None] = _no_ticket
+    # What the producer has told in this configuration, as it last handed to `keep`; None: nothing yet, or no run asks.
+    cursor: JsonObject | None = None
+    # Replaces the cursor once the messages of this call are written; the last one of a call counts. Runs of one configuration ask
+    # a producer one after another, so each sees the cursor of the one before.
+    keep: Callable[[JsonObject], None] = _not_kept
+    # One line for people about the source, such as its new name; shown on `status` until a call ends without it.
+    notice: Callable[[str], None] = _not_told
