@@ -20,7 +20,7 @@ from control_api import health, rest
 from control_api.access.failed_sign_ins import FailedSignIns
 from control_api.access.sign_in_limit import SignInLimit
 from control_api.access.tokens import known_tokens
-from control_api.console import assets, home, sign_in
+from control_api.console import PAGES, assets, errors
 from control_api.definitions.pausing import Pausing
 from control_api.definitions.relay import Relay
 from control_api.definitions.repositories import Repositories
@@ -101,11 +101,11 @@ def create_app(
     load = Load()
     app.add_middleware(Guard, limit_s=request_limit_s, load=load)
     app.push = Guard(QuickPush(app), limit_s=request_limit_s, load=load)
-    problems.install(app)
+    errors.install(app)
     app.include_router(health.router)
     for router in rest.ROUTERS:
         app.include_router(router, prefix=rest.PREFIX)
-    for router in (*rest.HOOKS, graphql.router, assets.router, sign_in.router, home.router):
+    for router in (*rest.HOOKS, graphql.router, assets.router, *PAGES):
         app.include_router(router)
     _describe(app)
     check_guarded(app)

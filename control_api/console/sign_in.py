@@ -11,6 +11,7 @@ from control_api.access.accounts import Account, verify
 from control_api.access.sessions import COOKIE, close_session, find_account, open_session
 from control_api.access.sign_in_limit import address_key
 from control_api.console.pages import page
+from control_api.console.view import reading
 from control_api.http.auth import SIGN_IN, Ticket
 from control_api.http.body import parse_json, read_body
 from control_api.http.media_type import JSON
@@ -60,10 +61,10 @@ async def form(request: Request, parts: PartsDep, ticket: Ticket) -> Response:
     if request.headers.get("sec-fetch-site") == "cross-site":
         # After a link from another site, browsers do not send a `SameSite=Strict` cookie. A page of ours that loads the same
         # address once more gets it.
-        return page("arrived.html", where=where)
+        return page("arrived.html", where=where, **reading(request))
     if ticket is not None and await find_account(parts.database, ticket) is not None:
         return RedirectResponse(where, 303)
-    return page("login.html", next=where, name="", error="")
+    return page("login.html", next=where, name="", error="", **reading(request))
 
 
 @router.post(SIGN_IN)
@@ -79,7 +80,7 @@ async def sign_in(request: Request, parts: PartsDep, ticket: Ticket) -> Response
         if media_type == JSON:
             raise
         again = {"next": local(given.next), "name": given.name, "error": refused.args[0]}
-        return page("login.html", status=refused.status, headers=refused.headers, **again)
+        return page("login.html", status=refused.status, headers=refused.headers, **reading(request), **again)
     if ticket is not None:
         await close_session(parts.database, ticket)
     answer: Response

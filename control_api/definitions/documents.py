@@ -93,6 +93,20 @@ def load_with_tests(path: Path) -> tuple[list[Document], list[WrittenTest]]:
     return documents, tests
 
 
+def read_object(text: str) -> JsonObject:
+    """The object that a YAML text is, for instance one definition alone. Raises InputError that names every line."""
+    wrong: list[FieldError] = []
+    reader = _Reader(Path(), "line", wrong)
+    roots = list(reader.nodes(text))
+    if len(roots) != 1 or not isinstance(roots[0], yaml.MappingNode):
+        raise InputError(FieldError("", "must be one object, with a field on each line"))
+    value, faults = reader.value(roots[0])
+    if faults or wrong:
+        raise InputError([*wrong, *faults])
+    assert isinstance(value, dict)
+    return value
+
+
 def check_names(documents: Iterable[Document]) -> Iterator[FieldError]:
     """The names that are given twice, in whatever form."""
     seen: dict[tuple[Kind, str], Document] = {}
@@ -192,6 +206,10 @@ class _Reader:
             raise InputError(FieldError(self._shown, f"cannot be read: {error.strerror}")) from None
         except UnicodeDecodeError as error:
             raise InputError(FieldError(self._shown, f"is not UTF-8 at byte {error.start}; save it as UTF-8")) from None
+        yield from self.nodes(text)
+
+    def nodes(self, text: str) -> Iterator[yaml.Node]:
+        """The YAML documents of a text. Raises InputError."""
         try:
             yield from yaml_core.compose(text)
         except yaml.MarkedYAMLError as error:
@@ -233,6 +251,12 @@ class _Reader:
                 ]
                 continue
             yield Document(kind=kind, name=name, value=value, place=place, folder=self._file.parent)
+
+    def value(self, node: yaml.Node) -> tuple[Any, list[FieldError]]:
+        """The value of a node, and what is wrong within it."""
+        value = self._read(node)
+        faults, self._faults = self._faults, []
+        return value, faults
 
     def _count(self, node: yaml.Node) -> None:
         self._values += 1

@@ -21,7 +21,7 @@ from control_api.access.sessions import COOKIE, find_account
 from control_api.access.tokens import authenticate
 from control_api.http.accept import is_browser
 from control_api.http.headers import header
-from control_api.http.origin import check_cookie_request
+from control_api.http.origin import check_cookie_request, check_origin
 from control_api.http.problems import Problem, unauthorized
 from control_api.parts import Parts, PartsDep
 
@@ -136,7 +136,17 @@ async def enter(request: Request, parts: PartsDep, credentials: Credentials, tic
         raise
 
 
+async def submit(request: Request, parts: PartsDep, ticket: Ticket) -> Actor:
+    """Who sent a form of a page of ours. A browser that is not signed in is sent to sign in. Raises Problem 403."""
+    check_origin(request)
+    account = await find_account(parts.database, ticket) if ticket is not None else None
+    if account is None:
+        raise ToSignIn(request)
+    return _under(parts, account.actor)
+
+
 PageActor = Annotated[Actor, Depends(enter)]  # pages hold no data; the routes that their scripts call name their scopes
+FormActor = Annotated[Actor, Depends(submit)]  # the page's own routes name their scopes
 AnyActor = Annotated[Actor, Depends(identify)]  # GraphQL alone: there each field names its scope
 ReadActor = Annotated[Actor, Security(authorize, scopes=["read"])]
 WriteActor = Annotated[Actor, Security(authorize, scopes=["write"])]
@@ -156,7 +166,7 @@ def check_guarded(app: FastAPI) -> None:
         if route.path in OPEN or (methods and methods <= described.get(route.path_format or "", {}).keys()):
             continue
         calls = set(_calls(getattr(route, "dependant", None)))
-        if not calls & {identify, enter, authorize}:
+        if not calls & {identify, enter, submit, authorize}:
             raise RuntimeError(f"{route.path} does not know who asks: give it an …Actor of control_api.http.auth")
     for path, operations in described.items():
         for method, operation in operations.items():

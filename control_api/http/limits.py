@@ -11,7 +11,8 @@ _LIMITS = {  # by the beginning of the address
     "/api/v1/definitions": MAX_DEFINITIONS_BYTES,
     "/hooks/json/": MAX_HOOK_BYTES,
     "/hooks/": MAX_MESSAGES_BYTES,
-    "/console/": MAX_SIGN_IN_BYTES,
+    "/console/login": MAX_SIGN_IN_BYTES,
+    "/console/logout": MAX_SIGN_IN_BYTES,
 }
 
 

@@ -11,6 +11,7 @@ import pytest
 from playwright.async_api import Page, async_playwright
 
 from control_api.access.sessions import COOKIE, close_session
+from notifier.outcome import KINDS
 from tests.rigs.console_server import PASSWORD, Console
 
 pytest_plugins = ["tests.rigs.databases"]
@@ -92,8 +93,8 @@ async def test_a_person_signs_in_asks_reads_and_signs_out(console: Console, tmp_
 
         # The description of REST: shown, and tried out with the cookie.
         await page.goto(f"{console.url}/console")
-        assert f"Signed in as {name}, editor." in await page.inner_text("main")
-        await page.click("text=API docs")
+        assert await page.inner_text(".who") == f"{name} editor"
+        await page.click(".side >> text=API docs")
         await page.get_by_text("/api/v1/users/{username}").first.wait_for()
         await page.click("button.authorize")
         assert await page.locator(".auth-container h4").all_inner_texts() != []
@@ -124,7 +125,7 @@ async def test_a_session_that_ended_leads_from_the_editor_back_to_the_form(conso
         await page.locator(".graphiql-execute-button").wait_for()
         await page.goto(f"{console.url}/console")
         await close_session(console.database, ticket)
-        await page.click("text=GraphiQL")
+        await page.click(".side >> text=GraphiQL")
         await page.wait_for_url(f"{console.url}/console/login?next=%2Fgraphql")
 
 
@@ -146,3 +147,29 @@ async def test_a_link_on_another_site_leads_to_the_editor_without_signing_in_aga
             else:
                 await page.wait_for_url(f"{console.url}/console/login?next=**")
                 await page.locator("#password").wait_for()
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="chromium is not on PATH")
+async def test_pages_fit_a_phone_in_both_languages_and_colours(console: Console, tmp_path: Path) -> None:
+    ticket = await console.session("admin")
+    async with browsing(console, tmp_path) as page:
+        await page.context.add_cookies([{"name": COOKIE, "value": ticket, "url": console.url, "sameSite": "Strict"}])
+        await page.set_viewport_size({"width": 360, "height": 740})
+        for language, theme in (("en", "light"), ("ru", "dark")):
+            await page.goto(f"{console.url}/console")
+            await page.select_option("#language", language)
+            await page.select_option("#theme", theme)
+            await page.click("footer button")
+            assert await page.get_attribute("html", "lang") == language
+            assert await page.get_attribute("html", "data-theme") == theme
+            for name in (
+                *(f"{kind}s" for kind in KINDS),
+                "users/new",
+                "messages?live=1",
+                "dead_letters",
+                "runs",
+                "system",
+            ):
+                await page.goto(f"{console.url}/console/{name}")
+                assert await page.evaluate("document.documentElement.scrollWidth") <= 360, name
+                assert await page.locator("h1").count() == 1

@@ -12,24 +12,27 @@ from pathlib import Path
 import pytest
 
 from control_api.console.assets import FOLDER, MEDIA_TYPES, address, served
+from notifier.outcome import KINDS
 from tests.rigs.console_server import BROWSER, Console
 from tests.rigs.problems import problem
 from tests.rigs.repository import ROOT
 
+RECORDS = [f"/console/{name}" for name in ("messages", "dead_letters", "runs", "audit", "access", "system")]
 pytest_plugins = ["tests.rigs.databases"]
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 
 async def test_pages_run_no_script_but_ours(console: Console) -> None:
-    async with console.client(await console.session()) as browser:
-        for path in ("/console", "/docs", "/graphql"):
+    async with console.client(await console.session("admin")) as browser:
+        lists = [f"/console/{kind}s" for kind in KINDS]
+        for path in ("/console", *lists, *(f"{one}/new" for one in lists), *RECORDS, "/docs", "/graphql"):
             answer = await browser.get(path, headers=BROWSER)
             policy = dict(part.strip().split(" ", 1) for part in answer.headers["content-security-policy"].split(";"))
             assert policy["default-src"] == policy["base-uri"] == policy["frame-ancestors"] == "'none'"
             assert policy.get("script-src", "'self'") == "'self'"
             assert policy["form-action"] == "'self'"
             assert policy["style-src"] == ("'self' 'unsafe-inline'" if path == "/graphql" else "'self'")
-            assert not re.search(r"<script(?![^>]*\ssrc=\"/assets/)|\son\w+=|\sstyle=|<style|https?:", answer.text)
+            assert not re.search(r"<script(?![^>]*\ssrc=\"/assets/)|\son\w+=|\sstyle=|<style|=\"https?:", answer.text)
             for asset in re.findall(r"\"(/assets/[^\"]+)\"", answer.text):
                 assert (await browser.get(asset)).status_code == 200, asset
 
@@ -75,6 +78,7 @@ async def test_pages_and_assets_are_in_the_wheel(tmp_path: Path) -> None:
     (wheel,) = tmp_path.glob("*.whl")
     with zipfile.ZipFile(wheel) as archive:
         packed = set(archive.namelist())
-    folders = (FOLDER, ROOT / "control_api" / "console" / "templates")
+    pages = ROOT / "control_api" / "console"
+    folders = (FOLDER, pages / "templates", pages / "locale")
     wanted = {file.relative_to(ROOT).as_posix() for folder in folders for file in folder.rglob("*") if file.is_file()}
     assert wanted - packed == set()
