@@ -122,6 +122,10 @@ class Leases:
         """The lease of a run that has not ended."""
         return self._working.get(id_)
 
+    def working_of(self, configuration: str) -> Iterator[tuple[str, Run]]:
+        """The runs of a configuration that have not ended."""
+        return ((id_, lease.run) for id_, lease in self._working.items() if lease.run.configuration == configuration)
+
     def open(self, id_: str) -> bool:
         """Whether a tick may start this run: it is new, or was refused, so no producer was asked."""
         return id_ not in self._working and (id_ not in self._ended or id_ in self._refused)

@@ -7,7 +7,8 @@ producers to `streams.instances`.
 
 import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from traceback import format_exception
 from typing import Any
 
@@ -16,20 +17,38 @@ from notifier.errors import NotifierError, ScriptFailed
 from notifier.network import Network
 from notifier.one_line import one_line
 from notifier.plugin import Context, Producer
+from notifier.record import JsonObject
 from notifier.sandbox import Sandbox
 from streams.instances import Instances
 
 logger = logging.getLogger(__name__)
 
 MAX_ERROR_CHARACTERS = 1000
+CONCURRENCY = 8  # producers of one runner that work at the same time
+
+
+@dataclass(frozen=True, kw_only=True)
+class Given:
+    """What a producer gave when it was asked."""
+
+    items: Sequence[object] = ()
+    error: str | None = None  # why it gave nothing
+    state: JsonObject | None = None  # what it keeps for the next time; None: what it kept before
 
 
 class Producing:
     """Asks the producers of the newest catalog; `change` takes each new one."""
 
     def __init__(
-        self, sandbox: Sandbox, catalog: Catalog, services: Mapping[str, str], network: Network | None = None
+        self,
+        sandbox: Sandbox,
+        catalog: Catalog,
+        services: Mapping[str, str],
+        network: Network | None = None,
+        *,
+        concurrency: int = CONCURRENCY,
     ) -> None:
+        self.slots = asyncio.Semaphore(concurrency)  # to be held by those who ask, until they are done with the answer
         self._sandbox = sandbox
         self._catalog = catalog
         self._services = services  # base URLs, see `Context`
@@ -37,29 +56,32 @@ class Producing:
         self._instances: Instances[Producer[Any]] = Instances()
         self._instances.replace(catalog.producers)
 
-    async def ask(self, name: str) -> tuple[list[object], str | None]:
-        """What a producer gave, or nothing and why, within its time limit. Raises CancelledError only."""
+    async def ask(self, name: str, cursor: JsonObject | None = None) -> Given:
+        """What a producer gives, within its time limit; `cursor` is what it kept the last time. Raises CancelledError only."""
         catalog = self._catalog
         with self._instances.use(name) as plugin:
             if plugin is None:
-                return [], catalog.problems.get(f"producer/{name}") or f"there is no producer {name!r}"
+                return Given(error=catalog.problems.get(f"producer/{name}") or f"there is no producer {name!r}")
+            kept: list[JsonObject] = []
             context = Context(
                 name=name,
                 sandbox=self._sandbox,
                 script=catalog.script,
                 services=self._services,
                 network=self._network,
+                cursor=cursor,
+                keep=kept.append,
             )
             limit = plugin.timeout_s()
             try:
                 async with asyncio.timeout(limit) as timeout:
-                    return list(await plugin.produce(context)), None
+                    items = list(await plugin.produce(context))
             except TimeoutError as error:
                 if timeout.expired():
-                    return [], f"gave nothing within {limit:g} s and was stopped"
-                return [], _explain(error, plugin)
+                    return Given(error=f"gave nothing within {limit:g} s and was stopped")
+                return Given(error=_explain(error, plugin))
             except NotifierError as error:
-                return [], _explain(error, plugin)
+                return Given(error=_explain(error, plugin))
             except Exception as error:  # a plugin may raise anything, and fails alone
                 logger.warning(
                     "The producer %s raised:\n%s",
@@ -67,7 +89,8 @@ class Producing:
                     plugin.mask("".join(format_exception(error))),
                     extra={"action": "produce"},
                 )
-                return [], _explain(error, plugin)
+                return Given(error=_explain(error, plugin))
+            return Given(items=items, state=kept[-1] if kept else None)
 
     def change(self, catalog: Catalog) -> None:
         """Asks the producers of this catalog from now on."""

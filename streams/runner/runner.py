@@ -30,20 +30,21 @@ from notifier.run import Run
 from notifier.sandbox import Level, Sandbox, detect_sandbox
 from notifier.settings import Settings
 from notifier.tick import Tick
-from notifier.topics import DEAD_LETTERS, MESSAGES, RUNS, TICKS
+from notifier.topics import CURSORS, DEAD_LETTERS, MESSAGES, RUNS, TICKS
 from streams.definitions import Definitions
 from streams.runner.claims import Claims
+from streams.runner.cursors import Cursors
 from streams.runner.dead_letters import DeadLetters
 from streams.runner.leases import Lease, Leases, Transition
-from streams.runner.producing import Producing
+from streams.runner.producing import CONCURRENCY, Producing
 from streams.runner.run_log import RunLog
-from streams.runner.work import OwnedRun, RunWork
+from streams.runner.turns import Turns
+from streams.runner.work import OwnedRun, RunWork, Told
 from streams.writer import Writer
 
 logger = logging.getLogger(__name__)
 
 LEASE_S = 30.0  # how long a run stays its owner's after the owner's last record
-CONCURRENCY = 8  # producers of one runner that work at the same time
 UNKNOWN_WAIT_S = 10.0  # for a tick's configuration: a tick comes straight, a definition by way of the outbox
 _FORGET_S = 3600.0
 
@@ -76,6 +77,7 @@ class Runner:
         self._run_log = RunLog(settings, self._writer, owner=self.owner, lease_s=lease_s)
         self._dead_letters = DeadLetters(settings, self._writer)
         self._leases = Leases()
+        self._told = Told(cursors=Cursors(settings, self._writer), turns=Turns(self._leases, self._run_log))
         self._work: RunWork | None = None
         self._owned: dict[str, OwnedRun] = {}
         self._claims = Claims(self._run_log, self._leases)
@@ -102,21 +104,23 @@ class Runner:
             self._sandbox.explanation,
             extra={"action": "detect_sandbox"},
         )
-        await ensure_topics(self._settings, [TICKS, RUNS, MESSAGES, DEAD_LETTERS])
+        await ensure_topics(self._settings, [TICKS, RUNS, CURSORS, MESSAGES, DEAD_LETTERS])
         self._work = RunWork(
-            self._settings,
             self._definitions,
             Producing(
                 self._sandbox,
                 await self._definitions.load(),
                 self._settings.services,
                 Network(allowed=self._settings.allowed_addresses),
+                concurrency=self._concurrency,
             ),
             self._writer,
-            concurrency=self._concurrency,
+            self._dead_letters,
+            self._told,
             unknown_wait_s=self._unknown_wait_s,
         )
         self._definitions.on_change(self._definitions_changed)
+        self._supervise(self._told.cursors.follow(), "cursors")
         follow = self._supervise(self._follow(), "runs")
         read_up = asyncio.create_task(self._run_log.read_up.wait())
         await asyncio.wait([follow, read_up], return_when=asyncio.FIRST_COMPLETED)
@@ -176,6 +180,7 @@ class Runner:
         if self.failed is None:
             # `runs` is still followed: a claim of a moment ago is ours, to be handed over, once it was read back.
             await self._claims.wait_until_read_back(2.0)
+        await self._told.cursors.close()
         await _cancel([*self._tasks, *self._claims.writes(), *self._writes])
         self._tasks.clear()
         try:
@@ -294,7 +299,9 @@ class Runner:
         while True:
             await asyncio.sleep(min(self._run_log.lease_s / 10, 1.0))
             for id_, lease in self._leases.expired(now()):
-                full = len(self._owned) + len(self._claims) >= self._concurrency
+                # Those that wait for their turn may wait for the very runs that are to be taken over.
+                busy = len(self._owned) - self._told.turns.waiting
+                full = busy + len(self._claims) >= self._concurrency
                 if full or self._stopping or self.failed is not None:
                     break
                 if id_ not in self._owned and id_ not in self._claims:

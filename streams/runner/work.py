@@ -5,6 +5,7 @@ Which runs this runner does, and since when, is `streams.runner.runner`'s.
 
 import asyncio
 import logging
+from dataclasses import dataclass
 
 import msgspec
 from aiokafka import ConsumerRecord
@@ -13,13 +14,14 @@ from notifier.catalog import Catalog, Configuration
 from notifier.definition import definition_key
 from notifier.record import now
 from notifier.run import ProducerRun, Run, State
-from notifier.settings import Settings
 from notifier.topics import MESSAGES
 from streams.definitions import Definitions
+from streams.runner.cursors import Cursors
 from streams.runner.dead_letters import DeadLetters
 from streams.runner.produced import read_items, sum_up
 from streams.runner.producing import Producing
 from streams.runner.run_log import RunLog
+from streams.runner.turns import Turns
 from streams.writer import Writer
 
 logger = logging.getLogger(__name__)
@@ -70,30 +72,39 @@ class OwnedRun:
         logger.info("The run %s is %s%s.", self.id, state, f": {error}" if error else "", extra={"action": "end_run"})
 
 
+@dataclass(frozen=True, kw_only=True)
+class Told:
+    """What is known of what was told before: the cursors, and whose turn it is to go on from one."""
+
+    cursors: Cursors
+    turns: Turns
+
+
 class RunWork:
-    """Does runs. At most `concurrency` producers of all runs work at the same time."""
+    """Does runs."""
 
     def __init__(
         self,
-        settings: Settings,
         definitions: Definitions,
         producing: Producing,
         writer: Writer,
+        dead_letters: DeadLetters,
+        told: Told,
         *,
-        concurrency: int,
         unknown_wait_s: float,  # how long a run waits for its configuration
     ) -> None:
         self._definitions = definitions
         self._producing = producing
         self._writer = writer
-        self._dead_letters = DeadLetters(settings, writer)
-        self._slots = asyncio.Semaphore(concurrency)
+        self._dead_letters = dead_letters
+        self._told = told
         self._unknown_wait_s = unknown_wait_s
         self._changed = asyncio.Event()  # replaced at each change of the definitions
 
     def change(self, catalog: Catalog) -> None:
         """Asks the producers of this catalog from now on; runs that wait for their configuration look again."""
         self._producing.change(catalog)
+        self._told.cursors.change(catalog)
         changed, self._changed = self._changed, asyncio.Event()
         changed.set()
 
@@ -150,30 +161,44 @@ class RunWork:
         return self._definitions.catalog.configurations.get(name)
 
     async def _do_part(self, owned: OwnedRun, name: str) -> None:
-        """Asks one producer and writes what it gave."""
-        async with self._slots:
+        """Asks one producer, when it is this run's turn, and writes what it gave."""
+        await self._told.turns.take(owned.id, owned.run, name)
+        async with self._producing.slots:
             owned.begun = True
-            started_at = now()
-            owned.parts[name] = ProducerRun(producer=name, started_at=started_at)
-            given, error = await self._producing.ask(name)
-            items = read_items(given, owned.id, name, owned.run.configuration)
-            messages = [item for item in items if item.error is None]
-            await self._writer.write_all(MESSAGES.name, [(item.key, item.value or b"") for item in messages])
-            await self._dead_letters.bury_items(name, items)
-            error = error or sum_up(items)
-            owned.parts[name] = ProducerRun(
-                producer=name,
-                state="done" if error is None else "failed",
-                messages=len(messages),
-                error=error,
-                started_at=started_at,
-                ended_at=now(),
-            )
-            if error is not None:
+            owned.parts[name] = ProducerRun(producer=name, started_at=now())
+            part = owned.parts[name] = await self._ask(owned, owned.parts[name])
+            if part.error is not None:
                 logger.warning(
-                    "The producer %s failed in the run %s: %s", name, owned.id, error, extra={"action": "produce"}
+                    "The producer %s failed in the run %s: %s", name, owned.id, part.error, extra={"action": "produce"}
                 )
             await owned.save()
+
+    async def _ask(self, owned: OwnedRun, begun: ProducerRun) -> ProducerRun:
+        """What became of a part: the messages are written, then what the producer keeps."""
+        name, configuration = begun.producer, owned.run.configuration
+        known = await self._told.cursors.known(configuration, name)
+        if known is not None and known.problem is not None:
+            return msgspec.structs.replace(begun, state="failed", error=known.problem, ended_at=now())
+        if known is not None and (part := known.told_in(owned.id)) is not None:
+            return part
+        given = await self._producing.ask(name, None if known is None else known.state())
+        items = read_items(given.items, owned.id, name, configuration)
+        messages = [item for item in items if item.error is None]
+        await self._writer.write_all(MESSAGES.name, [(item.key, item.value or b"") for item in messages])
+        await self._dead_letters.bury_items(name, items)
+        error = given.error or sum_up(items)
+        part = msgspec.structs.replace(
+            begun,
+            state="done" if error is None else "failed",
+            messages=len(messages),
+            error=error,
+            ended_at=now(),
+        )
+        if given.state is not None:
+            problem = await self._told.cursors.keep(configuration, owned.id, part, given.state)
+            if problem is not None:
+                part = msgspec.structs.replace(part, state="failed", error=error or problem)
+        return part
 
 
 def _unknown(catalog: Catalog, name: str) -> str:

@@ -39,6 +39,7 @@ class SayParameters(Parameters):
     items: tuple[Any, ...] = ()
     gate: str = ""  # name of the gate that it waits at
     error: str = ""  # what it raises
+    counts: bool = False  # keeps how often it was asked, and says it in a message
     limit_s: float = 60.0
     token: SecretStr | None = None
 
@@ -49,6 +50,8 @@ class Say(Producer[SayParameters]):
     type = "say"
     Parameters = SayParameters
     asked: ClassVar[list[str]] = []
+    keeps: ClassVar[Any] = None  # what each one keeps
+    cursors: ClassVar[list[Any]] = []  # those that it was asked with
     closed: ClassVar[int] = 0
     gates: ClassVar[dict[str, asyncio.Event]] = {}
 
@@ -57,11 +60,18 @@ class Say(Producer[SayParameters]):
 
     async def produce(self, context: Context) -> list[JsonObject]:
         self.asked.append(context.name)
+        self.cursors.append(context.cursor)
+        count = (context.cursor or {}).get("count", 0) + 1
+        if self.parameters.counts:
+            context.keep({"count": count})
+        if self.keeps is not None:
+            context.keep(self.keeps)
         if self.parameters.gate:
             await self.gates.setdefault(self.parameters.gate, asyncio.Event()).wait()
         if self.parameters.error:
             raise RuntimeError(self.parameters.error)
-        return list(self.parameters.items)
+        counted = [{"id": f"count-{count}", "content": f"{count}"}] if self.parameters.counts else []
+        return [*self.parameters.items, *counted]
 
     async def close(self) -> None:
         type(self).closed += 1

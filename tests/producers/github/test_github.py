@@ -11,7 +11,7 @@ from notifier.seal import load_seal
 from notifier.settings import Settings
 from producers.github import GitHubParameters
 from streams.runner.produced import read_items
-from streams.runner.producing import Producing
+from streams.runner.producing import Given, Producing
 from tests.rigs.github_stub import PULLS, REPOSITORY, TOKEN, GitHubStub, answering, context, producer, pull, said
 
 
@@ -165,11 +165,10 @@ async def test_the_runner_asks_it_and_masks_what_it_says(stub: GitHubStub) -> No
     catalog = Catalog(registry=load_registry(), producers={"reviews": producer()})
     producing = Producing(context(stub).sandbox, catalog, context(stub).services)
     stub.pages = [[pull(1)]]
-    produced, error = await producing.ask("reviews")
-    assert (len(produced), error) == (1, None)
+    given = await producing.ask("reviews")
+    assert (len(given.items), given.error) == (1, None)
     stub.answer = answering(401, said(f"Bad credentials: {TOKEN}"))
-    assert await producing.ask("reviews") == (
-        [],
-        "GitHub answered 401: Bad credentials: ***; write a `token` that is valid",
+    assert await producing.ask("reviews") == Given(
+        error="GitHub answered 401: Bad credentials: ***; write a `token` that is valid"
     )
     await producing.close()

@@ -8,5 +8,6 @@ from tests.rigs.runner_rig import Say
 @pytest.fixture(autouse=True)
 def _fresh_fakes() -> None:
     Say.asked.clear()
+    Say.cursors.clear()
     Say.gates.clear()
     Say.closed = 0
