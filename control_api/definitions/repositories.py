@@ -1,39 +1,15 @@
-"""Repositories: whether a webhook for a GitHub producer is about its repository under another name.
+"""Repositories: whether a webhook for a GitHub producer is about what that is about, its repository under another name too."""
 
-GitHub sends the name of now, while the definition keeps the name of then. A repository that is renamed or moved keeps its id,
-and the old name leads to it as long as no other repository takes that name. So GitHub is asked what the name in the
-definition leads to, once an hour at most. What was found, and what is passed over, is logged once.
-"""
-
-import asyncio
-import logging
-from collections import defaultdict
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
-from notifier.errors import NotifierError
 from notifier.network import Network
 from notifier.plugin import Context
 from notifier.registry import Registry
 from notifier.sandbox import Level, Sandbox
 from notifier.script import Script
 from notifier.seal import Seal
-from producers.github import GitHub, Repository, former_name, repository_in
-
-logger = logging.getLogger(__name__)
-
-ASK_S = 5.0  # GitHub gives up a webhook after 10 seconds
-_KNOWN_S = 3600.0
-_UNKNOWN_S = 300.0  # until GitHub is asked again where it did not answer
-_MAX_TOLD = 10_000  # pairs of names that were logged; then they are logged again
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class _Answer:
-    repository: Repository | None  # none: GitHub did not say
-    until: float  # of the loop's clock
-    why: str = ""
+from producers.github import GitHub, Renames, Repository, refusal_of_organization
 
 
 class Repositories:
@@ -46,53 +22,20 @@ class Repositories:
         self._seal = seal
         self._addresses = addresses
         self._network = network or Network()
-        self._answers: dict[tuple[str, str], _Answer] = {}  # by producer and name
-        self._locks: defaultdict[tuple[str, str], asyncio.Lock] = defaultdict(asyncio.Lock)
-        self._told: set[tuple[str, str, str]] = set()
+        self._renames = Renames()
 
     async def refusal(self, producer: str, parameters: Mapping[str, Any], payload: Mapping[str, Any]) -> str | None:
-        """Why a webhook is not about the producer's repository, in words; None: it is."""
-        name, other = str(parameters["repository"]), repository_in(payload)
-        if other is None or other.name.lower() == name.lower():
-            return None
-        former, until = former_name(payload), asyncio.get_running_loop().time() + _KNOWN_S
-        if former is not None and former.lower() == name.lower():
-            self._answers[producer, name] = _Answer(repository=other, until=until)
-        answer = await self._ask(producer, name, parameters)
-        key = (producer, name, other.name)
-        if answer.repository is not None and answer.repository.is_same(other):
-            text = (
-                f"The repository {name} of the producer {producer} is {other.name} now; write that as its `repository`."
-            )
-            self._tell(key, logging.WARNING, text)
-            return None
-        why = f"it is about {other.name}, and the producer {producer} about {name}"
-        if answer.repository is not None:
-            self._tell(key, logging.INFO, f"A webhook is passed over: {why}.")
-            return f"passed over: {why}"
-        why += "; if that was renamed, write the new name as its `repository`"
-        self._tell(key, logging.WARNING, f"A webhook is passed over: {why} (GitHub cannot be asked: {answer.why}).")
-        return f"passed over: {why}"
+        """Why a webhook is not about the producer's repository or organization, in words; None: it is."""
+        organization = parameters.get("organization")
+        if organization is not None:
+            return refusal_of_organization(producer, str(organization), payload)
 
-    async def _ask(self, producer: str, name: str, parameters: Mapping[str, Any]) -> _Answer:
-        key, clock = (producer, name), asyncio.get_running_loop().time
-        async with self._locks[key]:
-            known = self._answers.get(key)
-            if known is None or known.until <= clock():
-                known = await self._answer(producer, parameters)
-                self._answers[key] = known
-            return known
-
-    async def _answer(self, producer: str, parameters: Mapping[str, Any]) -> _Answer:
-        clock = asyncio.get_running_loop().time
-        try:
+        async def ask() -> Repository | None:
             plugin = self._registry.build("producer", producer, GitHub.type, parameters, self._seal)
             assert isinstance(plugin, GitHub)
-            async with asyncio.timeout(ASK_S):
-                found = await plugin.repository(self._context(producer))
-        except (NotifierError, TimeoutError) as error:
-            return _Answer(repository=None, until=clock() + _UNKNOWN_S, why=str(error) or "it does not answer in time")
-        return _Answer(repository=found, until=clock() + _KNOWN_S)
+            return await plugin.repository(self._context(producer))
+
+        return await self._renames.refusal(producer, str(parameters["repository"]), payload, ask)
 
     def _context(self, producer: str) -> Context:
         def script(name: str) -> Script:
@@ -100,12 +43,3 @@ class Repositories:
 
         sandbox = Sandbox(level=Level.none, explanation="scripts do not run in the control API")
         return Context(name=producer, sandbox=sandbox, script=script, services=self._addresses, network=self._network)
-
-    def _tell(self, key: tuple[str, str, str], level: int, text: str) -> None:
-        """Logs it, once for each pair of names."""
-        if key in self._told:
-            return
-        if len(self._told) >= _MAX_TOLD:
-            self._told.clear()
-        self._told.add(key)
-        logger.log(level, "%s", text, extra={"action": "take_webhook", "producer": key[0]})

@@ -122,7 +122,7 @@ def _take_types(found: JsonObject, kind: PluginKind, types: list[type[Plugin[Any
         key = f"{kind}.{plugin.type}"
         found |= _parameters(plugin, key)
         then: JsonObject = {"properties": {"parameters": {"anyOf": [{"$ref": _REF + key}, {"type": "null"}]}}}
-        if found[key].get("required"):
+        if found[key].get("required") or found[key].get("anyOf"):  # this, or one of those
             then = {"properties": {"parameters": {"$ref": _REF + key}}, "required": ["parameters"]}
         cases.append({"if": {"properties": {"type": {"const": plugin.type}}, "required": ["type"]}, "then": then})
     if cases:

@@ -80,16 +80,18 @@ async def post_github(producer: str, request: Request, parts: PartsDep, actor: H
 
     Pull requests that were opened, reopened, marked as ready, closed, assigned or are to be reviewed become a message for
     each person concerned, any other event one short message for everyone, `ping` none. A producer of the type `github`
-    passes over other repositories than its own, which it knows under a new name too. The answer says how many messages it
-    was, and in `detail` why it was passed over.
+    passes over other repositories than its own, which it knows under a new name too, or than those of its
+    organization. The answer says how many messages it was, and in `detail` why it was passed over.
     """
     media_type, body = await read_body(request, JSON, FORM)
     event, delivery = _word(request, _EVENT), _word(request, _DELIVERY)
     payload = await parse_large_json(_payload(body) if media_type == FORM else body)
     if not isinstance(payload, dict):
         raise InputError(FieldError("", "must be a JSON object, as GitHub sends it"))
-    passed_over = await _passed_over(parts, producer, payload)
-    messages = [] if passed_over is not None else read_webhook(event, delivery, payload)
+    spec = (await parts.services.get("producer", producer)).spec
+    passed_over = await _passed_over(parts, producer, spec, payload)
+    unassigned = spec.get("parameters", {}).get("unassigned")
+    messages = [] if passed_over is not None else read_webhook(event, delivery, payload, unassigned)
 
     async def act(occasion: Occasion) -> Response:
         checked = read(JSON, orjson.dumps([{"producer": producer, **message} for message in messages]), occasion)
@@ -114,12 +116,8 @@ def _payload(body: bytes) -> bytes:
         raise Problem(400, f"the body is {FORM} and has no field `payload`") from None
 
 
-async def _passed_over(parts: Parts, producer: str, payload: JsonObject) -> str | None:
-    """Why a webhook is not about what the producer is about, in words; None: it is.
-
-    Raises UnknownName, and InputError for other types of producers.
-    """
-    spec = (await parts.services.get("producer", producer)).spec
+async def _passed_over(parts: Parts, producer: str, spec: JsonObject, payload: JsonObject) -> str | None:
+    """Why a webhook is not about what the producer is about, in words; None: it is. Raises InputError for other types."""
     if spec["type"] == GitHub.type:
         return await parts.repositories.refusal(producer, spec["parameters"], payload)
     if spec["type"] != Push.type:

@@ -45,6 +45,10 @@ def _not_kept(state: JsonObject) -> None:
     return
 
 
+def _any_name(name: str) -> bool:
+    return True
+
+
 def _not_told(notice: str) -> None:
     return
 
@@ -80,3 +84,5 @@ class Context:
     keep: Callable[[JsonObject], None] = _not_kept
     # One line for people about the source, such as its new name; shown on `status` until a call ends without it.
     notice: Callable[[str], None] = _not_told
+    # Whether a name of the producer's world belongs to a user or a group; true where that is not known.
+    knows: Callable[[str], bool] = _any_name

@@ -1,4 +1,4 @@
-"""GitHub's REST API: conditional GET requests with limits on time and size, every failure mapped to one of our errors.
+"""The REST API of GitHub, and of Gitea and Forgejo: conditional GET requests, limited in time and size, and what failures mean.
 
 What is asked for is `producers.github.github`'s. Built on gidgethub without its cache, which keeps whole answers, and its
 rate limits, which raise on malformed headers.
@@ -32,6 +32,7 @@ from notifier.outside import Proxied, open_session, proxy_of, unreachable
 from notifier.record import now, rfc3339
 
 BASE_URL = "https://api.github.com"
+GITEA_PATH = "/api/v1"  # with which the base URLs of Gitea and Forgejo end; those of GitHub Enterprise end with /api/v3
 API_VERSION = "2022-11-28"  # https://docs.github.com/en/rest/about-the-rest-api/api-versions
 MAX_BODY_BYTES = 32 * 1024 * 1024  # of one answer; 100 pull requests with descriptions of 65,536 characters fit
 TIMEOUT = aiohttp.ClientTimeout(total=60, sock_connect=5, sock_read=15)  # seconds, of one request
@@ -48,6 +49,7 @@ class RateLimits:
     """When GitHub may be asked again. Kept as long as the producer, since requests during a rate limit get a token banned."""
 
     def __init__(self) -> None:
+        self.service = "GitHub"
         self._until: datetime | None = None
 
     def check(self) -> None:
@@ -73,7 +75,7 @@ class RateLimits:
     def _text(self, message: str = "") -> str:
         assert self._until is not None
         said = f": {message}" if message else ""
-        return f"GitHub's rate limit is used up, and it may be asked again at {rfc3339(self._until)}{said}"
+        return f"{self.service}'s rate limit is used up, and it may be asked again at {rfc3339(self._until)}{said}"
 
 
 def _again_at(headers: Mapping[str, str], used_up: bool) -> datetime:
@@ -111,6 +113,11 @@ class Answer:
     more: bool = False  # whether it links to a next page
 
 
+def is_gitea(base_url: str) -> bool:
+    """Whether a base URL is of Gitea or Forgejo."""
+    return base_url.rstrip("/").endswith(GITEA_PATH)
+
+
 class GitHubClient(GitHubAPI):
     """Sends requests within `async with`. `subject` names in errors what is asked for: "the repository owner/name"."""
 
@@ -125,8 +132,10 @@ class GitHubClient(GitHubAPI):
         proxied: Callable[..., aiohttp.ClientSession] | None = None,  # opens a session by a proxy of its own
     ) -> None:
         super().__init__("notifier", oauth_token=token, base_url=base_url)
+        self.is_gitea = is_gitea(base_url)
+        self.subject = subject
+        self._service = limits.service = "Gitea" if self.is_gitea else "GitHub"
         self._limits = limits
-        self._subject = subject
         self._timeout = timeout or TIMEOUT
         self._proxied = proxied
         self._session: aiohttp.ClientSession | None = None
@@ -157,9 +166,11 @@ class GitHubClient(GitHubAPI):
                 return Answer(unchanged=True, etag=etag, more=self._more())
             raise self._failure(str(error)) from None
         except TimeoutError:
-            raise Retryable("timeout", f"GitHub did not answer in time for {self._subject}") from None
+            raise Retryable("timeout", f"{self._service} did not answer in time for {self.subject}") from None
         except aiohttp.ClientError as error:
-            raise Retryable("connection", f"GitHub cannot be reached: {self._clean(unreachable(error))}") from None
+            raise Retryable(
+                "connection", f"{self._service} cannot be reached: {self._clean(unreachable(error))}"
+            ) from None
         except (ValueError, LookupError, TypeError, RecursionError):  # raised by gidgethub where the body is not JSON
             raise self._failure("") from None
         self._limits.learn(self._status, self._headers, "")
@@ -179,8 +190,8 @@ class GitHubClient(GitHubAPI):
                     if _origin(target) != _origin(url):
                         raise Permanent(
                             "invalid_content",
-                            f"GitHub sends requests for {self._subject} on to another server, which is not followed;"
-                            " write NOTIFIER_GITHUB_API as the address that answers itself",
+                            f"{self._service} sends requests for {self.subject} on to another server, which is not followed;"
+                            " write the address that answers itself, as `base_url` or NOTIFIER_GITHUB_API",
                         )
                     url, self.redirected = target, True
                     continue
@@ -188,7 +199,7 @@ class GitHubClient(GitHubAPI):
                 content = await self._read(response)
                 # Only the header that gidgethub needs: it raises on malformed rate limits.
                 return response.status, {"content-type": response.headers.get("content-type", "")}, content
-        raise Permanent("invalid_content", f"GitHub redirects requests for {self._subject} in circles")
+        raise Permanent("invalid_content", f"{self._service} redirects requests for {self.subject} in circles")
 
     async def _read(self, response: aiohttp.ClientResponse) -> bytes:
         content = bytearray()
@@ -196,7 +207,8 @@ class GitHubClient(GitHubAPI):
             content += chunk
             if len(content) > MAX_BODY_BYTES:
                 raise Permanent(
-                    "invalid_content", f"GitHub's answer for {self._subject} has more than {MAX_BODY_BYTES} bytes"
+                    "invalid_content",
+                    f"{self._service}'s answer for {self.subject} has more than {MAX_BODY_BYTES} bytes",
                 )
         return bytes(content)
 
@@ -212,22 +224,22 @@ class GitHubClient(GitHubAPI):
         limited = self._limits.learn(status, self._headers, message)
         if limited is not None:
             return limited
-        said = f"GitHub answered {status}" + (f": {message}" if message else "")
+        said = f"{self._service} answered {status}" + (f": {message}" if message else "")
         match status:
             case 401:
                 return Permanent("unauthorized", f"{said}; write a `token` that is valid")
             case 403 | 451:
-                return Permanent("forbidden", f"{said}; the `token` may not read {self._subject}")
+                return Permanent("forbidden", f"{said}; the `token` may not read {self.subject}")
             case 404 | 410:
                 return Permanent(
-                    "not_found", f"{said}; there is no such thing as {self._subject}, or the `token` may not see it"
+                    "not_found", f"{said}; there is no such thing as {self.subject}, or the `token` may not see it"
                 )
             case _ if status == 409 or status >= 500:
                 return Retryable("server_error", f"{said}; it is asked again with the next run")
             case _ if status >= 300:
                 return Permanent("invalid_content", said)
             case _:
-                return Retryable("server_error", f"GitHub's answer for {self._subject} is cut off or not JSON")
+                return Retryable("server_error", f"{self._service}'s answer for {self.subject} is cut off or not JSON")
 
     def _clean(self, what: object) -> str:
         """One bounded line without the token, of GitHub's words or an error's."""

@@ -4,9 +4,11 @@
     pull_request_review submitted in owner/name on fix by octocat: Update the README: approved (https://…)
     status in owner/name on main by octocat: ci/build: failure: Tests failed (https://…)
     deployment_status created in owner/name on main to production by octocat: failure: No room left (https://…)
+    issue_comment created in owner/name by octocat: It breaks: Since when? (https://…)
 
-Labels carry the same in GitHub's own words, for filters: `conclusion`, `state`, `status`, `branch`, `environment` and the
-others of `_LABELS`. GitHub's payloads have many kinds; what is not there, or is no text, is left out.
+What failed has the severity `error`, what was stopped or sent back `warning`, an alert its own. Labels carry the same in GitHub's
+words, for filters: `conclusion`, `state`, `status`, `branch`, `environment` and the others of `_LABELS`. GitHub's payloads have
+many kinds; what is not there, or is no text, is left out.
 """
 
 from collections.abc import Iterator, Mapping
@@ -30,6 +32,7 @@ _TITLES = (
     ("title",), ("name",), ("context",), ("security_advisory", "summary"), ("rule", "description"),
     ("secret_type_display_name",), ("app", "name"),
 )  # fmt: skip
+_BODIES = (("comment", "body"), ("review", "body"), ("review", "content"))  # what people say
 _LINKS = ("html_url", "target_url", "log_url", "details_url", "environment_url")
 # Label → where in the event's subject it stands, the first that is there.
 _LABELS: Mapping[str, tuple[tuple[str, ...], ...]] = {
@@ -41,11 +44,24 @@ _LABELS: Mapping[str, tuple[tuple[str, ...], ...]] = {
     "context": (("context",),),
     "name": (("name",),),
     "workflow": (("workflow_name",),),
+    "task": (("task",),),
     "tag": (("tag_name",),),
     "severity": (
         ("security_advisory", "severity"), ("rule", "security_severity_level"), ("rule", "severity"), ("severity",),
     ),
 }  # fmt: skip
+# Conclusion or state → severity.
+_SEVERITIES = {
+    "failure": "error", "error": "error", "timed_out": "error", "startup_failure": "error",
+    "action_required": "warning", "cancelled": "warning", "stale": "warning", "changes_requested": "warning",
+}  # fmt: skip
+# The words of alerts → severity.
+_ALERTS = {"critical": "critical", "high": "error", "error": "error", "medium": "warning", "moderate": "warning"}
+_REVIEWS = {  # Gitea's words of a review → GitHub's
+    "pull_request_review_approved": "approved",
+    "pull_request_review_rejected": "changes_requested",
+    "pull_request_review_comment": "commented",
+}
 # A state or status that tells nothing beside the action.
 _PLAIN = frozenset({"open", "completed", "created"})
 _REFS = {"refs/heads/": "branch", "refs/tags/": "tag"}
@@ -69,6 +85,9 @@ def event_message(event: str, delivery: str, payload: Mapping[str, Any]) -> Json
     }
     if link:
         message["url"] = link
+    severity = about.severity(labels)
+    if severity is not None:
+        message["severity"] = severity
     actor = known_login(payload.get("sender"))
     if actor:
         message["sender"] = actor
@@ -101,7 +120,9 @@ class _About:
         if self._event == "status":
             labels["name"] = None  # the repository's
         if labels.get("environment") is None:
-            labels["environment"] = text_at(payload, "deployment", "environment")
+            labels["environment"] = text_at(payload, "deployment", "environment") or text_at(payload, "environment")
+        if labels.get("state") is None:
+            labels["state"] = _REVIEWS.get(text_at(payload, "review", "type") or "")
         if labels.get("workflow") is None:
             labels["workflow"] = text_at(payload, "workflow", "name")
         return {name: _short(value) for name, value in labels.items() if value is not None}
@@ -112,7 +133,7 @@ class _About:
             return ""
         found = (_first(one, _TITLES if one is not self._payload else (("context",),)) for one in self._titled())
         title = next(filter(None, found), None) or text_at(self._payload, "head_commit", "message") or ""
-        return _short(title.strip().partition("\n")[0])
+        return _line(title)
 
     def outcome(self, labels: Mapping[str, str]) -> Iterator[str]:
         """How it ended, in GitHub's words, and what GitHub or the sender says of it."""
@@ -123,18 +144,36 @@ class _About:
             yield labels["state_reason"]
         if self._event in ("status", "deployment_status"):
             yield _short(text_at(self._subject, "description") or "")
+        if self._event == "workflow_job":
+            yield _short(", ".join(self._failed_steps()))
+        if self._event == "check_run":
+            yield _line(text_at(self._subject, "output", "title"))
+        yield _line(_first(self._payload, _BODIES))
         if self._event == "push":
             yield from (name for name in ("created", "deleted", "forced") if self._payload.get(name) is True)
         former = former_name(self._payload)
         if former is not None:
             yield f"was {_short(former)}"
 
+    def severity(self, labels: Mapping[str, str]) -> str | None:
+        """How much it matters; None where the event does not say."""
+        if self._event.endswith("alert"):
+            return _ALERTS.get(labels.get("severity", ""))
+        return _SEVERITIES.get(labels.get("conclusion") or labels.get("state") or "")
+
     def link(self) -> str | None:
         """The web link that shows most of it."""
         links = [web_link(one, name) for one in (self._subject, *self._owners) for name in _LINKS]
         payload = self._payload
-        more = (("commit", "html_url"), ("compare",), ("repository", "html_url"))
+        more = (("commit", "html_url"), ("compare",), ("compare_url",), ("repository", "html_url"))
         return next(filter(None, [*links, *(web_link(payload, *path) for path in more)]), None)
+
+    def _failed_steps(self) -> Iterator[str]:
+        steps = self._subject.get("steps")
+        for step in steps if isinstance(steps, list) else []:
+            name = text_at(step, "name")
+            if name is not None and text_at(step, "conclusion") == "failure":
+                yield name
 
     def _titled(self) -> list[Mapping[str, Any]]:
         return [self._subject, *self._owners]
@@ -170,6 +209,11 @@ class _About:
 
 def _first(value: object, paths: tuple[tuple[str, ...], ...]) -> str | None:
     return next(filter(None, (text_at(value, *path) for path in paths)), None)
+
+
+def _line(text: str | None) -> str:
+    """The first line of a text, bounded."""
+    return _short((text or "").strip().partition("\n")[0])
 
 
 def _short(text: str) -> str:

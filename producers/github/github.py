@@ -1,38 +1,58 @@
-"""GitHub: a producer that asks for the open pull requests of a repository and makes a message for each assignee.
+"""GitHub: a producer that asks for the open pull requests of a repository or an organization and tells those concerned.
 
-HTTP and rate limits are `producers.github.api`'s, the messages `producers.github.pull_request`'s, and webhooks, which the
-control API takes in, `producers.github.webhook`'s.
+HTTP and rate limits are `producers.github.api`'s, pages `.listing`'s, the messages `.pull_request`'s, what was told before
+`.told`'s, teams `.team`'s, and webhooks, which the control API takes in, `.webhook`'s.
 """
 
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from functools import partial
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, Literal
 from urllib.parse import urlsplit
 
-import msgspec
-from pydantic import AfterValidator, Field, SecretStr
+from pydantic import AfterValidator, ConfigDict, Field, SecretStr, ValidationInfo, field_validator
 
-from notifier import Context, JsonObject, Permanent, Producer, ProxyParameters, Retryable, WorldParameters
-from notifier.errors import DeliveryError, InvalidRecord
+from notifier import Context, JsonObject, Permanent, Producer, ProxyParameters, WorldParameters
+from notifier.errors import DeliveryError, FieldError, InputError, InvalidRecord
+from notifier.plugin import Hook, Received
 from producers.github.api import BASE_URL, GitHubClient, RateLimits
-from producers.github.pull_request import PullRequest, pull_messages, read_pulls
-from producers.github.repository import Repository, repository_of
+from producers.github.listing import MAX_PAGES, PAGE, Pages, Pulls, pulls_of_organization
+from producers.github.pull_request import PullRequest, pull_messages
+from producers.github.renames import Renames, refusal_of_organization
+from producers.github.repository import Repository, is_name, is_repository_name, repository_of
+from producers.github.team import Teams
+from producers.github.told import Told
+from producers.github.webhook import event_of, read_webhook
 
 logger = logging.getLogger(__name__)
 
-PAGE = 100  # pull requests a page, GitHub's maximum: https://docs.github.com/en/rest/pulls/pulls#list-pull-requests
-MAX_PAGES = 100
 TIMEOUT_S = 300.0  # of a run: up to MAX_PAGES requests, one after another
-
-_NAME_CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.")
+ORGANIZATION_TIMEOUT_S = (
+    900.0  # some hundred repositories are each a request, of which most cost nothing of the rate limit
+)
 
 
 def _check_repository(value: str) -> str:
-    parts = value.split("/")
-    if len(parts) != 2 or not all(part.strip(".") and _NAME_CHARACTERS.issuperset(part) for part in parts):
+    if not is_repository_name(value):
         raise ValueError("must be owner/name, such as octocat/hello-world")
     return value
+
+
+def _check_organization(value: str) -> str:
+    if not is_name(value):
+        raise ValueError("must be the login of an organization, such as octo-org")
+    return value
+
+
+def _check_base_url(value: str) -> str:
+    try:
+        parts = urlsplit(value)
+        good = parts.scheme in ("https", "http") and bool(parts.hostname) and parts.port != 0 and value.isprintable()
+    except ValueError:
+        good = False
+    if not good or " " in value or "@" in parts.netloc or parts.query or parts.fragment:
+        raise ValueError("must be an address such as https://git.example/api/v1, without a name, a query or a fragment")
+    return value.rstrip("/")
 
 
 def _check_token(value: SecretStr) -> SecretStr:
@@ -45,10 +65,43 @@ def _check_token(value: SecretStr) -> SecretStr:
 class GitHubParameters(WorldParameters, ProxyParameters):
     """Parameters of a GitHub producer."""
 
-    addresses: ClassVar[Mapping[str, Sequence[str]] | None] = {"proxy": ["token"]}
+    model_config = ConfigDict(
+        json_schema_extra={"anyOf": [{"required": ["repository"]}, {"required": ["organization"]}]}
+    )
+    addresses: ClassVar[Mapping[str, Sequence[str]] | None] = {"proxy": ["token"], "base_url": ["token"]}
 
-    repository: Annotated[str, AfterValidator(_check_repository)] = Field(
-        max_length=200, description="The repository, as owner/name.", examples=["octocat/hello-world"]
+    organization: Annotated[str, AfterValidator(_check_organization)] | None = Field(
+        None,
+        max_length=100,
+        description="In place of a repository: all those of an organization.",
+        examples=["octo-org"],
+    )
+    repository: Annotated[str, AfterValidator(_check_repository)] | None = Field(
+        None,
+        max_length=200,
+        validate_default=True,
+        description="The repository, as owner/name; one of the two is required.",
+        examples=["octocat/hello-world"],
+    )
+    base_url: Annotated[str, AfterValidator(_check_base_url)] | None = Field(
+        None,
+        max_length=500,
+        description="Address of the API, in place of NOTIFIER_GITHUB_API. One that ends with /api/v1 is of Gitea or Forgejo.",
+        examples=["https://git.example/api/v1"],
+    )
+    tell: tuple[Literal["assignees", "reviewers"], ...] = Field(
+        ("assignees",),
+        min_length=1,
+        max_length=2,
+        description="Whom a run tells of a pull request; teams are reviewers.",
+    )
+    unassigned: Literal["tell", "skip"] | None = Field(
+        None,
+        description="What becomes of a pull request that nobody is to be told of: told to everyone of the configuration, or"
+        " not at all. By default webhooks tell and runs skip.",
+    )
+    only_changed: bool = Field(
+        False, description="Whether a run tells only what is new or has changed since the one before."
     )
     token: Annotated[SecretStr, AfterValidator(_check_token)] | None = Field(
         None,
@@ -61,63 +114,141 @@ class GitHubParameters(WorldParameters, ProxyParameters):
         description="Secret of the webhook to `/hooks/github/{producer}`; with it that needs no token of Notifier.",
     )
 
+    @field_validator("repository")
+    @classmethod
+    def _check_one(cls, value: str | None, info: ValidationInfo) -> str | None:
+        if value is None and info.data.get("organization") is None and "organization" in info.data:
+            raise ValueError("is required, as owner/name, unless there is an `organization`")
+        if value is not None and info.data.get("organization") is not None:
+            raise ValueError("must not stand beside an `organization`")
+        return value
+
 
 class GitHub(Producer[GitHubParameters]):
-    """Asks GitHub for the open pull requests of a repository: a message to each assignee of each, from the author.
+    """Asks GitHub for open pull requests of a repository or an organization: a message to each person concerned, by the author.
 
     `produce` answers `{"id": "42-octocat", "sender": "author", "receiver": "octocat", "title": "Fix it",
     "url": "https://github.com/owner/name/pull/42", "content": "Fix it (https://github.com/owner/name/pull/42)\\nLabels: bug,ui",
-    "occurred_at": <last change>, "labels": {"repository", "number", "draft", "labels": "bug,ui"}}`. All pages are read, 10,000
-    pull requests at most; pages that did not change since the last run cost nothing of the rate limit.
+    "occurred_at": <last change>, "labels": {"repository", "number", "draft", "labels": "bug,ui"}}`; of an organization, the id
+    begins with `<repository>/`. All pages are read, 10,000 pull requests at most; pages that did not change since the last run
+    cost nothing of the rate limit.
     """
 
     type = "github"
     world = "github"
     tells_labels = True
+    doors = ("github", "gitea", "forgejo")
     Parameters = GitHubParameters
 
     def __init__(self, parameters: GitHubParameters) -> None:
         super().__init__(parameters)
         self._limits = RateLimits()
-        self._pages: dict[int, _PullRequestPage] = {}  # number → as last read
-        self._told = False  # that the repository has a new name
+        self._pages = Pages()
+        self._renames = Renames()
+        self._new_name: str | None = None  # of a repository that was renamed
 
     def timeout_s(self) -> float:
         """Seconds that reading all pages may take."""
-        return TIMEOUT_S
+        return TIMEOUT_S if self.parameters.organization is None else ORGANIZATION_TIMEOUT_S
 
     async def produce(self, context: Context) -> list[Any]:
         """The messages about all open pull requests, and an InvalidRecord for each that cannot be read.
 
-        Raises Permanent and Retryable as `producers.github.api` says.
+        With `only_changed`, those that a run before did not tell as they are now. Raises Permanent and Retryable as
+        `producers.github.api` says.
         """
-        pulls: dict[int, PullRequest] = {}  # by number: one that moves to the next page during the run counts once
-        odd: list[InvalidRecord] = []
+        self._pages.begin()
+        wanted = self.parameters
+        told = Told(context.cursor, [wanted.tell, wanted.unassigned]) if wanted.only_changed else None
+        notices: list[str] = []
+        given: list[Any] = []
+        read = 0
         async with self._client(context) as github:
-            for number in range(1, MAX_PAGES + 1):
-                page = await self._read(github, number)
-                odd += [pull for pull in page.pulls if isinstance(pull, InvalidRecord)]
-                for pull in page.pulls:
-                    if isinstance(pull, PullRequest):
-                        pulls.setdefault(pull.number, pull)
-                if not page.more:
-                    for old in [known for known in self._pages if known > number]:
-                        del self._pages[old]
-                    if github.redirected and not self._told:
-                        await self._tell_new_name(github, context.name)
-                    return [*self._messages(pulls.values()), *odd]
-        raise Permanent(
-            "invalid_content",
-            f"{self.parameters.repository} has {MAX_PAGES * PAGE} open pull requests or more, and so many are not read",
-        )
+            teams = Teams(github, context.knows, notices.append)
+            async for repository, pulls in self._pulls(github):
+                if pulls is None:
+                    assert repository is not None
+                    if told is not None:
+                        told.could_not_read(repository)
+                    continue
+                for pull in pulls:
+                    if isinstance(pull, InvalidRecord):
+                        given.append(pull)
+                        continue
+                    if told is None or told.is_new(repository, pull):
+                        given += await self._messages(pull, repository, teams)
+                read += len(pulls)
+                if read > MAX_PAGES * PAGE:
+                    raise Permanent(
+                        "invalid_content",
+                        f"{github.subject} and those before it have {read} open pull requests"
+                        f", and not more than {MAX_PAGES * PAGE} are read",
+                    )
+            if github.redirected and wanted.repository is not None:
+                notices.append(await self._new_name_of(github, wanted.repository, context.name))
+        self._pages.forget_others()
+        if told is not None:
+            context.keep(told.state())
+        if notices:
+            context.notice("; ".join(dict.fromkeys(notices)))
+        return given
 
-    def _messages(self, pulls: Iterable[PullRequest]) -> list[JsonObject]:
-        return [message for pull in pulls for message in pull_messages(pull, self.parameters.repository)]
+    async def _pulls(self, github: GitHubClient) -> AsyncIterator[tuple[Repository | None, Pulls | None]]:
+        """The pull requests, by repository where there are several; see `pulls_of_organization`."""
+        if self.parameters.repository is not None:
+            yield None, await self._pages.pulls(github, self.parameters.repository)
+        elif self.parameters.organization is not None:
+            async for found in pulls_of_organization(github, self._pages, self.parameters.organization):
+                yield found
+
+    async def _messages(self, pull: PullRequest, repository: Repository | None, teams: Teams) -> list[JsonObject]:
+        name = self.parameters.repository if repository is None else repository.name
+        assert name is not None
+        roles: dict[str, list[str]] = {}
+        if "assignees" in self.parameters.tell:
+            for login in pull.assignees:
+                roles.setdefault(login, []).append("assignee")
+        if "reviewers" in self.parameters.tell:
+            reviewers = [*pull.reviewers]
+            for team in pull.teams:
+                reviewers += await teams.receivers(team, name.partition("/")[0])
+            for login in dict.fromkeys(reviewers):
+                roles.setdefault(login, []).append("reviewer")
+        says_role = "reviewers" in self.parameters.tell
+        receivers: dict[str | None, str | None] = {
+            login: ",".join(dict.fromkeys(found)) if says_role else None for login, found in roles.items()
+        }
+        if not receivers and self.parameters.unassigned == "tell":
+            receivers = {None: None}
+        return pull_messages(pull, name, receivers, "" if repository is None else f"{name}/")
+
+    async def received(self, hook: Hook, context: Context) -> Received:
+        """The messages of a webhook, as `producers.github.webhook` says.
+
+        One of another repository than the parameters name is passed over. Raises InputError.
+        """
+        if not isinstance(hook.payload, dict):
+            raise InputError(FieldError("", "must be a JSON object, as GitHub and Gitea send it"))
+        event, delivery = event_of(hook.headers)
+        refusal = await self.refusal(hook.payload, context)
+        if refusal is not None:
+            return Received(detail=refusal)
+        return Received(messages=read_webhook(event, delivery, hook.payload, self.parameters.unassigned))
+
+    async def refusal(self, payload: Mapping[str, Any], context: Context) -> str | None:
+        """Why a webhook is not about the repository or organization of this producer, in words; None: it is."""
+        if self.parameters.organization is not None:
+            return refusal_of_organization(context.name, self.parameters.organization, payload)
+        name = self.parameters.repository or ""
+        return await self._renames.refusal(context.name, name, payload, lambda: self.repository(context))
 
     async def check(self, context: Context) -> None:
         """Whether GitHub shows the repository and its pull requests to the token; raises as `produce` does."""
-        path = f"/repos/{self.parameters.repository}"
         async with self._client(context) as github:
+            if self.parameters.organization is not None:
+                await github.get(f"/orgs/{self.parameters.organization}/repos?per_page=1")
+                return
+            path = f"/repos/{self.parameters.repository}"
             await github.get(path)  # first, because its errors are the plainest
             await github.get(f"{path}/pulls?per_page=1")
 
@@ -129,50 +260,33 @@ class GitHub(Producer[GitHubParameters]):
         async with self._client(context) as github:
             return repository_of((await github.get(f"/repos/{self.parameters.repository}")).data)
 
-    async def _tell_new_name(self, github: GitHubClient, producer: str) -> None:
-        name = self.parameters.repository
-        try:
-            found = repository_of((await github.get(f"/repos/{name}")).data)
-        except DeliveryError:
-            found = None  # the pull requests were read all the same
-        logger.warning(
-            "The repository %s of the producer %s is %s now; write that as its `repository`.",
-            name,
-            producer,
-            "known under another name" if found is None else found.name,
-            extra={"action": "produce", "producer": producer},
-        )
-        self._told = True
+    async def _new_name_of(self, github: GitHubClient, name: str, producer: str) -> str:
+        """A line that says the new name; it is asked for, and logged, once."""
+        if self._new_name is None:
+            try:
+                found = repository_of((await github.get(f"/repos/{name}")).data)
+            except DeliveryError:
+                found = None  # the pull requests were read all the same
+            self._new_name = "known under another name" if found is None else found.name
+            logger.warning(
+                "The repository %s of the producer %s is %s now; write that as its `repository`.",
+                name,
+                producer,
+                self._new_name,
+                extra={"action": "produce", "producer": producer},
+            )
+        return f"the repository {name} is {self._new_name} now; write that as its `repository`"
 
     def _client(self, context: Context) -> GitHubClient:
-        token, proxy = self.parameters.token, self.parameters.proxy_url()
-        base_url = context.services.get("github", BASE_URL)
-        own = [urlsplit(base_url).hostname or ""]
+        token, proxy, written = self.parameters.token, self.parameters.proxy_url(), self.parameters.base_url
+        base_url = written or context.services.get("github", BASE_URL)
+        own = [] if written else [urlsplit(base_url).hostname or ""]
+        judged = written is not None or proxy is not None
+        subject = self.parameters.repository or self.parameters.organization
         return GitHubClient(
             base_url=base_url,
             token=None if token is None else token.get_secret_value(),
             limits=self._limits,
-            subject=f"the repository {self.parameters.repository}",
-            proxied=None if proxy is None else partial(context.network.open_session, proxy=proxy, trusted=own),
+            subject=f"the {'repository' if self.parameters.repository else 'organization'} {subject}",
+            proxied=partial(context.network.open_session, proxy=proxy, trusted=own) if judged else None,
         )
-
-    async def _read(self, github: GitHubClient, number: int) -> "_PullRequestPage":
-        known = self._pages.get(number)
-        path = f"/repos/{self.parameters.repository}/pulls?state=open&per_page={PAGE}&page={number}"
-        answer = await github.get(path, None if known is None else known.etag)
-        if answer.unchanged and known is not None:
-            # A 304 need not repeat the link to the next page, and a page that did not change may have got a next one.
-            pulls, more = known.pulls, answer.more or known.more
-        else:
-            if not isinstance(answer.data, list):
-                raise Retryable("server_error", "GitHub's answer is not a list of pull requests as its API says")
-            pulls, more = read_pulls(answer.data), answer.more
-        page = _PullRequestPage(etag=answer.etag, pulls=pulls, more=more or len(pulls) >= PAGE)
-        self._pages[number] = page
-        return page
-
-
-class _PullRequestPage(msgspec.Struct, frozen=True, kw_only=True):
-    etag: str | None
-    pulls: list[PullRequest | InvalidRecord]
-    more: bool

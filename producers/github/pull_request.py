@@ -5,7 +5,7 @@ too, but for what decides who is told and which pull request it is: `number`, `a
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 import msgspec
@@ -17,6 +17,7 @@ from notifier.pointer import pointer
 from notifier.record import rfc3339
 from producers.github.account import known_login, login_in
 from producers.github.payload import kind_of, text_at, utf8_only, web_link
+from producers.github.team import Team, read_team
 
 _MAX_NUMBER = 2**53
 _KEPT_CHARACTERS = 100_000  # of a pull request that cannot be read, in its dead letter
@@ -31,6 +32,8 @@ class PullRequest(msgspec.Struct, frozen=True, kw_only=True):
     author: str | None  # login; none: the account was deleted
     labels: tuple[str, ...]  # names
     assignees: tuple[str, ...]  # logins
+    reviewers: tuple[str, ...]  # logins of those who are asked for a review and have not given it
+    teams: tuple[Team, ...]  # that are asked for one
     updated_at: datetime | None
     draft: bool
     state: str | None  # open, closed or merged
@@ -54,6 +57,8 @@ def read_pull(value: object, *place: str) -> PullRequest:
         author=known_login(value.get("user")),
         labels=_labels(value.get("labels")),
         assignees=_assignees(value.get("assignees"), (*place, "assignees")),
+        reviewers=_reviewers(value.get("requested_reviewers")),
+        teams=_teams(value.get("requested_teams")) or _teams(value.get("requested_reviewers_teams")),  # Gitea's
         updated_at=_time(value.get("updated_at")),
         draft=value.get("draft") is True,
         state="merged" if value.get("merged") is True else text_at(value, "state"),
@@ -80,10 +85,22 @@ def _read_one(value: object) -> PullRequest | InvalidRecord:
         return InvalidRecord(f"{name} cannot be read: {error}", data)
 
 
-def pull_messages(pull: PullRequest, repository: str) -> list[JsonObject]:
-    """A message for each assignee, as `pull_message` makes it, with the id `<number>-<login>`."""
-    logins = dict.fromkeys(pull.assignees)
-    return [pull_message(pull, repository, login, f"{pull.number}-{login}") for login in logins]
+def pull_messages(
+    pull: PullRequest, repository: str, receivers: Mapping[str | None, str | None] | None = None, prefix: str = ""
+) -> list[JsonObject]:
+    """A message for each receiver, as `pull_message` makes it, with the id `<prefix><number>-<receiver>`.
+
+    `receivers`: who they are, and the label `role` of each; by default the assignees, without one. None is everyone.
+    """
+    found = dict.fromkeys(pull.assignees) if receivers is None else receivers
+    messages = []
+    for receiver, role in found.items():
+        id_ = f"{prefix}{pull.number}" + ("" if receiver is None else f"-{receiver}")
+        message = pull_message(pull, repository, receiver, id_)
+        if role is not None:
+            message["labels"]["role"] = role
+        messages.append(message)
+    return messages
 
 
 def pull_message(pull: PullRequest, repository: str | None, receiver: str | None, id_: str) -> JsonObject:
@@ -123,6 +140,17 @@ def _assignees(value: object, place: tuple[str, ...]) -> tuple[str, ...]:
         raise InputError(FieldError(pointer(place), f"must be a list of accounts, not {kind_of(value)}"))
     logins = [login_in(account, *place, str(position)) for position, account in enumerate(value)]
     return tuple(login for login in logins if login is not None)
+
+
+def _reviewers(value: object) -> tuple[str, ...]:
+    """Who is asked for a review; what is no account is nobody, since most people do not hear of reviewers."""
+    logins = map(known_login, value if isinstance(value, list) else [])
+    return tuple(login for login in logins if login is not None)
+
+
+def _teams(value: object) -> tuple[Team, ...]:
+    teams = map(read_team, value if isinstance(value, list) else [])
+    return tuple(team for team in teams if team is not None)
 
 
 def _labels(value: object) -> tuple[str, ...]:

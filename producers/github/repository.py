@@ -8,6 +8,18 @@ from notifier.one_line import one_line
 from producers.github.payload import text_at
 
 _MAX_NAME = 300  # characters
+_NAME_CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.")
+
+
+def is_name(text: str) -> bool:
+    """Whether it may be the name of an owner or, without one, of a repository."""
+    return bool(text.strip(".")) and _NAME_CHARACTERS.issuperset(text)
+
+
+def is_repository_name(text: str) -> bool:
+    """Whether it is owner/name."""
+    parts = text.split("/")
+    return len(parts) == 2 and all(map(is_name, parts))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -14,6 +14,7 @@ from typing import Any
 
 from notifier.catalog import Catalog
 from notifier.errors import NotifierError, ScriptFailed
+from notifier.folded import folded
 from notifier.network import Network
 from notifier.one_line import one_line
 from notifier.plugin import Context, Producer
@@ -71,6 +72,7 @@ class Producing:
                 network=self._network,
                 cursor=cursor,
                 keep=kept.append,
+                knows=lambda name: folded(name) in catalog.directory.world(plugin.world_of()),
             )
             limit = plugin.timeout_s()
             try:

@@ -4,6 +4,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Any
 
 from aiohttp import web
@@ -94,12 +95,14 @@ def pull(number: int = 1, assignees: list[str] | None = None, **more: Any) -> Js
 def producer(token: str | None = TOKEN, **parameters: Any) -> GitHub:
     """The producer."""
     secret = None if token is None else SecretStr(token)
-    return GitHub(GitHubParameters(repository=REPOSITORY, token=secret, **parameters))
+    of = {} if "organization" in parameters else {"repository": REPOSITORY}
+    return GitHub(GitHubParameters.model_validate({**of, "token": secret, **parameters}))
 
 
-def context(stub: GitHubStub) -> Context:
+def context(stub: GitHubStub, **more: Any) -> Context:
     """A context whose GitHub is the stub, by way of the setting."""
-    return context_without_scripts("reviews", **load_settings(env_file=None, github_api=stub.url).services)
+    made = context_without_scripts("reviews", **load_settings(env_file=None, github_api=stub.url).services)
+    return replace(made, **more)
 
 
 def answering(status: int, body: str | bytes = "", **headers: str) -> Handler:
@@ -109,6 +112,32 @@ def answering(status: int, body: str | bytes = "", **headers: str) -> Handler:
         given = {name.replace("_", "-"): value for name, value in headers.items()}
         raw = body.encode() if isinstance(body, str) else body
         return web.Response(status=status, body=raw, headers={"Content-Type": "application/json"} | given)
+
+    return answer
+
+
+def serving(answers: dict[str, Any], page: int = 100) -> Handler:
+    """A handler that answers lists page by page with ETags, other things as they are, and 404 for what is not there."""
+
+    async def answer(request: web.Request) -> web.StreamResponse:
+        found = answers.get(request.path)
+        if callable(found):
+            response = await found(request)
+            assert isinstance(response, web.StreamResponse)
+            return response
+        if found is None:
+            return web.json_response({"message": "Not Found"}, status=404)
+        headers = {}
+        if isinstance(found, list):
+            begin = (int(request.query.get("page", "1")) - 1) * page
+            if begin + page < len(found):
+                headers["Link"] = '<https://example.invalid/>; rel="next"'
+            found = found[begin : begin + page]
+        body = json.dumps(found)
+        headers["ETag"] = f'"{hash(body)}"'
+        if request.headers.get("If-None-Match") == headers["ETag"]:
+            return web.Response(status=304, headers=headers)
+        return web.Response(text=body, content_type="application/json", headers=headers)
 
     return answer
 

@@ -88,7 +88,7 @@ async def test_what_has_not_changed_is_not_sent_again(stub: GitHubStub) -> None:
     assert changed[100]["receiver"] == "hubot"
     stub.pages = [[pull(7)]]
     assert [message["id"] for message in await asking.produce(context(stub))] == ["7-octocat"]
-    assert sorted(asking._pages) == [1]
+    assert len(asking._pages) == 1
 
 
 async def test_a_full_page_that_did_not_change_is_asked_beyond(stub: GitHubStub) -> None:

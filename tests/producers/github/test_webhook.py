@@ -2,12 +2,15 @@
 
 import pytest
 
-from notifier import JsonObject
+from notifier import Context, JsonObject
 from notifier.errors import InputError
 from notifier.message import check_message_object
+from notifier.plugin import Hook
 from producers.github import read_webhook
-from tests.rigs.github_payloads import real, real_pull
-from tests.rigs.github_stub import REPOSITORY, pull, told
+from tests.rigs import github_payloads as payloads
+from tests.rigs.github_payloads import person, real, real_pull, real_repository
+from tests.rigs.github_stub import REPOSITORY, GitHubStub, context, producer, pull, told
+from tests.rigs.plugin_world import context_without_scripts
 
 EVENTS = [
     pytest.param("ping", {"zen": "Keep it logically awesome."}, [], id="ping"),
@@ -137,6 +140,65 @@ ENDED = [
         id="workflow job",
     ),
     pytest.param(
+        "workflow_job",
+        {
+            "workflow_job": {
+                "name": "build",
+                "conclusion": "failure",
+                "steps": [
+                    None,
+                    {"name": "Check out", "conclusion": "success"},
+                    {"name": "Test", "conclusion": "failure"},
+                    {"name": 5, "conclusion": "failure"},
+                ],
+            }
+        },
+        "workflow_job completed in {} by actor: build: failure: Test (https://github.com/{})",
+        {"conclusion": "failure", "name": "build"},
+        id="workflow job with steps",
+    ),
+    pytest.param(
+        "check_run",
+        {"check_run": {"name": "lint", "conclusion": "failure", "output": {"title": "3 errors\nmore"}}},
+        "check_run completed in {} by actor: lint: failure: 3 errors (https://github.com/{})",
+        {"conclusion": "failure", "name": "lint"},
+        id="check run with an output",
+    ),
+    pytest.param(
+        "deployment_review",
+        {"action": "rejected", "environment": "production", "comment": "no"},
+        "deployment_review rejected in {} to production by actor (https://github.com/{})",
+        {"environment": "production"},
+        id="deployment that is not allowed",
+    ),
+    pytest.param(
+        "pull_request_review_comment",
+        {},
+        "pull_request_review_comment created in {} on fix by actor: Update the README: No."
+        " (https://github.com/{}/pull/7#discussion_r1)",
+        {"number": "7", "branch": "fix"},
+        id="comment on a line",
+    ),
+    pytest.param(
+        "pull_request_rejected",
+        {
+            "action": "reviewed",
+            "pull_request": real_pull(),
+            "review": {"type": "pull_request_review_rejected", "content": "Not yet.\nMore."},
+        },
+        "pull_request_review reviewed in {} on fix by actor: Update the README: changes_requested: Not yet."
+        " (https://github.com/{}/pull/7)",
+        {"state": "changes_requested", "event": "pull_request_review"},
+        id="review at Gitea",
+    ),
+    pytest.param(
+        "push",
+        {"compare": None, "compare_url": "https://git.example/compare/a...b"},
+        "push in {} on main by actor: Fix it (https://git.example/compare/a...b)",
+        {"branch": "main"},
+        id="push at Gitea",
+    ),
+    pytest.param(
         "check_run",
         {},
         "check_run completed in {} on main by actor: lint: failure (https://github.com/{}/actions/runs/1)",
@@ -168,7 +230,7 @@ ENDED = [
     pytest.param(
         "issue_comment",
         {},
-        "issue_comment created in {} by actor: It breaks (https://github.com/{}/issues/3#issuecomment-1)",
+        "issue_comment created in {} by actor: It breaks: Why? (https://github.com/{}/issues/3#issuecomment-1)",
         {"number": "3"},
         id="comment",
     ),
@@ -211,14 +273,39 @@ ENDED = [
 ]
 
 
+@pytest.mark.parametrize(
+    ("event", "more", "severity"),
+    [
+        ("workflow_run", {}, "error"),
+        ("workflow_run", {"workflow_run": {"conclusion": "success"}}, None),
+        ("workflow_run", {"workflow_run": {"conclusion": "cancelled"}}, "warning"),
+        ("workflow_run", {"workflow_run": {"conclusion": []}}, None),
+        ("deployment_status", {}, "error"),
+        ("status", {}, "error"),
+        ("pull_request_review", {}, "warning"),
+        ("pull_request_review", {"review": {"state": "approved"}}, None),
+        ("dependabot_alert", {}, "error"),
+        ("dependabot_alert", {"alert": {"security_advisory": {"severity": "critical"}}}, "critical"),
+        ("issue_comment", {}, None),
+    ],
+)
+def test_what_failed_is_an_error_and_what_was_stopped_a_warning(
+    event: str, more: JsonObject, severity: str | None
+) -> None:
+    (message,) = read_webhook(event, "d1", real(event) | more)
+    assert message.get("severity") == severity
+    check_message_object({"producer": "reviews", **message})
+
+
 @pytest.mark.parametrize(("event", "more", "content", "labels"), ENDED)
 def test_what_an_event_concluded_stands_in_text_and_labels(
     event: str, more: JsonObject, content: str, labels: dict[str, str]
 ) -> None:
-    (message,) = read_webhook(event, "d1", real(event) | more)
+    known = {"repository": real_repository(), "sender": person("actor")}
+    (message,) = read_webhook(event, "d1", (real(event) if event in payloads.EVENTS else known) | more)
     assert message["content"] == content.replace("{}", REPOSITORY)
     assert labels.items() <= message["labels"].items()
-    assert message["labels"]["event"] == event
+    assert message["labels"]["event"] == labels.get("event", event)
 
 
 def test_a_pull_request_has_labels_for_its_state_and_branches() -> None:
@@ -249,3 +336,98 @@ def test_a_team_that_is_asked_for_a_review_is_the_receiver() -> None:
     payload = told("review_requested", requested_team={"slug": "ops"}, organization={"login": "my-org"})
     (message,) = read_webhook("pull_request", "d1", payload)
     assert (message["receiver"], message["title"]) == ("my-org/ops", "Review requested")
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        told("opened", of=pull(1, [])),
+        told("closed", of=pull(1) | {"assignees": None}),
+        told("reopened", of=pull(1, [])),
+    ],
+)
+def test_what_nobody_is_assigned_to_is_skipped_where_that_is_wished(payload: JsonObject) -> None:
+    assert read_webhook("pull_request", "d1", payload, "skip") == []
+    for unassigned in (None, "tell"):
+        assert len(read_webhook("pull_request", "d1", payload, unassigned)) == 1
+    assert len(read_webhook("pull_request", "d1", told("opened", of=pull(1)), "skip")) == 1
+
+
+# --- by a door of its own, as Gitea and Forgejo send them ---
+
+_ORG_TEAM = {"id": 9, "name": "ops", "organization": {"id": 1, "username": "octo-org"}}
+
+
+@pytest.mark.parametrize("sender", ["gitea", "forgejo", "github"])
+@pytest.mark.parametrize(
+    ("payload", "receivers"),
+    [
+        pytest.param(told("opened", of=pull(1) | {"assignees": None}), [None], id="opened"),
+        pytest.param(told("assigned"), ["octocat", "hubot"], id="assigned, without a word to whom"),
+        pytest.param(told("review_requested", requested_reviewer=person("r")), ["r"], id="review requested"),
+        pytest.param(
+            told(
+                "review_requested",
+                requested_reviewer=None,
+                of=pull(1, requested_reviewers=None, requested_reviewers_teams=[_ORG_TEAM, None]),
+            ),
+            ["octo-org/ops"],
+            id="review requested of a team",
+        ),
+        pytest.param(told("synchronized"), [], id="another action"),
+    ],
+)
+async def test_gitea_sends_nearly_the_same(sender: str, payload: JsonObject, receivers: list[str | None]) -> None:
+    headers = {f"x-{sender}-event": "pull_request", f"x-{sender}-delivery": "d1"}
+    found = await producer().received(Hook(door=sender, payload=payload, headers=headers), _context())
+    assert [message.get("receiver") for message in found.messages] == receivers
+    assert found.detail is None
+    for message in found.messages:
+        check_message_object({"producer": "reviews", **message})
+
+
+async def test_a_hook_of_another_repository_is_passed_over(stub: GitHubStub) -> None:
+    headers = {"x-github-event": "pull_request", "x-github-delivery": "d1"}
+    asking = producer(unassigned="skip")
+    other = Hook(door="github", payload=told("opened", repository="octo-org/other"), headers=headers)
+    for _ in range(2):
+        found = await asking.received(other, context(stub))
+        assert found.messages == ()
+        assert "octo-org/other" in (found.detail or "")
+    assert len(stub.asked) == 1, "what the name leads to is asked for once an hour"
+    renamed = Hook(door="github", payload=told("opened", repository="octo-org/new", id_=7), headers=headers)
+    assert len((await asking.received(renamed, context(stub))).messages) == 2
+    nobody = Hook(door="github", payload=told("opened", of=pull(1, [])), headers=headers)
+    assert (await asking.received(nobody, context(stub))).messages == []
+
+
+async def test_a_hook_of_an_organization_is_about_any_of_its_repositories() -> None:
+    headers = {"x-github-event": "pull_request", "x-github-delivery": "d1"}
+    asking = producer(organization="Octo-Org")
+    for repository, count in (("octo-org/any", 2), ("others/any", 0)):
+        hook = Hook(door="github", payload=told("opened", repository=repository), headers=headers)
+        found = await asking.received(hook, _context())
+        assert len(found.messages) == count
+        assert (found.detail is None) == bool(count)
+    member = {"action": "member_added", "organization": {"login": "others"}}
+    hook = Hook(door="github", payload=member, headers=headers | {"x-github-event": "organization"})
+    assert "others" in ((await asking.received(hook, _context())).detail or "")
+
+
+@pytest.mark.parametrize(
+    ("headers", "payload"),
+    [
+        ({}, told("opened")),
+        ({"x-github-event": "a b", "x-github-delivery": "d1"}, told("opened")),
+        ({"x-github-event": "push"}, told("opened")),
+        ({"x-github-event": "push", "x-github-delivery": "d1"}, "text"),
+        ({"x-github-event": "push", "x-github-delivery": "d1"}, [1]),
+    ],
+)
+async def test_what_is_no_hook_of_github_is_refused(headers: dict[str, str], payload: object) -> None:
+    with pytest.raises(InputError):
+        await producer().received(Hook(door="github", payload=payload, headers=headers), _context())
+
+
+def _context() -> Context:
+    return context_without_scripts("reviews")
