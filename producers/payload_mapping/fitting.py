@@ -38,7 +38,7 @@ def fitted(found: Mapping[str, object], severities: Mapping[str, Severity], prob
     """The fields of a message but for `content`, `receiver` and `id`; what is left out is said in `problems`."""
     message: JsonObject = {}
     title = text_of(found.get("title"))
-    if title is not None and (title := one_line(title, MAX_TITLE)):
+    if title is not None and (title := _line(title, MAX_TITLE)):
         message["title"] = title
     sender = name_of(found.get("sender"))
     if sender is not None:
@@ -52,7 +52,7 @@ def fitted(found: Mapping[str, object], severities: Mapping[str, Severity], prob
         if value is not None:
             message[field] = value
         elif text_of(found.get(field)) is not None:
-            problems.append(f"{field}: {one_line(text_of(found[field]), 100)!r} {words}; it is left out")
+            problems.append(f"{field}: {_line(text_of(found[field]) or '', 100)!r} {words}; it is left out")
     labels = _labels(found.get("labels"), problems)
     if labels:
         message["labels"] = labels
@@ -115,14 +115,18 @@ def _labels(value: object, problems: list[str]) -> dict[str, str]:
     labels: dict[str, str] = {}
     for name, given in _pairs(value):
         text = text_of(",".join(filter(None, map(name_of, given))) if isinstance(given, list) else given)
-        name = one_line(name, MAX_LABEL_NAME)
-        if text is None or not name or not (text := one_line(text, MAX_LABEL)):
+        name = _line(name, MAX_LABEL_NAME)
+        if text is None or not name or not (text := _line(text, MAX_LABEL)):
             continue
         if len(labels) >= MAX_LABELS and name not in labels:
             problems.append(f"labels: more than {MAX_LABELS}; the others are left out")
             break
         labels.setdefault(name, text)
     return labels
+
+
+def _line(text: str, limit: int) -> str:
+    return one_line(text[: limit * 4], limit)  # without the rest first, which may be megabytes
 
 
 def _pairs(value: object) -> list[tuple[str, Any]]:

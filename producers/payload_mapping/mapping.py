@@ -14,6 +14,10 @@ _LabelName: TypeAlias = Annotated[str, StringConstraints(min_length=1, max_lengt
 _Word: TypeAlias = Annotated[str, StringConstraints(min_length=1, max_length=100)]
 
 
+def _spelt(value: Any) -> Any:
+    return value.strip().lower().replace("-", "_") if isinstance(value, str) else value  # Uptime-Kuma
+
+
 class Mapping(Written):
     """Which part of a payload is which field of a message: JMESPath (https://jmespath.org) for each.
 
@@ -24,7 +28,7 @@ class Mapping(Written):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    ready: ReadyName | None = Field(
+    ready: Annotated[ReadyName, BeforeValidator(_spelt, json_schema_input_type=ReadyName)] | None = Field(
         None, description="A ready mapping to begin with. The other fields replace what it says, part by part."
     )
     each: ExpressionText | None = Field(

@@ -104,7 +104,10 @@ class PayloadMapping:
             for name, tree in self._labels.items():
                 value = find(tree, part.part, reading.payload, reading.headers, budget)
                 budget.weigh(value)
-                labels |= value if name == "*" and isinstance(value, dict) else {name: value}
+                if name == "*":
+                    labels |= value if isinstance(value, dict) else {}
+                elif value is not None:
+                    labels[name] = value
         except Exhausted:
             problems.append("the expressions take too long; what they had found until then is told")
         reading.steps -= left - max(budget.left, 0)
