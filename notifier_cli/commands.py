@@ -37,6 +37,7 @@ COMMANDS: dict[str, str] = {
     "dry-run": "notifier_cli.dry_run",
     "explain": "notifier_cli.explain",
     "preview": "notifier_cli.preview",
+    "producer": "notifier_cli.producer",
     "redrive": "notifier_cli.redrive",
     "token": "notifier_cli.access",
     "account": "notifier_cli.access",

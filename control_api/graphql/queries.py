@@ -21,6 +21,7 @@ from control_api.graphql.explanation import explain_field
 from control_api.graphql.history_fields import history_queries
 from control_api.graphql.message_fields import message_queries, search
 from control_api.graphql.pausing import status_queries
+from control_api.graphql.payload_preview import payload_preview_field
 from control_api.graphql.preview import preview_field
 from control_api.history import records
 from control_api.history.queries import AnswerQuery, AttemptQuery, DeadLetterQuery, RunQuery
@@ -85,6 +86,7 @@ def query_fields(kinds: dict[Kind, KindTypes], dry_run: Any) -> dict[str, Any]:
         ),
         "explain": explain_field(attempt, letter),
         "preview": preview_field(),
+        "producer_preview": payload_preview_field(),
         "dry_run": dry_runs.query_field(dry_run),
         "plugins": _field(
             graphene.List(graphene.NonNull(record_types.plugin())), _plugins, model_arguments(PluginQuery),

@@ -88,6 +88,10 @@ DRY_RUN: JsonObject = {
 }
 EXPLAIN: JsonObject = {"message": MESSAGE, "configuration": "broken-builds"}
 CONFIGURATION_EXPLAIN: JsonObject = {"message": MESSAGE, "draft": {**DRY_RUN["draft"], "enabled": True}}
+PAYLOAD_PREVIEW: JsonObject = {
+    "payload": {"text": "failed", "level": "fatal"},
+    "mapping": {"content": "text", "severity": "level"},
+}
 PREVIEW: JsonObject = {"message": MESSAGE, "consumer": "to-file"}
 REDRIVE: JsonObject = {"consumer": "to-file", "reason": "exhausted", "since": "2026-11-28T00:00:00Z"}
 ROLLBACK: JsonObject = {"version": 1}

@@ -139,6 +139,7 @@ SCOPE_OF = {
     "POST /api/v1/explain": "read",
     "POST /api/v1/configurations/{name}/explain": "read",
     "POST /api/v1/configurations/{name}/preview": "read",
+    "POST /api/v1/producers/{name}/preview": "read",
     "GET /api/v1/users/{username}/working": "read",
     "POST /api/v1/users/{username}/link": "write",
     "GET /api/v1/attempts": "read",

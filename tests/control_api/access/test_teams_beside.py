@@ -295,6 +295,39 @@ async def test_an_explanation_says_nothing_of_what_is_hidden(teams: Teams) -> No
         await teams.services.delete(boss, "configuration", f"watch-{name_of(owner)}")
 
 
+async def test_the_preview_of_a_payload_is_open_as_its_producer_is(teams: Teams) -> None:
+    asked = {"payload": {"text": "it failed"}, "mapping": {"content": "text", "title": "header('x-event')"}}
+    answered = {"messages": [{"content": "it failed"}], "problems": ["message 1: title: finds nothing"], "omitted": 0}
+    for caller in teams.some():
+        async with teams.client(caller) as asking:
+            for owner in TEAMS:
+                name = name_of(owner)
+                expected = _expected(teams, caller, owner, "read", done=200, changes=False)
+                answer = await asking.post(f"/api/v1/producers/{name}/preview", json=asked)
+                assert answer.status_code == expected, (caller.name, owner, answer.text)
+                query = (
+                    f'{{ producerPreview(name: "{name}", payload: {{text: "it failed"}},'
+                    ' mapping: {content: "text", title: "header(\'x-event\')"}) { messages problems omitted } }'
+                )
+                assert await _graphql(asking, query) == expected, (caller.name, owner)
+                if expected == 200:
+                    shown = {**answered, "messages": [{"producer": name, "content": "it failed"}]}
+                    assert answer.json() == shown
+                    found = (await asking.post("/graphql", json={"query": query})).json()["data"]["producerPreview"]
+                    assert found == shown
+            path = "/api/v1/producers/common/preview"
+            if caller.may("read"):
+                for body, place in (
+                    ({}, "/payload"),
+                    ({**asked, "mapping": {"content": "a..b"}}, "/mapping/content"),
+                    ({**asked, "mapping": "nagios"}, "/mapping"),
+                    ({**asked, "headers": {"a": 1}}, "/headers/a"),
+                    ({**asked, "more": 1}, "/more"),
+                ):
+                    refused = problem(await asking.post(path, json=body), 422)
+                    assert [error["pointer"] for error in refused["errors"]] == [place]
+
+
 async def test_a_preview_says_nothing_of_what_is_hidden(teams: Teams) -> None:
     boss = _actor(None, teams)
     for owner in TEAMS:

@@ -69,6 +69,7 @@ async def test_every_field_is_open_to_its_scope_and_to_no_other(api: Api) -> Non
         for name in ("attempts", "deadLetters", "deadLetter", "runs", "run", "plugins", "explain", "dryRun", "statuses")
     }
     reads |= {"Query.jobs", "Query.job", "Query.parkedDeliveries", "Query.parkedDelivery", "Query.preview"}
+    reads |= {"Query.producerPreview"}
     reads |= {"Query.jobs", "Query.job", "Query.parkedDeliveries", "Query.parkedDelivery", "Query.answers"}
     reads |= {"Query.messages", "Query.message", "Query.counters", "Message.attempts"}
     writes = {
