@@ -10,6 +10,7 @@ from notifier.message import MAX_BYTES, Message
 from producers.payload_mapping import Mapping, PayloadMapping
 from producers.payload_mapping.ready import ReadyName
 from tests.rigs.payload_samples import ODD, Sample, altered, places, samples
+from tests.rigs.repository import ROOT
 
 SAMPLES = samples()
 each_sample = pytest.mark.parametrize("sample", SAMPLES, ids=lambda sample: sample.name)
@@ -39,6 +40,15 @@ def test_a_real_payload_becomes_the_messages_beside_it(sample: Sample) -> None:
     assert read.messages == sample.messages
     assert read.problems == []
     check(read.messages)
+
+
+@each_sample
+def test_the_docs_show_the_first_message(sample: Sample) -> None:
+    message = sample.messages[0]
+    title, content = (" / ".join(message.get(field, "").splitlines()) for field in ("title", "content"))
+    labels = ", ".join(f"`{name}={value}`" for name, value in sorted(message["labels"].items()))
+    row = f"| `{sample.name}` | {title} | {content} | {message.get('severity', '')} | {labels} |\n"
+    assert row in (ROOT / "docs/payload-mapping.md").read_text(encoding="utf-8")
 
 
 @each_sample
