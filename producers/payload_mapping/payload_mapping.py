@@ -18,8 +18,9 @@ from producers.payload_mapping.ready import READY, Part
 MAX_MESSAGES = 10_000  # of a payload
 MAX_RECEIVERS = 100  # of a part
 _MAX_PROBLEMS = 50
-_STEPS = 3_000_000  # of all expressions on a payload; a step takes about a microsecond
-_PART_STEPS = 400_000  # of those on one part
+_STEPS = 2_000_000  # of all expressions on a payload; a step takes one or two microseconds
+_EACH_STEPS = 1_000_000  # of `each`
+_PART_STEPS = 300_000  # of the other ones on one part
 _SHOWN_STEPS = 4_000_000  # of writing parts out as they are
 _SHOWN_BYTES = 16_000_000  # of all contents; beyond that each has `_SMALL`
 _SMALL = 2000
@@ -73,13 +74,14 @@ class PayloadMapping:
         if self._each is None:
             yield from reading.ready_parts(self._ready)
             return
-        each: object = None
+        words, each, budget = "finds nothing", None, Budget(_EACH_STEPS)
         try:
-            each = find(self._each, reading.payload, reading.payload, reading.headers, reading.budget(_STEPS))
+            each = find(self._each, reading.payload, reading.payload, reading.headers, budget)
         except Exhausted:
-            reading.problems.append("each: takes too long on this payload")
+            words = "takes too long on this payload"
+        reading.spent(budget, _EACH_STEPS)
         if each is None:
-            reading.problems.append("each: finds nothing; the payload is one message")
+            reading.problems.append(f"each: {words}; the payload is one message")
             yield Part(reading.payload)
             return
         parts = [part for part in each if part is not None] if isinstance(each, list) else [each]
@@ -91,8 +93,8 @@ class PayloadMapping:
         """What the expressions find in a part, over what the ready mapping says of it."""
         found: dict[str, object] = dict(part.found)
         labels = dict(part.labels)
-        budget = reading.budget(_PART_STEPS)
-        left = budget.left
+        most = min(reading.steps, _PART_STEPS)
+        budget = Budget(most)
         try:
             for name, tree in self._fields.items():
                 value = find(tree, part.part, reading.payload, reading.headers, budget)
@@ -110,7 +112,7 @@ class PayloadMapping:
                     labels[name] = value
         except Exhausted:
             problems.append("the expressions take too long; what they had found until then is told")
-        reading.steps -= left - max(budget.left, 0)
+        reading.spent(budget, most)
         return found | {"labels": labels}
 
 
@@ -127,8 +129,8 @@ class _Reading:
     _bytes: int = _SHOWN_BYTES
     _ids: set[str] = field(default_factory=set)
 
-    def budget(self, most: int) -> Budget:
-        return Budget(min(self.steps, most))
+    def spent(self, budget: Budget, most: int) -> None:
+        self.steps -= most - max(budget.left, 0)
 
     def ready_parts(self, ready: object) -> Iterator[Part]:
         if not callable(ready):
