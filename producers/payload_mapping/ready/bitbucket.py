@@ -21,11 +21,12 @@ from producers.payload_mapping.ready.at import (
 from producers.payload_mapping.ready.part import Part, Parts
 
 _REQUESTS = ("x-request-uuid", "x-request-id")
+_SUBJECTS = ("pullrequest", "pullRequest", "push", "commit_status", "issue", "comment")
 
 
 def bitbucket(payload: object, headers: Mapping[str, str]) -> Parts:
     """One message for an event, and of a push one for each branch or tag."""
-    event = first(headers.get("x-event-key"), text(payload, "eventKey"))
+    event = first(headers.get("x-event-key"), text(payload, "eventKey"), _about(payload))
     request = first(*(headers.get(name) for name in _REQUESTS))
     changes = members(payload, "push", "changes") or members(payload, "changes")
     if changes:
@@ -33,6 +34,11 @@ def bitbucket(payload: object, headers: Mapping[str, str]) -> Parts:
             yield _part(change, payload, event, request)
     else:
         yield _part(None, payload, event, request)
+
+
+def _about(payload: object) -> str | None:
+    """What it is about, where no header names the event."""
+    return next((name for name in _SUBJECTS if fields(payload, name)), None)
 
 
 def _part(change: object, payload: object, event: str | None, request: str | None) -> Part:

@@ -5,11 +5,22 @@ https://docs.gitlab.com/user/project/integrations/webhook_events/
 
 from collections.abc import Mapping
 
-from producers.payload_mapping.ready.at import at, ended, fields, first, happened, lines, members, short_ref, text
+from producers.payload_mapping.ready.at import (
+    at,
+    ended,
+    fields,
+    first,
+    happened,
+    joined,
+    lines,
+    members,
+    short_ref,
+    text,
+)
 from producers.payload_mapping.ready.part import Part, Parts
 
 # The same for each try at one hook, the best first.
-_IDS = ("idempotency-key", "webhook-id", "x-gitlab-event-uuid")
+_IDS = ("idempotency-key", "webhook-id")
 _LABELS = ("action", "state", "status", "source_branch", "target_branch", "environment", "severity")
 
 
@@ -46,7 +57,7 @@ def gitlab(payload: object, headers: Mapping[str, str]) -> Parts:
         "severity": _severity(kind, payload, about, status),
         "sender": actor,
         "url": _link(payload, about),
-        "id": first(*(headers.get(name) for name in _IDS)),
+        "id": first(*(headers.get(name) for name in _IDS)) or _event_id(headers, payload, kind, action, status),
         "occurred_at": _moment(payload, about),
     }
     labels = {
@@ -63,6 +74,13 @@ def gitlab(payload: object, headers: Mapping[str, str]) -> Parts:
         "reviewers": [name for one in members(payload, "reviewers") if (name := text(one, "username"))],
     }
     yield Part(payload, found, labels)
+
+
+def _event_id(headers: Mapping[str, str], payload: object, *words: str | None) -> str | None:
+    """The id of an older GitLab; events that cause one another share its UUID."""
+    uuid = headers.get("x-gitlab-event-uuid")
+    about = [text(payload, "object_attributes", name) for name in ("id", "updated_at")]
+    return joined([uuid, *words, *about, text(payload, "build_id"), text(payload, "after")], "-") if uuid else None
 
 
 def _named(headers: Mapping[str, str]) -> str | None:
