@@ -1,4 +1,5 @@
-"""What brokers' answers mean for a delivery. The client is `consumers.kafka.writing`'s; aiokafka's errors are matched there.
+"""What brokers' answers mean for a delivery. The client is `consumers.kafka.writing`'s; aiokafka's errors are matched in
+`notifier.kafka.cluster`.
 
 answer                                       reason             then
 acknowledged by all replicas in sync         ok
@@ -21,6 +22,3 @@ they then come after those that were written with them.
 A client that writes again what it is not sure of writes it once (idempotence), as long as it lives; a try of another worker, or
 after the client was closed, may write it a second time, with the same `notifier-delivery` in its headers.
 """
-
-REQUEST_S = 20.0  # that an answer of a broker is waited for, and how long the client tries again
-CONNECT_S = 10.0

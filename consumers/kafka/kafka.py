@@ -7,14 +7,11 @@ that count.
 """
 
 import asyncio
-import re  # for our own constant patterns
-import ssl
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, TypeAlias
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
 
-from pydantic import AfterValidator, Field, SecretStr, StringConstraints, model_validator
+from pydantic import AfterValidator, Field, StringConstraints
 
-from consumers.kafka.answers import REQUEST_S
 from notifier import (
     ACCEPTED,
     Consumer,
@@ -22,52 +19,23 @@ from notifier import (
     Context,
     Delivery,
     Permanent,
-    ProxyParameters,
     Result,
     Retryable,
 )
 from notifier.errors import DeliveryError, InputError, RecordError, TemplateFailed
 from notifier.outcome import Outcome
+from notifier.plugin.cluster_parameters import ClusterParameters, Servers, TopicName, read_servers
 
 if TYPE_CHECKING:  # importing it takes time, see `_open`
-    from consumers.kafka.writing import Cluster, Writing
+    from consumers.kafka.writing import Writing
+    from notifier.kafka.cluster import Cluster
 
 _Sent: TypeAlias = "tuple[asyncio.Future[Any], str | None]"
 
 _BATCH = 100
-_PORT = 9092
-_SERVER = re.compile(r"(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9._-]+)(?::([0-9]{1,5}))?")
+_WRITE_S = 20.0  # within which records of a refused batch are written again
 _MAX_KEY = 1000  # characters of a key that a template makes
 _BESIDE = "not written: the cluster refused it together with others, and it is tried alone"
-
-
-def _servers(text: str) -> list[tuple[str, int]]:
-    found = []
-    for server in text.split(","):
-        match = _SERVER.fullmatch(server.strip())
-        if match is None or not 0 < int(match[2] or _PORT) < 65536:
-            raise ValueError("must be host:port, or several with commas between them: kafka-1.example:9092")
-        found.append((match[1].strip("[]"), int(match[2] or _PORT)))
-    return found
-
-
-def _check_servers(text: str) -> str:
-    _servers(text)
-    return text
-
-
-def _check_topic(topic: str) -> str:
-    if topic in (".", "..") or topic.startswith("__"):
-        raise ValueError("is a name that Kafka keeps for itself")
-    return topic
-
-
-def _check_authority(pem: str) -> str:
-    try:
-        ssl.create_default_context(cadata=pem)
-    except (ssl.SSLError, ValueError):
-        raise ValueError("is no certificate as PEM: -----BEGIN CERTIFICATE-----…") from None
-    return pem
 
 
 def _check_template(source: str) -> str:
@@ -80,17 +48,15 @@ def _check_template(source: str) -> str:
     return source
 
 
-class KafkaParameters(ProxyParameters, ConsumerParameters):
+class KafkaParameters(ClusterParameters, ConsumerParameters):
     """Parameters of a Kafka consumer."""
 
     addresses = dict.fromkeys(("servers", "security_protocol", "proxy"), ("password",))
 
-    servers: Annotated[str, StringConstraints(max_length=2000), AfterValidator(_check_servers)] = Field(
+    servers: Servers = Field(
         description="Brokers to begin with, `host:port,…`.", examples=["kafka-1.example:9092,kafka-2.example:9092"]
     )
-    topic: Annotated[str, StringConstraints(pattern=r"^[a-zA-Z0-9._-]{1,249}$"), AfterValidator(_check_topic)] = Field(
-        description="Topic that messages are written to; it has to be there.", examples=["alerts"]
-    )
+    topic: TopicName = Field(description="Topic that messages are written to; it has to be there.", examples=["alerts"])
     key: Annotated[str, StringConstraints(min_length=1, max_length=2000), AfterValidator(_check_template)] | None = (
         Field(
             None,
@@ -101,25 +67,6 @@ class KafkaParameters(ProxyParameters, ConsumerParameters):
     value: Literal["message", "text"] = Field(
         "message", description="`message`: its JSON as it came; `text`: what the template makes, or the default text."
     )
-    security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = Field(
-        "PLAINTEXT", description="How the brokers are spoken to."
-    )
-    sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = Field(
-        "SCRAM-SHA-512", description="How to sign in, with a SASL protocol."
-    )
-    username: Annotated[str, StringConstraints(min_length=1, max_length=500)] | None = Field(
-        None, description="Name to sign in with."
-    )
-    password: SecretStr | None = Field(None, description="Password of `username`.")
-    authority: Annotated[str, StringConstraints(max_length=100_000), AfterValidator(_check_authority)] | None = Field(
-        None, description="Authority of the brokers' certificates, as PEM; absent: those that the machine trusts."
-    )
-
-    @model_validator(mode="after")
-    def _check_sign_in(self) -> Self:
-        if self.security_protocol.startswith("SASL") and (self.username is None or self.password is None):
-            raise ValueError(f"{self.security_protocol} needs username and password")
-        return self
 
 
 class Kafka(Consumer[KafkaParameters]):
@@ -138,7 +85,7 @@ class Kafka(Consumer[KafkaParameters]):
 
     def timeout_s(self) -> float:
         """Seconds that connecting and writing may take, the tries of the client within them."""
-        return 5 * REQUEST_S
+        return 5 * _WRITE_S
 
     async def deliver(self, deliveries: Sequence[Delivery], context: Context) -> Sequence[Result]:
         """Writes the records, in order. Raises Retryable or Permanent where none can be, as `consumers.kafka.answers` says.
@@ -147,7 +94,7 @@ class Kafka(Consumer[KafkaParameters]):
         """
         self._refuse_own(context)
         loop = asyncio.get_running_loop()
-        until = loop.time() + REQUEST_S
+        until = loop.time() + _WRITE_S
         writing = await self._open(context)
         await writing.ready(self.parameters.topic)
         refused: set[str] = set()
@@ -237,21 +184,10 @@ class Kafka(Consumer[KafkaParameters]):
     async def _open(self, context: Context) -> "Writing":
         """The client, made when it is first needed: the API and the router have instances too, and never write."""
         if self._writing is None:
-            writing, cluster = await asyncio.to_thread(_import_writing)
-            parameters = self.parameters
+            writing, cluster_of = await asyncio.to_thread(_import_writing)
             if self._writing is None:  # another call may have been faster
-                self._writing = writing(
-                    cluster(
-                        servers=_servers(parameters.servers),
-                        protocol=parameters.security_protocol,
-                        mechanism=parameters.sasl_mechanism,
-                        username=parameters.username,
-                        password=None if parameters.password is None else parameters.password.get_secret_value(),
-                        authority=parameters.authority,
-                        proxy=parameters.proxy_url(),
-                    ),
-                    context.network,
-                )
+                cluster = cluster_of(self.parameters, read_servers(self.parameters.servers))
+                self._writing = writing(cluster, context.network)
         return self._writing
 
 
@@ -260,7 +196,8 @@ def _key(key: str | None) -> bytes | None:
     return text.encode(errors="replace") if text else None
 
 
-def _import_writing() -> "tuple[type[Writing], type[Cluster]]":
-    from consumers.kafka.writing import Cluster, Writing
+def _import_writing() -> "tuple[type[Writing], Callable[..., Cluster]]":
+    from consumers.kafka.writing import Writing
+    from notifier.kafka.cluster import cluster_of
 
-    return Writing, Cluster
+    return Writing, cluster_of

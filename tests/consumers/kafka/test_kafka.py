@@ -16,12 +16,12 @@ import pytest
 from pydantic import ValidationError
 
 from consumers.kafka import Kafka
-from consumers.kafka.writing import _failure_of
 from consumers.text.template import Renderer
 from consumers.text.texts import Texts
 from notifier import Context, Permanent, Result, Retryable
 from notifier.catalog import Catalog
 from notifier.kafka import ensure_topics
+from notifier.kafka.cluster import failure_of
 from notifier.network import Network
 from notifier.plugin import secret_fields
 from notifier.registry import Registry
@@ -240,7 +240,7 @@ def test_without_a_prefix_the_names_of_the_table_are_own() -> None:
 def test_each_error_of_kafka_has_an_outcome(name: str, error: type[Exception], reason: str) -> None:
     from aiokafka import errors
 
-    found = _failure_of(getattr(errors, name)("what the broker says\r\n" * 100))
+    found = failure_of(getattr(errors, name)("what the broker says\r\n" * 100))
     assert (type(found), found.reason) == (error, reason)
     assert len(str(found)) < 400
 
