@@ -90,7 +90,7 @@ class DeadLetter(Record, frozen=True, kw_only=True):
         attempts: int = 0,
     ) -> Self:
         """A dead letter of a record. Its id is the delivery's, or else the record's topic, partition and offset."""
-        text, encoded = _text(record.value)
+        text, encoded = kept_value(record.value)
         key = record.key
         return cls(
             id=delivery or f"{record.topic}/{record.partition}/{record.offset}",
@@ -129,7 +129,8 @@ _KEY_BYTES = 4096  # our own keys are shorter
 _ERROR_CHARACTERS = 10_000
 
 
-def _text(value: bytes | None) -> tuple[str | None, str | None]:
+def kept_value(value: bytes | None) -> tuple[str | None, str | None]:
+    """The fields `value` and `value_base64` of the dead letter of a record with this value."""
     if value is None:
         return None, None
     if len(value) <= _VALUE_BYTES:

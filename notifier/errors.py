@@ -63,13 +63,17 @@ class DatabaseError(NotifierError):
 
 
 class RecordError(NotifierError):
-    """A record cannot be used. `data` is its value as read; `reason` the word that its dead letter carries."""
+    """A record cannot be used. `data` is its value as read; `reason` the word that its dead letter carries.
+
+    `id` is what its source calls it, where a producer gives the error in the place of a message.
+    """
 
     reason: Reason = "invalid"
 
-    def __init__(self, text: str, data: bytes | None = None) -> None:
+    def __init__(self, text: str, data: bytes | None = None, id_: str | None = None) -> None:
         super().__init__(text)
         self.data = data
+        self.id = id_
 
 
 class InvalidRecord(RecordError):

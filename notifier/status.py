@@ -28,6 +28,7 @@ CONSUMER = "consumer"  # of those that delivery writes about a consumer
 PRODUCER = "producer"  # of those about a producer's source: `ready`, `failing`, `silent` or `paused`
 CHAT = "chat"  # of those that delivery writes about a chat of a consumer
 PAUSE = "pause"  # of those that say what people want of a consumer: that it is `paused`, or `resumed`
+PRODUCER_PAUSE = "producer_pause"  # the same of a producer
 
 
 class PassedOver(msgspec.Struct, frozen=True, kw_only=True):
@@ -51,7 +52,7 @@ class Status(Record, frozen=True, kw_only=True):
     on the topic on: what delivery wrote of that consumer before a `resumed` is over.
     """
 
-    kind: str  # ROLE, CONSUMER, PRODUCER, CHAT or PAUSE
+    kind: str  # ROLE, CONSUMER, PRODUCER, CHAT, PAUSE or PRODUCER_PAUSE
     name: str  # `<role>@<host>`, the name of the definition, or `<consumer>/<chat id>`
     state: State
     at: Time

@@ -56,6 +56,8 @@ def _configuration(letter: DeadLetter) -> str | None:
     parts = letter.id.split("/")
     if letter.stage == "route" and letter.reason in ("filter_failed", "filter_unusable") and len(parts) == 3:
         return without_nul(unquote(parts[2]))  # `<producer>/<message id>/<configuration>`
+    if letter.stage == "run" and letter.producer is not None:  # what came by itself is for every configuration
+        return None
     if letter.stage == "run" and len(parts) != 3:  # a record that could not be read has its topic, partition and offset
         return without_nul(parts[0])  # `<configuration>/<scheduled_at>`, and perhaps `/<producer>/<source id>`
     return None

@@ -70,6 +70,7 @@ class Context:
     # The text that a template of the parameters makes of a delivery. Raises TemplateFailed.
     render: Callable[[str, Delivery], Awaitable[str]] = _no_templates
     own_topic: Callable[[str], bool] = _any_topic  # whether that topic is one of the installation's own
+    own_servers: str | None = None  # the brokers of the installation's own cluster, `host:port,…`; None: not known
     network: "Network" = field(default_factory=_public_alone)  # the way to addresses that the parameters name
     # Waits until another send of this call is within the consumer's `limits`; the first one is when the call begins. The wait
     # does not count for its time limit.

@@ -3,9 +3,10 @@
 import logging
 from collections.abc import Iterable
 
+import msgspec
 from aiokafka import ConsumerRecord
 
-from notifier.dead_letter import DeadLetter
+from notifier.dead_letter import DeadLetter, kept_value
 from notifier.errors import RecordError, UnknownName
 from notifier.record import kafka_time, now
 from notifier.run import Run
@@ -61,22 +62,33 @@ class DeadLetters:
         await self._bury(letter)
 
     async def bury_items(self, producer: str, items: Iterable[Produced]) -> None:
-        """The items that are no messages, with the id, key and topic that each would have had as one."""
-        letters = [
-            DeadLetter(
-                id=item.id,
-                stage="run",
-                reason=item.reason,
-                error=f"producer {producer}: {item.error}",
-                topic=self._prefix + MESSAGES.name,
-                at=now(),
-                key=item.key,
-                value=None if item.value is None else item.value.decode(),
-            )
-            for item in items
-            if item.error is not None
-        ]
+        """The items of a run that are no messages, with the id, key and topic that each would have had as one."""
+        await self._bury(*[self._letter(producer, item) for item in items if item.error is not None])
+
+    async def bury_followed(self, producer: str, items: Iterable[Produced]) -> None:
+        """The items that came by themselves and are no messages, with `<producer>/<id>` as the id of each."""
+        letters = []
+        for item in items:
+            if item.error is not None:
+                letter = self._letter(producer, item)
+                letters.append(
+                    msgspec.structs.replace(letter, id=f"{producer}/{item.id}", producer=producer, message=item.id)
+                )
         await self._bury(*letters)
+
+    def _letter(self, producer: str, item: Produced) -> DeadLetter:
+        text, encoded = kept_value(item.value)
+        return DeadLetter(
+            id=item.id,
+            stage="run",
+            reason=item.reason,
+            error=f"producer {producer}: {item.error}"[:_ERROR_CHARACTERS],
+            topic=self._prefix + MESSAGES.name,
+            at=now(),
+            key=item.key,
+            value=text,
+            value_base64=encoded,
+        )
 
     async def _bury(self, *letters: DeadLetter) -> None:
         await self._writer.write_all(DEAD_LETTERS.name, [(letter.id, letter.encode()) for letter in letters])

@@ -3,12 +3,13 @@
 The ids are deterministic: the same items for the same tick get the same ids, so a run, or a part of it, can be done again.
 """
 
+import secrets
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import msgspec
 
-from notifier.errors import InvalidRecord, RecordError
+from notifier.errors import RecordError
 from notifier.message import MAX_BYTES, read_message
 from notifier.outcome import Reason
 from notifier.record_words import finding
@@ -22,11 +23,11 @@ class Produced:
     """One item that a producer gave: a message, or the reason why it is none."""
 
     position: int  # among the producer's items, from 1
-    id: str  # `<configuration>/<scheduled_at>/<producer>/<source id or position>`
+    id: str  # `<configuration>/<scheduled_at>/<producer>/<source id or position>`; of what was followed the source's id
     key: str | None  # of the record on `messages`: the receiver
     value: bytes | None  # the message as JSON; None where it cannot be written as JSON
     reason: Reason = "ok"
-    error: str | None = None  # one line that begins with `item <position>: `; None: it is a message
+    error: str | None = None  # one line, of a run's item with `item <position>: ` in front; None: it is a message
 
 
 def read_items(produced: Iterable[object], run: str, producer: str, configuration: str) -> list[Produced]:
@@ -44,8 +45,26 @@ def read_items(produced: Iterable[object], run: str, producer: str, configuratio
     ]
 
 
-def _read(item: object, position: int, taken: set[str], prefix: str, producer: str, configuration: str) -> Produced:
-    own = item.get("id") if isinstance(item, dict) else None
+def read_followed(items: Iterable[object], producer: str) -> list[Produced]:
+    """Completes each item that a source gave by itself with `producer`, in place of its own.
+
+    They are for every configuration, and their ids are the source's own.
+    """
+    return [
+        # One that has no id is not recognised when it comes again, and must not stand for another.
+        _read(item, 1, set(), "" if _own_id(item) else f"{secrets.token_hex(8)}-", producer, None)
+        for item in items
+    ]
+
+
+def _own_id(item: object) -> object:
+    return item.id if isinstance(item, RecordError) else item.get("id") if isinstance(item, dict) else None
+
+
+def _read(
+    item: object, position: int, taken: set[str], prefix: str, producer: str, configuration: str | None
+) -> Produced:
+    own = _own_id(item)
     too_long = isinstance(own, str) and len(prefix) + len(own) > _ID_CHARACTERS
     usable = isinstance(own, str) and own != "" and not too_long and own.encode(errors="replace").decode() == own
     id_ = prefix + (own if isinstance(own, str) and usable else _stand_in(position, taken))
@@ -54,7 +73,7 @@ def _read(item: object, position: int, taken: set[str], prefix: str, producer: s
     reason: Reason = "invalid"
     error: str | None = None
     try:
-        if isinstance(item, InvalidRecord):
+        if isinstance(item, RecordError):
             value = item.data
             raise item
         if not isinstance(item, dict):
@@ -62,6 +81,10 @@ def _read(item: object, position: int, taken: set[str], prefix: str, producer: s
             raise TypeError("must be an object")
         given = own is not None and not usable  # an id that cannot be one stays, to be seen in the dead letter
         completed = {**item, "producer": producer, "configuration": configuration, "id": own if given else id_}
+        if configuration is None:
+            del completed["configuration"]
+            if own is None:
+                error = "has no `id`, by which it would be recognised when its source gives it again"
         value = _encoder.encode(completed)
         message, value = read_message(value)
         key = message.receiver
@@ -76,9 +99,8 @@ def _read(item: object, position: int, taken: set[str], prefix: str, producer: s
     except (TypeError, ValueError, OverflowError, RecursionError) as problem:
         error = str(problem) or "cannot be written as JSON"
     if error is not None:
-        return Produced(
-            position=position, id=id_, key=key, value=value, reason=reason, error=f"item {position}: {error}"
-        )
+        words = error if configuration is None else f"item {position}: {error}"
+        return Produced(position=position, id=id_, key=key, value=value, reason=reason, error=words)
     return Produced(position=position, id=id_, key=key, value=value)
 
 

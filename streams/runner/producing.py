@@ -19,6 +19,7 @@ from notifier.network import Network
 from notifier.one_line import one_line
 from notifier.plugin import Context, Producer
 from notifier.record import JsonObject
+from notifier.plugin import Context, Feed, Producer
 from notifier.sandbox import Sandbox
 from streams.instances import Instances
 
@@ -93,6 +94,41 @@ class Producing:
                 )
                 return Given(error=_explain(error, plugin))
             return Given(items=items, state=kept[-1] if kept else None)
+
+    async def follow(self, name: str, feed: Feed, **told: Any) -> str:
+        """Has a producer follow its source; answers why it ended. `told` are fields of its context. Raises CancelledError only.
+
+        One that ends by itself, or says that it was cancelled where nobody did so, has ended as one that failed.
+        """
+        with self._instances.use(name) as plugin:
+            if plugin is None:
+                return f"there is no producer {name!r}"
+            context = Context(
+                name=name,
+                sandbox=self._sandbox,
+                script=self._catalog.script,
+                services=self._services,
+                network=self._network,
+                **told,
+            )
+            try:
+                await plugin.follow(context, feed)
+            except NotifierError as error:
+                return _explain(error, plugin)
+            except asyncio.CancelledError:
+                task = asyncio.current_task()
+                if task is None or task.cancelling():
+                    raise
+                return "it ended by itself"
+            except Exception as error:  # a plugin may raise anything, and fails alone
+                logger.warning(
+                    "The producer %s raised:\n%s",
+                    name,
+                    plugin.mask("".join(format_exception(error))),
+                    extra={"action": "follow"},
+                )
+                return _explain(error, plugin)
+            return "it ended by itself"
 
     def change(self, catalog: Catalog) -> None:
         """Asks the producers of this catalog from now on."""

@@ -35,8 +35,11 @@ from streams.definitions import Definitions
 from streams.runner.claims import Claims
 from streams.runner.cursors import Cursors
 from streams.runner.dead_letters import DeadLetters
+from streams.runner.following import Following
 from streams.runner.leases import Lease, Leases, Transition
 from streams.runner.producing import CONCURRENCY, Producing
+from streams.runner.pauses import Pauses
+from streams.runner.producing import Producing
 from streams.runner.run_log import RunLog
 from streams.runner.turns import Turns
 from streams.runner.work import OwnedRun, RunWork, Told
@@ -78,7 +81,9 @@ class Runner:
         self._dead_letters = DeadLetters(settings, self._writer)
         self._leases = Leases()
         self._told = Told(cursors=Cursors(settings, self._writer), turns=Turns(self._leases, self._run_log))
+        self._pauses = Pauses(settings, self._writer)
         self._work: RunWork | None = None
+        self._following: Following | None = None
         self._owned: dict[str, OwnedRun] = {}
         self._claims = Claims(self._run_log, self._leases)
         self._writes: set[asyncio.Task[None]] = set()  # other writes under way
@@ -105,6 +110,14 @@ class Runner:
             extra={"action": "detect_sandbox"},
         )
         await ensure_topics(self._settings, [TICKS, RUNS, CURSORS, MESSAGES, DEAD_LETTERS])
+        await ensure_topics(self._settings, [TICKS, RUNS, MESSAGES, DEAD_LETTERS])
+        producing = Producing(
+            self._sandbox,
+            await self._definitions.load(),
+            self._settings.services,
+            Network(allowed=self._settings.allowed_addresses),
+        )
+        self._following = Following(self._settings, producing, self._writer, self._pauses)
         self._work = RunWork(
             self._definitions,
             Producing(
@@ -117,6 +130,9 @@ class Runner:
             self._writer,
             self._dead_letters,
             self._told,
+            producing,
+            self._pauses,
+            concurrency=self._concurrency,
             unknown_wait_s=self._unknown_wait_s,
         )
         self._definitions.on_change(self._definitions_changed)
@@ -130,6 +146,8 @@ class Runner:
             raise self.failed
         self._leases.forget_old(now())
         self._supervise(self._watch(), "watch leases")
+        self._supervise(self._pauses.follow(), "pauses")
+        self._following.begin(self._definitions.catalog)
 
     async def accept(self, records: Sequence[ConsumerRecord]) -> None:
         """Takes ticks on: returns once each is a run on `runs` or a dead letter, acknowledged by Kafka.
@@ -171,6 +189,9 @@ class Runner:
         if self._stopping:
             return
         self._stopping = True
+        self._pauses.stop()
+        if self._following is not None:
+            await self._following.stop()
         for owned in list(self._owned.values()):
             if not owned.begun:
                 owned.task.cancel()
@@ -232,6 +253,9 @@ class Runner:
         if not self._stopping:
             assert self._work is not None
             self._work.change(catalog)
+            if self._following is not None and self._following.begun:
+                self._following.begin(catalog)
+            self._spawn(self._pauses.change(catalog), "forget pauses")
 
     # --- following `runs` ---
 
@@ -302,6 +326,7 @@ class Runner:
                 # Those that wait for their turn may wait for the very runs that are to be taken over.
                 busy = len(self._owned) - self._told.turns.waiting
                 full = busy + len(self._claims) >= self._concurrency
+                full = len(self._owned) - self._pauses.held + len(self._claims) >= self._concurrency
                 if full or self._stopping or self.failed is not None:
                     break
                 if id_ not in self._owned and id_ not in self._claims:

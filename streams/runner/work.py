@@ -18,6 +18,7 @@ from notifier.topics import MESSAGES
 from streams.definitions import Definitions
 from streams.runner.cursors import Cursors
 from streams.runner.dead_letters import DeadLetters
+from streams.runner.pauses import Pauses
 from streams.runner.produced import read_items, sum_up
 from streams.runner.producing import Producing
 from streams.runner.run_log import RunLog
@@ -27,6 +28,9 @@ from streams.writer import Writer
 logger = logging.getLogger(__name__)
 
 MAX_TAKEOVERS = 5  # a run that ends each runner that takes it is given up, or it would end all of them in turn
+
+
+OVERTAKEN = "the producer was paused, and a later run asks it in this one's place"
 
 
 class OwnedRun:
@@ -90,6 +94,7 @@ class RunWork:
         writer: Writer,
         dead_letters: DeadLetters,
         told: Told,
+        pauses: Pauses,
         *,
         unknown_wait_s: float,  # how long a run waits for its configuration
     ) -> None:
@@ -98,6 +103,9 @@ class RunWork:
         self._writer = writer
         self._dead_letters = dead_letters
         self._told = told
+        self._pauses = pauses
+        self._dead_letters = DeadLetters(settings, writer)
+        self._slots = asyncio.Semaphore(concurrency)
         self._unknown_wait_s = unknown_wait_s
         self._changed = asyncio.Event()  # replaced at each change of the definitions
 
@@ -140,12 +148,14 @@ class RunWork:
         if not names:
             await owned.end("refused", why)
             return
-        kept = {part.producer: part for part in owned.run.producers if part.state in ("done", "failed")}
+        kept = {part.producer: part for part in owned.run.producers if part.state != "running"}
         owned.parts = {name: kept.get(name) or ProducerRun(producer=name) for name in names}
         async with asyncio.TaskGroup() as group:
             for name in names:
                 if name not in kept:
                     group.create_task(self._do_part(owned, name))
+        if any(part.state == "running" for part in owned.parts.values()):
+            return  # it waits for a paused producer, and this runner ends
         failed = sorted(part.producer for part in owned.parts.values() if part.state == "failed")
         await owned.end("failed" if failed else "done")
 
@@ -164,6 +174,10 @@ class RunWork:
         """Asks one producer, when it is this run's turn, and writes what it gave."""
         await self._told.turns.take(owned.id, owned.run, name)
         async with self._producing.slots:
+        """Asks one producer and writes what it gave."""
+        if not await self._may_ask(owned, name):
+            return
+        async with self._slots:
             owned.begun = True
             owned.parts[name] = ProducerRun(producer=name, started_at=now())
             part = owned.parts[name] = await self._ask(owned, owned.parts[name])
@@ -199,6 +213,16 @@ class RunWork:
             if problem is not None:
                 part = msgspec.structs.replace(part, state="failed", error=error or problem)
         return part
+    async def _may_ask(self, owned: OwnedRun, name: str) -> bool:
+        """Holds the run while the producer is paused; whether it is to be asked then."""
+        configuration = self._definitions.catalog.configurations.get(owned.run.configuration)
+        schedule = None if configuration is None else configuration.spec.schedule
+        every = schedule is not None and schedule.missed == "all"
+        admitted = await self._pauses.admit(owned.id, owned.run, name, every=every)
+        if admitted == "overtaken":
+            owned.parts[name] = ProducerRun(producer=name, state="refused", error=OVERTAKEN, ended_at=now())
+            await owned.save()
+        return admitted == "go"
 
 
 def _unknown(catalog: Catalog, name: str) -> str:

@@ -6,12 +6,12 @@ import itertools
 import json
 from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime, timedelta
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 from aiokafka import ConsumerRecord
 from pydantic import SecretStr
 
-from notifier import Context, JsonObject, Parameters, Producer
+from notifier import Context, Feed, JsonObject, Parameters, Producer
 from notifier.catalog import Catalog
 from notifier.definition import Definition, definition_key
 from notifier.kafka import ensure_topics, kafka_producer
@@ -21,6 +21,7 @@ from notifier.registry import Registry
 from notifier.run import Run
 from notifier.sandbox import Level, Sandbox
 from notifier.settings import Settings
+from notifier.status import PRODUCER_PAUSE, Status
 from notifier.topics import DEFINITIONS
 from producers import BUILT_IN
 from streams.definitions import Definitions
@@ -77,7 +78,33 @@ class Say(Producer[SayParameters]):
         type(self).closed += 1
 
 
-REGISTRY = Registry((*BUILT_IN, Say))
+class Tail(Producer[SayParameters]):
+    """Gives what its parameters say, then what tests put into its queue, and keeps how often it began and how it ended."""
+
+    type = "tail"
+    Parameters = SayParameters
+    pull = False
+    follows = True
+    began: ClassVar[list[str]] = []
+    ended: ClassVar[list[str]] = []
+    queues: ClassVar[dict[str, asyncio.Queue[Any]]] = {}
+
+    async def follow(self, context: Context, feed: Feed) -> None:
+        self.began.append(context.name)
+        try:
+            if self.parameters.items:
+                await feed.write(self.parameters.items)
+            if self.parameters.error:
+                raise RuntimeError(self.parameters.error)
+            while not self.parameters.gate:
+                queue = self.queues.setdefault(context.name, asyncio.Queue())
+                await feed.write([await queue.get()])
+                queue.task_done()
+        finally:
+            self.ended.append(context.name)
+
+
+REGISTRY = Registry((*BUILT_IN, Say, Tail))
 
 
 async def define(settings: Settings, **kinds: dict[str, dict[str, Any] | None]) -> None:
@@ -111,6 +138,16 @@ def _kind(text: str) -> Kind:
 
 def says(*items: Any, **parameters: Any) -> dict[str, Any]:
     return {"type": "say", "parameters": {"items": list(items), **parameters}}
+
+
+def tails(*items: Any, **parameters: Any) -> dict[str, Any]:
+    return {"type": "tail", "parameters": {"items": list(items), **parameters}}
+
+
+async def want(settings: Settings, producer: str, state: Literal["paused", "resumed"]) -> None:
+    """Writes that a person wants a producer to be paused, or to go on."""
+    status = Status(kind=PRODUCER_PAUSE, name=producer, state=state, at=now())
+    await produce(settings, "status", [status.encode()], key=f"{PRODUCER_PAUSE}/{producer}")
 
 
 def tick(configuration: str = "c", at: str = AT, **more: Any) -> dict[str, Any]:

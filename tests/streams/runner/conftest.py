@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.rigs.runner_rig import Say
+from tests.rigs.runner_rig import Say, Tail
 
 
 @pytest.fixture(autouse=True)
@@ -11,3 +11,5 @@ def _fresh_fakes() -> None:
     Say.cursors.clear()
     Say.gates.clear()
     Say.closed = 0
+    for kept in (Tail.began, Tail.ended, Tail.queues):
+        kept.clear()
