@@ -5,7 +5,8 @@ from typing import Any
 from notifier import Producer
 from producers.answers import Answers
 from producers.github import GitHub
+from producers.kafka import Kafka
 from producers.push import Push
 from producers.script import Script
 
-BUILT_IN: tuple[type[Producer[Any]], ...] = (Push, Script, GitHub, Answers)
+BUILT_IN: tuple[type[Producer[Any]], ...] = (Push, Script, GitHub, Kafka, Answers)

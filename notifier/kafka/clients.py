@@ -214,10 +214,14 @@ async def _end(*tasks: asyncio.Task[Any] | None) -> None:
 
 def kafka_consumer(settings: Settings, *topics: str, **options: Any) -> AIOKafkaConsumer:
     """A Kafka consumer that reads committed records, from the start, and commits only when told to. Not started."""
+    return kafka_consumer_at(*topics, **{**client_options(settings), **options})
+
+
+def kafka_consumer_at(*topics: str, **options: Any) -> AIOKafkaConsumer:
+    """The same at any cluster: `options` are aiokafka's, address and security among them."""
     return _KafkaConsumer(
         *topics,
         **{
-            **client_options(settings),
             "auto_offset_reset": "earliest",
             "enable_auto_commit": False,
             "isolation_level": "read_committed",
