@@ -24,7 +24,18 @@ from notifier.kafka import ensure_topics, kafka_admin, kafka_consumer
 from notifier.outcome import Kind
 from notifier.record import now
 from notifier.settings import Settings
-from notifier.status import CHAT, CONSUMER, PAUSE, ROLE, ROLES, PassedOver, Status
+from notifier.status import (
+    CHAT,
+    CONSUMER,
+    PAUSE,
+    PRODUCER,
+    PRODUCER_PAUSE,
+    ROLE,
+    ROLES,
+    WISHES,
+    PassedOver,
+    Status,
+)
 from notifier.topics import STATUS
 
 logger = logging.getLogger(__name__)
@@ -76,9 +87,11 @@ class Statuses:
         return sorted([*working, *stopped], key=lambda one: one.name)
 
     def paused(self) -> list[Status]:
-        """The consumers that are paused or disabled, by name: by hand, or as delivery says."""
+        """The consumers that are paused or disabled, by hand or as delivery says, then the producers that are paused; by name."""
         names = {one.name for one in self._known.values() if one.kind in (CONSUMER, PAUSE)}
-        return [one for one in map(self.of_consumer, sorted(names)) if one is not None]
+        producers = {one.name for one in self._known.values() if one.kind == PRODUCER_PAUSE}
+        found = [*map(self.of_consumer, sorted(names)), *map(self.of_producer, sorted(producers))]
+        return [one for one in found if one is not None]
 
     def moved(self) -> list[Status]:
         """The chats that have another number than the definitions of their consumers say, by name."""
@@ -91,9 +104,14 @@ class Statuses:
             return said
         return replace(wanted, kind=CONSUMER)
 
-    def wanted(self, name: str) -> Status | None:
-        """That a person has paused a consumer; None where nobody has."""
-        return self._known.get(f"{PAUSE}/{name}")
+    def of_producer(self, name: str) -> Status | None:
+        """That a producer is paused; None where it is not."""
+        wanted = self.wanted(name, PRODUCER)
+        return None if wanted is None else replace(wanted, kind=PRODUCER)
+
+    def wanted(self, name: str, kind: str = CONSUMER) -> Status | None:
+        """That a person has paused a consumer or a producer; None where nobody has."""
+        return self._known.get(f"{WISHES[kind]}/{name}")
 
     def waiting(self, name: str) -> int | None:
         """How many deliveries waited for a paused consumer some seconds ago, without those parked; None: not known."""
@@ -107,6 +125,7 @@ class Statuses:
         """Why processes that work cannot use a definition, or why it is paused; None where nobody has said so."""
         said = _said(f"{kind}/{name}", self.present())
         paused = self.of_consumer(name) if kind == "consumer" else None
+        paused = self.of_producer(name) if kind == "producer" else paused
         if paused is not None:
             said.append(in_words(paused))
         return "; ".join(said) or None
@@ -144,7 +163,7 @@ class Statuses:
 
     async def _count(self, kafka: AIOKafkaConsumer) -> None:
         """Counts what waits for paused consumers, every few seconds while there are any."""
-        names = [one.name for one in self.paused()]
+        names = [one.name for one in self.paused() if one.kind == CONSUMER]
         if names and time.monotonic() - self._counted_at >= _COUNT_S:
             self._counted_at = time.monotonic()
             try:
@@ -180,7 +199,7 @@ class Statuses:
 
 
 def in_words(status: Status) -> str:
-    """That a consumer is paused or disabled, and why, as part of a sentence."""
+    """That a consumer is paused or disabled, or a producer paused, and why, as part of a sentence."""
     if status.reason == "paused":
         why = f"by {status.by or 'somebody'}"
     else:

@@ -14,9 +14,9 @@ from notifier.record import Record, Time
 State = Literal[
     "ready",  # a process works
     "stopped",  # a process cannot go on; `detail` says why
-    "paused",  # a consumer is held, and its deliveries wait
+    "paused",  # a consumer is held, and its deliveries wait; nothing is read of a producer's source
     "disabled",  # a consumer was paused for too long, and its deliveries become dead letters
-    "resumed",  # a consumer goes on
+    "resumed",  # a consumer or producer goes on
     "moved",  # a chat has another number, `became`
     "failing",  # a producer's source did not answer as it should the last time; `detail` says how
     "silent",  # nothing came of a producer for longer than was expected
@@ -29,6 +29,7 @@ PRODUCER = "producer"  # of those about a producer's source: `ready`, `failing`,
 CHAT = "chat"  # of those that delivery writes about a chat of a consumer
 PAUSE = "pause"  # of those that say what people want of a consumer: that it is `paused`, or `resumed`
 PRODUCER_PAUSE = "producer_pause"  # the same of a producer
+WISHES = {CONSUMER: PAUSE, PRODUCER: PRODUCER_PAUSE}  # what may be paused → the kind of what people want of it
 
 
 class PassedOver(msgspec.Struct, frozen=True, kw_only=True):

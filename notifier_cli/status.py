@@ -7,7 +7,7 @@ import click
 from notifier.errors import BrokerError
 from notifier.record import now, rfc3339
 from notifier.settings import Settings
-from notifier.status import Status
+from notifier.status import CONSUMER, Status
 from notifier_cli.environment import read_settings
 
 LIMIT_S = 10.0
@@ -56,8 +56,11 @@ def _show_paused(one: Status) -> None:
 
     since = "" if one.since is None else f"; since {rfc3339(one.since)}"
     again = "" if one.not_before is None else f"; it is tried again at {rfc3339(one.not_before)}"
-    resume = f"; `notifier resume {one.name}`" if one.not_before is None else ""
-    click.echo(f"{click.style('WAIT', fg='yellow')}  the consumer {one.name} is {in_words(one)}{since}{again}{resume}")
+    whom = one.name if one.kind == CONSUMER else f"{one.kind} {one.name}"
+    resume = f"; `notifier resume {whom}`" if one.not_before is None else ""
+    click.echo(
+        f"{click.style('WAIT', fg='yellow')}  the {one.kind} {one.name} is {in_words(one)}{since}{again}{resume}"
+    )
 
 
 def _show(one: Status) -> None:

@@ -1,4 +1,4 @@
-"""Status page: what the roles report, which consumers are paused, and which chats have moved.
+"""Status page: what the roles report, which consumers and producers are paused, and which chats have moved.
 
 A page at a time, as an actor may see it.
 """
@@ -13,18 +13,18 @@ from control_api.page_query import PageQuery, part_of
 from control_api.statuses import Statuses
 from notifier.outcome import KINDS
 from notifier.record import JsonObject, rfc3339
-from notifier.status import CHAT, CONSUMER, Status
+from notifier.status import CHAT, CONSUMER, PRODUCER, Status
 
 
 async def status_page(
     statuses: Statuses, services: Services, actor: Actor, query: PageQuery
 ) -> tuple[list[JsonObject], str | None]:
-    """The processes, then the consumers, then the chats, as JSON, and the cursor of the next page."""
+    """The processes, then the consumers, the producers and the chats, as JSON, and the cursor of the next page."""
     lists = [statuses.present(), statuses.paused(), statuses.moved()]
     if not actor.sees_all:
         seen = services.seen_by(actor)
         lists = [await _seen(seen, found) for found in lists]
-    found = {f"{place}/{status.name}": status for place, found in enumerate(lists) for status in found}
+    found = {f"{place}/{_place(status)}": status for place, found in enumerate(lists) for status in found}
     page, next_cursor = part_of(found, query)
     return [
         shown(status, statuses.waiting(status.name) if status.kind == CONSUMER else None) for status in page
@@ -33,10 +33,8 @@ async def status_page(
 
 async def _seen(services: Services, statuses: Sequence[Status]) -> list[Status]:
     """The statuses without definitions that the services do not show."""
-    consumers = {
-        one.name: f"{CONSUMER}/{one.name.partition('/')[0]}" for one in statuses if one.kind in (CONSUMER, CHAT)
-    }
-    named = set(consumers.values()).union(*(one.problems for one in statuses))
+    about = {_place(one): definition for one in statuses if (definition := _definition(one)) is not None}
+    named = set(about.values()).union(*(one.problems for one in statuses))
     seen: set[str] = set()
     for kind in KINDS:
         names = [name.partition("/")[2] for name in named if name.startswith(f"{kind}/")]
@@ -44,8 +42,18 @@ async def _seen(services: Services, statuses: Sequence[Status]) -> list[Status]:
     return [
         replace(one, problems={name: text for name, text in one.problems.items() if name in seen})
         for one in statuses
-        if one.kind not in (CONSUMER, CHAT) or consumers[one.name] in seen
+        if _place(one) not in about or about[_place(one)] in seen
     ]
+
+
+def _place(status: Status) -> str:
+    return f"{status.kind}/{status.name}"
+
+
+def _definition(status: Status) -> str | None:
+    """`<kind>/<name>` of the definition that a status is about; None where it is about a process."""
+    kind = CONSUMER if status.kind == CHAT else status.kind
+    return f"{kind}/{status.name.partition('/')[0]}" if kind in (CONSUMER, PRODUCER) else None
 
 
 def shown(status: Status, waiting: int | None = None) -> JsonObject:

@@ -1,11 +1,11 @@
-"""The root fields that show how roles and consumers are, and that pause and resume consumers."""
+"""The root fields that show how roles and consumers are, and that pause and resume consumers and producers."""
 
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 import graphene  # type: ignore[import-untyped]  # graphene has no types
 
-from control_api.definitions.pausing import Pause
+from control_api.definitions.pausing import Pause, Paused
 from control_api.definitions.status_page import shown, status_page
 from control_api.graphql.arguments import checked, model_arguments, text_argument
 from control_api.graphql.context import GraphQLContext, guarded
@@ -36,11 +36,11 @@ def status_queries() -> dict[str, Any]:
         page_type(
             "StatusPage",
             _status(),
-            "The processes, then the consumers that are paused or disabled, then the chats that have moved.",
+            "The processes, then the consumers and producers that are paused or disabled, then the chats that have moved.",
         ),
         args=model_arguments(PageQuery),
         resolver=guarded("read", _list),
-        description="What the roles report, which consumers are paused, and which chats have moved.",
+        description="What the roles report, which consumers and producers are paused, and which chats have moved.",
     )
     return {"statuses": statuses}
 
@@ -48,18 +48,26 @@ def status_queries() -> dict[str, Any]:
 def pausing_mutations(errors: Any) -> dict[str, Any]:
     """The root fields of `Mutation`, by name in snake_case; `errors` is the field that every payload has."""
     payload = object_type(
-        "PausePayload", "How the consumer is now.", {"status": graphene.Field(_status()), "errors": errors}
+        "PausePayload", "How the consumer or producer is now.", {"status": graphene.Field(_status()), "errors": errors}
     )
     name = text_argument("Its name.", required=True)
     reason = text_argument("Why, for people: it stands in the status.")
     return {
         "pause_consumer": graphene.Field(
-            payload, args={"name": name, "reason": reason}, resolver=guarded("write", _pause),
+            payload, args={"name": name, "reason": reason}, resolver=guarded("write", partial(_pause, kind="consumer")),
             description="Has a consumer's deliveries wait in order until it is resumed.",
         ),
         "resume_consumer": graphene.Field(
-            payload, args={"name": name}, resolver=guarded("write", _resume),
+            payload, args={"name": name}, resolver=guarded("write", partial(_resume, kind="consumer")),
             description="Ends every pause of a consumer, and that it is disabled. It is tried at once.",
+        ),
+        "pause_producer": graphene.Field(
+            payload, args={"name": name, "reason": reason}, resolver=guarded("write", partial(_pause, kind="producer")),
+            description="Has a producer's source unread, and its runs wait, until it is resumed.",
+        ),
+        "resume_producer": graphene.Field(
+            payload, args={"name": name}, resolver=guarded("write", partial(_resume, kind="producer")),
+            description="Has a producer's source read on, and the runs done that waited.",
         ),
     }  # fmt: skip
 
@@ -72,13 +80,16 @@ async def _list(root: Any, context: GraphQLContext, **arguments: Any) -> JsonObj
     return {"items": items, "next_cursor": next_cursor}
 
 
-async def _pause(root: Any, context: GraphQLContext, name: str, reason: str | None = None) -> JsonObject:
+async def _pause(
+    root: Any, context: GraphQLContext, name: str, reason: str | None = None, *, kind: Paused
+) -> JsonObject:
     try:
         query: Pause = checked(Pause, {"reason": reason})
     except InputError as error:
         return {"status": None, "errors": payload_errors(error.errors)}
-    return {"status": shown(await context.parts.pausing.pause(context.actor, name, query.reason)), "errors": []}
+    status = await context.parts.pausing.pause(context.actor, name, query.reason, kind)
+    return {"status": shown(status), "errors": []}
 
 
-async def _resume(root: Any, context: GraphQLContext, name: str) -> JsonObject:
-    return {"status": shown(await context.parts.pausing.resume(context.actor, name)), "errors": []}
+async def _resume(root: Any, context: GraphQLContext, name: str, *, kind: Paused) -> JsonObject:
+    return {"status": shown(await context.parts.pausing.resume(context.actor, name, kind)), "errors": []}

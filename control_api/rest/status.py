@@ -19,7 +19,7 @@ async def list_statuses(query: Annotated[PageQuery, Query()], parts: PartsDep, a
     """Each process that works, or stopped and was not replaced: its state, the definitions it cannot use, what it passed over.
 
     Then each consumer that is paused or disabled: why, since when and by whom, when it is tried again, and how
-    many deliveries wait on its topic (counted every few seconds). Then each chat that has another number than its consumer
-    says, by its name `<consumer>/<chat id>`; `became` is the new one.
+    many deliveries wait on its topic (counted every few seconds). Then each producer that is paused. Then each chat that has
+    another number than its consumer says, by its name `<consumer>/<chat id>`; `became` is the new one.
     """
     return page(*await status_page(parts.statuses, parts.services, actor, query))

@@ -20,14 +20,14 @@ from notifier.kafka.cluster import REQUEST_S, ClusterWay, failure_of, shown
 
 logger = logging.getLogger(__name__)
 
-BATCH = 100  # records that are read at once
+BATCH = 500  # records that are read at once
 _JOIN_S = 60.0  # that joining a group may take; others may have to finish a batch
 _LOOK_S = 30.0  # without records, after which it is asked whether the cluster is still there
 _POLL_MS = 1000
 _STOP_S = 5.0
 _LOOKS, _WAIT_S = 8, 0.25  # for the topic
 # That one batch may take before the group takes the partitions for left behind. Expressions on large records take seconds each.
-_BATCH_MS = 30 * 60 * 1000
+_BATCH_MS = 60 * 60 * 1000
 _FETCH_BYTES = 8 * 1024 * 1024
 
 

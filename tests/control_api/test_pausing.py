@@ -1,4 +1,4 @@
-"""Consumers are paused and go on by REST, GraphQL and the command line, and a delivery worker obeys."""
+"""Consumers and producers are paused and go on by REST, GraphQL and the command line, and a delivery worker obeys."""
 
 from collections.abc import AsyncIterator, Sequence
 from typing import Any, ClassVar
@@ -176,3 +176,56 @@ async def test_what_is_refused(api: Api, admin: httpx.AsyncClient, action: str) 
             "data"
         ]
         assert data["pauseConsumer"] == {"status": None, "errors": [{"field": "reason"}]}
+
+
+async def is_paused_producer(admin: httpx.AsyncClient) -> dict[str, Any] | None:
+    items = (await admin.get("/api/v1/status")).json()["items"]
+    return next((one for one in items if one["kind"] == "producer"), None)
+
+
+async def producer_goes_on(admin: httpx.AsyncClient) -> bool:
+    return await is_paused_producer(admin) is None
+
+
+async def test_a_producer_is_paused_by_any_of_the_three_ways(api: Api, admin: httpx.AsyncClient) -> None:
+    """That the runners obey is in tests/streams/runner/test_pauses.py. A consumer of the same name is another matter."""
+    assert (await admin.post("/api/v1/consumers", json={"name": "reviews", "type": "nowhere"})).status_code == 201
+    answer = await admin.post("/api/v1/producers/reviews/pause", json={"reason": "too many"})
+    assert answer.status_code == 200, answer.text
+    first = answer.json()
+    assert (first["kind"], first["state"], first["detail"]) == ("producer", "paused", "too many")
+    found = await wait_until(lambda: is_paused_producer(admin))
+    assert (found["name"], found["by"], found["since"]) == ("reviews", first["by"], first["since"])
+    assert await paused(admin) == {}
+    assert (await admin.get("/api/v1/producers/reviews")).json()["problem"] == f"paused, by {first['by']}: too many"
+    status, out, _ = await run(api.settings, "status")
+    assert (status, "the producer reviews is paused" in out) == (0, True)
+    assert "`notifier resume producer reviews`" in out
+    assert (await admin.post("/api/v1/producers/reviews/resume")).json()["state"] == "resumed"
+    await wait_until(lambda: producer_goes_on(admin))
+
+    data = (await ask(admin, 'mutation {pauseProducer(name: "reviews") {status {kind state}}}'))["data"]
+    assert data["pauseProducer"]["status"] == {"kind": "producer", "state": "paused"}
+    await wait_until(lambda: is_paused_producer(admin))
+    status, out, err = await run(api.settings, "resume", "producer", "reviews")
+    assert (status, out.strip()) == (0, "the producer reviews goes on"), err
+    await wait_until(lambda: producer_goes_on(admin))
+
+    status, out, err = await run(api.settings, "pause", "producer", "reviews", "--reason", "by hand")
+    assert (status, "`notifier resume producer reviews` has it go on" in out) == (0, True), err
+    await wait_until(lambda: is_paused_producer(admin))
+    data = (await ask(admin, 'mutation {resumeProducer(name: "reviews") {status {state}}}'))["data"]
+    assert data["resumeProducer"]["status"]["state"] == "resumed"
+    await wait_until(lambda: producer_goes_on(admin))
+    audit = (await admin.get("/api/v1/audit", params={"kind": "producer", "name": "reviews"})).json()["items"]
+    assert [one["action"] for one in audit][:6] == ["resume", "pause"] * 3
+
+
+async def test_a_producer_without_a_source_cannot_be_paused(api: Api, admin: httpx.AsyncClient) -> None:
+    answer = await admin.post("/api/v1/producers/ci/pause")
+    assert (answer.status_code, "nothing to pause" in answer.json()["detail"]) == (409, True)
+    assert (await admin.post("/api/v1/producers/nobody/pause")).status_code == 404
+    found = await ask(admin, 'mutation {pauseProducer(name: "ci") {status {name}}}')
+    assert found["errors"][0]["extensions"]["status"] == 409
+    status, _, err = await run(api.settings, "pause", "a", "b")
+    assert (status, "producer NAME" in err) == (2, True)

@@ -126,6 +126,8 @@ SCOPE_OF = {
     },
     "POST /api/v1/definitions": "write",
     "POST /api/v1/consumers/{name}/pause": "write",
+    "POST /api/v1/producers/{name}/pause": "write",
+    "POST /api/v1/producers/{name}/resume": "write",
     "POST /api/v1/consumers/{name}/test": "run",
     "POST /api/v1/consumers/{name}/resume": "write",
     "POST /hooks/json/{producer}": "push",

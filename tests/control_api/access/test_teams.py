@@ -95,12 +95,13 @@ async def test_what_belongs_to_a_definition_is_open_alike(teams: Teams) -> None:
                     (error,) = (await asking.post("/graphql", json={"query": query})).json()["errors"]
                     assert error["extensions"]["status"] == expected
                 for action in ("pause", "resume") if caller.is_kept_out(owner) or not caller.may("write") else ():
-                    answer = await asking.post(f"/api/v1/consumers/{name}/{action}")
                     expected = 404 if hidden and caller.may("write") else 403
-                    assert answer.status_code == expected, (caller.name, name, answer.text)
-                    query = f'mutation {{ {action}Consumer(name: "{name}") {{ status {{ state }} }} }}'
-                    (error,) = (await asking.post("/graphql", json={"query": query})).json()["errors"]
-                    assert error["extensions"]["status"] == expected
+                    for kind in ("consumer", "producer"):
+                        answer = await asking.post(f"/api/v1/{kind}s/{name}/{action}")
+                        assert answer.status_code == expected, (caller.name, kind, name, answer.text)
+                        query = f'mutation {{ {action}{kind.capitalize()}(name: "{name}") {{ status {{ state }} }} }}'
+                        (error,) = (await asking.post("/graphql", json={"query": query})).json()["errors"]
+                        assert error["extensions"]["status"] == expected
 
 
 async def test_the_history_of_others_is_hidden_where_their_definitions_are(teams: Teams) -> None:
@@ -259,6 +260,7 @@ async def test_what_roles_say_of_hidden_definitions_is_hidden(teams: Teams) -> N
         Status(kind="role", name="router@a", state="ready", at=now(), problems=problems),
         Status(kind="consumer", name="blue", state="paused", at=now()),
         Status(kind="consumer", name="red", state="paused", at=now()),
+        Status(kind="producer_pause", name="blue", state="paused", at=now()),
         Status(kind="chat", name="blue/-1", state="moved", at=now(), became="-1001"),
         Status(kind="chat", name="red/-1", state="moved", at=now(), became="-1001"),
     ):
@@ -270,4 +272,5 @@ async def test_what_roles_say_of_hidden_definitions_is_hidden(teams: Teams) -> N
     if teams.strict:
         assert names == {"router@a": {"filter/red", "filter/common"}, "red": set(), "red/-1": set()}
     else:
+        assert [one["kind"] for one in found if one["name"] == "blue"] == ["consumer", "producer"]
         assert names == {"router@a": set(problems), "blue": set(), "red": set(), "blue/-1": set(), "red/-1": set()}

@@ -76,6 +76,7 @@ async def test_every_field_is_open_to_its_scope_and_to_no_other(api: Api) -> Non
         f"Mutation.{do}{kind.capitalize()}": kind for do in ("create", "update", "delete", "rollback") for kind in KINDS
     }
     pauses = {"Mutation.pauseConsumer", "Mutation.resumeConsumer", "Mutation.linkUser"}
+    pauses |= {"Mutation.pauseProducer", "Mutation.resumeProducer"}
     admins = {"Query.audit", "Query.accounts", "Query.account", "Query.tokens", "Query.token"}
     admins |= {f"Mutation.{do}Account" for do in ("create", "update", "delete")}
     assert scopes == {
