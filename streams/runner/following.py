@@ -69,6 +69,7 @@ class Following:
         self._catalog: Catalog | None = None  # none: it does not follow yet, or no more
         self._followers: dict[str, _Follower] = {}
         self._ending: dict[str, asyncio.Task[None]] = {}
+        self._notices: dict[str, str] = {}  # what each producer said about its source since it was started
         # Of the runner: a plugin may say by the context of its own task how clients are to connect, and ours is none of those.
         self._context = copy_context()
         pauses.on_change(self._adjust)
@@ -95,7 +96,7 @@ class Following:
         produced = read_followed(items, producer)
         writing = asyncio.create_task(self._write(producer, produced), context=self._context.copy())
         await writing
-        self._tell(producer, None, None)
+        self._tell(producer, None, self._notices.get(producer))
 
     async def _write(self, producer: str, produced: Sequence[Produced]) -> None:
         messages = [(item.key, item.value or b"") for item in produced if item.error is None]
@@ -137,9 +138,12 @@ class Following:
         loop, step = asyncio.get_running_loop(), 0
         while True:
             began = loop.time()
-            well = loop.call_later(WELL_AFTER_S, self._tell, name, None, None)
+            self._notices.pop(name, None)
+            well = loop.call_later(WELL_AFTER_S, self._notice, name)
             try:
-                error = await self._producing.follow(name, _Feed(self, name), **self._told(name))
+                error = await self._producing.follow(
+                    name, _Feed(self, name), partial(self._notice, name), **self._told()
+                )
             finally:
                 well.cancel()
             step = 0 if loop.time() - began >= WELL_AFTER_S else step
@@ -155,18 +159,19 @@ class Following:
             )
             await asyncio.sleep(wait_s)
 
-    def _told(self, name: str) -> dict[str, Any]:
+    def _notice(self, name: str, text: str | None = None) -> None:
+        """The source answers, and the producer may have said something about it."""
+        if text is not None:
+            self._notices[name] = text
+        self._tell(name, None, self._notices.get(name))
+
+    def _told(self) -> dict[str, Any]:
         """What the context of a producer that follows has beside that of one that is asked."""
-
-        def notice(text: str) -> None:
-            self._tell(name, None, text)
-
         try:
             servers: str | None = bootstrap_servers(self._settings)
         except BrokerError:
             servers = None
-        own_topic = partial(is_own, prefix=self._settings.topic_prefix)
-        return {"own_topic": own_topic, "own_servers": servers, "notice": notice}
+        return {"own_topic": partial(is_own, prefix=self._settings.topic_prefix), "own_servers": servers}
 
 
 class _Feed:

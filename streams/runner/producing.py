@@ -9,6 +9,7 @@ import asyncio
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from collections.abc import Callable, Mapping
 from traceback import format_exception
 from typing import Any
 
@@ -95,7 +96,7 @@ class Producing:
                 return Given(error=_explain(error, plugin))
             return Given(items=items, state=kept[-1] if kept else None)
 
-    async def follow(self, name: str, feed: Feed, **told: Any) -> str:
+    async def follow(self, name: str, feed: Feed, notice: Callable[[str], None], **told: Any) -> str:
         """Has a producer follow its source; answers why it ended. `told` are fields of its context. Raises CancelledError only.
 
         One that ends by itself, or says that it was cancelled where nobody did so, has ended as one that failed.
@@ -109,6 +110,7 @@ class Producing:
                 script=self._catalog.script,
                 services=self._services,
                 network=self._network,
+                notice=lambda text: notice(plugin.mask(text)),
                 **told,
             )
             try:
