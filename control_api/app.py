@@ -21,6 +21,8 @@ from control_api.access.failed_sign_ins import FailedSignIns
 from control_api.access.sign_in_limit import SignInLimit
 from control_api.access.tokens import known_tokens
 from control_api.console import PAGES, assets, errors
+from control_api.console import assets, home, sign_in
+from control_api.definitions.doors import Doors
 from control_api.definitions.pausing import Pausing
 from control_api.definitions.relay import Relay
 from control_api.definitions.repositories import Repositories
@@ -126,6 +128,7 @@ def _lifespan(
             await upgrade_database(database)
             parts = _parts(settings, registry, seal, instance, database)
             stack.push_async_callback(parts.failed_sign_ins.stop)
+            stack.push_async_callback(parts.doors.close)
             stack.push_async_callback(parts.explaining.close)
             stack.push_async_callback(parts.previewing.close)
             index = MessageIndex(settings, database)
@@ -170,6 +173,7 @@ def _parts(settings: Settings, registry: Registry, seal: Seal, instance: str | N
         pausing=Pausing(database=database, services=services, intake=intake, statuses=statuses),
         verification=Verification(services, seal, settings.services, network, settings.topic_prefix),
         repositories=Repositories(registry, seal, settings.services, network),
+        doors=Doors(services, seal, settings.services, network, settings.topic_prefix),
         history=History(settings, database),
         explaining=explaining,
         previewing=Previewing(database, explaining),

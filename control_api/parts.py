@@ -8,6 +8,7 @@ from fastapi import Depends, Request
 from control_api.access.failed_sign_ins import FailedSignIns
 from control_api.access.sign_in_limit import SignInLimit
 from control_api.access.tokens import Known
+from control_api.definitions.doors import Doors
 from control_api.definitions.pausing import Pausing
 from control_api.definitions.relay import Relay
 from control_api.definitions.repositories import Repositories
@@ -45,6 +46,7 @@ class Parts:
     verification: Verification
     pausing: Pausing
     repositories: Repositories
+    doors: Doors
     history: History
     explaining: Explaining
     previewing: Previewing

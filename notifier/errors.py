@@ -12,7 +12,8 @@
     │   └── UnknownReference               it refers to definitions that are not there; names them
     ├── UnknownName                   1    nothing of that kind has that name
     ├── Forbidden                     1    who asks may not do that; names the scope that is missing
-    │   └── OtherTeam                      it is another team's; names the team
+    │   ├── OtherTeam                      it is another team's; names the team
+    │   └── OtherProducer                  the caller may hand over messages of one other producer alone
     ├── Conflict                      1    it contradicts what is stored
     │   ├── Duplicate                      that name is taken
     │   ├── StillReferenced                others refer to it; names them
@@ -147,6 +148,14 @@ class OtherTeam(Forbidden):
         self.scope, self.team = "admin", team
         whose = "no team" if team is None else f"the team {team!r}"
         NotifierError.__init__(self, f"{what} is of {whose}, and the caller of the team {of!r}")
+
+
+class OtherProducer(Forbidden):
+    """The caller's token is bound to one producer, `of`, and it is about another, `producer`."""
+
+    def __init__(self, producer: str, of: str) -> None:
+        self.scope, self.producer = "push", producer
+        NotifierError.__init__(self, f"the token is for messages of the producer {of!r} alone, not of {producer!r}")
 
 
 class Conflict(NotifierError):

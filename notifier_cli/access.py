@@ -40,13 +40,22 @@ def token() -> None:
 
 
 @token.command("create")
-@click.option("--name", required=True, help="What people call it, for instance the program that uses it.")
 @click.option(
-    "--scope", "scopes", required=True, multiple=True, type=click.Choice(SCOPES), help="What it may do; repeat it."
+    "--name", help="What people call it, for instance the program that uses it. Default: that of its producer."
+)
+@click.option(
+    "--scope",
+    "scopes",
+    multiple=True,
+    type=click.Choice(SCOPES),
+    help="What it may do; repeat it. Of a producer: push.",
 )
 @click.option("--expires", type=_Duration(), help="How long it is good for: 12h, 90d, 4w. Default: without end.")
 @click.option("--team", help="Whose definitions it may change. Default: every team's.")
-def create(name: str, scopes: tuple[str, ...], expires: timedelta | None, team: str | None) -> None:
+@click.option("--producer", help="The only producer whose messages it may hand over, by REST, hooks and mail.")
+def create(
+    name: str | None, scopes: tuple[str, ...], expires: timedelta | None, team: str | None, producer: str | None
+) -> None:
     """Make a token and print it: only it, so that TOKEN=$(notifier token create …) works.
 
     \b
@@ -54,11 +63,16 @@ def create(name: str, scopes: tuple[str, ...], expires: timedelta | None, team: 
     write   change definitions                 admin  scripts, tokens, accounts, and all of the above
     run     run configurations, redrive
     """
+    if producer is None and (name is None or not scopes):
+        missing = "--name" if name is None else "--scope"
+        raise click.UsageError(f"Missing option '{missing}'; with --producer it need not be given.")
     settings = read_settings()
     from control_api.access.tokens import create_token
 
     until = None if expires is None else now() + expires
-    click.echo(asyncio.run(create_token(settings, name=name, scopes=scopes, expires_at=until, team=team)))
+    called = producer if name is None else name
+    making = create_token(settings, name=called or "", scopes=scopes, expires_at=until, team=team, producer=producer)
+    click.echo(asyncio.run(making))
 
 
 @token.command("list")
@@ -68,7 +82,7 @@ def list_() -> None:
     from control_api.access.tokens import list_tokens
 
     table = Table(box=None, pad_edge=False)
-    for heading in ("id", "name", "scopes", "team", "created", "last used", "expires", "revoked"):
+    for heading in ("id", "name", "scopes", "team", "producer", "created", "last used", "expires", "revoked"):
         table.add_column(heading)
     for one in asyncio.run(list_tokens(settings)):
         times = (one.created_at, one.last_used_at, one.expires_at, one.revoked_at)
@@ -77,6 +91,7 @@ def list_() -> None:
             Text(one.name),  # as text: `[…]` would be markup
             " ".join(one.scopes),
             one.team or "-",
+            one.producer or "-",
             *(f"{at:%Y-%m-%d %H:%M}" if at is not None else "-" for at in times),
         )
     _print(table)

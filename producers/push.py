@@ -10,9 +10,10 @@ from notifier import Context, Hook, JsonObject, Producer, Received, WorldParamet
 from notifier.errors import FieldError, InputError
 from producers.payload_mapping import NamedMapping, PayloadMapping
 from producers.sns_subscription import CONFIRMED, confirmed
+from notifier import HookParameters, Producer, WorldParameters
 
 
-class PushParameters(WorldParameters):
+class PushParameters(WorldParameters, HookParameters):
     """Parameters of a push producer."""
 
     webhook_secret: SecretStr | None = Field(

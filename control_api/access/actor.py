@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 from notifier.definition import check_name
-from notifier.errors import FieldError, Forbidden, InputError, OtherTeam
+from notifier.errors import FieldError, Forbidden, InputError, OtherProducer, OtherTeam
 
 Scope = Literal[
     "read",  # see definitions, the history and schemas
@@ -32,6 +32,7 @@ class Actor:
     scopes: frozenset[Scope]
     team: str | None = None  # none: every team's definitions are the actor's to change
     strict: bool = False  # whether other teams' definitions are hidden from who has a team (`NOTIFIER_TEAMS=strict`)
+    producer: str | None = None  # whose messages alone the actor hands over; none: those of every producer
 
     @property
     def sees_all(self) -> bool:
@@ -62,6 +63,12 @@ class Actor:
     def may(self, scope: Scope) -> bool:
         """Whether the scope is the actor's."""
         return scope in self.scopes or "admin" in self.scopes
+
+    def require_producer(self, producer: str) -> None:
+        """Raises OtherProducer unless messages of that producer are the actor's to hand over. Scopes are asked apart."""
+        if self.producer not in (None, producer):
+            assert self.producer is not None
+            raise OtherProducer(producer, self.producer)
 
     def require(self, scope: Scope, what: str) -> None:
         """Raises Forbidden unless the scope is the actor's. `what` begins the sentence: "creating a script"."""

@@ -22,7 +22,7 @@ from control_api.access.entry import entry
 from control_api.access.teams import seen_of
 from control_api.look_up import LookUp
 from control_api.migrate import upgraded
-from control_api.models import TokenRow
+from control_api.models import DefinitionRow, TokenRow
 from control_api.page_query import PageQuery, close_cursor, open_cursor
 from notifier.database import Database
 from notifier.errors import DatabaseError, FieldError, Forbidden, InputError, UnknownName
@@ -45,6 +45,7 @@ class Token:
     scopes: tuple[Scope, ...]
     created_at: datetime
     team: str | None = None
+    producer: str | None = None  # whose messages alone it hands over; none: those of every producer
     created_by: str | None = None
     expires_at: datetime | None = None  # none: never
     last_used_at: datetime | None = None  # to ten minutes
@@ -53,7 +54,24 @@ class Token:
     @cached_property
     def actor(self) -> Actor:
         """The token as an actor. Its name holds the id, since two tokens may have the same name; a long one is cut."""
-        return Actor(f"token {self.id} ({self.name})"[:MAX_ACTOR], frozenset(self.scopes), self.team)
+        name = f"token {self.id} ({self.name})"[:MAX_ACTOR]
+        return Actor(name, frozenset(self.scopes), self.team, producer=self.producer)
+
+
+@dataclass(frozen=True, kw_only=True)
+class NewToken:
+    """What a token is made of, not yet checked."""
+
+    name: str
+    scopes: Sequence[str] = ()
+    expires_at: datetime | None = None
+    team: str | None = None  # none: the maker's
+    producer: str | None = None  # the only one that it is for; such a token has the scope `push`, and no other
+
+    @property
+    def wanted(self) -> Sequence[str]:
+        """The scopes; that of a producer's token need not be written."""
+        return self.scopes or (() if self.producer is None else ("push",))
 
 
 @dataclass(slots=True)
@@ -65,19 +83,55 @@ class Known:
     used_at: datetime | None  # noted last
 
 
-async def mint(
-    session: AsyncSession,
-    actor: Actor,
-    name: str,
-    scopes: Sequence[str],
-    expires_at: datetime | None,
-    team: str | None = None,
-) -> tuple[Token, str]:
+async def mint(session: AsyncSession, actor: Actor, new: NewToken) -> tuple[Token, str]:
     """Makes a token within the caller's transaction, of the actor's team unless it is given.
 
     Returns it and its text, which cannot be read again later. Raises Forbidden for a scope that the actor has not, OtherTeam,
-    and InputError for invalid arguments.
+    and InputError for what does not fit.
     """
+    at = now()
+    errors = [*_faults(new, at), *await _producer_faults(session, actor, new)]
+    if errors:
+        raise InputError(errors)
+    name, expires_at = new.name, new.expires_at
+    wanted: tuple[Scope, ...] = tuple(scope for scope in SCOPES if scope in new.wanted)
+    for scope in wanted:
+        if not actor.may(scope):
+            raise Forbidden(scope, f"making a token with the scope {scope!r}")
+    team = check_team(actor, f"the token {name!r}", new.team)
+    id_, secret = secrets.token_hex(8), secrets.token_urlsafe(32)
+    text = f"{PREFIX}_{id_}_{secret}"
+    token = Token(
+        id=id_,
+        name=name,
+        scopes=wanted,
+        team=team,
+        producer=new.producer,
+        created_at=at,
+        created_by=actor.name,
+        expires_at=expires_at,
+    )
+    session.add(
+        TokenRow(
+            id=id_,
+            name=name,
+            hash=_hash(text),
+            scopes=list(wanted),
+            team=team,
+            producer=new.producer,
+            created_at=at,
+            created_by=actor.name,
+            expires_at=expires_at,
+        )
+    )
+    bounds = {"team": team, "producer": new.producer}
+    after = {"name": name, "scopes": list(wanted)} | {key: value for key, value in bounds.items() if value is not None}
+    session.add(entry(actor.name, "create_token", "token", token.id, after=after))
+    return token, text
+
+
+def _faults(new: NewToken, at: datetime) -> list[FieldError]:
+    name, scopes, expires_at = new.name, new.wanted, new.expires_at
     errors = []
     if not name.strip() or len(name) > 200 or not name.isprintable():
         errors.append(FieldError("/name", "must be 1 to 200 printable characters"))
@@ -88,38 +142,24 @@ async def mint(
     ]
     if not scopes:
         errors.append(FieldError("/scopes", f"needs at least one of {', '.join(SCOPES)}"))
-    at = now()
+    if new.producer is not None and set(scopes) - {"push"}:
+        errors.append(FieldError("/scopes", "a token that is bound to a producer has the scope push and no other"))
     if expires_at is not None and expires_at.tzinfo is None:
         errors.append(FieldError("/expires_at", "needs a zone, for instance 2027-01-31T00:00:00Z"))
     elif expires_at is not None and expires_at <= at:
         errors.append(FieldError("/expires_at", "must be in the future"))
-    if errors:
-        raise InputError(errors)
-    wanted: tuple[Scope, ...] = tuple(scope for scope in SCOPES if scope in scopes)
-    for scope in wanted:
-        if not actor.may(scope):
-            raise Forbidden(scope, f"making a token with the scope {scope!r}")
-    team = check_team(actor, f"the token {name!r}", team)
-    id_, secret = secrets.token_hex(8), secrets.token_urlsafe(32)
-    text = f"{PREFIX}_{id_}_{secret}"
-    token = Token(
-        id=id_, name=name, scopes=wanted, team=team, created_at=at, created_by=actor.name, expires_at=expires_at
-    )
-    session.add(
-        TokenRow(
-            id=id_,
-            name=name,
-            hash=_hash(text),
-            scopes=list(wanted),
-            team=team,
-            created_at=at,
-            created_by=actor.name,
-            expires_at=expires_at,
-        )
-    )
-    after = {"name": name, "scopes": list(wanted)} | ({} if team is None else {"team": team})
-    session.add(entry(actor.name, "create_token", "token", token.id, after=after))
-    return token, text
+    return errors
+
+
+async def _producer_faults(session: AsyncSession, actor: Actor, new: NewToken) -> list[FieldError]:
+    """A name that is mistyped would make a token that is good for nothing, and nobody would be told why."""
+    if new.producer is None:
+        return []
+    query = select(DefinitionRow.team).where(DefinitionRow.kind == "producer", DefinitionRow.name == new.producer)
+    found = (await session.execute(query)).first()
+    if found is not None and actor.sees(found[0]):
+        return []
+    return [FieldError("/producer", f"there is no producer {new.producer!r}; define it first")]
 
 
 def known_tokens(database: Database) -> LookUp[str, Known]:
@@ -197,7 +237,13 @@ def shown(token: Token) -> JsonObject:
         name: None if (at := getattr(token, name)) is None else rfc3339(at)
         for name in ("created_at", "expires_at", "last_used_at", "revoked_at")
     }
-    about = {"id": token.id, "name": token.name, "scopes": list(token.scopes), "team": token.team}
+    about = {
+        "id": token.id,
+        "name": token.name,
+        "scopes": list(token.scopes),
+        "team": token.team,
+        "producer": token.producer,
+    }
     return {**about, "created_by": token.created_by, **times}
 
 
@@ -253,10 +299,12 @@ async def create_token(
     scopes: Sequence[str],
     expires_at: datetime | None = None,
     team: str | None = None,
+    producer: str | None = None,
 ) -> str:
     """Makes a token and returns its text. Raises as `mint` does, and DatabaseError."""
+    new = NewToken(name=name, scopes=scopes, expires_at=expires_at, team=team, producer=producer)
     async with upgraded(settings) as database, database.write() as session:
-        _, text = await mint(session, COMMAND_LINE, name, scopes, expires_at, team)
+        _, text = await mint(session, COMMAND_LINE, new)
     return text
 
 
@@ -282,6 +330,7 @@ def _token(row: TokenRow) -> Token:
         name=row.name,
         scopes=tuple(scope for scope in SCOPES if scope in row.scopes),
         team=row.team,
+        producer=row.producer,
         created_at=row.created_at,
         created_by=row.created_by,
         expires_at=row.expires_at,

@@ -61,7 +61,9 @@ def plugin() -> Any:
 def token() -> Any:
     """The type of a token."""
     fields = {
-        **_texts("id", "name", "team", "created_at", "created_by", "expires_at", "last_used_at", "revoked_at"),
+        **_texts(
+            "id", "name", "team", "producer", "created_at", "created_by", "expires_at", "last_used_at", "revoked_at"
+        ),
         "scopes": graphene.List(graphene.NonNull(graphene.String), required=True),
     }
     return object_type("Token", "A token that programs call the API with, without its text.", fields)

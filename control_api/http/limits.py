@@ -2,8 +2,8 @@
 
 MAX_BODY_BYTES = 1024 * 1024
 MAX_MESSAGES_BYTES = 16 * 1024 * 1024
+MAX_HOOK_BYTES = 16 * 1024 * 1024  # a group of alerts may be 5 MB
 MAX_DEFINITIONS_BYTES = 16 * 1024 * 1024  # of a bulk
-MAX_HOOK_BYTES = 4 * 1024 * 1024  # one message of 900 KB, also where it is written with much white space
 MAX_SIGN_IN_BYTES = 8 * 1024  # which anybody may send
 MAX_VALUES = 200_000  # of one JSON value that is read as a whole; each is an object in memory, many times its bytes
 _LIMITS = {  # by the beginning of the address
@@ -13,6 +13,8 @@ _LIMITS = {  # by the beginning of the address
     "/hooks/": MAX_MESSAGES_BYTES,
     "/console/login": MAX_SIGN_IN_BYTES,
     "/console/logout": MAX_SIGN_IN_BYTES,
+    "/hooks/": MAX_HOOK_BYTES,
+    "/console/": MAX_SIGN_IN_BYTES,
 }
 
 

@@ -19,6 +19,9 @@ class TokenRow(Base):
     hash: Mapped[str] = mapped_column(String(64))  # SHA-256 in hexadecimal
     scopes: Mapped[list[str]]
     team: Mapped[str | None] = mapped_column(String(63))
+    producer: Mapped[str | None] = mapped_column(
+        String(63)
+    )  # whose messages alone it hands over; None: those of every one
     created_at: Mapped[datetime]
     created_by: Mapped[str | None] = mapped_column(String(200))
     expires_at: Mapped[datetime | None]  # None: never

@@ -14,6 +14,7 @@ from control_api.rest import (
     dead_letters,
     definitions,
     deliveries,
+    door,
     dry_runs,
     explain,
     github_hook,
@@ -66,6 +67,6 @@ ROUTERS: tuple[APIRouter, ...] = (
     audit.router,
 )
 
-HOOKS: tuple[APIRouter, ...] = (hooks.router, github_hook.router)  # at the root: `/hooks/…`
+HOOKS: tuple[APIRouter, ...] = (hooks.router, github_hook.router, door.router)  # at the root: `/hooks/…`
 
 PREFIX = "/api/v1"

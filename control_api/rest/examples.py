@@ -78,6 +78,27 @@ COUNTERS: JsonObject = {
     "next_cursor": None,
 }
 HOOK: JsonObject = {"content": "Build 42 failed", "severity": "error", "labels": {"branch": "main"}}
+ALERTS: JsonObject = {
+    "version": "4",
+    "groupKey": '{}:{alertname="DiskFull"}',
+    "status": "firing",
+    "receiver": "notifier",
+    "groupLabels": {"alertname": "DiskFull"},
+    "commonLabels": {"alertname": "DiskFull", "severity": "critical", "instance": "db1:9100"},
+    "commonAnnotations": {"summary": "The disk of db1 is full"},
+    "externalURL": "http://alertmanager.example:9093",
+    "alerts": [
+        {
+            "status": "firing",
+            "labels": {"alertname": "DiskFull", "severity": "critical", "instance": "db1:9100"},
+            "annotations": {"summary": "The disk of db1 is full", "description": "98 % of /var are used"},
+            "startsAt": "2026-11-29T09:00:00Z",
+            "endsAt": "0001-01-01T00:00:00Z",
+            "generatorURL": "http://prometheus.example:9090/graph?g0.expr=disk",
+            "fingerprint": "8f6e0a6c2d1b4c3e",
+        }
+    ],
+}
 WEBHOOK: JsonObject = {"zen": "Keep it logically awesome.", "hook_id": 1}
 TOKEN: JsonObject = {"name": "ci", "scopes": ["push"], "expires_at": "2199-01-31T00:00:00Z"}
 ACCOUNT: JsonObject = {"name": "ada", "password": "correct horse battery staple", "role": "editor"}

@@ -10,14 +10,15 @@ import orjson
 from fastapi import APIRouter, Request, Response
 
 from control_api.http import idempotency
-from control_api.http.body import parse_large_json, read_body
-from control_api.http.media_type import ANY, JSON, is_json
+from control_api.http.body import read_body
+from control_api.http.media_type import ANY, JSON
 from control_api.http.problems import Problem, documented
 from control_api.http.signature import HookActor
 from control_api.intake.occasion import Occasion
 from control_api.parts import PartsDep
+from control_api.rest.door import TAKEN, hook_of, read_payload, take
 from control_api.rest.examples import HOOK
-from control_api.rest.pushed import ACCEPTED, accept, accepted
+from control_api.rest.pushed import accept, accepted
 from notifier.errors import FieldError, InputError
 
 router = APIRouter(prefix="/hooks/json", tags=["hooks"])
@@ -29,7 +30,7 @@ router = APIRouter(prefix="/hooks/json", tags=["hooks"])
     summary="Hand over any JSON as a message",
     response_class=Response,
     responses={
-        202: {"description": "Kafka has acknowledged it.", "content": {JSON: {"schema": ACCEPTED}}},
+        202: {"description": "Kafka has acknowledged it.", "content": {JSON: {"schema": TAKEN}}},
         **documented(400, 401, 403, 404, 408, 409, 413, 415, 422),
     },
     openapi_extra={
@@ -45,20 +46,15 @@ async def post_json(producer: str, request: Request, parts: PartsDep, actor: Hoo
     good. A hook that is sent again is another message, unless it has an `id` or the same Idempotency-Key.
     """
     media_type, body = await read_body(request, ANY)
-    try:
-        await parse_large_json(body)
-    except Problem as refused:
-        if is_json(media_type):
-            raise
-        raise Problem(
-            415, f"the body must be JSON, and as {media_type or 'it came'} it is not: {refused.detail}"
-        ) from None
-    await parts.services.get("producer", producer)  # 404, since it is the address that is wrong
-    message = as_message(producer, body)
+    payload, raw = await read_payload(media_type, body)
 
     async def act(occasion: Occasion) -> Response:
-        ids = await accept(parts, JSON, message, occasion)
-        return accepted(ids)
+        async with parts.doors.use(producer) as plugin:  # 404, since it is the address that is wrong
+            if "json" in plugin.doors and getattr(plugin.parameters, "mapping", None) is not None:
+                return await take(parts, producer, plugin, hook_of("json", request, payload), occasion)
+        if raw is None:
+            raise Problem(415, "the body must be JSON; a text is taken where the producer has a `mapping`")
+        return accepted(await accept(parts, actor, JSON, as_message(producer, raw), occasion))
 
     return await idempotency.once(parts, request, actor, body, act)
 

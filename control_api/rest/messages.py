@@ -91,8 +91,8 @@ async def post_messages(request: Request, parts: PartsDep, actor: PushActor) -> 
     async def act(occasion: Occasion) -> Response:
         checked = await arriving.checked()
         if checked is None:
-            return accepted(await accept(parts, media_type, body, occasion))
-        return accepted(await accept_checked(parts, checked))
+            return accepted(await accept(parts, actor, media_type, body, occasion))
+        return accepted(await accept_checked(parts, actor, checked))
 
     return await idempotency.once(parts, request, actor, body, act)
 

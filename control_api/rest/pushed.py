@@ -11,6 +11,7 @@ from typing import Any
 
 from fastapi import Response
 
+from control_api.access.actor import Actor
 from control_api.http.body import parse_json
 from control_api.http.media_type import NDJSON
 from control_api.http.page import json_response
@@ -73,21 +74,23 @@ def accepted(ids: Sequence[str]) -> Response:
     return json_response({"accepted": len(ids), "messages": [{"id": id_} for id_ in ids]}, 202)
 
 
-async def accept(parts: Parts, media_type: str, body: bytes, occasion: Occasion) -> list[str]:
+async def accept(parts: Parts, actor: Actor, media_type: str, body: bytes, occasion: Occasion) -> list[str]:
     """Puts all messages of a request on `messages`, or none; answers their ids when Kafka has committed them.
 
-    Raises Problem 400 for what is not JSON, InputError that names what does not fit, RecordTooLarge, BrokerError and
-    DatabaseError.
+    Raises Problem 400 for what is not JSON, InputError that names what does not fit, RecordTooLarge, OtherProducer, BrokerError
+    and DatabaseError.
     """
     if len(body) < _IN_THREAD_BYTES:
         checked = read(media_type, body, occasion)
     else:  # a large body would hold up the other requests
         checked = await asyncio.to_thread(read, media_type, body, occasion)
-    return await accept_checked(parts, checked)
+    return await accept_checked(parts, actor, checked)
 
 
-async def accept_checked(parts: Parts, checked: Sequence[Checked]) -> list[str]:
+async def accept_checked(parts: Parts, actor: Actor, checked: Sequence[Checked]) -> list[str]:
     """As `accept`, for messages that are read already."""
+    for producer in {one.producer for one in checked}:
+        actor.require_producer(producer)
     await check_producers(parts.producer_types, parts.registry, checked)
     return await write(parts.intake, checked)
 
@@ -105,6 +108,14 @@ def read(media_type: str, body: bytes, occasion: Occasion) -> list[Checked]:
     reader = Reader(media_type, occasion)
     reader.feed(body, last=True)
     return reader.checked
+
+
+def read_one(raw: bytes, position: int, occasion: Occasion) -> Checked:
+    """A message by itself. Raises Problem 400, RecordTooLarge, and InputError that names what does not fit."""
+    checked = _check(Pushed("", raw, parse_json(raw)), position, occasion)
+    if isinstance(checked, Checked):
+        return checked
+    raise InputError(checked)
 
 
 class Reader:

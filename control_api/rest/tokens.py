@@ -31,9 +31,16 @@ class NewToken(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     name: str = Field(min_length=1, max_length=200, description="What people call it.", examples=["ci"])
-    scopes: list[Scope] = Field(min_length=1, description="What it may do; only what the caller may do.")
+    scopes: list[Scope] = Field(
+        default_factory=list,
+        description="What it may do; only what the caller may do. One at least, unless `producer` is given.",
+    )
     team: Name | None = Field(
         None, description="Whose definitions it may change; null: the caller's team, or every team's."
+    )
+    producer: Name | None = Field(
+        None,
+        description="The only producer whose messages it may hand over; its scope is `push`. Null: every producer.",
     )
     expires_at: BoundedTime | None = Field(None, description="Until when it is good; null: without end.")
 
@@ -45,6 +52,7 @@ class TokenAnswer(BaseModel):
     name: str
     scopes: list[Scope]
     team: str | None
+    producer: str | None
     created_at: datetime
     created_by: str | None
     expires_at: datetime | None
@@ -89,7 +97,7 @@ async def post_token(request: Request, parts: PartsDep, actor: AdminActor) -> Re
 
     async def act(occasion: Occasion) -> Response:
         async with parts.database.write() as session:
-            token, text = await tokens.mint(session, actor, wanted.name, wanted.scopes, wanted.expires_at, wanted.team)
+            token, text = await tokens.mint(session, actor, tokens.NewToken(**dict(wanted)))
         headers = {"Location": f"/api/v1/tokens/{token.id}"}
         return json_response({**shown(token), "token": text}, 201, headers)
 

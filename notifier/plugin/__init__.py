@@ -6,6 +6,7 @@ from notifier.plugin.feed import Feed
 from notifier.plugin.filter import Candidate, Filter, FilterParameters, Lookup
 from notifier.plugin.hearing import Hearing
 from notifier.plugin.hook import Hook, Received
+from notifier.plugin.hook_parameters import HookParameters
 from notifier.plugin.limit import Limit, at_most
 from notifier.plugin.moves import Moves
 from notifier.plugin.parameters import (
@@ -21,9 +22,11 @@ from notifier.plugin.parameters import (
 from notifier.plugin.plugin import Plugin, PluginKind
 from notifier.plugin.producer import Producer
 from notifier.plugin.proxy_parameters import ProxyParameters
+from notifier.plugin.signature_scheme import SCHEMES, SchemeName, SignatureScheme, scheme_of
 
 __all__ = [
     "ACCEPTED",
+    "SCHEMES",
     "Candidate",
     "Consumer",
     "ConsumerParameters",
@@ -33,6 +36,7 @@ __all__ = [
     "FilterParameters",
     "Hearing",
     "Hook",
+    "HookParameters",
     "Limit",
     "Lookup",
     "Moves",
@@ -44,10 +48,13 @@ __all__ = [
     "ProxyParameters",
     "Received",
     "Result",
+    "SchemeName",
+    "SignatureScheme",
     "WorldParameters",
     "at_most",
     "nested_secrets",
     "result_of",
+    "scheme_of",
     "secret_addresses",
     "secret_fields",
     "secrets_in",

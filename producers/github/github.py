@@ -15,6 +15,17 @@ from pydantic import AfterValidator, ConfigDict, Field, SecretStr, ValidationInf
 from notifier import Context, JsonObject, Permanent, Producer, ProxyParameters, WorldParameters
 from notifier.errors import DeliveryError, FieldError, InputError, InvalidRecord
 from notifier.plugin import Hook, Received
+from notifier import (
+    Context,
+    HookParameters,
+    JsonObject,
+    Permanent,
+    Producer,
+    ProxyParameters,
+    Retryable,
+    WorldParameters,
+)
+from notifier.errors import DeliveryError, InvalidRecord
 from producers.github.api import BASE_URL, GitHubClient, RateLimits
 from producers.github.listing import MAX_PAGES, PAGE, Pages, Pulls, pulls_of_organization
 from producers.github.pull_request import PullRequest, pull_messages
@@ -62,7 +73,7 @@ def _check_token(value: SecretStr) -> SecretStr:
     return value
 
 
-class GitHubParameters(WorldParameters, ProxyParameters):
+class GitHubParameters(WorldParameters, ProxyParameters, HookParameters):
     """Parameters of a GitHub producer."""
 
     model_config = ConfigDict(
@@ -107,11 +118,6 @@ class GitHubParameters(WorldParameters, ProxyParameters):
         None,
         min_length=1,
         description="Token that may read its pull requests; without one GitHub shows public ones, 60 requests an hour.",
-    )
-    webhook_secret: SecretStr | None = Field(
-        None,
-        min_length=1,
-        description="Secret of the webhook to `/hooks/github/{producer}`; with it that needs no token of Notifier.",
     )
 
     @field_validator("repository")

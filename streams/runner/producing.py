@@ -7,9 +7,8 @@ producers to `streams.instances`.
 
 import asyncio
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from collections.abc import Callable, Mapping
 from traceback import format_exception
 from typing import Any
 
@@ -18,9 +17,8 @@ from notifier.errors import NotifierError, ScriptFailed
 from notifier.folded import folded
 from notifier.network import Network
 from notifier.one_line import one_line
-from notifier.plugin import Context, Producer
-from notifier.record import JsonObject
 from notifier.plugin import Context, Feed, Producer
+from notifier.record import JsonObject
 from notifier.sandbox import Sandbox
 from streams.instances import Instances
 

@@ -37,9 +37,8 @@ from streams.runner.cursors import Cursors
 from streams.runner.dead_letters import DeadLetters
 from streams.runner.following import Following
 from streams.runner.leases import Lease, Leases, Transition
-from streams.runner.producing import CONCURRENCY, Producing
 from streams.runner.pauses import Pauses
-from streams.runner.producing import Producing
+from streams.runner.producing import CONCURRENCY, Producing
 from streams.runner.run_log import RunLog
 from streams.runner.turns import Turns
 from streams.runner.work import OwnedRun, RunWork, Told
@@ -110,29 +109,21 @@ class Runner:
             extra={"action": "detect_sandbox"},
         )
         await ensure_topics(self._settings, [TICKS, RUNS, CURSORS, MESSAGES, DEAD_LETTERS])
-        await ensure_topics(self._settings, [TICKS, RUNS, MESSAGES, DEAD_LETTERS])
         producing = Producing(
             self._sandbox,
             await self._definitions.load(),
             self._settings.services,
             Network(allowed=self._settings.allowed_addresses),
+            concurrency=self._concurrency,
         )
         self._following = Following(self._settings, producing, self._writer, self._pauses)
         self._work = RunWork(
             self._definitions,
-            Producing(
-                self._sandbox,
-                await self._definitions.load(),
-                self._settings.services,
-                Network(allowed=self._settings.allowed_addresses),
-                concurrency=self._concurrency,
-            ),
+            producing,
             self._writer,
             self._dead_letters,
             self._told,
-            producing,
             self._pauses,
-            concurrency=self._concurrency,
             unknown_wait_s=self._unknown_wait_s,
         )
         self._definitions.on_change(self._definitions_changed)
@@ -324,9 +315,8 @@ class Runner:
             await asyncio.sleep(min(self._run_log.lease_s / 10, 1.0))
             for id_, lease in self._leases.expired(now()):
                 # Those that wait for their turn may wait for the very runs that are to be taken over.
-                busy = len(self._owned) - self._told.turns.waiting
+                busy = len(self._owned) - self._told.turns.waiting - self._pauses.held
                 full = busy + len(self._claims) >= self._concurrency
-                full = len(self._owned) - self._pauses.held + len(self._claims) >= self._concurrency
                 if full or self._stopping or self.failed is not None:
                     break
                 if id_ not in self._owned and id_ not in self._claims:

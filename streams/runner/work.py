@@ -104,8 +104,6 @@ class RunWork:
         self._dead_letters = dead_letters
         self._told = told
         self._pauses = pauses
-        self._dead_letters = DeadLetters(settings, writer)
-        self._slots = asyncio.Semaphore(concurrency)
         self._unknown_wait_s = unknown_wait_s
         self._changed = asyncio.Event()  # replaced at each change of the definitions
 
@@ -171,13 +169,12 @@ class RunWork:
         return self._definitions.catalog.configurations.get(name)
 
     async def _do_part(self, owned: OwnedRun, name: str) -> None:
-        """Asks one producer, when it is this run's turn, and writes what it gave."""
-        await self._told.turns.take(owned.id, owned.run, name)
-        async with self._producing.slots:
-        """Asks one producer and writes what it gave."""
+        """Asks one producer, when it is not paused and it is this run's turn, and writes what it gave."""
+        # First, since a run that waits for its turn overtakes none that is held.
         if not await self._may_ask(owned, name):
             return
-        async with self._slots:
+        await self._told.turns.take(owned.id, owned.run, name)
+        async with self._producing.slots:
             owned.begun = True
             owned.parts[name] = ProducerRun(producer=name, started_at=now())
             part = owned.parts[name] = await self._ask(owned, owned.parts[name])
@@ -213,6 +210,7 @@ class RunWork:
             if problem is not None:
                 part = msgspec.structs.replace(part, state="failed", error=error or problem)
         return part
+
     async def _may_ask(self, owned: OwnedRun, name: str) -> bool:
         """Holds the run while the producer is paused; whether it is to be asked then."""
         configuration = self._definitions.catalog.configurations.get(owned.run.configuration)

@@ -131,6 +131,7 @@ SCOPE_OF = {
     "POST /api/v1/consumers/{name}/test": "run",
     "POST /api/v1/consumers/{name}/resume": "write",
     "POST /hooks/json/{producer}": "push",
+    "POST /hooks/{door}/{producer}": "push",
     "POST /api/v1/messages": "push",
     "POST /api/v1/configurations/{name}/run": "run",
     "POST /hooks/github/{producer}": "push",

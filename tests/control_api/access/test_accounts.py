@@ -186,10 +186,10 @@ async def test_the_tokens_of_an_account_that_is_removed_are_told_and_may_be_revo
     async with database.write() as session:
         for name in ("eve", "kay"):
             actor = (await accounts.get_account(session, COMMAND_LINE, name)).actor
-            first, _ = await tokens.mint(session, actor, f"{name} first", ["admin"], None)
-            await tokens.mint(session, first.actor, f"{name} second", ["write"], None)
+            first, _ = await tokens.mint(session, actor, tokens.NewToken(name=f"{name} first", scopes=["admin"]))
+            await tokens.mint(session, first.actor, tokens.NewToken(name=f"{name} second", scopes=["write"]))
             await tokens.revoke(session, COMMAND_LINE, first.id)
-            await tokens.mint(session, actor, f"{name} third", ["read"], None)
+            await tokens.mint(session, actor, tokens.NewToken(name=f"{name} third", scopes=["read"]))
     left = await accounts.set_role(database_settings, name="eve", role="viewer")
     assert [token.name for token in left] == ["eve second"]
     assert await accounts.set_role(database_settings, name="eve", role="editor") == []

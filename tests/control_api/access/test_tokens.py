@@ -91,9 +91,9 @@ async def test_a_token_that_does_not_fit_names_the_field(api: Api, body: JsonObj
 async def test_nobody_mints_more_than_they_have(database: Database) -> None:
     reader = Actor("reader", frozenset[Scope]({"read", "push"}))
     async with database.write() as session:
-        await tokens.mint(session, reader, "mine", ["read"], None)
+        await tokens.mint(session, reader, tokens.NewToken(name="mine", scopes=["read"]))
         with pytest.raises(Forbidden) as refused:
-            await tokens.mint(session, reader, "more", ["read", "admin"], None)
+            await tokens.mint(session, reader, tokens.NewToken(name="more", scopes=["read", "admin"]))
     assert refused.value.scope == "admin"
 
 

@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import func, select, text
 
 from control_api.access.actor import COMMAND_LINE
-from control_api.access.tokens import mint
+from control_api.access.tokens import NewToken, mint
 from control_api.definitions.services import Services
 from control_api.migrate import upgrade_database
 from control_api.models import AuditRow, ChangeRow, DefinitionRow, ReferenceRow
@@ -86,7 +86,7 @@ async def test_a_token_with_the_longest_name_writes_and_keeps_its_id_in_the_audi
     services: Services, store: Database
 ) -> None:
     async with store.write() as session:
-        token, _ = await mint(session, COMMAND_LINE, "n" * 200, ["write"], None)
+        token, _ = await mint(session, COMMAND_LINE, NewToken(name="n" * 200, scopes=["write"]))
     await services.create(token.actor, "user", USER)
     (entry,) = [row for row in await rows(store, AuditRow) if row.kind == "user"]
     assert entry.actor == token.actor.name

@@ -43,8 +43,8 @@ async def test_a_definition_is_of_the_team_that_has_it_or_had_it_last(services: 
     await make("other", "blue")
     await services.create(COMMAND_LINE, "user", {"username": "red", "team": "blue"})
     async with store.write() as session:
-        theirs, _ = await tokens.mint(session, COMMAND_LINE, "x", ["read"], None, "blue")
-        ours, _ = await tokens.mint(session, COMMAND_LINE, "x", ["read"], None, "red")
+        theirs, _ = await tokens.mint(session, COMMAND_LINE, tokens.NewToken(name="x", scopes=["read"], team="blue"))
+        ours, _ = await tokens.mint(session, COMMAND_LINE, tokens.NewToken(name="x", scopes=["read"], team="red"))
 
     kind: Kind = "group"
     async with store.read() as session:

@@ -36,7 +36,11 @@ def address(path: str) -> str:
     for kind in KINDS:
         document = DOCUMENTS[kind]
         path = path.replace(f"/{kind}s/{{{name_field(kind)}}}", f"/{kind}s/{document[name_field(kind)]}")
-    return path.replace("{producer}", "builds").replace("/accounts/{name}", f"/accounts/{ACCOUNT['name']}")
+    return (
+        path.replace("{producer}", "builds")
+        .replace("{door}", "json")
+        .replace("/accounts/{name}", f"/accounts/{ACCOUNT['name']}")
+    )
 
 
 async def test_each_body_has_an_example_that_is_taken(settings: Settings) -> None:

@@ -1,0 +1,119 @@
+"""Doors: the producers that take hooks, built once for each revision of their definition, and what they may reach meanwhile."""
+
+import logging
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from control_api.definitions.services import Services, Stored
+from notifier.network import Network
+from notifier.one_line import one_line
+from notifier.plugin import Context, Producer
+from notifier.sandbox import Level, Sandbox
+from notifier.script import Script
+from notifier.seal import Seal
+from notifier.topics import is_own
+
+logger = logging.getLogger(__name__)
+
+_MAX_OPEN = 1000  # producers; of more, the one that was built first is closed
+_NOTICE_CHARACTERS = 500
+
+
+@dataclass
+class _Open:
+    plugin: Producer[Any]
+    revision: int
+    users: int = 0  # requests at work with it
+    replaced: bool = False
+
+
+class Doors:
+    """Builds producers and closes them again. `addresses`: as `Context.services`."""
+
+    def __init__(
+        self, services: Services, seal: Seal, addresses: Mapping[str, str], network: Network, topic_prefix: str = ""
+    ) -> None:
+        self._services = services
+        self._seal = seal
+        self._addresses = addresses
+        self._network = network
+        self._topic_prefix = topic_prefix
+        self._open: dict[str, _Open] = {}
+        self._told: dict[str, str] = {}  # producer → the last notice
+
+    @asynccontextmanager
+    async def use(self, producer: str) -> AsyncIterator[Producer[Any]]:
+        """The producer as it is defined now, while the block runs. Raises UnknownName, InputError and SecretError."""
+        stored = await self._services.get("producer", producer)
+        one = self._open.get(stored.name)
+        if one is None or one.revision != stored.revision:
+            one = self._build(stored)
+            await self._replace(stored.name, one)
+        one.users += 1
+        try:
+            yield one.plugin
+        finally:
+            one.users -= 1
+            if one.replaced and not one.users:
+                await _close(one.plugin)
+
+    def context(self, producer: str) -> Context:
+        """What the producer may reach. No scripts run in the control API."""
+
+        def script(name: str) -> Script:
+            raise AssertionError(f"it asks for the script {name}")
+
+        return Context(
+            name=producer,
+            sandbox=Sandbox(level=Level.none, explanation="scripts do not run in the control API"),
+            script=script,
+            services=self._addresses,
+            network=self._network,
+            own_topic=partial(is_own, prefix=self._topic_prefix),
+            notice=partial(self._notice, producer),
+        )
+
+    async def close(self) -> None:
+        """Closes all producers; no request may be at work."""
+        for name in list(self._open):
+            await self._replace(name, None)
+
+    def _build(self, stored: Stored) -> _Open:
+        spec = stored.spec
+        registry = self._services.registry
+        plugin = registry.build("producer", stored.name, spec["type"], spec.get("parameters", {}), self._seal)
+        assert isinstance(plugin, Producer)
+        return _Open(plugin, stored.revision)
+
+    async def _replace(self, name: str, new: _Open | None) -> None:
+        gone = [self._open.pop(name, None)]
+        if new is not None:
+            self._open[name] = new
+        if len(self._open) > _MAX_OPEN:
+            gone.append(self._open.pop(next(iter(self._open))))
+        for old in gone:
+            if old is not None:
+                old.replaced = True
+                if not old.users:
+                    await _close(old.plugin)
+
+    def _notice(self, producer: str, notice: str) -> None:
+        """Logs it, once until there is another."""
+        text = one_line(notice, _NOTICE_CHARACTERS)
+        if self._told.get(producer) != text:
+            if len(self._told) >= _MAX_OPEN:
+                self._told.clear()
+            self._told[producer] = text
+            logger.warning(
+                "The producer %s says: %s", producer, text, extra={"action": "take_hook", "producer": producer}
+            )
+
+
+async def _close(plugin: Producer[Any]) -> None:
+    try:
+        await plugin.close()
+    except Exception:  # a plugin's own code, and nothing depends on its end
+        logger.exception("A plugin of type %s did not close.", plugin.type, extra={"action": "close_plugin"})
