@@ -1,13 +1,13 @@
-"""Regex: keep messages with a field that a regular expression matches. The limits of patterns are `filters.pattern`'s."""
+"""Regex: keep messages with a field that a regular expression matches. The limits of patterns are `notifier.pattern`'s."""
 
 from collections.abc import Callable
 from typing import Annotated
 
 from pydantic import AfterValidator, Field, StringConstraints
 
-from filters.pattern import MAX_CHARACTERS, Pattern
 from filters.wording import quoted
 from notifier.message import Message
+from notifier.pattern import MAX_CHARACTERS, Pattern
 from notifier.plugin import Candidate, Filter, FilterParameters
 
 _FIELDS = ("content", "title", "sender", "receiver", "url")

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from filters.labels import read_matchers
 from notifier.errors import InputError
+from notifier.label_matcher import read_matchers
 from tests.rigs.candidates import REGISTRY, about, make, table
 
 LABELS = {"team": "infra", "env": "prod", "quote": 'a "b", c', "path": "a\\b", "lines": "a\nb", "k8s.io/name": "x"}

@@ -2,8 +2,8 @@
 
 import pytest
 
-from filters.pattern import MAX_INSTRUCTIONS, Pattern
 from notifier.message import MAX_BYTES
+from notifier.pattern import MAX_INSTRUCTIONS, Pattern
 from tests.rigs.candidates import about, make
 
 
