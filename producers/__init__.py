@@ -10,3 +10,5 @@ from producers.push import Push
 from producers.script import Script
 
 BUILT_IN: tuple[type[Producer[Any]], ...] = (Push, Script, GitHub, Kafka, Answers)
+from producers.prometheus import Prometheus
+BUILT_IN: tuple[type[Producer[Any]], ...] = (Push, Script, GitHub, Answers, Prometheus)
