@@ -16,7 +16,7 @@ from control_api.history.messages import messages
 from control_api.history.queries import MessageQuery
 from control_api.history.sight import Sight
 from control_api.migrate import migration_config, upgrade, upgrade_database
-from control_api.models import Base, ChangeRow, DefinitionRow
+from control_api.models import Base, ChangeRow, DefinitionRow, TokenRow
 from notifier.database import Database
 from notifier.errors import DatabaseError
 from notifier.folded import folded
@@ -104,6 +104,17 @@ async def _go(store: Database, step: str) -> None:
     async with store.connection() as connection:
         turn = command.upgrade if step == "head" else command.downgrade
         await connection.run_sync(lambda sync: turn(migration_config(sync), step))
+
+
+async def test_a_token_of_one_producer_does_not_become_one_of_all(store: Database) -> None:
+    async with store.write() as session:
+        for name, producer in (("bound", "ci"), ("free", None)):
+            new = {"name": name, "hash": name, "scopes": ["push"], "producer": producer}
+            session.add(TokenRow(id=name, created_at=datetime(2026, 11, 29, tzinfo=UTC), **new))
+    await _go(store, "0012")
+    await _go(store, "head")
+    found = {row.name: (row.producer, row.revoked_at is not None) for row in await rows(store, TokenRow)}
+    assert found == {"bound": (None, True), "free": (None, False)}
 
 
 async def test_dead_letters_of_a_filter_or_a_run_name_their_configuration(store: Database) -> None:

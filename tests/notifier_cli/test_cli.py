@@ -87,6 +87,20 @@ async def test_a_token_is_the_only_thing_on_standard_output(settings: Settings) 
     assert (await run(settings, "token", "revoke", "nobody"))[0] == 1
 
 
+async def test_a_token_may_be_for_one_producer_alone(settings: Settings, tmp_path: Path) -> None:
+    (tmp_path / "ci.yaml").write_text("producers: [{name: ci, type: push}]\n")
+    assert (await run(settings, "apply", "-f", str(tmp_path / "ci.yaml")))[0] == 0
+    status, out, err = await run(settings, "token", "create", "--producer", "ci")
+    assert (status, len(out.split())) == (0, 1), err
+    row = (await run(settings, "token", "list"))[1].splitlines()[-1].split()
+    assert row[1:5] == ["ci", "push", "-", "ci"]
+    status, _, err = await run(settings, "token", "create", "--producer", "cl")
+    assert (status, "there is no producer 'cl'" in err) == (2, True)
+    for missing, given in (("--name", ("--scope", "read")), ("--scope", ("--name", "x"))):
+        status, _, err = await run(settings, "token", "create", *given)
+        assert (status, f"'{missing}'" in err) == (2, True)
+
+
 async def test_a_duration_that_is_none_is_refused(settings: Settings) -> None:
     status, _, err = await run(settings, "token", "create", "--name", "x", "--scope", "read", "--expires", "soon")
     assert status == 2

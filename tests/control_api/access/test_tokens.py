@@ -7,10 +7,10 @@ import pytest
 from sqlalchemy import select, update
 
 from control_api.access import tokens
-from control_api.access.actor import Actor, Scope
-from control_api.models import AuditRow, TokenRow
+from control_api.access.actor import COMMAND_LINE, Actor, Scope
+from control_api.models import AuditRow, ChangeRow, DefinitionRow, TokenRow
 from notifier.database import SQLITE_FILE, Database
-from notifier.errors import Forbidden, UnknownName
+from notifier.errors import Forbidden, InputError, UnknownName
 from notifier.record import JsonObject, now
 from notifier.settings import Settings
 from tests.rigs.api_rig import Api, client
@@ -77,7 +77,11 @@ async def test_an_expired_token_is_refused(api: Api) -> None:
         ({"name": "", "scopes": ["read"]}, "/name"),
         ({"name": "a\nb", "scopes": ["read"]}, "/name"),
         ({"name": "x", "scopes": []}, "/scopes"),
+        ({"name": "x"}, "/scopes"),
         ({"name": "x", "scopes": ["read", "root"]}, "/scopes/1"),
+        ({"name": "x", "scopes": ["push"], "producer": "nobody"}, "/producer"),
+        ({"name": "x", "scopes": ["push"], "producer": "No Name"}, "/producer"),
+        ({"name": "x", "scopes": ["push", "read"], "producer": "ci"}, "/scopes"),
         ({"name": "x", "scopes": ["read"], "id": "mine"}, "/id"),
         ({"name": "x", "scopes": ["read"], "expires_at": "2020-01-01T00:00:00Z"}, "/expires_at"),
         ({"name": "x", "scopes": ["read"], "expires_at": "2099-01-01T00:00:00"}, "/expires_at"),
@@ -86,6 +90,47 @@ async def test_an_expired_token_is_refused(api: Api) -> None:
 async def test_a_token_that_does_not_fit_names_the_field(api: Api, body: JsonObject, pointer: str) -> None:
     async with api.client() as admin:
         assert pointers(await admin.post("/api/v1/tokens", json=body)) == [pointer]
+
+
+async def test_a_token_of_one_producer_hands_over_nothing_else(api: Api) -> None:
+    async with api.client() as admin:
+        made = (await admin.post("/api/v1/tokens", json={"name": "build", "producer": "ci"})).json()
+        assert (made["scopes"], made["producer"]) == (["push"], "ci")
+        query = "query($id: String!) { token(id: $id) { producer scopes } }"
+        asked = await admin.post("/graphql", json={"query": query, "variables": {"id": made["id"]}})
+        assert asked.json()["data"]["token"] == {"producer": "ci", "scopes": ["push"]}
+        audit = (await admin.get("/api/v1/audit", params={"kind": "token", "limit": 1})).json()["items"][0]
+        assert "ci" in str(audit)
+    async with client(api.url, made["token"]) as build:
+        assert (await build.post("/api/v1/messages", json={"producer": "ci", "content": "x"})).status_code == 202
+        refused = await build.post("/api/v1/messages", json={"producer": "reviews", "content": "x"})
+        problem(refused, 403)
+        assert "'ci' alone" in refused.json()["detail"]
+        assert (await build.post("/hooks/json/ci", json={})).status_code == 202
+        problem(await build.post("/hooks/json/reviews", json={}), 403)
+        problem(await build.get("/api/v1/producers"), 403)
+
+
+async def test_a_producer_that_is_hidden_is_not_there_for_a_token(database: Database) -> None:
+    at = now()
+    async with database.write() as session:
+        change = ChangeRow(at=at, actor="cli", summary="apply")
+        session.add(change)
+        await session.flush()
+        session.add(
+            DefinitionRow(
+                kind="producer", name="theirs", name_key="theirs", spec={}, team="blue", revision=change.revision,
+                created_at=at, updated_at=at, changed_by="cli",
+            )
+        )  # fmt: skip
+    red = Actor("red", frozenset[Scope]({"admin"}), "red", strict=True)
+    new = tokens.NewToken(name="x", producer="theirs")
+    async with database.write() as session:
+        with pytest.raises(InputError) as refused:
+            await tokens.mint(session, red, new)
+        assert refused.value.errors[0].pointer == "/producer"
+        token, _ = await tokens.mint(session, COMMAND_LINE, new)
+    assert (token.scopes, token.producer, token.actor.producer) == (("push",), "theirs", "theirs")
 
 
 async def test_nobody_mints_more_than_they_have(database: Database) -> None:
