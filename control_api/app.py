@@ -171,7 +171,7 @@ def _parts(settings: Settings, registry: Registry, seal: Seal, instance: str | N
         relay=relay,
         services=services,
         pausing=Pausing(database=database, services=services, intake=intake, statuses=statuses),
-        verification=Verification(services, seal, settings.services, network, settings.topic_prefix),
+        verification=Verification(services, seal, settings.services, network, settings.topic_prefix, settings.files),
         repositories=Repositories(registry, seal, settings.services, network),
         doors=Doors(services, seal, settings.services, network, settings.topic_prefix),
         history=History(settings, database),

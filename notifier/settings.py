@@ -17,6 +17,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, Validati
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from notifier.allowed_addresses import read_allowed
+from notifier.allowed_files import AllowedFiles
 from notifier.errors import SettingsError
 from notifier.validation import findings, in_words
 
@@ -48,6 +49,12 @@ def _split_words(value: Any) -> Any:
 
 def _check_allowed(value: tuple[str, ...]) -> tuple[str, ...]:
     read_allowed(value)
+    return value
+
+
+def _check_folders(value: tuple[str, ...]) -> tuple[str, ...]:
+    if not all(Path(folder).is_absolute() for folder in value):
+        raise ValueError("must be absolute paths, separated by commas")
     return value
 
 
@@ -205,6 +212,14 @@ class Settings(BaseSettings):
         examples=["10.0.0.0/8,mattermost.corp"],
     )
 
+    sqlite_folders: Annotated[
+        tuple[str, ...], NoDecode, BeforeValidator(_split_words), AfterValidator(_check_folders)
+    ] = Field(
+        (),
+        description="Folders whose SQLite files `sql` producers may read, separated by commas; unset: none.",
+        examples=["/srv/reports"],
+    )
+
     # --- delivery ---
     lane_wait_s: float = Field(
         60.0, ge=0, le=MAX_WAIT_S, description="Seconds that a lane waits for its head before it may be overtaken."
@@ -248,6 +263,11 @@ class Settings(BaseSettings):
     def services(self) -> Mapping[str, str]:
         """Base URLs of the outside services, by name: `telegram`, `vk`, `max`, `github`. Plugins find them in their context."""
         return {"telegram": self.telegram_api, "vk": self.vk_api, "max": self.max_api, "github": self.github_api}
+
+    @property
+    def files(self) -> AllowedFiles:
+        """The files that definitions may name."""
+        return AllowedFiles(folders=tuple(map(Path, self.sqlite_folders)), never=(self.data_dir,))
 
     @property
     def server_database(self) -> bool:

@@ -16,6 +16,7 @@ from typing import Any, Literal
 from control_api.access.actor import Actor
 from control_api.definitions.services import Services, Stored
 from control_api.definitions.writes import Draft, Write
+from notifier.allowed_files import AllowedFiles
 from notifier.errors import Conflict, DeliveryError, FieldError, InputError, NotifierError, StaleVersion, UnknownName
 from notifier.network import Network
 from notifier.one_line import one_line
@@ -44,6 +45,7 @@ class Verification:
         addresses: Mapping[str, str],
         network: Network | None = None,
         topic_prefix: str = "",
+        files: AllowedFiles | None = None,
     ) -> None:
         """`addresses`: base URLs of outside services, as the settings have them (`Context.services`)."""
         self._services = services
@@ -51,6 +53,7 @@ class Verification:
         self._addresses = addresses
         self._network = network or Network()
         self._topic_prefix = topic_prefix
+        self._files = files or AllowedFiles()
 
     async def save(self, actor: Actor, write: Write, *, verify: bool = False) -> Stored:
         """Creates, replaces or patches a definition; with `verify`, after its plugin's check.
@@ -112,6 +115,7 @@ class Verification:
             script=script,
             services=self._addresses,
             network=self._network,
+            files=self._files,
             own_topic=partial(is_own, prefix=self._topic_prefix),
         )
 

@@ -4,6 +4,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from notifier.allowed_files import AllowedFiles
 from notifier.delivery import Delivery
 from notifier.errors import TemplateFailed
 from notifier.record import JsonObject
@@ -72,6 +73,7 @@ class Context:
     own_topic: Callable[[str], bool] = _any_topic  # whether that topic is one of the installation's own
     own_servers: str | None = None  # the brokers of the installation's own cluster, `host:port,…`; None: not known
     network: "Network" = field(default_factory=_public_alone)  # the way to addresses that the parameters name
+    files: AllowedFiles = field(default_factory=AllowedFiles)  # the files of this machine that the parameters may name
     # Waits until another send of this call is within the consumer's `limits`; the first one is when the call begins. The wait
     # does not count for its time limit.
     permit: Callable[[], Awaitable[None]] = _no_limit

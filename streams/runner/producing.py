@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from traceback import format_exception
 from typing import Any
 
+from notifier.allowed_files import AllowedFiles
 from notifier.catalog import Catalog
 from notifier.errors import NotifierError, ScriptFailed
 from notifier.folded import folded
@@ -47,6 +48,7 @@ class Producing:
         services: Mapping[str, str],
         network: Network | None = None,
         *,
+        files: AllowedFiles | None = None,  # None: none
         concurrency: int = CONCURRENCY,
     ) -> None:
         self.slots = asyncio.Semaphore(concurrency)  # to be held by those who ask, until they are done with the answer
@@ -54,6 +56,7 @@ class Producing:
         self._catalog = catalog
         self._services = services  # base URLs, see `Context`
         self._network = network or Network()
+        self._files = files or AllowedFiles()
         self._instances: Instances[Producer[Any]] = Instances()
         self._instances.replace(catalog.producers)
 
@@ -70,6 +73,7 @@ class Producing:
                 script=catalog.script,
                 services=self._services,
                 network=self._network,
+                files=self._files,
                 cursor=cursor,
                 keep=kept.append,
                 knows=lambda name: folded(name) in catalog.directory.world(plugin.world_of()),

@@ -120,6 +120,14 @@ class Runner:
         self._work = RunWork(
             self._definitions,
             producing,
+            Producing(
+                self._sandbox,
+                await self._definitions.load(),
+                self._settings.services,
+                Network(allowed=self._settings.allowed_addresses),
+                files=self._settings.files,
+                concurrency=self._concurrency,
+            ),
             self._writer,
             self._dead_letters,
             self._told,
