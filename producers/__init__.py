@@ -7,6 +7,7 @@ from producers.answers import Answers
 from producers.github import GitHub
 from producers.kafka import Kafka
 from producers.push import Push
+from producers.redash import Redash
 from producers.script import Script
 from producers.sql import Sql
 
@@ -14,3 +15,4 @@ BUILT_IN: tuple[type[Producer[Any]], ...] = (Push, Script, GitHub, Kafka, Answer
 from producers.prometheus import Prometheus
 BUILT_IN: tuple[type[Producer[Any]], ...] = (Push, Script, GitHub, Answers, Prometheus)
 BUILT_IN: tuple[type[Producer[Any]], ...] = (Push, Script, GitHub, Answers, Sql)
+BUILT_IN: tuple[type[Producer[Any]], ...] = (Push, Script, GitHub, Answers, Sql, Redash)

@@ -11,4 +11,5 @@ def test_the_built_in_types_can_be_registered_and_are_described() -> None:
     registry = Registry(BUILT_IN)
     assert registry.types("producer") == ["answers", "github", "prometheus", "push", "script"]
     assert registry.types("producer") == ["answers", "github", "push", "script", "sql"]
+    assert registry.types("producer") == ["answers", "github", "push", "redash", "script", "sql"]
     assert all(plugin.describe() for plugin in registry)
