@@ -23,6 +23,7 @@ class ProducerRun(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     state: State = always("running")
     messages: Count = always(0)  # how many it produced, all acknowledged by Kafka
     error: str | None = None  # why it failed
+    notice: str | None = None  # what it says of its source, such as that the rows were cut
     started_at: Time | None = None
     ended_at: Time | None = None
 

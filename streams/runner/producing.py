@@ -36,6 +36,7 @@ class Given:
     items: Sequence[object] = ()
     error: str | None = None  # why it gave nothing
     state: JsonObject | None = None  # what it keeps for the next time; None: what it kept before
+    notice: str | None = None  # what it says of its source, in a line
 
 
 class Producing:
@@ -67,6 +68,7 @@ class Producing:
             if plugin is None:
                 return Given(error=catalog.problems.get(f"producer/{name}") or f"there is no producer {name!r}")
             kept: list[JsonObject] = []
+            notices: list[str] = []
             context = Context(
                 name=name,
                 sandbox=self._sandbox,
@@ -77,6 +79,7 @@ class Producing:
                 cursor=cursor,
                 keep=kept.append,
                 knows=lambda name: folded(name) in catalog.directory.world(plugin.world_of()),
+                notice=notices.append,
             )
             limit = plugin.timeout_s()
             try:
@@ -96,7 +99,8 @@ class Producing:
                     extra={"action": "produce"},
                 )
                 return Given(error=_explain(error, plugin))
-            return Given(items=items, state=kept[-1] if kept else None)
+            notice = one_line(plugin.mask("; ".join(notices)), MAX_ERROR_CHARACTERS) if notices else None
+            return Given(items=items, state=kept[-1] if kept else None, notice=notice)
 
     async def follow(self, name: str, feed: Feed, notice: Callable[[str], None], **told: Any) -> str:
         """Has a producer follow its source; answers why it ended. `told` are fields of its context. Raises CancelledError only.

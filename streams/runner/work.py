@@ -203,6 +203,7 @@ class RunWork:
             state="done" if error is None else "failed",
             messages=len(messages),
             error=error,
+            notice=given.notice,
             ended_at=now(),
         )
         if given.state is not None:
