@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from tests.rigs.asked import MariaDB
+from tests.rigs.company_network import make_authority
 from tests.rigs.kafka_tools import WAIT_S
 
 _PROGRAMS = ("mariadbd", "mariadb-install-db", "mariadb")
@@ -55,11 +56,22 @@ def mariadb_server() -> Iterator[MariaDB]:
             *as_user,
         ]
         subprocess.run([*made, "--skip-test-db"], check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        tls = folder / "tls"
+        tls.mkdir()
+        make_authority(tls)
+        for place in (tls, *tls.iterdir()):
+            if user is not None:
+                shutil.chown(place, user)
         with socket.create_server(("127.0.0.1", 0)) as free:
             port = free.getsockname()[1]
         command = [server, *_OPTIONS, *as_user, f"--datadir={folder / 'data'}", f"--socket={folder / 'socket'}"]
         process = subprocess.Popen(
-            [*command, f"--port={port}", f"--pid-file={folder / 'pid'}"],
+            [
+                *command,
+                f"--port={port}",
+                f"--pid-file={folder / 'pid'}",
+                *(f"--ssl-{part}={tls / 'server.pem'}" for part in ("cert", "key")),
+            ],
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )

@@ -7,7 +7,7 @@ import pytest
 from notifier import Permanent, Retryable
 from notifier.errors import DeliveryError, InputError
 from notifier.message import check_message_object
-from tests.rigs.asked import PASSWORD, WRITTEN, Asked
+from tests.rigs.asked import PASSWORD, WRITTEN, Asked, OnPostgreSQL
 
 pytest_plugins = ["tests.rigs.databases", "tests.rigs.mariadb", "tests.rigs.databases_of_others"]
 
@@ -167,9 +167,8 @@ async def test_a_wrong_password_and_a_server_that_is_not_there(request: pytest.F
     assert away.value.reason == "connection"
 
 
-@pytest.mark.parametrize("kind", ["postgresql", "mariadb"])
-async def test_a_server_without_tls_where_it_has_to_be(request: pytest.FixtureRequest, kind: str) -> None:
-    found: Asked = request.getfixturevalue(kind)
+async def test_a_server_without_tls_where_it_has_to_be(postgresql: OnPostgreSQL) -> None:
+    found = postgresql
     for tls in ("require", "verify"):
         with pytest.raises(Retryable, match="TLS") as refused:
             await found.told(ALL, tls=tls)
