@@ -21,7 +21,6 @@ from control_api.access.failed_sign_ins import FailedSignIns
 from control_api.access.sign_in_limit import SignInLimit
 from control_api.access.tokens import known_tokens
 from control_api.console import PAGES, assets, errors
-from control_api.console import assets, home, sign_in
 from control_api.definitions.doors import Doors
 from control_api.definitions.pausing import Pausing
 from control_api.definitions.relay import Relay

@@ -4,23 +4,17 @@ import asyncio
 from functools import cached_property
 
 import msgspec
-from pydantic import Field, SecretStr
+from pydantic import Field
 
-from notifier import Context, Hook, JsonObject, Producer, Received, WorldParameters
+from notifier import Context, Hook, HookParameters, JsonObject, Producer, Received, WorldParameters
 from notifier.errors import FieldError, InputError
 from producers.payload_mapping import NamedMapping, PayloadMapping
 from producers.sns_subscription import CONFIRMED, confirmed
-from notifier import HookParameters, Producer, WorldParameters
 
 
 class PushParameters(WorldParameters, HookParameters):
     """Parameters of a push producer."""
 
-    webhook_secret: SecretStr | None = Field(
-        None,
-        min_length=1,
-        description="Secret that the sender signs hooks with (`X-Hub-Signature-256`); with it no token is needed.",
-    )
     mapping: NamedMapping | None = Field(
         None,
         description="Which part of a hook's JSON is which field of a message: the name of a ready mapping, or JMESPath for each"

@@ -9,12 +9,9 @@ MAX_VALUES = 200_000  # of one JSON value that is read as a whole; each is an ob
 _LIMITS = {  # by the beginning of the address
     "/api/v1/messages": MAX_MESSAGES_BYTES,
     "/api/v1/definitions": MAX_DEFINITIONS_BYTES,
-    "/hooks/json/": MAX_HOOK_BYTES,
-    "/hooks/": MAX_MESSAGES_BYTES,
     "/console/login": MAX_SIGN_IN_BYTES,
     "/console/logout": MAX_SIGN_IN_BYTES,
     "/hooks/": MAX_HOOK_BYTES,
-    "/console/": MAX_SIGN_IN_BYTES,
 }
 
 

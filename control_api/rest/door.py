@@ -34,6 +34,7 @@ FORM = "application/x-www-form-urlencoded"  # of which the field `payload` is th
 TAKEN = ACCEPTED | {"properties": {**ACCEPTED["properties"], "detail": {"type": "string"}}}
 # A header with one of these words in its name may hold what lets its sender in.
 _CREDENTIALS = ("authorization", "cookie", "token", "signature", "secret", "key", "password")
+_NONE_ALL_THE_SAME = frozenset({"x-event-key", "idempotency-key"})  # what happened, for Bitbucket; an id, for GitLab
 
 
 @router.post(
@@ -91,7 +92,11 @@ async def read_payload(media_type: str, body: bytes) -> tuple[Any, bytes | None]
 
 def hook_of(door: str, request: Request, payload: Any) -> Hook:
     """A request as the producer gets it, without the headers that may hold credentials."""
-    headers = {name: value for name, value in request.headers.items() if not any(word in name for word in _CREDENTIALS)}
+    headers = {
+        name: value
+        for name, value in request.headers.items()
+        if name in _NONE_ALL_THE_SAME or not any(word in name for word in _CREDENTIALS)
+    }
     return Hook(door=door, payload=payload, headers=headers, query=dict(request.query_params))
 
 

@@ -12,20 +12,18 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, ConfigDict, Field, SecretStr, ValidationInfo, field_validator
 
-from notifier import Context, JsonObject, Permanent, Producer, ProxyParameters, WorldParameters
-from notifier.errors import DeliveryError, FieldError, InputError, InvalidRecord
-from notifier.plugin import Hook, Received
 from notifier import (
     Context,
+    Hook,
     HookParameters,
     JsonObject,
     Permanent,
     Producer,
     ProxyParameters,
-    Retryable,
+    Received,
     WorldParameters,
 )
-from notifier.errors import DeliveryError, InvalidRecord
+from notifier.errors import DeliveryError, FieldError, InputError, InvalidRecord
 from producers.github.api import BASE_URL, GitHubClient, RateLimits
 from producers.github.listing import MAX_PAGES, PAGE, Pages, Pulls, pulls_of_organization
 from producers.github.pull_request import PullRequest, pull_messages

@@ -114,20 +114,13 @@ class Runner:
             await self._definitions.load(),
             self._settings.services,
             Network(allowed=self._settings.allowed_addresses),
+            files=self._settings.files,
             concurrency=self._concurrency,
         )
         self._following = Following(self._settings, producing, self._writer, self._pauses)
         self._work = RunWork(
             self._definitions,
             producing,
-            Producing(
-                self._sandbox,
-                await self._definitions.load(),
-                self._settings.services,
-                Network(allowed=self._settings.allowed_addresses),
-                files=self._settings.files,
-                concurrency=self._concurrency,
-            ),
             self._writer,
             self._dead_letters,
             self._told,
