@@ -1,15 +1,15 @@
-"""Statuses: what the processes of the data plane say about themselves, consumers and chats, read from the topic `status`.
+"""Statuses: what the data plane says of its processes, of consumers, chats and sources, read from the topic `status`.
 
-`streams.reporting`, `streams.delivery.pauses` and `streams.delivery.moved` write them; here they are kept in memory. A process
-that was silent for a minute is gone, unless its last word was why it stopped and no other of its role has said since that it
-works.
+`streams.reporting`, `streams.delivery.pauses`, `streams.delivery.moved` and `streams.runner.source_states` write them; here
+they are kept in memory. A process that was silent for a minute is gone, unless its last word was why it stopped and no other of
+its role has said since that it works.
 """
 
 import asyncio
 import logging
 import math
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime, timedelta
 from itertools import islice
@@ -22,7 +22,7 @@ from control_api.waiting import waiting
 from notifier.errors import NotifierError, RecordError
 from notifier.kafka import ensure_topics, kafka_admin, kafka_consumer
 from notifier.outcome import Kind
-from notifier.record import now
+from notifier.record import now, rfc3339
 from notifier.settings import Settings
 from notifier.status import (
     CHAT,
@@ -36,6 +36,7 @@ from notifier.status import (
     PassedOver,
     Status,
 )
+from notifier.status import CHAT, CONSUMER, PAUSE, PRODUCER, ROLE, ROLES, PassedOver, State, Status
 from notifier.topics import STATUS
 
 logger = logging.getLogger(__name__)
@@ -48,6 +49,12 @@ _MOST = 1000  # keys; any client may write more
 # Of what is kept of a record, which may have a megabyte.
 _CHARACTERS = 1000  # of each text
 _MOST_PROBLEMS = 200  # as many as a role writes
+_STATES: Mapping[str, Sequence[State]] = {
+    ROLE: ("ready", "stopped"),
+    CHAT: ("moved",),
+    PRODUCER: ("ready", "failing", "silent", "paused"),
+    CONSUMER: ("paused", "disabled", "resumed"),  # and of PAUSE
+}
 _MOST_TOPICS = 20  # kept of one status: topics with records that were passed over
 
 
@@ -97,6 +104,14 @@ class Statuses:
         """The chats that have another number than the definitions of their consumers say, by name."""
         return sorted((one for one in self._known.values() if one.kind == CHAT), key=lambda one: one.name)
 
+    def sources(self) -> list[Status]:
+        """The sources of producers of which something is to be said, by the producer's name: failing, silent, or ready again."""
+        return sorted((one for one in self._known.values() if one.kind == PRODUCER), key=lambda one: one.name)
+
+    def of_source(self, name: str) -> Status | None:
+        """What is to be said of a producer's source; None: nothing."""
+        return self._known.get(f"{PRODUCER}/{name}")
+
     def of_consumer(self, name: str) -> Status | None:
         """That a consumer is paused or disabled; None where it is not."""
         said, wanted = self._known.get(f"{CONSUMER}/{name}"), self.wanted(name)
@@ -122,12 +137,15 @@ class Statuses:
         return {one.role: one for one in self.present() if one.role and one.state == "stopped"}
 
     def problem(self, kind: Kind, name: str) -> str | None:
-        """Why processes that work cannot use a definition, or why it is paused; None where nobody has said so."""
+        """Why working processes cannot use a definition, why it is paused, or how its source fails; None: nobody says so."""
         said = _said(f"{kind}/{name}", self.present())
         paused = self.of_consumer(name) if kind == "consumer" else None
         paused = self.of_producer(name) if kind == "producer" else paused
         if paused is not None:
             said.append(in_words(paused))
+        source = self.of_source(name) if kind == "producer" else None
+        if source is not None and source.state != "ready":
+            said.append(source_in_words(source))
         return "; ".join(said) or None
 
     # --- following ---
@@ -184,9 +202,7 @@ class Statuses:
             return
         if len(key) > _CHARACTERS or key != f"{status.kind}/{status.name}":
             return
-        if (status.kind == ROLE) != (status.state in ("ready", "stopped")):
-            return
-        if (status.kind == CHAT) != (status.state == "moved"):
+        if status.state not in _STATES.get(status.kind, _STATES[CONSUMER]):
             return
         if status.state == "resumed":
             if status.kind == PAUSE:
@@ -209,9 +225,16 @@ def in_words(status: Status) -> str:
     return f"{status.state}, {why}" + (f": {detail}" if detail else "")
 
 
+def source_in_words(status: Status) -> str:
+    """How a producer's source is, and since when, as part of a sentence."""
+    words = {"failing": "its source is failing", "silent": "its source is silent", "paused": "it is paused"}
+    since = "" if status.since is None else f" since {rfc3339(status.since)}"
+    return words.get(status.state, "its source answers") + since + (f": {status.detail}" if status.detail else "")
+
+
 def _worth(status: Status, at: datetime) -> int:
     """How much is lost with a record: nothing with a process that is gone, most with a pause, which is not said again."""
-    if status.state in ("paused", "disabled"):
+    if status.state in ("paused", "disabled", "failing", "silent"):
         return 3
     if abs(at - status.at) < SILENT:
         return 2

@@ -18,7 +18,7 @@ from notifier_cli.status import read_statuses
 LIMIT_S = 10.0  # for each part
 
 
-PARTS = ("broker", "topics", "database", "secrets", "scripts", "roles", "operators", "api")
+PARTS = ("broker", "topics", "database", "secrets", "scripts", "roles", "sources", "operators", "api")
 
 
 @click.command()
@@ -26,8 +26,8 @@ PARTS = ("broker", "topics", "database", "secrets", "scripts", "roles", "operato
 def check(parts: tuple[str, ...]) -> int:
     """Ask every part whether it is there, and say what mends it where it is not. Exit 1 when something is missing.
 
-    Parts are broker, topics, database, secrets, scripts, roles, operators and api; by default all. Changes nothing, but for the
-    database, which is brought up to date.
+    Parts are broker, topics, database, secrets, scripts, roles, sources, operators and api; by default all. Changes nothing,
+    but for the database, which is brought up to date.
     """
     return asyncio.run(_check(read_settings(), parts or PARTS))
 
@@ -40,6 +40,7 @@ async def _check(settings: Settings, parts: Sequence[str]) -> int:
         "secrets": _secrets,
         "scripts": _scripts,
         "roles": _roles,
+        "sources": _sources,
         "operators": _operators,
         "api": _api,
     }
@@ -92,7 +93,8 @@ async def _scripts(settings: Settings) -> str:
 
 
 async def _roles(settings: Settings) -> str:
-    found, paused, _ = await read_statuses(settings)
+    statuses = await read_statuses(settings)
+    found, paused = statuses.present(), statuses.paused()
     stopped = [f"the {one.role} cannot go on: {one.detail}" for one in found if one.state == "stopped"]
     if stopped:
         raise NotifierError("; ".join(stopped))
@@ -103,6 +105,17 @@ async def _roles(settings: Settings) -> str:
     if paused:
         said += f"; paused: {', '.join(one.name for one in paused)} (`notifier status`)"
     return said
+
+
+async def _sources(settings: Settings) -> str:
+    """Whether the sources of producers answered the last time, and are not silent."""
+    from control_api.statuses import source_in_words
+
+    known = (await read_statuses(settings)).sources()
+    wrong = [f"the producer {one.name}: {source_in_words(one)}" for one in known if one.state in ("failing", "silent")]
+    if wrong:
+        raise NotifierError("; ".join(wrong))
+    return "no source is failing or silent"
 
 
 async def _operators(settings: Settings) -> str:

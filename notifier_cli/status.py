@@ -1,6 +1,7 @@
-"""`notifier status`: which roles work, what they cannot use and passed over, which consumers are paused, which chats moved."""
+"""`notifier status`: which roles work, what they cannot use and passed over, and how consumers, chats and sources are."""
 
 import asyncio
+from typing import TYPE_CHECKING
 
 import click
 
@@ -10,6 +11,9 @@ from notifier.settings import Settings
 from notifier.status import CONSUMER, Status
 from notifier_cli.environment import read_settings
 
+if TYPE_CHECKING:
+    from control_api.statuses import Statuses
+
 LIMIT_S = 10.0
 
 
@@ -17,26 +21,29 @@ LIMIT_S = 10.0
 def status() -> int:
     """Show what the roles report: who works, who cannot go on and why, what they cannot use, which consumers are paused.
 
-    Then the chats that have another number than their consumers say.
+    Then the chats that have another number than their consumers say, and the producers whose sources fail or are silent.
 
     Exit 1 when a role cannot go on.
 
     A role that was killed is not listed once it was silent for a minute.
     """
-    found, paused, moved = asyncio.run(read_statuses(read_settings()))
+    statuses = asyncio.run(read_statuses(read_settings()))
+    found = statuses.present()
     for one in found:
         _show(one)
     if not found:
         click.echo("No role has reported within the last minute.")
-    for one in paused:
+    for one in statuses.paused():
         _show_paused(one)
-    for one in moved:
+    for one in statuses.moved():
         click.echo(f"{click.style('MOVE', fg='yellow')}  {one.name.replace('/', ': ', 1)}: {one.detail or one.became}")
+    for one in statuses.sources():
+        _show_source(one)
     return 1 if any(one.state == "stopped" for one in found) else 0
 
 
-async def read_statuses(settings: Settings) -> tuple[list[Status], list[Status], list[Status]]:
-    """What the roles report now, the consumers that are paused, and the chats that have moved. Raises BrokerError."""
+async def read_statuses(settings: Settings) -> "Statuses":
+    """What the topic `status` says now; it is not followed any more. Raises BrokerError."""
     from control_api.statuses import Statuses
 
     statuses = Statuses(settings)
@@ -48,7 +55,14 @@ async def read_statuses(settings: Settings) -> tuple[list[Status], list[Status],
         raise BrokerError("the topic `status` cannot be read: is the broker there? (`notifier check broker`)") from None
     finally:
         await statuses.stop()
-    return statuses.present(), statuses.paused(), statuses.moved()
+    return statuses
+
+
+def _show_source(one: Status) -> None:
+    from control_api.statuses import source_in_words
+
+    word = click.style("ok  ", fg="green") if one.state == "ready" else click.style("FAIL", fg="red")
+    click.echo(f"{word}  the producer {one.name}: {source_in_words(one)}")
 
 
 def _show_paused(one: Status) -> None:

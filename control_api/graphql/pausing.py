@@ -26,7 +26,7 @@ def _status() -> Any:
         description="Deliveries that wait for a paused consumer, where it is known; none that is parked."
     )
     return object_type(
-        "Status", "How a process, a consumer or a chat is.", {**texts, **some, **json, "waiting": waiting}
+        "Status", "How a process, a consumer, a chat or a source is.", {**texts, **some, **json, "waiting": waiting}
     )
 
 
@@ -41,6 +41,8 @@ def status_queries() -> dict[str, Any]:
         args=model_arguments(PageQuery),
         resolver=guarded("read", _list),
         description="What the roles report, which consumers and producers are paused, and which chats have moved.",
+            "The processes, then the consumers that are paused or disabled, the chats that have moved, and the sources.",
+        description="What the roles report, which consumers are paused, which chats have moved, and how sources are.",
     )
     return {"statuses": statuses}
 

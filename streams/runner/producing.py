@@ -22,6 +22,7 @@ from notifier.plugin import Context, Feed, Producer
 from notifier.record import JsonObject
 from notifier.sandbox import Sandbox
 from streams.instances import Instances
+from streams.runner.source_states import SourceStates
 
 logger = logging.getLogger(__name__)
 
@@ -51,6 +52,7 @@ class Producing:
         *,
         files: AllowedFiles | None = None,  # None: none
         concurrency: int = CONCURRENCY,
+        sources: SourceStates | None = None,  # are told how each source answered
     ) -> None:
         self.slots = asyncio.Semaphore(concurrency)  # to be held by those who ask, until they are done with the answer
         self._sandbox = sandbox
@@ -58,12 +60,14 @@ class Producing:
         self._services = services  # base URLs, see `Context`
         self._network = network or Network()
         self._files = files or AllowedFiles()
+        self._sources = sources
         self._instances: Instances[Producer[Any]] = Instances()
         self._instances.replace(catalog.producers)
 
     async def ask(self, name: str, cursor: JsonObject | None = None) -> Given:
         """What a producer gives, within its time limit; `cursor` is what it kept the last time. Raises CancelledError only."""
         catalog = self._catalog
+        notices: list[str] = []
         with self._instances.use(name) as plugin:
             if plugin is None:
                 return Given(error=catalog.problems.get(f"producer/{name}") or f"there is no producer {name!r}")
@@ -137,11 +141,43 @@ class Producing:
                 )
                 return _explain(error, plugin)
             return "it ended by itself"
+                notice=notices.append,
+            )
+            given, error = await self._produce(plugin, context)
+            if self._sources is not None:
+                self._sources.tell(name, error, plugin.mask("; ".join(notices)) or None)
+            return given, error
+
+    async def _produce(self, plugin: Producer[Any], context: Context) -> tuple[list[object], str | None]:
+        name, limit = context.name, plugin.timeout_s()
+        try:
+            async with asyncio.timeout(limit) as timeout:
+                return list(await plugin.produce(context)), None
+        except TimeoutError as error:
+            if timeout.expired():
+                return [], f"gave nothing within {limit:g} s and was stopped"
+            return [], _explain(error, plugin)
+        except NotifierError as error:
+            return [], _explain(error, plugin)
+        except Exception as error:  # a plugin may raise anything, and fails alone
+            logger.warning(
+                "The producer %s raised:\n%s",
+                name,
+                plugin.mask("".join(format_exception(error))),
+                extra={"action": "produce"},
+            )
+            return [], _explain(error, plugin)
 
     def change(self, catalog: Catalog) -> None:
         """Asks the producers of this catalog from now on."""
         self._catalog = catalog
         self._instances.replace(catalog.producers)
+        if self._sources is not None:
+            self._sources.change(catalog)
+
+    def is_failing(self, name: str) -> bool:
+        """Whether a producer's source did not answer as it should the last time that any runner asked it."""
+        return self._sources is not None and self._sources.is_failing(name)
 
     async def close(self) -> None:
         """Closes all producers; none may be asked any more."""

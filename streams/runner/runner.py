@@ -2,7 +2,7 @@
 
 A tick is acknowledged once its run is on `runs` with a lease; so the Faust agent only hands over ticks, and the work happens
 beside it. Left to others: how leases are won and lost (`streams.runner.leases`), the log of runs (`.run_log`), the work itself
-(`.work`).
+(`.work`), and what is said of sources (`.source_states`).
 
 Guarantee: at least once. A run on `runs` is done by some runner, whichever of them die: an expired lease is taken over, and
 the producers that had not finished are asked again. Messages carry ids made of their tick's, so a repeat is recognised
@@ -42,6 +42,8 @@ from streams.runner.producing import CONCURRENCY, Producing
 from streams.runner.run_log import RunLog
 from streams.runner.turns import Turns
 from streams.runner.work import OwnedRun, RunWork, Told
+from streams.runner.source_states import SourceStates
+from streams.runner.work import OwnedRun, RunWork
 from streams.writer import Writer
 
 logger = logging.getLogger(__name__)
@@ -76,6 +78,7 @@ class Runner:
         self._concurrency = concurrency
         self._unknown_wait_s = unknown_wait_s
         self._writer = Writer(settings)
+        self._sources = SourceStates(settings, self._writer)
         self._run_log = RunLog(settings, self._writer, owner=self.owner, lease_s=lease_s)
         self._dead_letters = DeadLetters(settings, self._writer)
         self._leases = Leases()
@@ -115,6 +118,18 @@ class Runner:
             self._settings.services,
             Network(allowed=self._settings.allowed_addresses),
             files=self._settings.files,
+        await ensure_topics(self._settings, [TICKS, RUNS, MESSAGES, DEAD_LETTERS])
+        self._work = RunWork(
+            self._settings,
+            self._definitions,
+            Producing(
+                self._sandbox,
+                await self._definitions.load(),
+                self._settings.services,
+                Network(allowed=self._settings.allowed_addresses),
+                self._sources,
+            ),
+            self._writer,
             concurrency=self._concurrency,
         )
         self._following = Following(self._settings, producing, self._writer, self._pauses)
@@ -127,6 +142,7 @@ class Runner:
             self._pauses,
             unknown_wait_s=self._unknown_wait_s,
         )
+        self._sources.change(self._definitions.catalog)
         self._definitions.on_change(self._definitions_changed)
         self._supervise(self._told.cursors.follow(), "cursors")
         follow = self._supervise(self._follow(), "runs")
@@ -140,6 +156,8 @@ class Runner:
         self._supervise(self._watch(), "watch leases")
         self._supervise(self._pauses.follow(), "pauses")
         self._following.begin(self._definitions.catalog)
+        self._supervise(self._sources.follow(), "follow sources")
+        self._supervise(self._sources.write(), "report sources")
 
     async def accept(self, records: Sequence[ConsumerRecord]) -> None:
         """Takes ticks on: returns once each is a run on `runs` or a dead letter, acknowledged by Kafka.

@@ -147,3 +147,41 @@ def test_chats_that_moved_are_listed_and_are_no_pause(settings: Settings) -> Non
     assert (statuses.paused(), statuses.present()) == ([], [])
     statuses._take("chat/chat/-1", None)
     assert [one.name for one in statuses.moved()] == ["chat/-2"]
+
+
+async def test_sources_that_fail_are_listed_and_marked_on_their_producers(api: Api, admin: httpx.AsyncClient) -> None:
+    made = await admin.post("/api/v1/producers", json={"name": "source", "type": "pulled"})
+    assert made.status_code == 201
+    status = Status(kind="producer", name="source", state="failing", at=now(), since=now(), detail="it answers 503")
+    await produce(api.settings, "status", [status.encode()], key="producer/source")
+
+    async def shown(problem: str | None) -> bool:
+        found = (await admin.get("/api/v1/producers/source")).json().get("problem")
+        return found is None if problem is None else problem in (found or "")
+
+    await wait_until(partial(shown, "its source is failing since"))
+    listed = [one for one in (await admin.get("/api/v1/status")).json()["items"] if one["kind"] == "producer"]
+    assert [(one["name"], one["state"], one["detail"]) for one in listed] == [("source", "failing", "it answers 503")]
+    assert listed[0]["since"] is not None
+    exit_status, out, _ = await run(api.settings, "status")
+    assert (exit_status, "the producer source: its source is failing since" in out) == (0, True)
+    exit_status, out, _ = await run(api.settings, "check", "sources")
+    assert (exit_status, "it answers 503" in out) == (1, True)
+    back = Status(kind="producer", name="source", state="ready", at=now(), detail="it is called other now")
+    await produce(api.settings, "status", [back.encode()], key="producer/source")
+    await wait_until(partial(shown, None))
+    exit_status, out, _ = await run(api.settings, "status")
+    assert "the producer source: its source answers: it is called other now" in out
+    exit_status, out, _ = await run(api.settings, "check", "sources")
+    assert (exit_status, "no source is failing" in out) == (0, True)
+
+
+def test_sources_have_states_of_their_own(settings: Settings) -> None:
+    statuses = Statuses(settings)
+    for state in ("ready", "failing", "silent", "paused"):
+        take(statuses, state, "producer", state=state)
+    for state in ("stopped", "moved", "disabled", "resumed"):
+        take(statuses, state, "producer", state=state)
+    take(statuses, "mail", "consumer", state="failing")
+    assert [one.name for one in statuses.sources()] == ["failing", "paused", "ready", "silent"]
+    assert (statuses.paused(), statuses.present()) == ([], [])
