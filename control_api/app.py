@@ -39,6 +39,7 @@ from control_api.http.guard import REQUEST_LIMIT_S, Guard, Load
 from control_api.http.page import json_response
 from control_api.intake.intake import Intake
 from control_api.intake.producer_types import producer_types
+from control_api.mail.door import MailDoor
 from control_api.migrate import upgrade_database
 from control_api.parked.parked import ParkedDeliveries
 from control_api.parts import Parts
@@ -138,9 +139,13 @@ def _lifespan(
                 await part.start()
                 stack.push_async_callback(part.stop)
             stack.push_async_callback(parts.dry_runs.stop)
+            door = MailDoor(parts)
+            await door.start()
+            stack.push_async_callback(door.stop)
             pruning = asyncio.create_task(keep_pruning(database, settings), name="retention")
             stack.push_async_callback(_cancel, pruning)
             app.state.parts = parts
+            app.state.mail_port = door.port
             yield
 
     return lifespan

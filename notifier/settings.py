@@ -135,6 +135,18 @@ class Settings(BaseSettings):
     )
     http_host: str = Field("127.0.0.1", description="Address that the control API listens on.")
     http_port: int = Field(8000, ge=0, le=65535, description="Port that the control API listens on.")
+    mail_host: str = Field(
+        "127.0.0.1", description="Address that mails are taken at, where `NOTIFIER_MAIL_PORT` is set."
+    )
+    mail_port: int | None = Field(
+        None, ge=0, le=65535, description="Port that mails are taken at, by SMTP; 0: a free one; unset: none are."
+    )
+    mail_cert_file: Path | None = Field(
+        None, description="PEM file of the certificate with which connections of mails are encrypted (STARTTLS)."
+    )
+    mail_key_file: Path | None = Field(
+        None, description="PEM file of the key of that certificate, if it is not in there."
+    )
 
     # --- Kafka ---
     kafka: Annotated[str, AfterValidator(_servers)] | None = Field(

@@ -1,0 +1,1 @@
+"""The SMTP door: takes mails for producers that make messages of them."""
