@@ -50,6 +50,7 @@ from control_api.rest.definition_schemas import SCHEMAS
 from control_api.rest.quick_push import QuickPush, is_push
 from control_api.retention import keep_pruning
 from control_api.send_test import SendTest
+from control_api.silence.watch import Watch
 from control_api.statuses import Statuses
 from control_api.wishes.granting import Granting
 from control_api.wishes.wishes import Wishes
@@ -135,7 +136,8 @@ def _lifespan(
             # Stopped in the opposite order.
             following = (parts.relay, parts.history, index, parts.statuses, parts.parked)
             wishes = Wishes(settings, database, Granting(database, parts.services), parts.intake)
-            for part in (*following, parts.intake, parts.redrives, wishes):
+            silence = Watch(settings, database, registry, parts.intake, parts.statuses)
+            for part in (*following, parts.intake, parts.redrives, wishes, silence):
                 await part.start()
                 stack.push_async_callback(part.stop)
             stack.push_async_callback(parts.dry_runs.stop)

@@ -15,6 +15,7 @@ from control_api.models.history import (
 )
 from control_api.models.listening import LinkCodeRow
 from control_api.models.redrive import RedriveRow
+from control_api.models.silence import SilenceRow
 from notifier.tick_claims import METADATA
 
 __all__ = [
@@ -38,6 +39,7 @@ __all__ = [
     "ReferenceRow",
     "RunRow",
     "SessionRow",
+    "SilenceRow",
     "TokenRow",
 ]
 

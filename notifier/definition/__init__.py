@@ -5,6 +5,7 @@ from notifier.definition.definition import Definition, definition_key
 from notifier.definition.group_spec import GroupSpec
 from notifier.definition.names import Name, Username, check_name, is_username
 from notifier.definition.plugin_spec import PluginSpec
+from notifier.definition.producer_spec import ProducerSpec
 from notifier.definition.schedule_spec import ScheduleSpec
 from notifier.definition.specs import (
     MAX_SCRIPT_BYTES,
@@ -27,6 +28,7 @@ __all__ = [
     "GroupSpec",
     "Name",
     "PluginSpec",
+    "ProducerSpec",
     "ScheduleSpec",
     "ScriptSpec",
     "TemplateSpec",

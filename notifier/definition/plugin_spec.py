@@ -1,4 +1,4 @@
-"""PluginSpec: what people write of a producer or a filter, and the base of a consumer's."""
+"""PluginSpec: what people write of a filter, and the base of what they write of producers and consumers."""
 
 from typing import Annotated
 

@@ -13,6 +13,7 @@ from notifier.definition.definition_spec import DefinitionSpec
 from notifier.definition.group_spec import GroupSpec
 from notifier.definition.names import Names, Recipients, Title
 from notifier.definition.plugin_spec import PluginSpec
+from notifier.definition.producer_spec import ProducerSpec
 from notifier.definition.schedule_spec import ScheduleSpec
 from notifier.definition.script_text import check_first_line, executor_of, with_plain_line_ends
 from notifier.definition.seconds import Lifetime
@@ -87,7 +88,7 @@ SPECS: dict[Kind, type[DefinitionSpec]] = {
     "group": GroupSpec,
     "script": ScriptSpec,
     "template": TemplateSpec,
-    "producer": PluginSpec,
+    "producer": ProducerSpec,
     "filter": PluginSpec,
     "consumer": ConsumerSpec,
     "configuration": ConfigurationSpec,

@@ -1,0 +1,1 @@
+"""Silence: says when nothing came of a producer for longer than is expected, and when it is back."""
