@@ -1,8 +1,9 @@
 """Decision: which configurations consider a message, for whom it passes their filters, and which filter dropped it.
 
-The plain algorithm: each configuration that names the producer judges the message, filter by filter (`filters.chain`). The
-router does not run it: its compiled form (`streams.router`) is quicker, and a property test holds it to this reference. What
-explains a message does (`control_api.explain`). Deliveries, attempts and dead letters are made by the router.
+The plain algorithm: the mappings of the message's producer are applied (`notifier.mapping`), and each configuration that names
+the producer judges what they make of it, filter by filter (`filters.chain`). The router does not run it: its compiled form
+(`streams.router`) is quicker, and a property test holds it to this reference. What explains a message does
+(`control_api.explain`). Deliveries, attempts and dead letters are made by the router.
 """
 
 from collections.abc import Sequence
@@ -15,6 +16,7 @@ from notifier.catalog import Catalog, Configuration
 from notifier.folded import folded
 from notifier.group import PREFIX, Group, group_named
 from notifier.identity import Ambiguous
+from notifier.mapping import applied
 from notifier.message import Message
 from notifier.outcome import Reason
 from notifier.plugin import Candidate
@@ -73,6 +75,7 @@ class Judge:
 
     def decide(self, message: Message, at: datetime) -> Decision:
         """What becomes of a message at the moment `at`."""
+        message = self.mapped(message)
         configurations, problem = self.considering(message)
         sender, receiver, unknown = self.people(message) if problem is None else (None, None, None)
         problem = problem or unknown
@@ -83,6 +86,10 @@ class Judge:
             sender=sender,
             receiver=receiver,
         )
+
+    def mapped(self, message: Message) -> Message:
+        """The message as the mappings make it. The other methods take it for that; it is not to be mapped twice."""
+        return applied(self.catalog.mappings_of(message.producer), message)[0]
 
     def considering(self, message: Message) -> tuple[Sequence[Configuration], Problem | None]:
         """The configurations that consider a message, sorted by name, or why none can."""

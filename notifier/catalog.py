@@ -12,6 +12,7 @@ from notifier.definition import (
     ConsumerSpec,
     Definition,
     GroupSpec,
+    MappingSpec,
     PluginSpec,
     ScriptSpec,
     TemplateSpec,
@@ -20,6 +21,7 @@ from notifier.definition import (
 from notifier.errors import NotifierError, UnknownName
 from notifier.group import Group, group_named
 from notifier.identity import Directory
+from notifier.mapping import Mappings, MessageMapping
 from notifier.outcome import Kind
 from notifier.plugin import Consumer, Filter, Plugin, Producer
 from notifier.registry import Registry
@@ -87,6 +89,7 @@ class Catalog:
     scripts: Mapping[str, Script] = field(default_factory=dict)
     templates: Mapping[str, str] = field(default_factory=dict)  # the texts of named templates
     producers: Mapping[str, Producer[Any]] = field(default_factory=dict)
+    mappings: Mapping[str, MessageMapping] = field(default_factory=dict)
     filters: Mapping[str, Filter[Any]] = field(default_factory=dict)
     consumers: Mapping[str, Consumer[Any]] = field(default_factory=dict)
     configurations: Mapping[str, Configuration] = field(default_factory=dict)
@@ -108,6 +111,14 @@ class Catalog:
                 for producer in configuration.spec.producers:
                     found.setdefault(producer, []).append(configuration)
         return {producer: tuple(configurations) for producer, configurations in found.items()}
+
+    @cached_property
+    def _mappings_in_order(self) -> Mappings:
+        return sorted(self.mappings.values(), key=lambda mapping: (mapping.order, mapping.name))
+
+    def mappings_of(self, producer: str) -> Mappings:
+        """The mappings of a producer's messages, in the order in which they apply."""
+        return tuple([each for each in self._mappings_in_order if not each.producers or producer in each.producers])
 
     def script(self, name: str) -> Script:
         """The script of that name. Raises UnknownName."""
@@ -182,6 +193,8 @@ class Catalog:
             return Script(name=definition.name, executor=spec.executor, content=spec.content)
         if isinstance(spec, TemplateSpec):
             return spec.content
+        if isinstance(spec, MappingSpec):
+            return MessageMapping.of(definition.name, spec)
         if isinstance(spec, ConfigurationSpec):
             return Configuration(name=definition.name, version=definition.revision, spec=spec)
         assert isinstance(spec, PluginSpec)

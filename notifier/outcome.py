@@ -53,8 +53,20 @@ Reason: TypeAlias = Literal[
 Severity: TypeAlias = Literal["debug", "info", "warning", "error", "critical"]  # in ascending order
 SEVERITIES: tuple[Severity, ...] = ("debug", "info", "warning", "error", "critical")
 
-Kind: TypeAlias = Literal["user", "group", "script", "template", "producer", "filter", "consumer", "configuration"]
+Kind: TypeAlias = Literal[
+    "user", "group", "script", "template", "producer", "mapping", "filter", "consumer", "configuration"
+]
 # In dependency order: a kind refers only to kinds before it, and to its own.
-KINDS: tuple[Kind, ...] = ("user", "group", "script", "template", "producer", "filter", "consumer", "configuration")
+KINDS: tuple[Kind, ...] = (
+    "user",
+    "group",
+    "script",
+    "template",
+    "producer",
+    "mapping",
+    "filter",
+    "consumer",
+    "configuration",
+)
 
 Trigger: TypeAlias = Literal["cron", "manual", "backfill"]  # why a run happened

@@ -31,7 +31,18 @@ from notifier.registry import Registry
 MAX_PAGE_BYTES = 8 * 1024 * 1024  # of a page, and of the specs that it is made from; it ends early beyond that
 _AT_ONCE = 2  # rows that are read ahead: the loop parses them in one go
 _Kind = Literal[
-    "user", "group", "script", "template", "producer", "filter", "consumer", "configuration", "token", "account", "job"
+    "user",
+    "group",
+    "script",
+    "template",
+    "producer",
+    "mapping",
+    "filter",
+    "consumer",
+    "configuration",
+    "token",
+    "account",
+    "job",
 ]
 
 

@@ -84,6 +84,7 @@ async def write_change(
     await _check_unused(session, actor, deleted, {edit.key for edit in edits})
     await _check_fallbacks(session, [edit for edit in written if edit.kind == "consumer"])
     await _check_inclusions(session, [edit for edit in written if edit.kind == "template"])
+    await _check_mappings(session, actor, [edit for edit in written if edit.kind == "mapping"])
 
     edits = [*written, *deleted]
     at = now()
@@ -325,6 +326,27 @@ async def _check_inclusions(session: AsyncSession, templates: Sequence[Edit]) ->
         raise InputError(
             [FieldError(_at(edit, "/content"), faults[edit.name]) for edit in templates if edit.name in faults]
         )
+
+
+async def _check_mappings(session: AsyncSession, actor: Actor, mappings: Sequence[Edit]) -> None:
+    """Refuses mappings that would change messages of producers which are not the actor's to change. Raises OtherTeam."""
+    if actor.team is None or not mappings:
+        return
+    names = {edit.key: _spec(edit).names("producer") for edit in mappings}
+    everyone = [edit for edit in mappings if not names[edit.key]]
+    if everyone:
+        text = "is required: a mapping of all producers' messages is for who has no team"
+        raise InputError([FieldError(_at(edit, "/producers"), text) for edit in everyone])
+    for _, some in _by_kind(
+        ("producer", name) for name in sorted({name for found in names.values() for name in found})
+    ):
+        rows = await session.execute(
+            select(DefinitionRow.name, DefinitionRow.team).where(
+                DefinitionRow.kind == "producer", DefinitionRow.name.in_(some)
+            )
+        )
+        for name, team in rows:
+            actor.require_team(team, f"the messages of the producer {name!r}")
 
 
 def _by_kind(keys: Iterable[Key]) -> Iterator[tuple[Kind, list[str]]]:

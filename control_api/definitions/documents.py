@@ -1,12 +1,13 @@
 """Documents: definitions as people write them in YAML files, read strictly, and written again by `export`.
 
-    users, groups, scripts, templates, producers, filters, consumers, configurations: lists of objects with a `username` or `name`
+    users, groups, scripts, templates, producers, mappings, filters, consumers, configurations: lists of objects with a
+        `username` or `name`
     x-…: anything, passed over; a place for anchors
     tests: what must become of a message; only kept apart here (see `control_api.file_tests`), and never stored
 
 The YAML is `control_api.definitions.yaml_core`'s; a key given twice is an error and tags are refused. `<<` merges objects into
 the one that it stands in, whose own fields win (`control_api.definitions.merge_keys`). Every error names the
-file and the line. A script or template may say `file: disk_space.sh` in place of `content`
+file and the line. A script or template may say `file: disk_space.sh` in place of `content`, a table `file: owners.csv`
 (`control_api.definitions.includes`). Whether the fields fit is checked in `control_api.definitions.spec`.
 """
 
@@ -20,7 +21,7 @@ from typing import Any
 import yaml
 
 from control_api.definitions import yaml_core
-from control_api.definitions.includes import with_content
+from control_api.definitions.includes import with_content, with_table
 from control_api.definitions.json_value import MAX_DEPTH
 from control_api.definitions.merge_keys import is_merge_key, merged_objects
 from control_api.definitions.place import is_pointer, located
@@ -241,6 +242,8 @@ class _Reader:
                     raise InputError(faults)
                 if kind in WITH_FILE:
                     written = with_content(written, self._file.parent)
+                elif kind == "mapping":
+                    written = with_table(written, self._file.parent)
                 name, value = split_name(kind, written)
             except InputError as error:
                 self._wrong += [

@@ -1,4 +1,4 @@
-"""Includes: what a document takes from elsewhere: a `file` with its content, secrets from the environment and from files.
+"""Includes: what a document takes from elsewhere: content and tables from a `file`, secrets from the environment and from files.
 
 A relative path begins from the YAML file's folder and must not leave it.
 """
@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from control_api.definitions.table_file import read_table
 from control_api.definitions.text_file import decode
 from notifier.definition import MAX_SCRIPT_BYTES
 from notifier.errors import FieldError, InputError
@@ -31,6 +32,21 @@ def with_content(written: Any, folder: Path) -> Any:
         raise InputError(FieldError("/file", "must be the name of a file, as text"))
     content = _read_within(folder, file, _MAX_FILE_BYTES, "/file")
     return {key: value for key, value in written.items() if key != "file"} | {"content": content}
+
+
+def with_table(written: Any, folder: Path) -> Any:
+    """A mapping with the `file` of its table read into `key` and `rows`. Raises InputError."""
+    table = written.get("table") if isinstance(written, dict) else None
+    if not isinstance(table, dict) or "file" not in table:
+        return written
+    if "rows" in table:
+        raise InputError(FieldError("/table/file", "and `rows` are both there; keep one"))
+    file = table["file"]
+    if not isinstance(file, str) or not file:
+        raise InputError(FieldError("/table/file", "must be the name of a file, as text"))
+    text = _read_within(folder, file, _MAX_FILE_BYTES, "/table/file")
+    rest = {key: value for key, value in table.items() if key not in ("file", "key")}
+    return {**written, "table": rest | read_table(file, text, table.get("key"))}
 
 
 def with_secrets(value: JsonObject, folder: Path, fields: frozenset[str], environment: Mapping[str, str]) -> JsonObject:

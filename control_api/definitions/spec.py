@@ -21,6 +21,7 @@ from notifier.definition import (
     ConfigurationSpec,
     ConsumerSpec,
     GroupSpec,
+    MappingSpec,
     PluginSpec,
     TemplateSpec,
     check_name,
@@ -123,7 +124,7 @@ def _templates(model: DefinitionSpec) -> Iterator[tuple[str, str]]:
 
 
 def references_of(model: DefinitionSpec) -> Iterator[Reference]:
-    """The definitions that a configuration or group names, the fallback of a consumer, and the templates that texts include."""
+    """What a configuration, group or mapping names, the fallback of a consumer, and the templates that texts include."""
     if isinstance(model, ConsumerSpec) and model.fallback is not None:
         yield Reference(kind="consumer", name=model.fallback, pointer="/fallback")
     if isinstance(model, GroupSpec):
@@ -131,6 +132,8 @@ def references_of(model: DefinitionSpec) -> Iterator[Reference]:
     kinds: tuple[Kind, ...] = ("user", "producer", "filter", "consumer")
     for kind in kinds if isinstance(model, ConfigurationSpec) else ():
         yield from _references_to(kind, f"{kind}s", getattr(model, f"{kind}s"))
+    if isinstance(model, MappingSpec):
+        yield from _references_to("producer", "producers", model.producers)
     for pointer, source in _templates(model):
         for name in included(source):
             yield Reference(kind="template", name=name, pointer=pointer)

@@ -81,6 +81,13 @@ def definitions_schema(registry: Registry) -> JsonObject:
         }  # fmt: skip
         written["required"] = ["name"]
         written["oneOf"] = [{"required": ["content"]}, {"required": ["file"]}]
+    table = found["MappingTableSpec"]
+    table["properties"]["file"] = {
+        "type": "string", "minLength": 1,
+        "description": "In place of `rows`: a CSV or YAML file in the folder of this one, or below it.",
+    }  # fmt: skip
+    table["required"] = []
+    table["oneOf"] = [{"required": ["key", "rows"]}, {"required": ["file"]}]
     return {
         "$schema": DIALECT,
         "title": "Definitions of Notifier",

@@ -96,6 +96,7 @@ class Comparison:
     def _compare(self, message: Message, record: Record) -> None:
         report, draft = self.report, self.draft
         report.considered += 1
+        written, message = message, self.now.mapped(message)
         by_now = self.now.quickly(message)
         by_draft = by_now if draft is None else draft.quickly(message)
         if by_now is None or by_draft is None:
@@ -106,7 +107,7 @@ class Comparison:
             return
         at = _time_of(record)
         id_ = message.id or topic_id(record.partition, record.offset, record.timestamp)
-        told = Told(message=message, value=record.value or b"", id=id_)
+        told = Told(message=written, value=record.value or b"", id=id_)
         added = [delivery for delivery in by_draft if delivery not in by_now]
         dropped = [delivery for delivery in by_now if delivery not in by_draft]
         report.added += len(added)

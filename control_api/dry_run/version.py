@@ -17,6 +17,7 @@ from filters.chain import FilterFailed
 from filters.decision import Judge, Problem
 from notifier.catalog import Catalog, Configuration
 from notifier.group import Group
+from notifier.mapping import Mappings, applied
 from notifier.message import Message
 from notifier.plugin import Candidate
 from notifier.user import User
@@ -34,6 +35,7 @@ class Version:
         self._catalog = replace(catalog, configurations={} if configuration is None else {name: configuration})
         self._catalog.__dict__["directory"] = catalog.directory
         self._judge = Judge(self._catalog)
+        self._mappings: dict[str, Mappings] = {}  # by producer
         self._quick: Quick | None = None
         self.producers: frozenset[str] = frozenset()  # whose messages it takes
         if configuration is not None and configuration.spec.enabled:
@@ -47,6 +49,13 @@ class Version:
         """Whether people and producers are the same in both versions."""
         mine, others = self._catalog, other._catalog
         return mine.directory is others.directory and mine.producers is others.producers
+
+    def mapped(self, message: Message) -> Message:
+        """The message as the mappings make it, which the methods below take it for."""
+        mappings = self._mappings.get(message.producer)
+        if mappings is None:
+            mappings = self._mappings[message.producer] = self._catalog.mappings_of(message.producer)
+        return applied(mappings, message)[0] if mappings else message
 
     def people(self, message: Message) -> People:
         """The sender and the receiver of a message of a producer that is in the catalog."""
@@ -111,7 +120,7 @@ class Version:
         }
 
     def why_not(self, told: Told, at: datetime, delivery: Delivery) -> str:
-        """Why a message does not make a delivery, in words."""
+        """Why a message does not make a delivery, in words; `told` as it was written, before mappings."""
         consumer, recipient = delivery
         if self._configuration is not None and consumer not in self._configuration.spec.consumers:
             return f"{self._name} does not name the consumer {consumer}"

@@ -9,7 +9,7 @@ are made only for those that are shown.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from control_api.access.teams import Hidden
@@ -20,8 +20,8 @@ from control_api.explain.explanation import (
     RecipientExplanation,
 )
 from control_api.explain.heard import Heard, Hearing
-from control_api.explain.verdicts import all_delivered, step_of, to_whom, verdict_of
-from control_api.explain.ways import Made, Told, Way, delivery_of, in_time, ways
+from control_api.explain.verdicts import all_delivered, step_of, to_whom, verdict_of, what_was_set
+from control_api.explain.ways import Made, Told, Way, as_mapped, delivery_of, in_time, ways
 from control_api.explain.words import NAMED, Words, in_sentences, sentence
 from filters.chain import told
 from filters.decision import Judge, Problem, missing, missing_user
@@ -82,8 +82,16 @@ class _Case:
 
 
 def explain(catalog: Catalog, question: Question) -> Explained:
-    """Explains a message. Does not raise."""
-    return _Explainer(catalog, question).explained()
+    """Explains a message as the mappings make it. Does not raise."""
+    if question.told.message.producer in question.hidden.of("producer"):
+        return _Explainer(catalog, question).explained()
+    told, steps, problem = as_mapped(catalog, question.told)
+    explained = _Explainer(catalog, replace(question, told=told, problem=question.problem or problem)).explained()
+    if steps:
+        explanation = explained.explanation
+        explanation.mappings = [what_was_set(step, question.hidden) for step in steps]
+        explanation.text = in_sentences([*[each.text for each in explanation.mappings], explanation.text])
+    return explained
 
 
 def person_of(catalog: Catalog, name: str, producer: str) -> User | None:

@@ -57,6 +57,14 @@ class RecipientExplanation(_Part):
     consumers: list[ConsumerExplanation]  # empty where the filters do not let it pass
 
 
+class MappingExplanation(_Part):
+    """What one mapping set of a message, before the filters saw it."""
+
+    mapping: str | None  # its name; none: another team's
+    set: dict[str, str]  # field → value; labels as `labels.NAME`
+    text: str  # "The mapping owners set team=infra."
+
+
 class ConfigurationExplanation(_Part):
     """What one configuration makes of a message."""
 
@@ -77,3 +85,4 @@ class Explanation(_Part):
     reason: Reason  # why no configuration considers it; `ok`: see each configuration
     configurations: list[ConfigurationExplanation]
     omitted: int = 0  # further configurations, where they are many
+    mappings: list[MappingExplanation] = []  # what was set of the message before, in order

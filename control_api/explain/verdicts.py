@@ -2,10 +2,17 @@
 
 from collections.abc import Sequence
 
-from control_api.explain.explanation import ConfigurationVerdict, RecipientExplanation, StepExplanation
+from control_api.access.teams import Hidden
+from control_api.explain.explanation import (
+    ConfigurationVerdict,
+    MappingExplanation,
+    RecipientExplanation,
+    StepExplanation,
+)
 from control_api.explain.ways import Way
-from control_api.explain.words import listed
+from control_api.explain.words import listed, sentence
 from filters.chain import Verdict
+from notifier.mapping import Step
 from notifier.outcome import Reason
 
 
@@ -17,6 +24,13 @@ def fails(verdict: Verdict) -> bool:
 def all_delivered(part: RecipientExplanation) -> bool:
     """Whether every consumer is given it for a recipient, and there is one."""
     return bool(part.consumers) and all(each.verdict == "delivered" for each in part.consumers)
+
+
+def what_was_set(step: Step, hidden: Hidden) -> MappingExplanation:
+    """What a mapping made of a message, as the answer has it. Another team's is not named."""
+    name = None if step.mapping in hidden.of("mapping") else step.mapping
+    whose = "A mapping of another team" if name is None else f"The mapping {name}"
+    return MappingExplanation(mapping=name, set=step.values(), text=sentence(f"{whose} set {step.words()}"))
 
 
 def step_of(verdict: Verdict, since: str) -> StepExplanation:

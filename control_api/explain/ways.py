@@ -10,9 +10,12 @@ from typing import Any
 
 import msgspec
 
+from filters.decision import Problem
 from notifier.catalog import Catalog, Configuration
 from notifier.delivery import Delivery, delivery_id
+from notifier.errors import RecordError
 from notifier.expiry import expired_text, expiry
+from notifier.mapping import Step, applied, mapped
 from notifier.message import Message
 from notifier.outcome import Reason
 from notifier.plugin import Consumer
@@ -95,6 +98,22 @@ class Told:
     value: bytes  # its JSON, unknown fields included
     id: str  # its own, or the one that its place on the topic gives it
     written_at: datetime | None = None  # none: it does not lie on the topic
+
+
+def as_mapped(catalog: Catalog, told: Told) -> tuple[Told, Sequence[Step], Problem | None]:
+    """The message as mappings make it, what each of them set, and why the router takes no such message.
+
+    What the mappings make of a message is not to be mapped again.
+    """
+    mappings = catalog.mappings_of(told.message.producer)
+    _, steps = applied(mappings, told.message)
+    if not steps:
+        return told, (), None
+    try:
+        message, value = mapped(mappings, told.message, told.value)
+    except RecordError as error:
+        return told, (), Problem(reason=error.reason, text=str(error))
+    return replace(told, message=message, value=value), steps, None
 
 
 def in_time(

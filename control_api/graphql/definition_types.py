@@ -148,6 +148,10 @@ def _relations(kind: Kind, made: dict[Kind, KindTypes]) -> dict[str, Any]:
         relations["members"] = many("user", _named("user", "members"), "Who belongs to it.")
     if kind == "user":
         relations["groups"] = many("group", _referring("group", kind), "Groups that it belongs to.")
+    if kind == "mapping":
+        relations["producers"] = many("producer", _named("producer", "producers"), "Whose messages; none: everyone's.")
+    if kind == "producer":
+        relations["mappings"] = many("mapping", _referring("mapping", kind), "Mappings that name it.")
     if kind in REFERRED:
         text = "Configurations that name it."
         relations["configurations"] = many("configuration", _referring("configuration", kind), text)

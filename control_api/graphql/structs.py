@@ -8,6 +8,7 @@ import graphene  # type: ignore[import-untyped]  # graphene has no types
 import msgspec
 
 from control_api.graphql.definition_types import object_type
+from control_api.graphql.scalars import Json
 
 
 @cache
@@ -26,6 +27,8 @@ def _field(annotation: Any) -> Any:
         (item,) = get_args(annotation)
         is_struct = isinstance(item, type) and issubclass(item, msgspec.Struct)
         return graphene.List(graphene.NonNull(struct_type(item) if is_struct else graphene.String))
+    if get_origin(annotation) is dict:
+        return Json()
     kinds = get_args(annotation) or (annotation,)
     if bool in kinds:
         return graphene.Boolean()

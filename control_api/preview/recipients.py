@@ -4,11 +4,11 @@ Pure: whether a message passes and is in time, explanations say (`control_api.ex
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from control_api.access.teams import Hidden
-from control_api.explain.ways import Told, Way, delivery_of, ways
+from control_api.explain.ways import Told, Way, as_mapped, delivery_of, ways
 from filters.chain import told as told_of
 from filters.decision import Judge, missing, missing_user
 from notifier.catalog import Catalog, Configuration
@@ -53,6 +53,10 @@ def addressed(asked: Asked, limit: int) -> Addressees:
     catalog, message = asked.catalog, asked.told.message
     if message.producer not in catalog.producers or message.producer in asked.hidden.of("producer"):
         return Addressees(problem=missing(catalog, "producer", message.producer))
+    told, _, fault = as_mapped(catalog, asked.told)
+    if fault is not None:
+        return Addressees(problem=fault.text)
+    asked, message = replace(asked, told=told), told.message
     judge = Judge(catalog)
     sender, receiver, unknown = judge.people(message)
     if unknown is not None:

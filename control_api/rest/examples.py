@@ -16,6 +16,13 @@ DOCUMENTS: Mapping[Kind, JsonObject] = {
     "script": {"name": "append", "executor": "bash", "content": "cat >> /srv/out\n"},
     "template": {"name": "footer", "content": "{% if message.url %}See {{ message.url }}{% endif %}"},
     "producer": {"name": "builds", "title": "The build server", "type": "push"},
+    "mapping": {
+        "name": "owners",
+        "producers": ["builds"],
+        "matchers": ["service!=test"],
+        "set": {"severity": "error"},
+        "table": {"key": "service", "rows": {"billing": {"labels": {"team": "payments"}, "receiver": "alice"}}},
+    },
     "filter": {"name": "no-drafts", "type": "skip_keywords", "parameters": {"skip_keywords": ["draft", "wip"]}},
     "consumer": {
         "name": "to-file",
@@ -38,6 +45,7 @@ PATCHES: Mapping[Kind, JsonObject] = {
     "script": {"content": "cat >> /srv/messages\n"},
     "template": {"title": "Below each text"},
     "producer": {"title": None, "parameters": {"world": "ci"}},
+    "mapping": {"order": 10, "set": {"labels": {"team": "infra"}}},
     "filter": {"parameters": {"ignore_case": True}},
     "consumer": {"retry": {"ttl_s": None}, "unknown": "give_up", "parameters": {"timeout_s": 10}},
     "configuration": {"enabled": False},

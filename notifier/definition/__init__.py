@@ -3,6 +3,7 @@
 from notifier.definition.consumer_spec import ConsumerSpec
 from notifier.definition.definition import Definition, definition_key
 from notifier.definition.group_spec import GroupSpec
+from notifier.definition.mapping_spec import MappingSpec
 from notifier.definition.names import Name, Username, check_name, is_username
 from notifier.definition.plugin_spec import PluginSpec
 from notifier.definition.producer_spec import ProducerSpec
@@ -26,6 +27,7 @@ __all__ = [
     "ConsumerSpec",
     "Definition",
     "GroupSpec",
+    "MappingSpec",
     "Name",
     "PluginSpec",
     "ProducerSpec",

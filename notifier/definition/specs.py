@@ -11,6 +11,7 @@ from pydantic import AfterValidator, Field, StringConstraints, ValidationInfo, m
 from notifier.definition.consumer_spec import ConsumerSpec
 from notifier.definition.definition_spec import DefinitionSpec
 from notifier.definition.group_spec import GroupSpec
+from notifier.definition.mapping_spec import MappingSpec
 from notifier.definition.names import Names, Recipients, Title
 from notifier.definition.plugin_spec import PluginSpec
 from notifier.definition.producer_spec import ProducerSpec
@@ -89,6 +90,8 @@ SPECS: dict[Kind, type[DefinitionSpec]] = {
     "script": ScriptSpec,
     "template": TemplateSpec,
     "producer": ProducerSpec,
+    "producer": PluginSpec,
+    "mapping": MappingSpec,
     "filter": PluginSpec,
     "consumer": ConsumerSpec,
     "configuration": ConfigurationSpec,

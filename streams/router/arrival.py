@@ -5,6 +5,7 @@ from datetime import datetime
 
 import msgspec
 
+from notifier.mapping import Mappings, mapped
 from notifier.message import Message
 from streams.inputs.batch import Batch, Record
 from streams.router.person import Person
@@ -27,7 +28,7 @@ class Arrival:
     at: datetime  # when it is judged
     moment: bytes
     record: Record
-    value: bytes  # the record's
+    value: bytes  # the JSON of the message: the record's, or as mappings made it
     message: Message
     message_id: str  # its own, or the one that its place on the topic gives it
     in_id: bytes  # the same as it stands in a delivery's id
@@ -42,6 +43,11 @@ class Arrival:
         # The part of an attempt that tells where the record came from.
         topic = msgspec.json.encode(batch.topic)
         self.origin = b'","origin":{"topic":%b,"partition":%d,"offset":' % (topic, batch.partition)
+
+    def apply(self, mappings: Mappings) -> Message:
+        """The message as mappings make it, which it is from here on. Raises as `mapped` does."""
+        self.message, self.value = mapped(mappings, self.message, self.value)
+        return self.message
 
     def begin(self, at: datetime) -> None:
         """What comes now is judged at this moment."""

@@ -41,7 +41,7 @@ MAX_ANY = 32  # configurations of a producer that take any receiver, up to which
 MAX_MASKED = 256  # producers up to which each person has a byte for each
 MAX_COMBINED = 1_000  # combinations of routes that are kept
 _TALLIED_AT_ONCE = 2_000  # routes, which take milliseconds
-_KNOWN_OF = ("users", "groups", "producers", "consumers")  # what plans, worlds, persons and legs are made of
+_KNOWN_OF = ("users", "groups", "producers", "mappings", "consumers")  # what plans, worlds and legs are made of
 _FREED_AT_ONCE = 2_000  # forgotten objects; freeing many takes milliseconds
 
 
@@ -204,6 +204,7 @@ class Matcher:
         slots = self._index.considering(name)
         fields = self._index.fields
         plan = self.plans[name] = ProducerPlan(name, world, self._numbers.get(name, -1), slots)
+        plan.mappings = self.catalog.mappings_of(name)
         asked = [field for field in fields if field != "receiver" and fields[field].asking & slots]
         plan.readers = tuple((field, fields[field]) for field in sorted(asked))
         receivers = fields.get("receiver")

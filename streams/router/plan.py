@@ -10,6 +10,7 @@ import msgspec
 from notifier.folded import folded
 from notifier.group import Group
 from notifier.identity import Ambiguous
+from notifier.mapping import Mappings
 from notifier.message import Message
 from notifier.user import User
 from streams.router.index import Field, Value
@@ -34,8 +35,8 @@ class ProducerPlan:
     """A producer's people, the configurations that take its messages, and the fields that are looked up for them."""
 
     __slots__ = (
-        "any_receiver", "asks", "attempted", "attempts", "drops", "everyone", "first", "for_all", "for_one", "name",
-        "number", "people", "readers", "slots", "source", "told", "world",
+        "any_receiver", "asks", "attempted", "attempts", "drops", "everyone", "first", "for_all", "for_one", "mappings",
+        "name", "number", "people", "readers", "slots", "source", "told", "world",
     )  # fmt: skip
 
     def __init__(self, name: str, world: World, number: int, slots: int) -> None:
@@ -46,6 +47,7 @@ class ProducerPlan:
         self.slots = slots  # of the configurations that take its messages
         self.for_one = 0  # messages for one receiver that its configurations considered, since `Matcher.tally`
         self.for_all = 0  # messages without receiver, likewise
+        self.mappings: Mappings = ()  # of its messages
         self.readers: tuple[tuple[str, Field], ...] = ()  # the looked-up fields besides the receiver
         # Whether the index has to be asked about each message: some configurations take any receiver, or look up more.
         self.asks = True

@@ -169,6 +169,8 @@ class Router:
                 if arrival.in_id.translate(None, PLAIN):
                     arrival.in_id, arrival.in_json = id_parts(name)
                 arrival.plan = plan = matcher.plans.get(message.producer) or matcher.plan(message.producer)
+                if plan.mappings:
+                    message = arrival.apply(plan.mappings)
                 person = plan.people.get(message.receiver)  # type: ignore[arg-type]  # nobody is None
                 if person is None or person.asks or plan.asks or message.configuration is not None:
                     person, routes = matcher.find(plan, message)
@@ -196,11 +198,9 @@ class Router:
                     except Exception:  # a plugin's fault; the route, asked below, logs it
                         passed = False
                     if not passed and (drop := self._first_drop(arrival, route, person)) is not None:
-                        dropped = [*(dropped or ()), *drop]
-                        nothing = nothing and bool(drop)
+                        dropped, nothing = [*(dropped or ()), *drop], nothing and bool(drop)
                         continue
-                    if deliveries.to_one(arrival, route, person):
-                        nothing = False
+                    nothing = not deliveries.to_one(arrival, route, person) and nothing
                 if nothing:
                     arrival.person, arrival.routes, arrival.remained = person, routes, len(chosen)
                     self._undelivered.tell_nothing(arrival, dropped or ())

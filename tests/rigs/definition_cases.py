@@ -24,6 +24,14 @@ BASE: tuple[tuple[Kind, Mapping[str, Any]], ...] = (
     ("template", {"name": "text", "content": '{{ message.content }}{% include "footer" %}'}),
     ("producer", {"name": "ci", "title": "Builds", "type": "push", "parameters": {"webhook_secret": SECRET}}),
     ("producer", {"name": "disk", "type": "script", "parameters": {"script": "disk-space"}}),
+    (
+        "mapping",
+        {
+            "name": "owners",
+            "producers": ["ci"],
+            "table": {"key": "service", "rows": {"web": {"labels": {"team": "a"}}}},
+        },
+    ),
     ("filter", {"name": "no-drafts", "type": "skip_keywords", "parameters": {"skip_keywords": ["draft"]}}),
     ("filter", {"name": "loud", "type": "severity", "parameters": {"at_least": "error"}}),
     ("consumer", {"name": "to-file", "type": "script", "parameters": {"script": "disk-space", "batch": 5}}),
@@ -184,6 +192,38 @@ CASES: tuple[Case, ...] = (
     ),
     Case(id="a template that is included stays", do="delete", kind="template", name="footer", expect="conflict"),
     Case(id="a template is deleted", do="delete", kind="template", name="text"),
+    Case(
+        id="a mapping is created", do="create", kind="mapping",
+        written={"name": "loud", "producers": ["ci"], "matchers": ["env=prod"], "set": {"severity": "error"}, "order": 7},
+        shows={
+            "name": "loud", "producers": ["ci"], "matchers": ["env=prod"], "order": 7, "table": None,
+            "set": {"labels": {}, "title": None, "severity": "error", "receiver": None},
+        },
+    ),
+    Case(
+        id="a mapping that does not fit", do="create", kind="mapping",
+        written={
+            "name": "loud", "matchers": ["env"], "set": {"severity": "fatal", "labels": {"a": 7}},
+            "table": {"key": "x", "rows": {"y": {"team": "z"}}},
+        },
+        expect="invalid",
+        pointers=["/matchers/0", "/set/labels/a", "/set/severity", "/table/rows/y/team"],
+    ),
+    Case(
+        id="a mapping of nobody's messages", do="create", kind="mapping",
+        written={"name": "loud", "producers": ["nobody"], "set": {"title": "x"}}, expect="invalid", pointers=["/producers/0"],
+    ),
+    Case(
+        id="a mapping is changed", do="update", kind="mapping", name="owners", written={"set": {"labels": {"env": "prod"}}},
+        shows={
+            "set": {"labels": {"env": "prod"}, "title": None, "severity": None, "receiver": None},
+            "table": {
+                "key": "service",
+                "rows": {"web": {"labels": {"team": "a"}, "title": None, "severity": None, "receiver": None}},
+            },
+        },
+    ),
+    Case(id="a mapping is deleted", do="delete", kind="mapping", name="owners"),
     Case(
         id="a producer is created and its secret is not shown",
         do="create",

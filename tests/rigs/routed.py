@@ -182,8 +182,28 @@ MESSAGES = st.fixed_dictionaries(
         ),
     },
 )
+SETTINGS = st.fixed_dictionaries(
+    {"title": st.just("Mapped")},
+    optional={
+        "receiver": st.sampled_from(["u1", "octocat", "group:g0", "stranger"]),
+        "severity": st.sampled_from(["info", "critical"]),
+        "labels": st.sampled_from([{"team": "infra"}, {"team": "web", "env": "live"}, {"é": '"'}]),
+    },
+)
+MAPPINGS = st.fixed_dictionaries(
+    {"set": SETTINGS},
+    optional={
+        "order": st.integers(-1, 1),
+        "producers": st.lists(st.sampled_from(PRODUCERS), unique=True, max_size=2),
+        "matchers": st.sampled_from([[], ["team=infra"], ["team!=infra"], ["env=~te.*"]]),
+        "table": st.fixed_dictionaries(
+            {"key": st.sampled_from(["team", "env"]), "rows": st.dictionaries(st.sampled_from(["", "web"]), SETTINGS)}
+        ),
+    },
+)
 CHANGES = st.lists(
     st.one_of(
+        st.tuples(st.just("mapping"), st.sampled_from(["m0", "m1", "m2"]), st.none() | MAPPINGS | st.just({"set": 7})),
         st.tuples(st.just("user"), st.sampled_from(["u0", "u1", "u2", "u3"]), st.none() | USERS),
         st.tuples(st.just("group"), st.sampled_from(["g0", "g1", "g2"]), st.none() | GROUPS | st.just({"members": 7})),
         st.tuples(

@@ -34,6 +34,7 @@ WRITTEN: Mapping[Kind, JsonObject] = {
     "script": {"content": "true"},
     "template": {"content": "x"},
     "producer": {"type": "push"},
+    "mapping": {"producers": ["common"], "set": {"severity": "error"}},
     "filter": {"type": "severity", "parameters": {"at_least": "error"}},
     "consumer": {"type": "script", "parameters": {"script": "common"}},
     "configuration": {},

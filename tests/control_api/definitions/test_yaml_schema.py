@@ -99,6 +99,9 @@ WRONG: list[Any] = [
     {"filters": [{"name": "f", "type": "skip_keywords", "parameters": {"skip_keywords": "draft"}}]},
     {"consumers": [{"name": "c", "type": "telegram", "parameters": {"bot_token": "1:a", "chat_id": "team"}}]},
     {"consumers": [{"name": "c", "type": "script", "parameters": {"script": "x", "batch": 0}}]},
+    {"mappings": [{"name": "m", "set": {"severity": "fatal"}}]},
+    {"mappings": [{"name": "m", "table": {"key": "a"}}]},
+    {"mappings": [{"name": "m", "table": {"key": "a", "rows": {"b": {"team": "x"}}}}]},
     {"configurations": [{"name": "c", "schedule": {}}]},
     {"configurations": [{"name": "c", "schedule": {"cron": "* * * * *", "missed": "some"}}]},
     {"configurations": [{"name": "C"}]},
@@ -124,6 +127,14 @@ GOOD: list[Any] = [
         ]
     },
     {"users": [{"username": "a", "working_time": None, "additional_info": {"x": [{"id": 1}]}}]},
+    {"mappings": [{"name": "m", "matchers": ["a=~b"], "set": {"labels": {"a": "b"}}, "table": None}]},
+    {"mappings": [{"name": "m", "table": {"key": "a", "rows": {"b": {"title": None, "labels": {"c": "d"}}}}}]},
+    {
+        "mappings": [
+            {"name": "m", "table": {"file": "owners.csv"}},
+            {"name": "n", "table": {"key": "a", "file": "a.yaml"}},
+        ]
+    },
     {"configurations": [{"name": "c", "schedule": {"minute": "0", "hour": None}, "template": None}]},
 ]
 
@@ -134,6 +145,7 @@ def test_every_kind_may_say_whose_it_is(kind: Kind) -> None:
         "script": {"content": "true"},
         "template": {"content": "x"},
         "producer": {"type": "push"},
+        "mapping": {"set": {"title": "x"}},
         "filter": {"type": "severity", "parameters": {"at_least": "error"}},
         "consumer": {"type": "script", "parameters": {"script": "s"}},
     }

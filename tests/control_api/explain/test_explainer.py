@@ -15,7 +15,7 @@ from control_api.explain.explanation import ConfigurationExplanation, RecipientE
 from control_api.explain.rendering import Rendering
 from control_api.explain.ways import Told
 from notifier.catalog import Catalog
-from notifier.message import read_message
+from notifier.message import MAX_BYTES, read_message
 from tests.rigs.routed import (
     BEGINNING,
     CHANGES,
@@ -93,6 +93,7 @@ def _check(explained: Explained, outputs: dict[str, list[bytes]]) -> None:
             delivery.receiver,
             delivery.recipients,
         )
+        assert bytes(found.message) == bytes(delivery.message)
         assert (found.not_before, found.expires_at) == (delivery.not_before, delivery.expires_at)
     refused = {
         (part.configuration, each.consumer, each.reason, each.text)
@@ -355,3 +356,39 @@ async def test_a_template_that_was_ended_is_not_tried_again() -> None:
         assert said in consumer.text
         assert consumer.rendered is not None
         assert "failed" in consumer.rendered
+
+
+def test_what_mappings_set_is_said_first_and_by_name() -> None:
+    catalog = _defined(
+        ("configuration", "builds", {**SPEC, "filters": ["infra"]}),
+        ("mapping", "owners", {"table": {"key": "service", "rows": {"web": {"labels": {"team": "infra"}}}}}),
+        ("mapping", "loud", {"order": 1, "matchers": ["team=infra"], "set": {"severity": "error", "receiver": "u0"}}),
+        ("mapping", "others", {"producers": ["p1"], "set": {"title": "x"}}),
+    )
+    message = {**MESSAGE, "labels": {"service": "web"}, "receiver": "u1"}
+    explanation = asked(catalog, message).explanation
+    said = "The mapping owners set team=infra. The mapping loud set severity=error, receiver=u0. "
+    assert explanation.text.startswith(said)
+    assert explanation.configurations[0].recipients[0].recipient == "u0"
+    assert explanation.document()["mappings"] == [
+        {"mapping": "owners", "set": {"labels.team": "infra"}, "text": "The mapping owners set team=infra."},
+        {
+            "mapping": "loud",
+            "set": {"severity": "error", "receiver": "u0"},
+            "text": "The mapping loud set severity=error, receiver=u0.",
+        },
+    ]
+    hidden = Hidden({"mapping": frozenset({"owners"})})
+    told = asked(catalog, message, hidden=hidden).explanation
+    assert told.text.startswith("A mapping of another team set team=infra. The mapping loud")
+    assert told.mappings[0].mapping is None
+    other = asked(catalog, message, hidden=Hidden({"producer": frozenset({"p0"})})).explanation
+    assert other.mappings == []
+    assert "infra" not in other.text
+
+
+def test_a_message_that_mappings_make_too_large_is_said_to_be_so() -> None:
+    catalog = _defined(("configuration", "builds", SPEC), ("mapping", "long", {"set": {"title": "t" * 900}}))
+    explanation = asked(catalog, {**MESSAGE, "content": "x" * (MAX_BYTES - 500)}).explanation
+    assert explanation.reason == "too_large"
+    assert "set by long" in explanation.text

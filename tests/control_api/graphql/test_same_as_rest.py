@@ -57,11 +57,13 @@ async def by_rest(api: Api, case: Case, etag: str | None) -> Outcome:
     return Outcome("done", document=body, names=tuple(item[name_field(case.kind)] for item in body.get("items", ())))
 
 
+NAMING: tuple[Kind, ...] = ("configuration", "group", "mapping")  # kinds that name others
 _SELECTIONS: dict[Kind, str] = {
     "user": ("username onLeave workingTime { start end days timezone } language additionalInfo mutedUntil muted etag"),
     "group": "name title members { username } additionalInfo etag",
     "script": "name title executor content etag",
     "template": "name title content etag",
+    "mapping": "name title order producers { name } matchers set { labels title severity receiver } table { key rows } etag",
     "producer": "name title type parameters etag",
     "filter": "name title type parameters etag",
     "consumer": "name title type parameters subject template etag",
@@ -75,7 +77,7 @@ _SELECTIONS: dict[Kind, str] = {
 async def by_graphql(api: Api, case: Case, etag: str | None) -> Outcome:
     word, key, shown = case.kind.capitalize(), name_field(case.kind), _SELECTIONS[case.kind]
     may_read = case.scope in ("read", "admin")
-    if case.kind in ("configuration", "group") and not may_read:  # what it names is more than what was written
+    if case.kind in NAMING and not may_read:  # what it names is more than what was written
         shown = "name etag"
     variables: JsonObject = {"name": case.name, "input": _camel(case.kind, case.written), "etag": etag}
     match case.do:
@@ -109,7 +111,7 @@ async def by_graphql(api: Api, case: Case, etag: str | None) -> Outcome:
         assert all(fault["field"] and fault["messages"] for fault in did["errors"])
         return Outcome("invalid", tuple(fault["pointer"] for fault in did["errors"]))
     document = did if case.do == "get" else did.get(case.kind)
-    if document is not None and case.kind in ("configuration", "group") and not {"users", "members"} & document.keys():
+    if document is not None and case.kind in NAMING and not {"users", "members", "producers"} & document.keys():
         return await by_graphql(api, Case(id="", do="get", kind=case.kind, name=document["name"], scope="read"), None)
     return Outcome(
         "done", document=_snake(case.kind, document or {}), names=tuple(item[key] for item in did.get("items", ()))
@@ -123,7 +125,7 @@ def _camel(kind: Kind, document: Mapping[str, Any]) -> JsonObject:
 def _snake(kind: Kind, document: JsonObject) -> JsonObject:
     words = {camel(name): name for name in SPECS[kind].model_fields}
     plain = {words.get(name, name): value for name, value in document.items()}
-    if kind in ("configuration", "group"):
+    if kind in NAMING:
         for other in {"users", "producers", "filters", "consumers", "members"} & plain.keys():
             plain[other] = [next(iter(named.values())) for named in plain[other]]
     return plain

@@ -59,6 +59,7 @@ async def test_every_field_is_open_to_its_scope_and_to_no_other(api: Api) -> Non
         "Consumer.script",
     }
     relations |= {f"Template.{kind}s" for kind in ("configuration", "consumer", "template")}
+    relations |= {"Mapping.producers", "Producer.mappings"}
     relations |= {f"Configuration.{kind}s" for kind in ("user", "group", "producer", "filter", "consumer")}
     relations |= {f"{kind.capitalize()}.problem" for kind in KINDS}
     relations |= {"User.working", "Configuration.upcoming"}

@@ -176,3 +176,15 @@ async def test_an_answer_has_an_end(previewing: Previewing, monkeypatch: pytest.
     draft = {"users": ["alice", "bob"], "producers": ["ci"], "consumers": ["chat"], "template": endless}
     (text,) = (await _asked(previewing, message=MESSAGE, draft=draft))["texts"]
     assert (text["text"], text["problem"]) == (None, "the texts of this answer took longer than 0 s")
+
+
+async def test_the_texts_are_those_of_the_message_as_mappings_make_it(
+    previewing: Previewing, offline: Database
+) -> None:
+    services = Services(offline, load_registry(), Seal(generate_key()))
+    spec = {"name": "names", "matchers": ["team=a"], "set": {"title": "Of the team", "receiver": "alice"}}
+    await services.create(COMMAND_LINE, "mapping", spec)
+    answer = await _asked(previewing, message={**MESSAGE, "labels": {"team": "a"}}, consumer="chat")
+    assert _texts(answer) == [("chat", "alice", "Of the team for al See https://ci/42", None)]
+    plain = await _asked(previewing, message=MESSAGE, consumer="chat")
+    assert _texts(plain) == [("chat", None, "Build 42 for all See https://ci/42", None)]

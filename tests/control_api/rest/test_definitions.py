@@ -74,6 +74,7 @@ NEW: dict[Kind, JsonObject] = {
     "group": {"name": "zoe", "members": ["alice", "bob"], "additional_info": {"github": {"username": "o/team"}}},
     "script": {"name": "zoe", "content": "true"},
     "template": {"name": "zoe", "content": '{% include "footer" %}'},
+    "mapping": {"name": "zoe", "producers": ["ci"], "set": {"labels": {"team": "infra"}}},
     "producer": {"name": "zoe", "type": "push", "parameters": {"webhook_secret": "a secret"}},
     "filter": {"name": "zoe", "type": "severity", "parameters": {"at_least": "error"}},
     "consumer": {"name": "zoe", "type": "script", "parameters": {"script": "unused"}},

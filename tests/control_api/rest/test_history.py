@@ -21,8 +21,8 @@ from tests.rigs.rest_rig import Rest, address
 
 PASSWORD = "correct horse battery"
 SOME: dict[Kind, str] = {
-    "user": "alice", "group": "ops", "script": "unused", "template": "text", "producer": "ci", "filter": "loud",
-    "consumer": "to-file", "configuration": "main",
+    "user": "alice", "group": "ops", "script": "unused", "template": "text", "producer": "ci", "mapping": "owners",
+    "filter": "loud", "consumer": "to-file", "configuration": "main",
 }  # fmt: skip
 WRITTEN: dict[Kind, dict[str, Any]] = {"user": {"on_leave": True}, "script": {"content": "false"}}
 

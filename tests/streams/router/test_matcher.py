@@ -152,7 +152,7 @@ def _check_told(
             receiver = decision.receiver
             asked = [
                 Candidate(
-                    message=Message.decode(json.dumps(message).encode()),
+                    message=Judge(catalog).mapped(Message.decode(json.dumps(message).encode())),
                     users=judgement.configuration.users,
                     at=NOW,
                     sender=decision.sender,
