@@ -5,6 +5,7 @@
 
 from typing import Any
 
+from filters.expression import ExpressionFilter
 from filters.keywords import KeepKeywords, SkipKeywords
 from filters.labels import Labels
 from filters.receiver import ReceiverExists, ReceiverWorking
@@ -22,4 +23,5 @@ BUILT_IN: tuple[type[Filter[Any]], ...] = (
     Labels,
     Sender,
     Regex,
+    ExpressionFilter,
 )

@@ -55,12 +55,23 @@ definitions = st.one_of(
         pattern=st.sampled_from(["a", "^$", "(?i)w", r"\bwip\b"]),
         field=st.sampled_from(["content", "title", "sender", "labels.team"]),
     ),
+    _type(
+        "expression",
+        expression=st.sampled_from(
+            [
+                "message.severity in ['error', 'critical'] && recipient.working",
+                "has(message.labels.team) && message.labels.team.startsWith('a')",
+                "now.getHours(recipient.timezone) >= 9 || sender.username == 'bob'",
+                "message.content.matches('(?i)w') == has(message.title)",
+            ]
+        ),
+    ),
 )
 
 
 def test_the_properties_below_are_about_every_filter() -> None:
     known = {"skip_keywords", "keep_keywords", "receiver_exists", "receiver_working"}
-    assert known | {"severity", "sender", "labels", "regex"} == set(REGISTRY.types("filter"))
+    assert known | {"severity", "sender", "labels", "regex", "expression"} == set(REGISTRY.types("filter"))
 
 
 @given(definitions, candidates)

@@ -100,6 +100,16 @@ POOL: dict[str, dict[str, Any]] = {
     "from-u1": {"type": "sender", "parameters": {"senders": ["U1", "octocat"]}},
     "not-u1": {"type": "sender", "parameters": {"senders": ["u1"], "negate": True}},
     "digits": {"type": "regex", "parameters": {"pattern": "[0-9]+"}},
+    "loud": {"type": "expression", "parameters": {"expression": "message.severity in ['error', 'critical']"}},
+    "team-at-work": {
+        "type": "expression",
+        "parameters": {"expression": "message.labels.team == 'infra' && recipient.working"},  # fails without the label
+    },
+    "not-web": {
+        "type": "expression",
+        "parameters": {"expression": "message.labels['team'] == 'web'", "negate": True, "on_error": "pass"},
+    },
+    "of-u1": {"type": "expression", "parameters": {"expression": "sender.username == 'u1' || now.getHours() > 10"}},
     "faulty": {"type": "faulty"},
     "not-faulty": {"type": "faulty", "parameters": {"negate": True}},
     "lenient": {"type": "faulty", "parameters": {"on_error": "pass"}},

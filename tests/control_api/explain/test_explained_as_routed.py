@@ -64,6 +64,10 @@ FILTERS: dict[str, dict[str, Any]] = {
     "infra": {"type": "labels", "parameters": {"matchers": ["team=infra"]}},
     "from-bob": {"type": "sender", "parameters": {"senders": ["bob", "octocat"]}},
     "digits": {"type": "regex", "parameters": {"pattern": "[0-9]+", "negate": True}},
+    "expression": {
+        "type": "expression",
+        "parameters": {"expression": "message.labels.team == 'infra' || recipient.username == 'bob'"},
+    },
     "faulty": {"type": "faulty"},
     "lenient": {"type": "faulty", "parameters": {"on_error": "pass"}},
 }
