@@ -93,7 +93,7 @@ def _again_at(headers: Mapping[str, str], used_up: bool) -> datetime:
 def _moment(retry_after: str, at: datetime) -> datetime | None:
     """The time of a `Retry-After`: seconds from `at`, or a date (RFC 9110). None where it is neither."""
     try:
-        return at + timedelta(seconds=int(retry_after))
+        return at + timedelta(seconds=int(retry_after) + 1)  # the part of a second that `_again_at` cuts off
     except (ValueError, OverflowError):
         pass
     try:

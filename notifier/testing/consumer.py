@@ -1,110 +1,21 @@
-"""The contract kit: holds a consumer against a stand-in for its service, one case for each way in which the service may answer.
-
-A test of your own consumer, for a service that speaks HTTP (pytest with pytest-asyncio):
-
-    @pytest.mark.parametrize("case", http_cases(ok=Reply(body=b"{}")), ids=str)
-    async def test_contract(case: Case) -> None:
-        async with serving() as service:
-            consumer = Pager(PagerParameters(url=service.url, token="canary"))
-            await hold(consumer, case, service, a_delivery(), context_for("pager"))
-
-`hold` calls it as a delivery worker does. It asserts what the delivery is recorded as, what follows, that nothing is tried
-earlier than the service said, how many requests were made, and that no secret of the parameters is told or logged.
-"""
+"""Consumers: held against a stand-in for their service, one case for each way in which the service may answer."""
 
 import asyncio
-import contextlib
-import logging
 from collections import deque
-from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import msgspec
-from aiohttp import web
 
 from notifier.delivery import Delivery, delivery_id
-from notifier.errors import UnknownName
 from notifier.message import Message
-from notifier.network import Network
 from notifier.outcome import Outcome, Reason
-from notifier.plugin import Consumer, Context, Result, result_of, secrets_in
-from notifier.sandbox import Level, Sandbox
-from notifier.script import Script
+from notifier.plugin import Consumer, Context, Result, result_of
+from notifier.testing.secrets import logged, tell_no_secret
+from notifier.testing.service import Reply, Service
 
 Follows = Literal["done", "again", "given up", "paused"]
-Fault = Literal["hang up", "cut", "silent"]
-
-# --- the stand-in ---
-
-
-@dataclass(frozen=True, kw_only=True)
-class Reply:
-    """One answer of a service, or one way in which none comes."""
-
-    status: int = 200
-    body: bytes = b""
-    headers: Mapping[str, str] = field(default_factory=dict)
-    # `hang up`: the connection ends without an answer. `cut`: it ends in the middle of one. `silent`: nothing comes.
-    fault: Fault | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class Request:
-    """A request that the service got."""
-
-    method: str
-    path: str
-    headers: Mapping[str, str]
-    body: bytes
-
-
-class Service:
-    """A service on loopback that gives `replies` in turn, the last one for ever, and keeps its `requests`."""
-
-    def __init__(self) -> None:
-        self.url = ""
-        self.replies: deque[Reply] = deque()
-        self.requests: list[Request] = []
-
-    async def answer(self, request: web.Request) -> web.StreamResponse:
-        """Answers one request."""
-        body = await request.read()
-        self.requests.append(
-            Request(method=request.method, path=request.path_qs, headers=dict(request.headers), body=body)
-        )
-        reply = self.replies.popleft() if len(self.replies) > 1 else self.replies[0]
-        if reply.fault == "silent":
-            await asyncio.sleep(3600)
-        if reply.fault is None:
-            return web.Response(status=reply.status, body=reply.body, headers=reply.headers)
-        response = web.StreamResponse(status=reply.status, headers={"Content-Length": "1000"})
-        if reply.fault == "cut":
-            await response.prepare(request)
-            await response.write(b'{"beginning": ')
-        assert request.transport is not None
-        request.transport.close()
-        return response
-
-
-@asynccontextmanager
-async def serving() -> AsyncIterator[Service]:
-    """A service while the block runs. It takes any method and path."""
-    service = Service()
-    app = web.Application()
-    app.router.add_route("*", "/{path:.*}", service.answer)
-    runner = web.AppRunner(app, shutdown_timeout=0.1)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    service.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
-    try:
-        yield service
-    finally:
-        await runner.cleanup()
-
-
-# --- the table ---
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -193,9 +104,6 @@ def _busy(name: str, status: int, seconds: str, waits_s: float | None) -> Case:
     )
 
 
-# --- the trial ---
-
-
 async def hold(
     consumer: Consumer[Any], case: Case, service: Service | None, delivery: Delivery, context: Context
 ) -> Result:
@@ -207,7 +115,7 @@ async def hold(
     if service is not None:
         service.replies = deque(case.replies)
         service.requests.clear()
-    with _logged() as lines:
+    with logged() as lines:
         result = await tried(consumer, delivery, context)
     assert (result.outcome, result.reason) == (case.outcome, case.reason), (case.name, result)
     assert follows(result) == case.follows, (case.name, result)
@@ -216,9 +124,7 @@ async def hold(
         assert result.retry_after_s >= case.waits_s, (case.name, result)
     if service is not None and case.requests is not None:
         assert len(service.requests) == case.requests, (case.name, service.requests)
-    for secret in secrets_in(consumer.parameters.__dict__.values()):
-        for text in (result.detail or "", *lines):
-            assert secret not in text, f"{case.name}: a secret is told: {consumer.mask(text)}"
+    tell_no_secret(consumer, case.name, [result.detail or "", *lines])
     return result
 
 
@@ -234,23 +140,6 @@ async def tried(consumer: Consumer[Any], delivery: Delivery, context: Context) -
     return result
 
 
-@contextlib.contextmanager
-def _logged() -> Any:
-    """The lines that are logged meanwhile, with the texts of exceptions."""
-    lines: list[str] = []
-
-    class Keeping(logging.Handler):
-        def emit(self, record: logging.LogRecord) -> None:
-            lines.append(logging.Formatter().format(record))
-
-    handler, root = Keeping(level=logging.DEBUG), logging.getLogger()
-    root.addHandler(handler)
-    try:
-        yield lines
-    finally:
-        root.removeHandler(handler)
-
-
 def a_delivery(content: str = "build failed", *, consumer: str = "pager", **fields: Any) -> Delivery:
     """A delivery from octocat to alice, as the router makes it; `fields` are those of Delivery."""
     message = Message(producer="ci", id="42", content=content)
@@ -264,19 +153,4 @@ def a_delivery(content: str = "build failed", *, consumer: str = "pager", **fiel
         message=msgspec.Raw(message.encode()),
         message_id="42",
         **given,
-    )
-
-
-def context_for(name: str, **services: str) -> Context:
-    """The context of a consumer that runs no script and may call services on loopback; `services` are base URLs."""
-
-    def script(asked: str) -> Script:
-        raise UnknownName("script", asked)
-
-    return Context(
-        name=name,
-        sandbox=Sandbox(level=Level.none, explanation="no scripts here"),
-        script=script,
-        services=services,
-        network=Network(allowed=["127.0.0.0/8", "::1"]),
     )
