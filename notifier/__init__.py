@@ -1,9 +1,10 @@
 """Notifier: tells the right person, on the right channel, at the right time. What a plugin author needs is imported here."""
 
 from notifier.delivery import Delivery
-from notifier.errors import Permanent, Retryable
+from notifier.errors import FieldError, InputError, InvalidRecord, Permanent, Retryable
 from notifier.marked import Marked, Span
 from notifier.message import Message
+from notifier.outcome import Reason
 from notifier.plugin import (
     ACCEPTED,
     Candidate,
@@ -39,11 +40,14 @@ __all__ = [
     "Context",
     "Delivery",
     "Feed",
+    "FieldError",
     "Filter",
     "FilterParameters",
     "Hearing",
     "Hook",
     "HookParameters",
+    "InputError",
+    "InvalidRecord",
     "JsonObject",
     "Limit",
     "Lookup",
@@ -54,6 +58,7 @@ __all__ = [
     "Permanent",
     "Producer",
     "ProxyParameters",
+    "Reason",
     "Received",
     "Rendered",
     "Result",

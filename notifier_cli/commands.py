@@ -48,6 +48,8 @@ COMMANDS: dict[str, str] = {
     "send-test": "notifier_cli.send_test",
     "pause": "notifier_cli.pausing",
     "resume": "notifier_cli.pausing",
+    "plugins": "notifier_cli.plugins",
+    "new": "notifier_cli.new.new",
     "migrate": "notifier_cli.migrate",
 }
 
