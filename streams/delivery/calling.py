@@ -234,6 +234,12 @@ def batch_of(instance: Consumer[Any]) -> int:
         return 1
 
 
+def all_accepted(results: Sequence[Result]) -> bool:
+    """Whether all deliveries of a call were accepted."""
+    distinct = {id(result): result for result in results}  # of a batch, often one
+    return all(result.outcome == "accepted" for result in distinct.values())
+
+
 def is_result(answer: object) -> bool:
     """Whether what a plugin answered for a delivery can be recorded: nobody else checks its types."""
     return (

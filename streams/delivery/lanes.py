@@ -46,6 +46,7 @@ class Pending:
     alone: bool = False  # a batch with it failed as a whole, so it is tried by itself
     fresh: bool = True  # not compared with the ledger yet
     critical: bool = False  # it goes before what is not, within its lane and among the lanes
+    leaves: bool = False  # it was accepted and leaves its lane before that is recorded; see `streams.delivery.leaving`
 
     @property
     def address(self) -> str:
@@ -301,7 +302,7 @@ class Lanes:
 
     @contextmanager
     def working(self, lane: Lane, first: Sequence[Pending]) -> Iterator[None]:
-        """The first deliveries of a lane are being worked on; afterwards the finished ones are taken out of it."""
+        """The first deliveries of a lane are being worked on; afterwards those that are finished or leave are taken out."""
         lane.calling = len(first)
         self.begin(first)
         try:
@@ -310,12 +311,12 @@ class Lanes:
             lane.calling = 0
             for _ in first:
                 lane.pending.popleft()
-            left = [pending for pending in first if not self.is_finished(pending)]
+            left = [pending for pending in first if not (pending.leaves or self.is_finished(pending))]
             while left and lane.pending and lane.pending[0].critical:  # it came meanwhile
                 left.append(lane.pending.popleft())
             left.sort(key=lambda pending: not pending.critical)
             lane.pending.extendleft(reversed(left))
-            self.end(first)
+            self.end(pending for pending in first if not pending.leaves)
 
     def halt(self) -> None:
         """Begins nothing new from now on: drops what waits, unfinished, and lets go on what is being worked on."""
@@ -346,8 +347,7 @@ class Lanes:
     async def cancel(self) -> None:
         """Halts, and cancels what is being worked on."""
         self.halt()
-        tasks = list(self._tasks)
-        for task in tasks:
+        for task in (tasks := list(self._tasks)):
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 

@@ -1,7 +1,8 @@
 """Partition: the work of one partition of a deliveries topic, from a record read to its recorded end.
 
 A step takes the head of a lane: it ends it (read before, accepted before, consumer deleted), parks it (not due, consumer
-broken), lets it wait or has it tried. What follows from a try is left to `streams.delivery.conclusions`.
+broken), lets it wait or has it tried. What follows from a try is left to `streams.delivery.conclusions`; of a batch that is
+accepted the lane does not wait for it (`streams.delivery.leaving`).
 
 What was changed since a delivery was routed counts (`streams.delivery.wanted`). The records are left to
 `streams.delivery.endings`, the call itself to `streams.delivery.calling`, reading, the group and the commit to
@@ -26,12 +27,13 @@ from notifier.record import kafka_time, now
 from notifier.settings import Settings
 from notifier.topics import DELIVERIES
 from streams.delivery.breaker import Tried
-from streams.delivery.calling import Calling, batch_of
+from streams.delivery.calling import Calling, all_accepted, batch_of
 from streams.delivery.conclusions import LONG_WAIT_S, Called, Conclusions
 from streams.delivery.consumers import Consumers
 from streams.delivery.endings import Endings
 from streams.delivery.fallbacks import repeat_text
 from streams.delivery.lanes import Lane, Lanes, Pending
+from streams.delivery.leaving import Leaving
 from streams.delivery.ledger import Ledger, PastTries
 from streams.delivery.pacing import Permit
 from streams.delivery.reading import is_critical, is_delayed, pending_of
@@ -65,6 +67,7 @@ class Partition:
         self.committed = -1  # offset, since the assignment
         self._endings = Endings(topic_partition, self.lanes, self.ledger, recording, consumers.fallbacks)
         self._conclusions = Conclusions(self.consumer, settings, self._endings, calling, consumers)
+        self._leaving = Leaving(self.lanes, recording, failed)
         self._full_since = math.inf  # `time.monotonic()`
         self._settings = settings
         self._recording = recording
@@ -155,6 +158,9 @@ class Partition:
         if self._is_settled(head):
             self.lanes.finish(head)
             lane.pending.popleft()
+            return
+        if head.delivery is not None and self._leaving.has(lane, head.delivery.id):
+            await self._leaving.wait(lane)  # then it is known whether it was accepted
             return
         if head.delivery is None or self._ends_untried(head.delivery):
             with self.lanes.working(lane, [head]):
@@ -270,6 +276,7 @@ class Partition:
                 or (pending.fresh and self._past_tries(pending))
                 or pending.due > at
                 or delivery.id in accepted
+                or self._leaving.has(lane, delivery.id)
                 or is_delayed(delivery)
                 or (to_be_sent and not self._wanted.is_wanted_with(head, pending))
             ):
@@ -309,7 +316,11 @@ class Partition:
             if answer.failed_together:
                 for pending in front:
                     pending.alone = len(front) > 1
-            await self._conclusions.conclude(lane, called, zip(front, answer.results, strict=True))
+            ending = self._conclusions.conclude(lane, called, zip(front, answer.results, strict=True))
+            if len(front) > 1 and all_accepted(answer.results):
+                await self._leaving.let_go(lane, front, ending)
+            else:
+                await ending
 
     def _tried(self, pending: Sequence[Pending]) -> list[Tried]:
         fixed = not self._calling.has_lanes(self.consumer)

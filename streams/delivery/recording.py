@@ -135,11 +135,12 @@ class Recording:
         """Writes a delivery to its consumer's topic. Raises RecordTooLarge."""
         await self._writer.write(DELIVERIES + delivery.consumer, delivery.lane, delivery.encode())
 
-    def start(self, work: Coroutine[None, None, None]) -> None:
-        """Records something in a task of its own, for a caller that is being cancelled."""
+    def start(self, work: Coroutine[None, None, None]) -> asyncio.Task[None]:
+        """Records something in a task of its own, for a caller that is being cancelled or goes on."""
         task = asyncio.create_task(work)
         self._late.add(task)
         task.add_done_callback(self._late.discard)
+        return task
 
     async def finish(self) -> None:
         """Waits for what was started and for attempts whose callers were cancelled, as long as a broker that is there takes.
