@@ -6,11 +6,14 @@ since most commands need none.
 """
 
 from collections.abc import Iterator, Mapping
-from typing import Annotated, Any, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
 from pydantic import AfterValidator, StringConstraints
 
 from producers.payload_mapping.budget import Budget, Exhausted
+
+if TYPE_CHECKING:
+    from producers.payload_mapping.interpreter import Interpreter
 
 MAX_CHARACTERS = 2000
 _MAX_DEPTH = 60  # of expressions within one another; the interpreter calls itself for each
@@ -59,15 +62,20 @@ def compiled(text: str) -> Any:
     return tree
 
 
-def find(tree: Any, part: object, payload: object, headers: Mapping[str, str], budget: Budget) -> object:
+def interpreter(payload: object, headers: Mapping[str, str], budget: Budget) -> "Interpreter":
+    """What evaluates expressions on a payload and its parts."""
+    from producers.payload_mapping.interpreter import Interpreter
+
+    return Interpreter(payload, headers, budget)
+
+
+def find(tree: Any, part: object, by: "Interpreter") -> object:
     """What a compiled expression finds in a part of a payload; None: nothing.
 
     A value that a function does not take is nothing found. Raises Exhausted where the budget does not reach.
     """
-    from producers.payload_mapping.interpreter import Interpreter
-
     try:
-        return Interpreter(payload, headers, budget).visit(tree, part)
+        return by.visit(tree, part)
     except Exhausted:
         raise
     except Exception:  # the library on a payload of anybody's: wrong types, infinite numbers, deep nesting

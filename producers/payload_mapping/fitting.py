@@ -7,6 +7,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from typing import Any
+from urllib.parse import urlsplit, urlunsplit
 
 import msgspec
 
@@ -105,10 +106,18 @@ def _severity(value: object, severities: Mapping[str, Severity]) -> Severity | N
 
 
 def _url(value: object) -> str | None:
+    """A web link, without a name and password in it: whoever reads the message would have them."""
     text = value.strip() if isinstance(value, str) else ""
-    if not text.lower().startswith(("https://", "http://")) or len(text) > MAX_URL:
+    if len(text) > MAX_URL or text_of(text) != text or len(text.split()) != 1:
         return None
-    return text if text_of(text) == text and len(text.split()) == 1 else None
+    try:
+        parts = urlsplit(text)
+    except ValueError:
+        return None
+    if parts.scheme not in ("https", "http") or not parts.hostname:
+        return None
+    _, at, host = parts.netloc.rpartition("@")
+    return urlunsplit(parts._replace(netloc=host)) if at else text
 
 
 def _labels(value: object, problems: list[str]) -> dict[str, str]:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from notifier import JsonObject
 from notifier.one_line import one_line
 from producers.payload_mapping.budget import Budget, Exhausted
-from producers.payload_mapping.expression import compiled, find
+from producers.payload_mapping.expression import compiled, find, interpreter
 from producers.payload_mapping.fitting import MAX_CONTENT_BYTES, content_of, fitted, id_of, name_of
 from producers.payload_mapping.mapping import Mapping
 from producers.payload_mapping.ready import READY, Part
@@ -76,7 +76,7 @@ class PayloadMapping:
             return
         words, each, budget = "finds nothing", None, Budget(_EACH_STEPS)
         try:
-            each = find(self._each, reading.payload, reading.payload, reading.headers, budget)
+            each = find(self._each, reading.payload, interpreter(reading.payload, reading.headers, budget))
         except Exhausted:
             words = "takes too long on this payload"
         reading.spent(budget, _EACH_STEPS)
@@ -93,18 +93,21 @@ class PayloadMapping:
         """What the expressions find in a part, over what the ready mapping says of it."""
         found: dict[str, object] = dict(part.found)
         labels = dict(part.labels)
+        if not self._fields and not self._labels:
+            return found | {"labels": labels}
         most = min(reading.steps, _PART_STEPS)
         budget = Budget(most)
+        by = interpreter(reading.payload, reading.headers, budget)
         try:
             for name, tree in self._fields.items():
-                value = find(tree, part.part, reading.payload, reading.headers, budget)
+                value = find(tree, part.part, by)
                 budget.weigh(value)
                 if value is not None:
                     found[name] = value
                 elif name not in found:
                     problems.append(f"{name}: finds nothing")
             for name, tree in self._labels.items():
-                value = find(tree, part.part, reading.payload, reading.headers, budget)
+                value = find(tree, part.part, by)
                 budget.weigh(value)
                 if name == "*":
                     labels |= value if isinstance(value, dict) else {}

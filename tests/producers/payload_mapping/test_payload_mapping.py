@@ -79,6 +79,24 @@ def test_what_does_not_fit_is_left_out_and_said() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("given", "link"),
+    [
+        ("https://name:password@web.example:8443/a?b#c", "https://web.example:8443/a?b#c"),
+        (" HTTP://web.example ", "HTTP://web.example"),
+        ("https://", None),
+        ("https://[", None),
+        ("https://web.example/a b", None),
+        ("https://web.example/" + "a" * 2000, None),
+        ("ftp://web.example", None),
+        (5, None),
+    ],
+)
+def test_which_links_are_told_and_none_with_a_password(given: object, link: str | None) -> None:
+    [message] = mapped({"u": given, "c": "x"}, content="c", url="u")
+    assert message.get("url") == link
+
+
 def test_what_is_too_long_is_cut_and_fits_a_message() -> None:
     long = "\x01я\U0001f600" * 600_000
     fields = ("content", "title", "receiver", "sender", "severity", "url", "id", "occurred_at")
