@@ -89,10 +89,7 @@ class Redash(Producer[RedashParameters]):
         parameters = self.parameters
         column = parameters.cursor_column
         told = None if column is None else Told(column, context.cursor)
-        rows = Rows(parameters, result.columns, told)
-        for row in result.rows if told is None else result.behind(told):
-            if not rows.add(row):
-                break
+        rows = await asyncio.to_thread(_rows_of, parameters, result, told)  # which takes seconds where there are many
         if (notice := rows.notice()) is not None:
             context.notice(notice)
         if told is not None and (state := told.state()) is not None:
@@ -146,6 +143,14 @@ class Redash(Producer[RedashParameters]):
     def _client(self, context: Context) -> RedashClient:
         parameters = self.parameters
         return RedashClient(parameters.url, parameters.api_key.get_secret_value(), context, parameters.proxy_url())
+
+
+def _rows_of(parameters: RowParameters, result: Result, told: Told | None) -> Rows:
+    rows = Rows(parameters, result.columns, told)
+    for row in result.rows if told is None else result.behind(told):
+        if not rows.add(row):
+            break
+    return rows
 
 
 def _job(answer: JsonObject) -> JsonObject:

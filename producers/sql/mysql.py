@@ -102,7 +102,7 @@ class MySQL:
     async def __aenter__(self) -> Self:
         try:
             async with asyncio.timeout(CONNECT_S):
-                self._connection = await self._connect()
+                await self._connect()
                 await self._begin()
         except TimeoutError:
             self._drop()
@@ -142,13 +142,13 @@ class MySQL:
         except Exception as error:
             raise self._failure(error) from None
 
-    async def _connect(self) -> Any:
+    async def _connect(self) -> None:
         address, source = self._source.address, self._source
         infos = await source.network.resolve(address.host, address.port)
         context = context_of(source.tls, source.authority, address.host)
         reached: Exception | None = None
         for host in dict.fromkeys(info[4][0] for info in infos):
-            connection = Connection(
+            connection = self._connection = Connection(
                 host=host,
                 port=address.port,
                 user=address.username,
@@ -169,7 +169,7 @@ class MySQL:
                     raise
                 reached = error
             else:
-                return connection
+                return
         raise reached or Retryable("connection", "no connection to the database")
 
     async def _begin(self) -> None:
