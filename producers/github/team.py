@@ -75,7 +75,8 @@ class Teams:
                 answer = await github.get(f"{path}&page={page}")
                 members = answer.data if isinstance(answer.data, list) else []
                 logins |= {login: None for login in map(known_login, members) if login is not None}
-                if not answer.more:
+                # Gitea does not always say that there is more.
+                if not (answer.more or (github.is_gitea and members)):
                     break
         finally:
             github.subject = before

@@ -96,13 +96,15 @@ class Cursors:
         return None
 
     def change(self, catalog: Catalog) -> None:
-        """Forgets the cursors of definitions that are in the last catalog and no more in this one."""
+        """Forgets the cursors of what is deleted, and those of producers that are of another type now."""
         before, self._catalog = self._catalog, catalog
         if before is None:
             self._spawn(self._forget_orphans())
             return
         for key in list(self._known):
-            if not _exist(catalog, *_names(key)) and _exist(before, *_names(key)):
+            names = _names(key)
+            deleted = not _exist(catalog, *names) and _exist(before, *names)
+            if deleted or _is_other(before, catalog, names[1]):
                 self._spawn(self._forget(key))
 
     async def close(self) -> None:
@@ -121,7 +123,11 @@ class Cursors:
                 await self._forget(key)
 
     async def _forget(self, key: str) -> None:
-        logger.info("What %s has told is forgotten, since one of both is deleted.", key, extra={"action": "forget"})
+        logger.info(
+            "What %s has told is forgotten, since that is deleted or something else now.",
+            key,
+            extra={"action": "forget"},
+        )
         await self._writer.write(CURSORS.name, key, None)
 
     def _spawn(self, work: Any) -> None:
@@ -169,6 +175,12 @@ def _names(key: str) -> tuple[str, str]:
 def _exist(catalog: Catalog, configuration: str, producer: str) -> bool:
     """Whether both are defined; one that cannot be used is."""
     return _exists(catalog, "configuration", configuration) and _exists(catalog, "producer", producer)
+
+
+def _is_other(before: Catalog, catalog: Catalog, producer: str) -> bool:
+    """Whether a producer is of another type now, which can do nothing with the cursor."""
+    old, new = before.producers.get(producer), catalog.producers.get(producer)
+    return old is not None and new is not None and old.type != new.type
 
 
 def _exists(catalog: Catalog, kind: Kind, name: str) -> bool:

@@ -5,7 +5,7 @@ it goes on with what it had not told. Runs that two runners begin within the sam
 differ by more than a run takes may change the order; both ask then with one cursor, and may tell something twice.
 """
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from notifier.record import now
 from notifier.run import Run
@@ -32,28 +32,39 @@ class Turns:
     async def take(self, id_: str, run: Run, producer: str) -> None:
         """Waits until no run that began before this one has this producer still to ask."""
         await self._run_log.catch_up()
-        if self._is_free(id_, run, producer):
+        before = self._last_before(id_, run, producer)
+        if before is None:
             return
         self._waiting[id_] = self._waiting.get(id_, 0) + 1
         try:
-            while not self._is_free(id_, run, producer):
-                await self._run_log.moved()
+            while before is not None:
+                # Only the next one in the row looks at all the others again.
+                while self._is_waited_for(before, producer):
+                    await self._run_log.moved()
+                before = self._last_before(id_, run, producer)
         finally:
             self._waiting[id_] -= 1
             if not self._waiting[id_]:
                 del self._waiting[id_]
 
-    def _is_free(self, id_: str, run: Run, producer: str) -> bool:
-        longest = now() + _LONGEST_LEASE
-        return not any(
-            _place(other_id, other) < _place(id_, run)
-            and _has_to_ask(other, producer)
-            and (other.lease_until is None or other.lease_until < longest)
+    def _last_before(self, id_: str, run: Run, producer: str) -> str | None:
+        """The last of the runs before this one that have the producer still to ask."""
+        place = _place(id_, run)
+        found = [
+            other_place
             for other_id, other in self._leases.working_of(run.configuration)
-        )
+            if (other_place := _place(other_id, other)) < place and self._is_waited_for(other_id, producer)
+        ]
+        return max(found)[1] if found else None
+
+    def _is_waited_for(self, id_: str, producer: str) -> bool:
+        lease = self._leases.get(id_)
+        if lease is None or not _has_to_ask(lease.run, producer):
+            return False
+        return lease.run.lease_until is None or lease.run.lease_until < now() + _LONGEST_LEASE
 
 
-def _place(id_: str, run: Run) -> tuple[object, str]:
+def _place(id_: str, run: Run) -> tuple[datetime, str]:
     return run.started_at or run.scheduled_at, id_
 
 

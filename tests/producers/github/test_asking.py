@@ -286,13 +286,17 @@ async def test_a_new_name_is_said_with_each_run(stub: GitHubStub) -> None:
 
 async def test_gitea_is_asked_at_its_own_address(stub: GitHubStub) -> None:
     base = f"/api/v1/repos/{REPOSITORY}/pulls"
+
+    async def team_page(request: web.Request) -> web.StreamResponse:  # it does not say that there is a next one
+        return web.json_response({"1": [person("member")], "2": [person("last")]}.get(request.query["page"], []))
+
     team = {"id": 9, "name": "ops", "organization": {"id": 1, "name": "octo-org", "username": "octo-org"}}
     pulls = [pull(number, [], requested_reviewers_teams=[team]) | {"assignees": None} for number in range(1, 52)]
-    stub.answer = serving({base: pulls, "/api/v1/teams/9/members": [person("member")]}, page=50)
+    stub.answer = serving({base: pulls, "/api/v1/teams/9/members": team_page}, page=50)
     asking = producer(base_url=f"{stub.url}/api/v1/", tell=["reviewers"])
     given = await asking.produce(context(stub, knows=lambda name: False, services={}))
-    assert told(given)[:2] == [("1-nobody-asked", "nobody-asked"), ("1-member", "member")]
-    assert len(given) == 102
+    assert [receiver for _, receiver in told(given)[:3]] == ["nobody-asked", "member", "last"]
+    assert len(given) == 3 * 51
     assert stub.asked[0].query == {"state": "open", "limit": "50", "page": "1"}
     assert stub.asked[0].headers["Authorization"] == f"token {TOKEN}"
     stub.answer = answering(401, said("user does not exist"))

@@ -176,6 +176,8 @@ async def test_the_cursors_of_what_is_deleted_are_forgotten(settings: Settings) 
         await are("c/p", "d/p", "c/broken")
         await define(settings, configuration={"c": None})
         await are("d/p")
+        await define(settings, producer={"p": {"type": "answers"}})
+        await are()
 
 
 async def test_junk_costs_itself_and_a_newer_version_its_producer(settings: Settings) -> None:
