@@ -1,6 +1,7 @@
 """What a producer has told stands on `cursors`: each run goes on from there, also after a kill, and junk costs itself."""
 
 import json
+from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
@@ -16,6 +17,7 @@ from tests.rigs.runner_rig import (
     AT,
     ID,
     Say,
+    a_run,
     abandon,
     define,
     end_of,
@@ -24,8 +26,10 @@ from tests.rigs.runner_rig import (
     says,
     tick,
     ticks,
+    write_run,
 )
 
+_EARLY = datetime(2026, 11, 23, 8, tzinfo=UTC)
 _TIMES = [f"2026-11-23T09:0{minute}:00Z" for minute in range(4)]
 
 
@@ -93,11 +97,20 @@ async def test_runs_of_one_configuration_on_several_runners_ask_one_after_anothe
 async def test_a_run_that_waits_for_one_left_behind_leaves_room_to_take_that_over(settings: Settings) -> None:
     await define(settings, producer={"p": says(counts=True)}, configuration={"c": {"producers": ["p"]}})
     async with running(settings, concurrency=1) as (runner,):
-        await abandon(settings, started_at="2026-11-23T09:00:00Z")
+        await abandon(settings, started_at=_EARLY)
         await runner.accept(await ticks(settings, tick(at=_TIMES[1])))
         assert (await end_of(settings, f"c/{_TIMES[1]}")).state == "done"
         assert (await end_of(settings)).state == "done"
     assert Say.cursors == [None, {"count": 1}]
+
+
+async def test_a_run_that_no_runner_wrote_is_not_waited_for(settings: Settings) -> None:
+    await define(settings, producer={"p": says(counts=True)}, configuration={"c": {"producers": ["p"]}})
+    forged = a_run(owner="ghost", lease_until=datetime(9000, 1, 1, tzinfo=UTC), started_at=_EARLY)
+    await write_run(settings, forged, "ghost", b"")
+    async with running(settings) as (runner,):
+        await runner.accept(await ticks(settings, tick(at=_TIMES[1])))
+        assert (await end_of(settings, f"c/{_TIMES[1]}")).state == "done"
 
 
 async def test_a_run_that_is_taken_over_asks_again_with_the_old_cursor_and_makes_the_same_ids(
