@@ -34,9 +34,9 @@ from notifier.status import (
     ROLES,
     WISHES,
     PassedOver,
+    State,
     Status,
 )
-from notifier.status import CHAT, CONSUMER, PAUSE, PRODUCER, ROLE, ROLES, PassedOver, State, Status
 from notifier.topics import STATUS
 
 logger = logging.getLogger(__name__)

@@ -18,9 +18,9 @@ from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
 from filters.cel_tokens import Token, opened_calls, tokens_of, without_blanks
-from filters.pattern import Pattern
 from notifier.errors import NotifierError
 from notifier.one_line import one_line
+from notifier.pattern import Pattern
 
 if TYPE_CHECKING:
     from cel_expr_python import cel

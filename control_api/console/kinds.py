@@ -52,6 +52,12 @@ KIND_PAGES: Mapping[Kind, KindPage] = {
         teaching=N_("A producer is where messages come from: “push” takes them by HTTP, others ask a service."),
         example="name: ci\ntype: push\n",
     ),
+    "mapping": KindPage(
+        title=N_("Mappings"),
+        columns=((N_("Title"), "title"), (N_("Producers"), "producers"), (N_("Matchers"), "matchers")),
+        teaching=N_("A mapping sets labels, title, severity or receiver of messages before the filters see them."),
+        example="name: owners\nmatchers: [service=api]\nset: {labels: {team: backend}}\n",
+    ),
     "filter": KindPage(
         title=N_("Filters"),
         columns=((N_("Type"), "type"), (N_("Title"), "title")),

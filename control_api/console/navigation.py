@@ -49,6 +49,7 @@ NAVIGATION = (
         title=N_("How"),
         entries=(
             Entry(address="/console/producers", title=N_("Producers")),
+            Entry(address="/console/mappings", title=N_("Mappings")),
             Entry(address="/console/filters", title=N_("Filters")),
             Entry(address="/console/consumers", title=N_("Consumers")),
             Entry(address="/console/templates", title=N_("Templates")),

@@ -1,5 +1,4 @@
-"""Status page: what the roles report, which consumers and producers are paused, and which chats have moved.
-"""Status page: what the roles report, which consumers are paused, which chats have moved, and how sources are.
+"""Status page: what the roles report, which consumers and producers are paused, which chats have moved, and how sources are.
 
 A page at a time, as an actor may see it.
 """
@@ -20,9 +19,7 @@ from notifier.status import CHAT, CONSUMER, PRODUCER, Status
 async def status_page(
     statuses: Statuses, services: Services, actor: Actor, query: PageQuery
 ) -> tuple[list[JsonObject], str | None]:
-    """The processes, then the consumers, the producers and the chats, as JSON, and the cursor of the next page."""
-    lists = [statuses.present(), statuses.paused(), statuses.moved()]
-    """The processes, then the consumers, the chats and the sources, as JSON, and the cursor of the next page."""
+    """The processes, the paused consumers and producers, the chats, the sources, as JSON, and the cursor of the next page."""
     lists = [statuses.present(), statuses.paused(), statuses.moved(), statuses.sources()]
     if not actor.sees_all:
         seen = services.seen_by(actor)
@@ -37,11 +34,6 @@ async def status_page(
 async def _seen(services: Services, statuses: Sequence[Status]) -> list[Status]:
     """The statuses without definitions that the services do not show."""
     about = {_place(one): definition for one in statuses if (definition := _definition(one)) is not None}
-    about = {
-        one.name: f"{CONSUMER if one.kind == CHAT else one.kind}/{one.name.partition('/')[0]}"
-        for one in statuses
-        if one.kind in (CONSUMER, CHAT, PRODUCER)
-    }
     named = set(about.values()).union(*(one.problems for one in statuses))
     seen: set[str] = set()
     for kind in KINDS:
@@ -51,7 +43,6 @@ async def _seen(services: Services, statuses: Sequence[Status]) -> list[Status]:
         replace(one, problems={name: text for name, text in one.problems.items() if name in seen})
         for one in statuses
         if _place(one) not in about or about[_place(one)] in seen
-        if one.name not in about or about[one.name] in seen
     ]
 
 

@@ -36,13 +36,11 @@ def status_queries() -> dict[str, Any]:
         page_type(
             "StatusPage",
             _status(),
-            "The processes, then the consumers and producers that are paused or disabled, then the chats that have moved.",
+            "The processes, the consumers and producers that are paused or disabled, the chats that have moved, the sources.",
         ),
         args=model_arguments(PageQuery),
         resolver=guarded("read", _list),
-        description="What the roles report, which consumers and producers are paused, and which chats have moved.",
-            "The processes, then the consumers that are paused or disabled, the chats that have moved, and the sources.",
-        description="What the roles report, which consumers are paused, which chats have moved, and how sources are.",
+        description="What the roles report, which consumers and producers are paused, which chats moved, and how sources are.",
     )
     return {"statuses": statuses}
 

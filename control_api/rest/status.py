@@ -20,9 +20,7 @@ async def list_statuses(query: Annotated[PageQuery, Query()], parts: PartsDep, a
 
     Then each consumer that is paused or disabled: why, since when and by whom, when it is tried again, and how
     many deliveries wait on its topic (counted every few seconds). Then each producer that is paused. Then each chat that has
-    another number than its consumer says, by its name `<consumer>/<chat id>`; `became` is the new one.
-    many deliveries wait on its topic (counted every few seconds). Then each chat that has another number than its consumer
-    says, by its name `<consumer>/<chat id>`; `became` is the new one. Then each producer whose source is failing, silent, has
-    something to say, or was so and is ready again: since when, and why.
+    another number than its consumer says, by its name `<consumer>/<chat id>`; `became` is the new one. Then each producer whose
+    source is failing, silent, has something to say, or was so and is ready again: since when, and why.
     """
     return page(*await status_page(parts.statuses, parts.services, actor, query))

@@ -90,7 +90,6 @@ SPECS: dict[Kind, type[DefinitionSpec]] = {
     "script": ScriptSpec,
     "template": TemplateSpec,
     "producer": ProducerSpec,
-    "producer": PluginSpec,
     "mapping": MappingSpec,
     "filter": PluginSpec,
     "consumer": ConsumerSpec,

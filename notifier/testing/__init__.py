@@ -16,10 +16,11 @@ from notifier.testing.consumer import Case, Follows, a_delivery, follows, hold, 
 from notifier.testing.context import context_for
 from notifier.testing.filter import Judged, candidates, hold_filter
 from notifier.testing.producer import PullCase, hold_hook, hold_producer, odd_payloads, pull_cases
-from notifier.testing.service import Reply, Request, Service, serving
+from notifier.testing.service import Fault, Reply, Request, Service, serving
 
 __all__ = [
     "Case",
+    "Fault",
     "Follows",
     "Judged",
     "PullCase",

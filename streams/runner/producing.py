@@ -22,6 +22,7 @@ from notifier.plugin import Context, Feed, Producer
 from notifier.record import JsonObject
 from notifier.sandbox import Sandbox
 from streams.instances import Instances
+from streams.runner.slots import Slots
 from streams.runner.source_states import SourceStates
 
 logger = logging.getLogger(__name__)
@@ -54,7 +55,7 @@ class Producing:
         concurrency: int = CONCURRENCY,
         sources: SourceStates | None = None,  # are told how each source answered
     ) -> None:
-        self.slots = asyncio.Semaphore(concurrency)  # to be held by those who ask, until they are done with the answer
+        self.slots = Slots(concurrency)  # one is to be held by those who ask, until they are done with the answer
         self._sandbox = sandbox
         self._catalog = catalog
         self._services = services  # base URLs, see `Context`
@@ -67,7 +68,6 @@ class Producing:
     async def ask(self, name: str, cursor: JsonObject | None = None) -> Given:
         """What a producer gives, within its time limit; `cursor` is what it kept the last time. Raises CancelledError only."""
         catalog = self._catalog
-        notices: list[str] = []
         with self._instances.use(name) as plugin:
             if plugin is None:
                 return Given(error=catalog.problems.get(f"producer/{name}") or f"there is no producer {name!r}")
@@ -85,26 +85,34 @@ class Producing:
                 knows=lambda name: folded(name) in catalog.directory.world(plugin.world_of()),
                 notice=notices.append,
             )
-            limit = plugin.timeout_s()
-            try:
-                async with asyncio.timeout(limit) as timeout:
-                    items = list(await plugin.produce(context))
-            except TimeoutError as error:
-                if timeout.expired():
-                    return Given(error=f"gave nothing within {limit:g} s and was stopped")
-                return Given(error=_explain(error, plugin))
-            except NotifierError as error:
-                return Given(error=_explain(error, plugin))
-            except Exception as error:  # a plugin may raise anything, and fails alone
-                logger.warning(
-                    "The producer %s raised:\n%s",
-                    name,
-                    plugin.mask("".join(format_exception(error))),
-                    extra={"action": "produce"},
-                )
-                return Given(error=_explain(error, plugin))
+            items, error = await self._produce(plugin, context)
             notice = one_line(plugin.mask("; ".join(notices)), MAX_ERROR_CHARACTERS) if notices else None
+            if self._sources is not None:
+                self._sources.tell(name, error, notice)
+            if error is not None:
+                return Given(error=error)
             return Given(items=items, state=kept[-1] if kept else None, notice=notice)
+
+    async def _produce(self, plugin: Producer[Any], context: Context) -> tuple[Sequence[object], str | None]:
+        """What a producer gives within its time limit, or nothing and why."""
+        limit = plugin.timeout_s()
+        try:
+            async with asyncio.timeout(limit) as timeout:
+                return list(await plugin.produce(context)), None
+        except TimeoutError as error:
+            if timeout.expired():
+                return [], f"gave nothing within {limit:g} s and was stopped"
+            return [], _explain(error, plugin)
+        except NotifierError as error:
+            return [], _explain(error, plugin)
+        except Exception as error:  # a plugin may raise anything, and fails alone
+            logger.warning(
+                "The producer %s raised:\n%s",
+                context.name,
+                plugin.mask("".join(format_exception(error))),
+                extra={"action": "produce"},
+            )
+            return [], _explain(error, plugin)
 
     async def follow(self, name: str, feed: Feed, notice: Callable[[str], None], **told: Any) -> str:
         """Has a producer follow its source; answers why it ended. `told` are fields of its context. Raises CancelledError only.
@@ -141,32 +149,6 @@ class Producing:
                 )
                 return _explain(error, plugin)
             return "it ended by itself"
-                notice=notices.append,
-            )
-            given, error = await self._produce(plugin, context)
-            if self._sources is not None:
-                self._sources.tell(name, error, plugin.mask("; ".join(notices)) or None)
-            return given, error
-
-    async def _produce(self, plugin: Producer[Any], context: Context) -> tuple[list[object], str | None]:
-        name, limit = context.name, plugin.timeout_s()
-        try:
-            async with asyncio.timeout(limit) as timeout:
-                return list(await plugin.produce(context)), None
-        except TimeoutError as error:
-            if timeout.expired():
-                return [], f"gave nothing within {limit:g} s and was stopped"
-            return [], _explain(error, plugin)
-        except NotifierError as error:
-            return [], _explain(error, plugin)
-        except Exception as error:  # a plugin may raise anything, and fails alone
-            logger.warning(
-                "The producer %s raised:\n%s",
-                name,
-                plugin.mask("".join(format_exception(error))),
-                extra={"action": "produce"},
-            )
-            return [], _explain(error, plugin)
 
     def change(self, catalog: Catalog) -> None:
         """Asks the producers of this catalog from now on."""

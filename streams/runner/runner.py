@@ -40,10 +40,9 @@ from streams.runner.leases import Lease, Leases, Transition
 from streams.runner.pauses import Pauses
 from streams.runner.producing import CONCURRENCY, Producing
 from streams.runner.run_log import RunLog
+from streams.runner.source_states import SourceStates
 from streams.runner.turns import Turns
 from streams.runner.work import OwnedRun, RunWork, Told
-from streams.runner.source_states import SourceStates
-from streams.runner.work import OwnedRun, RunWork
 from streams.writer import Writer
 
 logger = logging.getLogger(__name__)
@@ -118,21 +117,10 @@ class Runner:
             self._settings.services,
             Network(allowed=self._settings.allowed_addresses),
             files=self._settings.files,
-        await ensure_topics(self._settings, [TICKS, RUNS, MESSAGES, DEAD_LETTERS])
-        self._work = RunWork(
-            self._settings,
-            self._definitions,
-            Producing(
-                self._sandbox,
-                await self._definitions.load(),
-                self._settings.services,
-                Network(allowed=self._settings.allowed_addresses),
-                self._sources,
-            ),
-            self._writer,
             concurrency=self._concurrency,
+            sources=self._sources,
         )
-        self._following = Following(self._settings, producing, self._writer, self._pauses)
+        self._following = Following(self._settings, producing, self._writer, self._pauses, self._sources.tell)
         self._work = RunWork(
             self._definitions,
             producing,

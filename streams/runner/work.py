@@ -23,7 +23,6 @@ from streams.runner.produced import read_items, sum_up
 from streams.runner.producing import Producing
 from streams.runner.run_log import RunLog
 from streams.runner.turns import Turns
-from streams.runner.slots import Slots
 from streams.writer import Writer
 
 logger = logging.getLogger(__name__)
@@ -86,7 +85,6 @@ class Told:
 
 
 class RunWork:
-    """Does runs."""
     """Does runs. At most `concurrency` producers of all runs work at the same time, and as many that are slow."""
 
     def __init__(
@@ -106,8 +104,6 @@ class RunWork:
         self._dead_letters = dead_letters
         self._told = told
         self._pauses = pauses
-        self._dead_letters = DeadLetters(settings, writer)
-        self._slots = Slots(concurrency)
         self._unknown_wait_s = unknown_wait_s
         self._changed = asyncio.Event()  # replaced at each change of the definitions
 
@@ -178,9 +174,7 @@ class RunWork:
         if not await self._may_ask(owned, name):
             return
         await self._told.turns.take(owned.id, owned.run, name)
-        async with self._producing.slots:
-        """Asks one producer and writes what it gave."""
-        async with self._slots.one(slow=self._producing.is_failing(name)):
+        async with self._producing.slots.one(slow=self._producing.is_failing(name)):
             owned.begun = True
             owned.parts[name] = ProducerRun(producer=name, started_at=now())
             part = owned.parts[name] = await self._ask(owned, owned.parts[name])
