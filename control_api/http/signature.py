@@ -132,6 +132,7 @@ async def authorize_hook(
     """
     spec = await _spec_of(parts, producer)
     if spec is not None and (found := _claim_of(spec, request)) is not None:
+        request.state.signature_header = found[0].header.lower()
         secrets = _secrets_of(parts, producer, spec)
         if secrets:
             await _check_body(*found, secrets, request)
@@ -144,6 +145,12 @@ async def authorize_hook(
     actor = await authorize(scopes, await identify_token(parts, credentials))
     actor.require_producer(producer)
     return actor
+
+
+def signature_header_of(request: Request) -> str | None:
+    """The header, in lower case, that a hook is signed by; None: it is not signed. It may hold the secret itself."""
+    header: str | None = getattr(request.state, "signature_header", None)
+    return header
 
 
 HookActor = Annotated[Actor, Security(authorize_hook, scopes=["push"])]  # in routes with `{producer}` in their address

@@ -16,7 +16,7 @@ from control_api.http.body import parse_large_json, read_body
 from control_api.http.media_type import ANY, JSON, is_json
 from control_api.http.page import json_response
 from control_api.http.problems import Problem, documented, unavailable
-from control_api.http.signature import HookActor
+from control_api.http.signature import HookActor, signature_header_of
 from control_api.intake.occasion import Occasion
 from control_api.parts import Parts, PartsDep
 from control_api.rest.examples import ALERTS
@@ -35,6 +35,10 @@ TAKEN = ACCEPTED | {"properties": {**ACCEPTED["properties"], "detail": {"type": 
 # A header with one of these words in its name may hold what lets its sender in.
 _CREDENTIALS = ("authorization", "cookie", "token", "signature", "secret", "key", "password")
 _NONE_ALL_THE_SAME = frozenset({"x-event-key", "idempotency-key"})  # what happened, for Bitbucket; an id, for GitLab
+# A header with one of these words in its name may hold what lets its sender in. `key` alone is none: X-Event-Key is Bitbucket's.
+_CREDENTIALS = (
+    "authorization", "cookie", "token", "signature", "secret", "password", "x-auth", "api-key", "apikey", "access-key",
+)  # fmt: skip
 
 
 @router.post(
@@ -96,6 +100,8 @@ def hook_of(door: str, request: Request, payload: Any) -> Hook:
         name: value
         for name, value in request.headers.items()
         if name in _NONE_ALL_THE_SAME or not any(word in name for word in _CREDENTIALS)
+    signed_by = signature_header_of(request)
+        if name != signed_by and not any(word in name for word in _CREDENTIALS)
     }
     return Hook(door=door, payload=payload, headers=headers, query=dict(request.query_params))
 
