@@ -117,14 +117,23 @@ async def _check_body(scheme: SignatureScheme, claim: signed.Claim, secrets: Seq
         )
 
 
+async def _credentials(
+    bearer: Credentials,
+    basic: Annotated[HTTPBasicCredentials | None, Security(_basic)],
+    documented: Annotated[str | None, Security(_signature)],  # the headers say it; None for an empty one too
+) -> HTTPAuthorizationCredentials | None:
+    """The token of a hook, which may be the password of Basic."""
+    if bearer is None and basic is not None:
+        return HTTPAuthorizationCredentials(scheme="Bearer", credentials=basic.password)
+    return bearer
+
+
 async def authorize_hook(
     scopes: SecurityScopes,
     producer: str,
     request: Request,
     parts: PartsDep,
-    bearer: Credentials,
-    basic: Annotated[HTTPBasicCredentials | None, Security(_basic)],
-    documented: Annotated[str | None, Security(_signature)],  # the headers say it; None for an empty one too
+    credentials: Annotated[HTTPAuthorizationCredentials | None, Security(_credentials)],
 ) -> Actor:
     """The sender of a hook to the producer in the address. Raises Problem 401, and Forbidden and 403.
 
@@ -137,9 +146,6 @@ async def authorize_hook(
         if secrets:
             await _check_body(*found, secrets, request)
             return Actor(f"hook {producer}", frozenset({"push"}), producer=producer)
-    credentials = bearer
-    if credentials is None and basic is not None:
-        credentials = HTTPAuthorizationCredentials(scheme="Bearer", credentials=basic.password)
     if credentials is None:
         raise _wrong(request)
     actor = await authorize(scopes, await identify_token(parts, credentials))
