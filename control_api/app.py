@@ -10,6 +10,7 @@ process that serves it is `control_api.serve`.
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from functools import partial
 from importlib.metadata import version
 from typing import Any
 
@@ -55,6 +56,7 @@ from control_api.statuses import Statuses
 from control_api.wishes.granting import Granting
 from control_api.wishes.wishes import Wishes
 from notifier.database import Database
+from notifier.kafka import own_servers
 from notifier.network import Network
 from notifier.registry import Registry
 from notifier.seal import Seal, load_seal
@@ -178,6 +180,9 @@ def _parts(settings: Settings, registry: Registry, seal: Seal, instance: str | N
         services=services,
         pausing=Pausing(database=database, services=services, intake=intake, statuses=statuses),
         verification=Verification(services, seal, settings.services, network, settings.topic_prefix, settings.files),
+        verification=Verification(
+            services, seal, settings.services, network, settings.topic_prefix, partial(own_servers, settings)
+        ),
         repositories=Repositories(registry, seal, settings.services, network),
         doors=Doors(services, seal, settings.services, network, settings.topic_prefix),
         history=History(settings, database),

@@ -8,7 +8,7 @@ definition's secrets masked. Scripts do not run here.
 
 import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
 from typing import Any, Literal
@@ -46,14 +46,19 @@ class Verification:
         network: Network | None = None,
         topic_prefix: str = "",
         files: AllowedFiles | None = None,
+        own_servers: Callable[[], str | None] = lambda: None,
     ) -> None:
-        """`addresses`: base URLs of outside services, as the settings have them (`Context.services`)."""
+        """`addresses`: base URLs of outside services, as the settings have them (`Context.services`).
+
+        `own_servers`: the brokers of the installation (`Context.own_servers`).
+        """
         self._services = services
         self._seal = seal
         self._addresses = addresses
         self._network = network or Network()
         self._topic_prefix = topic_prefix
         self._files = files or AllowedFiles()
+        self._own_servers = own_servers
 
     async def save(self, actor: Actor, write: Write, *, verify: bool = False) -> Stored:
         """Creates, replaces or patches a definition; with `verify`, after its plugin's check.
@@ -117,6 +122,7 @@ class Verification:
             network=self._network,
             files=self._files,
             own_topic=partial(is_own, prefix=self._topic_prefix),
+            own_servers=self._own_servers(),
         )
 
     async def _scripts(self, draft: Draft) -> dict[str, Script]:

@@ -1,6 +1,6 @@
 """Kafka: where the broker is, clients made from the settings, and the topics they need."""
 
-from notifier.kafka.address import bootstrap_servers, broker_file, running_broker
+from notifier.kafka.address import bootstrap_servers, broker_file, own_servers, running_broker
 from notifier.kafka.clients import client_options, end_kafka_producer, kafka_admin, kafka_consumer, kafka_producer
 from notifier.kafka.topics import ensure_topics, grow_topics
 
@@ -14,5 +14,6 @@ __all__ = [
     "kafka_admin",
     "kafka_consumer",
     "kafka_producer",
+    "own_servers",
     "running_broker",
 ]

@@ -40,3 +40,11 @@ def bootstrap_servers(settings: Settings) -> str:
     if address is None:
         raise BrokerError(NO_EMBEDDED_BROKER.format(folder=settings.data_dir))
     return address
+
+
+def own_servers(settings: Settings) -> str | None:
+    """The same for `Context.own_servers`; None where there is none now."""
+    try:
+        return bootstrap_servers(settings)
+    except BrokerError:
+        return None

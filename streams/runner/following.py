@@ -14,8 +14,8 @@ from functools import partial
 from typing import Any
 
 from notifier.catalog import Catalog
-from notifier.errors import BrokerError, RecordError
-from notifier.kafka import bootstrap_servers
+from notifier.errors import RecordError
+from notifier.kafka import own_servers
 from notifier.plugin import Plugin
 from notifier.record import JsonObject
 from notifier.settings import Settings
@@ -167,11 +167,8 @@ class Following:
 
     def _told(self) -> dict[str, Any]:
         """What the context of a producer that follows has beside that of one that is asked."""
-        try:
-            servers: str | None = bootstrap_servers(self._settings)
-        except BrokerError:
-            servers = None
-        return {"own_topic": partial(is_own, prefix=self._settings.topic_prefix), "own_servers": servers}
+        own_topic = partial(is_own, prefix=self._settings.topic_prefix)
+        return {"own_topic": own_topic, "own_servers": own_servers(self._settings)}
 
 
 class _Feed:

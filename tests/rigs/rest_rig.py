@@ -60,6 +60,9 @@ class Checks:
             case "waits":
                 cls.started.set()
                 await cls.go_on.wait()
+            case "own cluster":
+                assert context.own_servers == "127.0.0.1:1"
+                assert context.own_topic("notifier.messages")
             case "script":
                 assert parameters.script is not None
                 assert context.script(parameters.script).content == "true"

@@ -18,6 +18,7 @@ MOODS: Sequence[tuple[str, str, str | None]] = (
     ("good", "", None),
     ("script", "", None),
     ("services", "", None),
+    ("own cluster", "", None),
     ("wrong token", "/parameters/token", "Bad credentials: ***"),
     ("no such chat", "/parameters", "chat not found"),
     ("busy", "/parameters", "too many requests"),
