@@ -29,7 +29,9 @@ class TopicLog:
         self._topic = topic
         self._isolation = "read_uncommitted" if uncommitted else "read_committed"
         self._positions: dict[TopicPartition, int] = {}  # what lies before was applied
-        self._consumer: AIOKafkaConsumer | None = None  # started
+        self._partitions: list[TopicPartition] = []
+        # Asks for the ends of the topic. On the connection of a fetch, which waits for records, it would wait too.
+        self._asking: AIOKafkaConsumer | None = None
         self._round = asyncio.Event()  # replaced after each fetch
         self._waiting = 0  # callers of `catch_up`
 
@@ -38,18 +40,18 @@ class TopicLog:
 
         A record for which `apply` raises is passed over. Ends only when cancelled, or by UnsupportedVersion.
         """
+        name = self._settings.topic_prefix + self._topic.name
         while True:
-            consumer: AIOKafkaConsumer | None = None
             try:
                 # No group: every runner reads every partition.
-                consumer = kafka_consumer(
-                    self._settings,
-                    self._settings.topic_prefix + self._topic.name,
-                    fetch_max_wait_ms=100,
-                    isolation_level=self._isolation,
-                )
-                await consumer.start()
-                await self._read(consumer, apply)
+                async with (
+                    kafka_consumer(
+                        self._settings, name, fetch_max_wait_ms=100, isolation_level=self._isolation
+                    ) as consumer,
+                    kafka_consumer(self._settings, isolation_level=self._isolation) as asking,
+                ):
+                    self._asking, self._partitions = asking, list(consumer.assignment())
+                    await self._read(consumer, apply)
             except UnsupportedVersion:
                 raise
             except (KafkaError, NotifierError, OSError) as error:
@@ -61,9 +63,7 @@ class TopicLog:
                 )
                 await asyncio.sleep(_RETRY_S)
             finally:
-                self._consumer = None
-                if consumer is not None:
-                    await consumer.stop()
+                self._asking = None
 
     async def catch_up(self) -> None:
         """Waits until every record that is on the topic at this moment was applied, however long the broker is away."""
@@ -81,12 +81,12 @@ class TopicLog:
 
     async def _ends(self) -> dict[TopicPartition, int]:
         while True:
-            consumer = self._consumer
-            if consumer is None:
+            asking = self._asking
+            if asking is None:
                 await self.moved()
                 continue
             try:
-                found: dict[TopicPartition, int] = await consumer.end_offsets(list(consumer.assignment()))
+                found: dict[TopicPartition, int] = await asking.end_offsets(self._partitions)
             except (KafkaError, OSError):  # the follower says why
                 await asyncio.sleep(_RETRY_S)
             else:
@@ -96,7 +96,6 @@ class TopicLog:
         ends = await consumer.end_offsets(list(consumer.assignment()))
         for partition, position in self._positions.items():
             consumer.seek(partition, position)
-        self._consumer = consumer
         while True:
             for partition, records in (await consumer.getmany(timeout_ms=_POLL_MS)).items():
                 for record in records:
