@@ -102,11 +102,11 @@ class Expression:
         """What its value is, as CEL calls it: `STRING`."""
         return str(self._program.return_type())
 
-    def value(self, values: Mapping[str, Any], size: int, labels: int) -> Any:
-        """Its value. `size`: of all texts among the values, in bytes. `labels`: how many labels they hold. Raises Failed."""
+    def value(self, values: Mapping[str, Any], size: int, items: int) -> Any:
+        """Its value. `size`: of all texts among the values, in bytes. `items`: of their longest list, at most. Raises Failed."""
         work = self._straight
         if self._looped:
-            work += self._looped * max(self._items, labels)
+            work += self._looped * max(self._items, items)
         if work * (size + _LEAST) > MAX_WORK or size > self._reach:
             raise Failed("the message is too large for this expression; look at fewer items, or at shorter fields")
         try:

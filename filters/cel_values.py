@@ -111,5 +111,13 @@ def size_of(message: Message, names: Set[str]) -> int:
     return size
 
 
+def info_size_of(candidate: Candidate, names: Set[str]) -> int:
+    """How many characters the JSON of the people among the names has, and at most twice as many as there are items in it."""
+    if "additional_info" not in names:
+        return 0
+    people = {"recipient": candidate.receiver, "sender": candidate.sender}
+    return sum(len(str(user.additional_info)) for name, user in people.items() if user is not None and name in names)
+
+
 def _size(text: str) -> int:
     return len(text) if text.isascii() else len(text.encode(errors="replace"))

@@ -76,10 +76,12 @@ class ExpressionFilter(Filter[ExpressionParameters]):
 
 
 def _value(expression: Expression, candidate: Candidate) -> object:
-    from filters.cel_values import size_of, values_of
+    from filters.cel_values import info_size_of, size_of, values_of
 
     names, message = expression.names, candidate.message
-    return expression.value(values_of(candidate, names), size_of(message, names), len(message.labels))
+    info = info_size_of(candidate, names)
+    items = max(len(message.labels), info // 2)
+    return expression.value(values_of(candidate, names), size_of(message, names) + info, items)
 
 
 def _is_true(expression: Expression, message: Message) -> bool:

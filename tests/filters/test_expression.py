@@ -65,6 +65,9 @@ def test_what_it_decides(row: tuple[str, bool]) -> None:
 
 
 def test_what_is_known_of_a_recipient() -> None:
+    teams = User(username="x", additional_info={"teams": ["web", "infra"]})
+    asked = "recipient.additional_info.teams.exists(team, team == message.labels.team)"
+    assert make("expression", expression=asked).passes(about(to=teams, labels={"team": "infra"}))
     asked = "recipient.additional_info.github.username == 'octocat' && recipient.additional_info.floor == 3.0"
     assert make("expression", expression=asked).passes(about(to=MOSCOW))
     assert make("expression", expression="recipient.username == '' && !recipient.working").passes(about(to=None))
@@ -109,6 +112,9 @@ def test_what_is_refused_when_it_is_saved(row: tuple[str, str]) -> None:
     ("a zone of the message", "now.getHours(message.title) == 1", {"title": "../../etc/passwd"}, "is no time zone"),
     ("a loop over too much", "message.labels.all(n, n != message.content)",
      {"labels": {f"n{i}": "" for i in range(2_000)}, "content": "a" * 400_000}, "too large for this expression"),
+    ("a loop over what is known of somebody", "recipient.additional_info.teams.all(t, message.content != t)",
+     {"content": "a" * 400_000, "to": User(username="x", additional_info={"teams": ["t"] * 5_000})},
+     "too large for this expression"),
     ("a costly pattern in a long text", "message.content.matches('(?i)(a|b|ab|ba){100}c')", {"content": "a" * 800_000},
      "too large for this expression"),
     ("many loops", "message.labels.all(a, true) && message.labels.all(a, true)",
