@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from cel_expr_python import cel
 
 MAX_CHARACTERS = 2_000  # of an expression
-# Tokens × bytes of one evaluation, those of loops once for each turn; half a second where the message is made for it.
+# Tokens × bytes of one evaluation, those of loops once for each turn; at worst a fifth of a second.
 MAX_WORK = 200_000_000
 _LEAST = 200  # bytes that a step costs at least
 _PATTERNS = 256  # compiled ones that are kept
