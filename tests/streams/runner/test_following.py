@@ -7,9 +7,10 @@ import pytest
 
 from notifier.errors import InvalidRecord
 from notifier.settings import Settings
+from notifier.status import PRODUCER, Status
 from streams.runner import following
 from streams.runner.produced import read_followed
-from tests.rigs.kafka_tools import wait_for_records, wait_until
+from tests.rigs.kafka_tools import read_all, wait_for_records, wait_until
 from tests.rigs.runner_rig import Tail, dead_letters, define, messages, running, tails, want
 
 
@@ -61,6 +62,27 @@ async def test_one_that_fails_is_tried_again_and_touches_no_other(
         assert runner.failed is None
         assert Tail.began.count("well") == 1
         assert {one["producer"] for one in await messages(settings)} == {"broken", "well"}
+
+
+async def test_a_source_that_fails_says_so_on_status(settings: Settings) -> None:
+    broken = {"items": [], "error": "no answer from CANARY", "token": "CANARY"}
+    await define(settings, producer={"broken": {"type": "tail", "parameters": broken}, "well": tails()})
+
+    async def said() -> dict[str, str | None]:
+        records = [record for record in await read_all(settings, "status") if record.value]
+        found = [status for record in records if (status := Status.decode(record.value)).kind == PRODUCER]
+        return {f"{status.name} {status.state}": status.detail for status in found}
+
+    async with running(settings):
+        await put("well", {"id": "1", "content": "b"})
+        await wait_until(said)
+        assert await said() == {"broken failing": "RuntimeError: no answer from ***"}
+        await define(settings, producer={"broken": tails({"id": "1", "content": "a"})})
+
+        async def is_well() -> bool:
+            return "broken ready" in await said()
+
+        await wait_until(is_well)
 
 
 async def test_a_definition_that_is_changed_deleted_or_paused_ends_its_follower(settings: Settings) -> None:
