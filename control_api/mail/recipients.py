@@ -30,10 +30,7 @@ async def producer_of(parts: Parts, address: str, signed_in: Actor | None) -> st
     producer, plus, token = local.strip('"').partition("+")
     actor = await sign_in(parts, token) if plus else signed_in
     producer = producer.lower()
-    if actor is None or getattr(actor, "producer", None) not in (
-        None,
-        producer,
-    ):  # a token may be of one producer alone
+    if actor is None or actor.producer not in (None, producer):
         raise Refused
     types = await parts.producer_types.get_many([producer])
     if producer not in types or not _takes_mails(parts, types[producer]):

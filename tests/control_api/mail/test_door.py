@@ -142,6 +142,18 @@ async def test_what_is_wrong_about_an_address_is_not_told(devices: Api) -> None:
     assert b"No such address here, or the token is wrong" in words
 
 
+async def test_a_token_of_one_producer_takes_mails_for_it_alone(devices: Api) -> None:
+    token = await create_token(devices.settings, name="ups", scopes=["push"], producer="ups")
+
+    def send() -> list[int]:
+        with client(devices.settings) as smtp:
+            smtp.login("ups", token)
+            smtp.mail("a@x")
+            return [smtp.rcpt(address)[0] for address in (f"ups+{token}@x", "ups@x", f"printer+{token}@x", "printer@x")]
+
+    assert await asyncio.to_thread(send) == [250, 250, UNKNOWN, UNKNOWN]
+
+
 async def test_sizes_numbers_and_odd_clients_are_limited(devices: Api) -> None:
     token = devices.tokens["push"]
 
