@@ -10,7 +10,6 @@ process that serves it is `control_api.serve`.
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
-from functools import partial
 from importlib.metadata import version
 from typing import Any
 
@@ -24,6 +23,7 @@ from control_api.access.tokens import known_tokens
 from control_api.console import PAGES, assets, errors
 from control_api.definitions.doors import Doors
 from control_api.definitions.pausing import Pausing
+from control_api.definitions.plugin_contexts import PluginContexts
 from control_api.definitions.relay import Relay
 from control_api.definitions.repositories import Repositories
 from control_api.definitions.services import Services
@@ -56,7 +56,6 @@ from control_api.statuses import Statuses
 from control_api.wishes.granting import Granting
 from control_api.wishes.wishes import Wishes
 from notifier.database import Database
-from notifier.kafka import own_servers
 from notifier.network import Network
 from notifier.registry import Registry
 from notifier.seal import Seal, load_seal
@@ -167,6 +166,7 @@ def _parts(settings: Settings, registry: Registry, seal: Seal, instance: str | N
     services = Services(database, registry, seal, changed=changed)
     intake, statuses = Intake(settings, instance), Statuses(settings)
     network = Network(allowed=settings.allowed_addresses)
+    contexts = PluginContexts(settings=settings, network=network)
     explaining = Explaining(settings, database, registry)
     return Parts(
         settings=settings,
@@ -179,12 +179,9 @@ def _parts(settings: Settings, registry: Registry, seal: Seal, instance: str | N
         relay=relay,
         services=services,
         pausing=Pausing(database=database, services=services, intake=intake, statuses=statuses),
-        verification=Verification(services, seal, settings.services, network, settings.topic_prefix, settings.files),
-        verification=Verification(
-            services, seal, settings.services, network, settings.topic_prefix, partial(own_servers, settings)
-        ),
+        verification=Verification(services, seal, contexts),
         repositories=Repositories(registry, seal, settings.services, network),
-        doors=Doors(services, seal, settings.services, network, settings.topic_prefix),
+        doors=Doors(services, seal, contexts),
         history=History(settings, database),
         explaining=explaining,
         previewing=Previewing(database, explaining),

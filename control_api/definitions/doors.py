@@ -1,20 +1,17 @@
 """Doors: the producers that take hooks, built once for each revision of their definition, and what they may reach meanwhile."""
 
 import logging
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+from control_api.definitions.plugin_contexts import PluginContexts
 from control_api.definitions.services import Services, Stored
-from notifier.network import Network
 from notifier.one_line import one_line
 from notifier.plugin import Context, Producer
-from notifier.sandbox import Level, Sandbox
-from notifier.script import Script
 from notifier.seal import Seal
-from notifier.topics import is_own
 
 logger = logging.getLogger(__name__)
 
@@ -31,16 +28,12 @@ class _Open:
 
 
 class Doors:
-    """Builds producers and closes them again. `addresses`: as `Context.services`."""
+    """Builds producers and closes them again."""
 
-    def __init__(
-        self, services: Services, seal: Seal, addresses: Mapping[str, str], network: Network, topic_prefix: str = ""
-    ) -> None:
+    def __init__(self, services: Services, seal: Seal, contexts: PluginContexts) -> None:
         self._services = services
         self._seal = seal
-        self._addresses = addresses
-        self._network = network
-        self._topic_prefix = topic_prefix
+        self._contexts = contexts
         self._open: dict[str, _Open] = {}
         self._told: dict[str, str] = {}  # producer → the last notice
 
@@ -61,20 +54,8 @@ class Doors:
                 await _close(one.plugin)
 
     def context(self, producer: str) -> Context:
-        """What the producer may reach. No scripts run in the control API."""
-
-        def script(name: str) -> Script:
-            raise AssertionError(f"it asks for the script {name}")
-
-        return Context(
-            name=producer,
-            sandbox=Sandbox(level=Level.none, explanation="scripts do not run in the control API"),
-            script=script,
-            services=self._addresses,
-            network=self._network,
-            own_topic=partial(is_own, prefix=self._topic_prefix),
-            notice=partial(self._notice, producer),
-        )
+        """What the producer may reach."""
+        return self._contexts.context(producer, notice=partial(self._notice, producer))
 
     async def close(self) -> None:
         """Closes all producers; no request may be at work."""

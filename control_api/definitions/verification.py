@@ -8,24 +8,19 @@ definition's secrets masked. Scripts do not run here.
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping
 from dataclasses import replace
-from functools import partial
 from typing import Any, Literal
 
 from control_api.access.actor import Actor
+from control_api.definitions.plugin_contexts import PluginContexts
 from control_api.definitions.services import Services, Stored
 from control_api.definitions.writes import Draft, Write
-from notifier.allowed_files import AllowedFiles
 from notifier.errors import Conflict, DeliveryError, FieldError, InputError, NotifierError, StaleVersion, UnknownName
-from notifier.network import Network
 from notifier.one_line import one_line
 from notifier.outcome import Kind
 from notifier.plugin import Consumer, Context, Plugin, Producer, secrets_in
-from notifier.sandbox import Level, Sandbox
 from notifier.script import Script
 from notifier.seal import Seal
-from notifier.topics import is_own
 
 logger = logging.getLogger(__name__)
 
@@ -38,27 +33,10 @@ _BELOW = "/parameters"
 class Verification:
     """Saves definitions, after their plugin's check where that is asked for."""
 
-    def __init__(
-        self,
-        services: Services,
-        seal: Seal,
-        addresses: Mapping[str, str],
-        network: Network | None = None,
-        topic_prefix: str = "",
-        files: AllowedFiles | None = None,
-        own_servers: Callable[[], str | None] = lambda: None,
-    ) -> None:
-        """`addresses`: base URLs of outside services, as the settings have them (`Context.services`).
-
-        `own_servers`: the brokers of the installation (`Context.own_servers`).
-        """
+    def __init__(self, services: Services, seal: Seal, contexts: PluginContexts) -> None:
         self._services = services
         self._seal = seal
-        self._addresses = addresses
-        self._network = network or Network()
-        self._topic_prefix = topic_prefix
-        self._files = files or AllowedFiles()
-        self._own_servers = own_servers
+        self._contexts = contexts
 
     async def save(self, actor: Actor, write: Write, *, verify: bool = False) -> Stored:
         """Creates, replaces or patches a definition; with `verify`, after its plugin's check.
@@ -114,16 +92,7 @@ class Verification:
                 raise UnknownName("script", name)
             return scripts[name]
 
-        return Context(
-            name=draft.name,
-            sandbox=Sandbox(level=Level.none, explanation="scripts do not run in the control API"),
-            script=script,
-            services=self._addresses,
-            network=self._network,
-            files=self._files,
-            own_topic=partial(is_own, prefix=self._topic_prefix),
-            own_servers=self._own_servers(),
-        )
+        return self._contexts.context(draft.name, script)
 
     async def _scripts(self, draft: Draft) -> dict[str, Script]:
         names = [reference.name for reference in draft.spec.references if reference.kind == "script"]

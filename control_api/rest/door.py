@@ -32,9 +32,6 @@ router = APIRouter(prefix="/hooks", tags=["hooks"])
 FORM = "application/x-www-form-urlencoded"  # of which the field `payload` is the JSON, as many services send it
 # With `detail`, what the producer says beside the number, such as why there are none.
 TAKEN = ACCEPTED | {"properties": {**ACCEPTED["properties"], "detail": {"type": "string"}}}
-# A header with one of these words in its name may hold what lets its sender in.
-_CREDENTIALS = ("authorization", "cookie", "token", "signature", "secret", "key", "password")
-_NONE_ALL_THE_SAME = frozenset({"x-event-key", "idempotency-key"})  # what happened, for Bitbucket; an id, for GitLab
 # A header with one of these words in its name may hold what lets its sender in. `key` alone is none: X-Event-Key is Bitbucket's.
 _CREDENTIALS = (
     "authorization", "cookie", "token", "signature", "secret", "password", "x-auth", "api-key", "apikey", "access-key",
@@ -96,11 +93,10 @@ async def read_payload(media_type: str, body: bytes) -> tuple[Any, bytes | None]
 
 def hook_of(door: str, request: Request, payload: Any) -> Hook:
     """A request as the producer gets it, without the headers that may hold credentials."""
+    signed_by = signature_header_of(request)
     headers = {
         name: value
         for name, value in request.headers.items()
-        if name in _NONE_ALL_THE_SAME or not any(word in name for word in _CREDENTIALS)
-    signed_by = signature_header_of(request)
         if name != signed_by and not any(word in name for word in _CREDENTIALS)
     }
     return Hook(door=door, payload=payload, headers=headers, query=dict(request.query_params))

@@ -147,8 +147,7 @@ class Watch:
         """Whether a message of the producer could have come in the last second."""
         if not self._intake.connected:
             return False
-        status = self._statuses.of_source(name)
-        if status is not None and status.state == "paused":
+        if self._statuses.of_producer(name) is not None:  # a person has paused it
             return False
         try:
             type_ = self._registry.get("producer", self._types[name])
