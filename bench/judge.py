@@ -1,9 +1,9 @@
 """What judging costs, without a broker and in this process: the router's own code, its outputs closed, encoded and thrown away.
 
-`python -m bench judge [--world broad] [--n 100] [--messages 400000] [--profile]`. For whoever makes the router faster: it takes
-seconds, and does the same work in the same order each time. Batches of one input partition after another go to `Router.accept`,
-which judges slices of 500. Every two slices, which is about what gathers in a real router, each output partition's batch is
-closed and encoded as the Kafka producer does, and lands. Left out are fetching, sending and committing.
+`python -m bench judge [--world broad] [--n 100] [--messages 400000] [--mapping used] [--profile]`. For whoever makes the router
+faster: it takes seconds, and does the same work in the same order each time. Batches of one input partition after another go to
+`Router.accept`, which judges slices of 500. Every two slices, which is about what gathers in a real router, each output
+partition's batch is closed and encoded as the Kafka producer does, and lands. Left out are fetching, sending and committing.
 
 Before the figures count, the numbers of deliveries and of attempts are compared with the rule, and 20,000 messages are judged
 once more, whose deliveries are compared one by one. Beside the router stands what the hand-written loop (`bench.loop`) does to
@@ -32,6 +32,7 @@ from bench.worlds import BROAD, WORLDS, World, make_world
 from notifier.catalog import Catalog
 from notifier.definition import Definition
 from notifier.delivery import Delivery
+from notifier.record import JsonObject
 from notifier.settings import load_settings
 from notifier.topics import ATTEMPTS, DEAD_LETTERS, DELIVERIES, MESSAGES, deliveries
 from streams.inputs.batch import Batch
@@ -137,9 +138,19 @@ class Input:
         return Input(batches)
 
 
-def catalog_of(world: World) -> Catalog:
-    """The world's definitions, linked."""
+# A mapping of every message: none, one whose matcher no message fits, and one that sets a label of each.
+MAPPINGS: dict[str, JsonObject] = {
+    "none": {},
+    "idle": {"matchers": ["team=infra"], "set": {"severity": "error"}},
+    "used": {"set": {"labels": {"team": "infra"}}},
+}
+
+
+def catalog_of(world: World, mapping: str = "none") -> Catalog:
+    """The world's definitions, linked, with one of `MAPPINGS`."""
     changes = []
+    if spec := MAPPINGS[mapping]:
+        changes.append(("mapping", mapping, Definition(kind="mapping", name=mapping, revision=1, spec=spec)))
     for key, spec in world.rule.definitions():
         kind, _, name = key.partition("/")
         changes.append((kind, name, Definition(kind=kind, name=name, revision=1, spec=spec)))  # type: ignore[arg-type]
@@ -152,7 +163,7 @@ async def main(arguments: Sequence[str] = ()) -> None:
     world = make_world(options.world, options.n)
     messages = world.messages()
     input_ = Input.of(world, messages, options.messages)
-    catalog = catalog_of(world)
+    catalog = catalog_of(world, options.mapping)
     if catalog.problems:
         sys.exit(f"bench judge: definitions that cannot be used: {dict(list(catalog.problems.items())[:3])}")
     outputs = Emptied(world)
@@ -188,6 +199,7 @@ def _read(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--world", choices=WORLDS, default=BROAD, help="(default: %(default)s)")
     parser.add_argument("--n", type=int, default=100, help="configurations (default: %(default)s)")
     parser.add_argument("--messages", type=int, default=400_000, help="(default: %(default)s)")
+    parser.add_argument("--mapping", choices=MAPPINGS, default="none", help="of every message (default: %(default)s)")
     parser.add_argument("--profile", action="store_true", help="also prints what took how long; the figures are higher")
     parser.add_argument("--sort", default="tottime", help="order of the profile (default: %(default)s)")
     parser.add_argument("--rows", type=int, default=35, help="of the profile (default: %(default)s)")

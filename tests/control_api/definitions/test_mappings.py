@@ -16,6 +16,7 @@ from tests.rigs.definitions_rig import REGISTRY, Apply, write_files
 
 pytest_plugins = ["tests.rigs.databases"]
 
+FEED = {"type": "feed", "parameters": {"url": "http://a", "token": "x"}}
 CSV = """service,severity,receiver,team,labels.title
 billing,critical,alice,payments,"Billing, and more"
 
@@ -87,7 +88,7 @@ async def test_a_table_of_a_file_is_stored_with_its_rows_and_exported_so(
     applied: Apply, services: Services, store: Database, seal: Seal, tmp_path: Path
 ) -> None:
     written = """\
-        producers: [{name: ci, type: feed}]
+        producers: [{name: ci, type: feed, parameters: {url: "http://a", token: x}}]
         mappings:
           - {name: owners, producers: [ci], table: {file: tables/owners.csv}}
     """
@@ -124,7 +125,7 @@ def _of(team: str | None, *, strict: bool = False) -> Actor:
 @pytest.mark.parametrize("strict", [False, True])
 async def test_a_team_changes_no_messages_of_producers_that_it_may_not_change(services: Services, strict: bool) -> None:
     for name, team in (("red", "red"), ("blue", "blue"), ("common", None)):
-        await services.create(_of(None), "producer", {"name": name, "type": "feed", "team": team})
+        await services.create(_of(None), "producer", {**FEED, "name": name, "team": team})
     red = _of("red", strict=strict)
 
     def spec(*producers: str) -> dict[str, Any]:
