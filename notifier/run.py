@@ -26,6 +26,9 @@ class ProducerRun(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     notice: str | None = None  # what it says of its source, such as that the rows were cut
     started_at: Time | None = None
     ended_at: Time | None = None
+    elapsed_s: float | None = None  # how long its script ran; none, as the two below: it runs none
+    cpu_s: float | None = None  # processor time of all the processes of its script
+    memory_mb: float | None = None  # mebibytes of memory that these had at most, as it was looked at
 
 
 class Run(Record, frozen=True, kw_only=True):

@@ -4,22 +4,29 @@ Script protocol 1: the script gets no input and prints a JSON array, or JSON Lin
 
     [{"sender": "octocat", "receiver": "alice", "content": "review #42", "id": "42"}]
 
+JSON Lines are messages as they are printed, while the script goes on, and stay so if it fails later. The script is told in its
+environment NOTIFIER_PROTOCOL (`1`), NOTIFIER_PRODUCER, and NOTIFIER_DUE: when the run was due (RFC 3339).
+
 `content` is the only field that is required, and is text. No output means no messages. Unknown fields are
 kept. Give an `id` where the thing has one of its own; otherwise its position counts.
 """
 
+import asyncio
 import logging
 from typing import Any
 
 import msgspec
 
 from notifier import Context, JsonObject, Producer
-from notifier.errors import ScriptFailed
+from notifier.errors import NotifierError, ScriptFailed
+from notifier.record import rfc3339
+from notifier.sandbox import Output, Watch
 from notifier.script_parameters import ScriptRunParameters
+from producers.script_stream import ScriptStream, plain, shown
 
 logger = logging.getLogger(__name__)
 
-_SHOWN_CHARACTERS = 200  # of a line that is not JSON, in the error
+PROTOCOL = "1"
 
 
 class ScriptParameters(ScriptRunParameters):
@@ -33,16 +40,15 @@ class Script(Producer[ScriptParameters]):
     Parameters = ScriptParameters
 
     async def produce(self, context: Context) -> list[JsonObject]:
-        """The objects that the script printed. Standard error of a script that ends with status 0 is logged.
+        """The objects that the script printed, but those that were handed on as it printed them.
 
-        Raises UnknownName when there is no such script, SandboxUnavailable, ScriptTimeout, and ScriptFailed for another
-        exit status, a limit, or output outside the protocol; then none of its output is used.
+        Standard error of a script that ends with status 0 is logged. Raises UnknownName when there is no such script,
+        SandboxUnavailable, ScriptTimeout, and ScriptFailed for another exit status, a limit, or output outside the protocol.
+        Then none of its output is used but what was handed on.
         """
         parameters = self.parameters
-        output = await context.sandbox.run(
-            context.script(parameters.script),
-            limits=parameters.limits(),
-        )
+        stream = None if context.emit is None else ScriptStream(context.emit)
+        output = await self._run(context, stream)
         if output.stderr.strip():
             logger.warning(
                 "The script %s of the producer %s wrote on standard error: %s",
@@ -51,7 +57,35 @@ class Script(Producer[ScriptParameters]):
                 output.stderr.strip(),
                 extra={"action": "run_script"},
             )
-        return read_output(output.stdout, output.stderr)
+        return [] if stream is not None and stream.streams else read_output(output.stdout, output.stderr)
+
+    async def _run(self, context: Context, stream: ScriptStream | None) -> Output:
+        """Runs the script. What it prints is handed on meanwhile."""
+        script, limits = context.script(self.parameters.script), self.parameters.limits()
+        told = _told(context)
+        if stream is None:
+            watch = Watch(environment=told, measured=context.measured)
+            return await context.sandbox.run(script, limits=limits, watch=watch)
+        watch = Watch(environment=told, measured=context.measured, printed=stream.take)
+        writing = asyncio.create_task(stream.write(), name=f"output of {script.name}")
+        try:
+            output = await context.sandbox.run(script, limits=limits, watch=watch)
+            stream.end(whole=True)
+            await writing
+            return output
+        except NotifierError:
+            stream.end(whole=False)
+            await writing
+            raise
+        finally:
+            writing.cancel()
+            await asyncio.wait([writing])
+
+
+def _told(context: Context) -> dict[str, str]:
+    """The variables that a script gets besides those of every script."""
+    told = {"NOTIFIER_PROTOCOL": PROTOCOL, "NOTIFIER_PRODUCER": context.name}
+    return told if context.due is None else {**told, "NOTIFIER_DUE": rfc3339(context.due)}
 
 
 def read_output(stdout: bytes, stderr: str = "") -> list[JsonObject]:
@@ -76,7 +110,7 @@ def _items(text: str, stderr: str) -> list[Any]:
         whole = msgspec.json.decode(text)
     except (msgspec.DecodeError, RecursionError) as error:
         if text.lstrip().startswith("["):
-            raise ScriptFailed(f"the output is not a JSON array: {_plain(error)}", stderr) from None
+            raise ScriptFailed(f"the output is not a JSON array: {plain(error)}", stderr) from None
     else:
         return whole if isinstance(whole, list) else [whole]
     items = []
@@ -85,14 +119,9 @@ def _items(text: str, stderr: str) -> list[Any]:
             try:
                 items.append(msgspec.json.decode(line))
             except (msgspec.DecodeError, RecursionError) as error:
-                shown = line.strip()[:_SHOWN_CHARACTERS]
                 raise ScriptFailed(
-                    f"line {number} of the output is not JSON ({_plain(error)}): {shown!r}; print a JSON array, or one"
-                    f" object a line, such as {_EXAMPLE}",
+                    f"line {number} of the output is not JSON ({plain(error)}): {shown(line.encode())}; print a JSON array, or"
+                    f" one object a line, such as {_EXAMPLE}",
                     stderr,
                 ) from None
     return items
-
-
-def _plain(error: Exception) -> str:
-    return "nested too deeply" if isinstance(error, RecursionError) else str(error).removeprefix("JSON is malformed: ")

@@ -19,6 +19,7 @@ _SCALARS: dict[FieldType, Any] = {
     FieldType.BOOLEAN: graphene.Boolean,
     FieldType.INTEGER: graphene.Int,
     FieldType.BIG_INTEGER: graphene.BigInt,
+    FieldType.FLOAT: graphene.Float,
     FieldType.TIME: graphene.String,
     FieldType.OBJECT: Json,
 }

@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 from msgspec import inspect
-from sqlalchemy import Boolean, Column, Integer, String, Text
+from sqlalchemy import Boolean, Column, Float, Integer, String, Text
 from sqlalchemy.types import TypeEngine
 
 from control_api.models.base import Json, Number
@@ -28,6 +28,7 @@ class FieldType(Enum):
     BOOLEAN = auto()
     INTEGER = auto()  # 32 bits
     BIG_INTEGER = auto()  # 64 bits
+    FLOAT = auto()
     TIME = auto()
     OBJECT = auto()  # a struct
     LIST = auto()  # of structs
@@ -38,6 +39,7 @@ _TYPES: dict[type[inspect.Type], FieldType] = {
     inspect.LiteralType: FieldType.WORD,
     inspect.BoolType: FieldType.BOOLEAN,
     inspect.IntType: FieldType.INTEGER,
+    inspect.FloatType: FieldType.FLOAT,
     inspect.DateTimeType: FieldType.TIME,
     inspect.StructType: FieldType.OBJECT,
     inspect.VarTupleType: FieldType.LIST,
@@ -48,6 +50,7 @@ _COLUMN_TYPES: dict[FieldType, TypeEngine[Any]] = {
     FieldType.BOOLEAN: Boolean(),
     FieldType.INTEGER: Integer(),
     FieldType.BIG_INTEGER: Number,
+    FieldType.FLOAT: Float(),
     FieldType.TIME: Utc(),
     FieldType.OBJECT: Json,
     FieldType.LIST: Json,

@@ -1,19 +1,20 @@
 """Context: a running plugin's access to scripts, services and templates."""
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 from notifier.allowed_files import AllowedFiles
 from notifier.delivery import Delivery
-from notifier.errors import TemplateFailed
+from notifier.errors import InvalidRecord, TemplateFailed
 from notifier.record import JsonObject
 from notifier.rendered import Rendered, content_of
 from notifier.script import Script
 
 if TYPE_CHECKING:
     from notifier.network import Network
-    from notifier.sandbox import Sandbox
+    from notifier.sandbox import Sandbox, Usage
 
 
 async def _default_text(delivery: Delivery) -> str | None:
@@ -54,6 +55,10 @@ def _not_told(notice: str) -> None:
     return
 
 
+def _not_measured(usage: "Usage") -> None:
+    return
+
+
 @dataclass(frozen=True, kw_only=True)
 class Context:
     """A running producer's or consumer's access to the world around it."""
@@ -80,6 +85,11 @@ class Context:
     # At most 32 letters, digits and dots by which `Hearing.delivery` finds a delivery of this call for as long as its topic
     # keeps it; None: it cannot be found.
     ticket: Callable[[Delivery], str | None] = _no_ticket
+    due: datetime | None = None  # when the run was due; None: no run asks
+    # Writes items of this run while the producer goes on, in the form and order in which `produce` gives them; they stay whatever
+    # becomes of the run. Done again, a run has to give the same items first. None: what is found is to be returned.
+    emit: Callable[[Sequence[JsonObject | InvalidRecord]], Awaitable[None]] | None = None
+    measured: Callable[["Usage"], None] = _not_measured  # takes what a script of this run has used
     # What the producer has told in this configuration, as it last handed to `keep`; None: nothing yet, or no run asks.
     cursor: JsonObject | None = None
     # Replaces the cursor once the messages of this call are written; the last one of a call counts. Runs of one configuration ask

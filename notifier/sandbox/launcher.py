@@ -132,6 +132,7 @@ class Launch:
             gone = self._end_all()
         if not gone:
             status["left"] = True
+        status["cpu_s"], status["memory_mb"] = usage.ended_s(), usage.most_mb()
         return status
 
     def _on_signal(self, number: int, frame: object) -> None:

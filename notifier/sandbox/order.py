@@ -35,4 +35,6 @@ class Status(TypedDict, total=False):
     code: int  # with exit: its status; 128 and the signal's number after a signal
     limit: str  # with limit: the name of the limit it was killed for
     error: str  # with refused: why
+    cpu_s: float  # seconds of processor time of all its processes
+    memory_mb: float  # mebibytes that they had at most
     left: bool  # something it started could not be ended within five seconds

@@ -42,8 +42,18 @@ class Running:
     folder: str  # the run's own
 
 
-def start(machine: Machine, level: Level, script: Script, limits: ScriptLimits, secrets: Mapping[str, str]) -> Running:
-    """Makes the run's folder and starts the launcher. Raises ScriptFailed or SandboxUnavailable."""
+def start(
+    machine: Machine,
+    level: Level,
+    script: Script,
+    limits: ScriptLimits,
+    secrets: Mapping[str, str],
+    environment: Mapping[str, str] | None = None,
+) -> Running:
+    """Makes the run's folder and starts the launcher. Raises ScriptFailed or SandboxUnavailable.
+
+    `environment` has more variables of the script.
+    """
     interpreter = machine.interpreters.get(script.executor)
     if interpreter is None:
         raise ScriptBroken(f"script {script.name!r} needs {script.executor}, which is not installed here")
@@ -53,7 +63,7 @@ def start(machine: Machine, level: Level, script: Script, limits: ScriptLimits, 
     try:
         _check_write(machine, script, limits.write)
         user = _user(machine, level, script, interpreter, limits.write)
-        run = ScriptRun(script=script, interpreter=interpreter, limits=limits, user=user)
+        run = ScriptRun(script=script, interpreter=interpreter, limits=limits, user=user, more=environment or {})
         with ExitStack() as undo:
             folder = tempfile.mkdtemp(prefix="notifier-script-", dir=machine.scratch)
             undo.callback(launcher.remove, folder)

@@ -5,7 +5,7 @@ import marshal
 import os
 import socket
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Final
 
 import psutil
@@ -58,7 +58,9 @@ class Talk:
     still holds the other end.
     """
 
-    def __init__(self, running: Running, stdin: bytes, limits: ScriptLimits) -> None:
+    def __init__(
+        self, running: Running, stdin: bytes, limits: ScriptLimits, printed: Callable[[bytes], None] | None = None
+    ) -> None:
         self.stdout = _Sink(limits.output_bytes + 1, last=False)
         self.stderr = _Sink(limits.stderr_bytes, last=True)
         self.too_much: str | None = None  # what the script printed too much of, in words; it is ended for that
@@ -66,6 +68,7 @@ class Talk:
         self.ended: asyncio.Future[None] = self._loop.create_future()  # done when the launcher has ended
         self._running = running
         self._limits = limits
+        self._printed = printed  # hears of standard output as it comes, within its limit
         self._stdin: memoryview | None = memoryview(stdin)  # still to be written; None: the pipe is closed
         self._said = bytearray()  # by the launcher
         process = running.process
@@ -165,6 +168,10 @@ class Talk:
             if not data:
                 self._loop.remove_reader(number)
                 return
+            if self._printed is not None and sink is self.stdout:
+                room = self._limits.output_bytes - sink.total
+                if room > 0:
+                    self._printed(data[:room])
             sink.take(data)
             self._check(sink)
 

@@ -29,6 +29,8 @@ _TICKS_PER_S = os.sysconf("SC_CLK_TCK") if hasattr(os, "sysconf") else 100
 _MAX_FILES = 5_000  # that one run may have in its own folder
 _BLOCK_BYTES = 512  # unit of `st_blocks`
 
+_seen = [0]  # the most bytes that all descendants of this process held together, as they were looked at
+
 # By process id: the parent, and the processor time of the process and of the children it waited for, in ticks.
 ProcessTable = dict[int, tuple[int, int]]
 
@@ -87,6 +89,12 @@ def ended_s() -> float:
     return waited_for.ru_utime + waited_for.ru_stime
 
 
+def most_mb() -> float:
+    """The mebibytes that the largest descendant had which has ended and was waited for; or all together, where more was seen."""
+    waited_for = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return max(waited_for.ru_maxrss / (1024 if _LINUX else _MEBIBYTE), _seen[0] / _MEBIBYTE)
+
+
 def processes() -> ProcessTable:
     """Every process that can be seen."""
     if not _LINUX:
@@ -124,7 +132,11 @@ def descendants(table: ProcessTable, process: int) -> list[int]:
 def _exceed_memory(members: list[int], limit: int) -> bool:
     """Whether the processes together hold more than that many bytes; shared memory counts once."""
     # The quick sum counts pages that a fork shares more than once, so the exact one has the last word.
-    return sum(map(_memory, members)) > limit and sum(map(_exact_memory, members)) > limit
+    held = sum(map(_memory, members))
+    if held > limit:
+        held = sum(map(_exact_memory, members))
+    _seen[0] = max(_seen[0], held)
+    return held > limit
 
 
 def _memory(process: int) -> int:

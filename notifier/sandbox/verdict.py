@@ -27,6 +27,15 @@ _LAST_LINE_CHARACTERS = 300
 
 
 @dataclass(frozen=True, kw_only=True)
+class Usage:
+    """What a run has used. Without processor time and memory where the launcher could not say."""
+
+    elapsed_s: float  # start and end included
+    cpu_s: float | None  # of all its processes
+    memory_mb: float | None  # mebibytes that they had at most, as it was looked at
+
+
+@dataclass(frozen=True, kw_only=True)
 class Ending:
     """What is known when a run has ended."""
 

@@ -8,14 +8,16 @@ At every level but `off`:
 - Its work folder, which is also HOME and TMPDIR, at most `ScriptLimits.file_bytes` large, removed afterwards; and the paths
   of `ScriptLimits.write`.
 - No sockets, except internet ones with `ScriptLimits.network`.
-- The environment variables PATH, HOME, LANG and TMPDIR. Secrets come as one JSON object, `{"NAME": "value"}`, on file
-  descriptor 3, which is open only if there are any. In Python: `json.load(open(3))`; in bash: `secrets=$(cat <&3)`.
+- The environment variables PATH, HOME, LANG and TMPDIR, and those that the caller gives. Secrets come as one JSON object,
+  `{"NAME": "value"}`, on file descriptor 3, which is open only if there are any. In Python: `json.load(open(3))`; in bash:
+  `secrets=$(cat <&3)`.
 
 Which user the script runs as is `notifier.sandbox.start`'s to say.
 """
 
 import os
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -49,6 +51,7 @@ class ScriptRun:
     interpreter: Interpreter
     limits: ScriptLimits
     user: str  # as in LaunchOrder
+    more: Mapping[str, str] = field(default_factory=dict)  # variables besides those that every script has
 
 
 def lay_out(machine: Machine, level: Level, run: ScriptRun, folder: Path) -> "LaunchOrder":
@@ -80,7 +83,7 @@ def lay_out(machine: Machine, level: Level, run: ScriptRun, folder: Path) -> "La
     place.chmod(0o440)
     work.mkdir(0o700)
     order["command"] = [run.interpreter.path, *run.interpreter.options, str(place)]
-    order["environment"] = environment(str(work), machine.interpreters)
+    order["environment"] = environment(str(work), machine.interpreters) | dict(run.more)
     order["work"] = str(work)
     if level is Level.landlock:
         names = (*ETC, *ETC_NETWORK, "nsswitch.conf") if run.limits.network else (*ETC, "nsswitch.conf")
@@ -122,7 +125,7 @@ def _bubblewrap(machine: Machine, run: ScriptRun, folder: Path) -> list[str]:
             _mount_point(root, str(path), is_dir=path.is_dir())
         command += ["--bind", str(path.resolve()), str(path)]
     command += ["--chdir", _TMP, "--clearenv"]
-    for name, value in environment(_TMP, machine.interpreters).items():
+    for name, value in {**environment(_TMP, machine.interpreters), **run.more}.items():
         command += ["--setenv", name, value]
     return [*command, "--", run.interpreter.path, *run.interpreter.options, "/script"]
 

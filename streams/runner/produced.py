@@ -30,6 +30,57 @@ class Produced:
     error: str | None = None  # one line, of a run's item with `item <position>: ` in front; None: it is a message
 
 
+class ItemReader:
+    """Reads what one producer gives in a run, in parts as it comes.
+
+    The ids depend on the order of the items alone, and not on how they were parted: done again, they are the same.
+    """
+
+    def __init__(self, run: str, producer: str, configuration: str) -> None:
+        self._prefix = f"{run}/{producer}/"
+        self._names = producer, configuration
+        self._taken: set[str] = set()  # own ids
+        self._stand_ins: set[str] = set()  # that were given to items without one
+        self._count = 0
+        self._first_error: str | None = None
+        self._wrong = 0
+
+    def read(self, produced: Iterable[object], *, more: bool = False) -> list[Produced]:
+        """The next items; `more`: others may come, whose own ids are not known yet."""
+        items = list(produced)
+        if not more:
+            self._taken |= {own for item in items if (own := _own_id(item)) is not None}
+        return [self._next(item) for item in items]
+
+    def error(self) -> str | None:
+        """The errors of all items so far as one line; None if there are none."""
+        return _summed_up(self._first_error, self._wrong, self._count)
+
+    def _next(self, item: object) -> Produced:
+        own = _own_id(item)
+        if own is not None and own in self._stand_ins:  # two things, so not one id
+            assert isinstance(item, dict)
+            while own in self._stand_ins:
+                own += "~"
+            item = {**item, "id": own}
+        if own is not None:
+            self._taken.add(own)
+        self._count += 1
+        found = _read(item, self._count, self._taken, self._prefix, *self._names)
+        name = found.id.removeprefix(self._prefix)
+        if name != own:
+            self._stand_ins.add(name)
+        if found.error is not None:
+            self._first_error = self._first_error or found.error
+            self._wrong += 1
+        return found
+
+
+def _own_id(item: object) -> str | None:
+    own = item.get("id") if isinstance(item, dict) else None
+    return own if isinstance(own, str) and own else None
+
+
 def read_items(produced: Iterable[object], run: str, producer: str, configuration: str) -> list[Produced]:
     """Completes each item with `producer`, `configuration` and `id`, in place of its own.
 
@@ -37,12 +88,7 @@ def read_items(produced: Iterable[object], run: str, producer: str, configuratio
     own id: two messages of one id would be one. Unknown fields are kept. An InvalidRecord is what the producer found and could
     not make a message of.
     """
-    items = list(produced)
-    taken = {item["id"] for item in items if isinstance(item, dict) and isinstance(item.get("id"), str)}
-    return [
-        _read(item, position, taken, f"{run}/{producer}/", producer, configuration)
-        for position, item in enumerate(items, 1)
-    ]
+    return ItemReader(run, producer, configuration).read(produced)
 
 
 def read_followed(items: Iterable[object], producer: str) -> list[Produced]:
@@ -113,12 +159,16 @@ def _stand_in(position: int, taken: set[str]) -> str:
 
 def sum_up(items: Sequence[Produced]) -> str | None:
     """The errors of all items as one line; None if there are none."""
-    wrong = [item for item in items if item.error is not None]
-    if not wrong:
+    wrong = [item.error for item in items if item.error is not None]
+    return _summed_up(wrong[0] if wrong else None, len(wrong), len(items))
+
+
+def _summed_up(first: str | None, wrong: int, count: int) -> str | None:
+    if first is None:
         return None
-    others = f" ({len(wrong)} of {len(items)} items are wrong)" if len(wrong) > 1 else ""
-    went = "; the others went out" if len(wrong) < len(items) else ""
-    return f"{wrong[0].error}{others}; see the dead letters{went}"
+    others = f" ({wrong} of {count} items are wrong)" if wrong > 1 else ""
+    went = "; the others went out" if wrong < count else ""
+    return f"{first}{others}; see the dead letters{went}"
 
 
 def plain(error: str) -> str:

@@ -9,6 +9,8 @@ import asyncio
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from datetime import datetime
 from traceback import format_exception
 from typing import Any
 
@@ -21,6 +23,9 @@ from notifier.one_line import one_line
 from notifier.plugin import Context, Feed, Producer
 from notifier.record import JsonObject
 from notifier.sandbox import Sandbox
+from notifier.errors import InvalidRecord, NotifierError, ScriptFailed
+from notifier.plugin import Context, Producer
+from notifier.sandbox import Sandbox, Usage
 from streams.instances import Instances
 from streams.runner.slots import Slots
 from streams.runner.source_states import SourceStates
@@ -39,6 +44,15 @@ class Given:
     error: str | None = None  # why it gave nothing
     state: JsonObject | None = None  # what it keeps for the next time; None: what it kept before
     notice: str | None = None  # what it says of its source, in a line
+
+
+@dataclass(frozen=True, kw_only=True)
+class Asked:
+    """For which run a producer is asked, and what takes what it tells meanwhile; see `Context`."""
+
+    due: datetime | None = None
+    emit: Callable[[Sequence[JsonObject | InvalidRecord]], Awaitable[None]] | None = None
+    measured: Callable[[Usage], None] = lambda usage: None
 
 
 class Producing:
@@ -67,6 +81,12 @@ class Producing:
 
     async def ask(self, name: str, cursor: JsonObject | None = None) -> Given:
         """What a producer gives, within its time limit; `cursor` is what it kept the last time. Raises CancelledError only."""
+    async def ask(self, name: str, asked: "Asked | None" = None) -> tuple[list[object], str | None]:
+        """What a producer gave besides what it emitted, or nothing and why, within its time limit.
+
+        Raises CancelledError only.
+        """
+        asked = asked or Asked()
         catalog = self._catalog
         with self._instances.use(name) as plugin:
             if plugin is None:
@@ -130,6 +150,9 @@ class Producing:
                 network=self._network,
                 notice=lambda text: notice(plugin.mask(text)),
                 **told,
+                due=asked.due,
+                emit=asked.emit,
+                measured=asked.measured,
             )
             try:
                 await plugin.follow(context, feed)

@@ -6,14 +6,18 @@ Which runs this runner does, and since when, is `streams.runner.runner`'s.
 import asyncio
 import logging
 from dataclasses import dataclass
+from collections.abc import Sequence
 
 import msgspec
 from aiokafka import ConsumerRecord
 
 from notifier.catalog import Catalog, Configuration
 from notifier.definition import definition_key
-from notifier.record import now
+from notifier.errors import InvalidRecord
+from notifier.record import JsonObject, now
 from notifier.run import ProducerRun, Run, State
+from notifier.sandbox import Usage
+from notifier.settings import Settings
 from notifier.topics import MESSAGES
 from streams.definitions import Definitions
 from streams.runner.cursors import Cursors
@@ -21,6 +25,8 @@ from streams.runner.dead_letters import DeadLetters
 from streams.runner.pauses import Pauses
 from streams.runner.produced import read_items, sum_up
 from streams.runner.producing import Producing
+from streams.runner.produced import ItemReader, Produced
+from streams.runner.producing import Asked, Producing
 from streams.runner.run_log import RunLog
 from streams.runner.turns import Turns
 from streams.writer import Writer
@@ -179,6 +185,32 @@ class RunWork:
             owned.parts[name] = ProducerRun(producer=name, started_at=now())
             part = owned.parts[name] = await self._ask(owned, owned.parts[name])
             if part.error is not None:
+            started_at = now()
+            owned.parts[name] = ProducerRun(producer=name, started_at=started_at)
+            reader = ItemReader(owned.id, name, owned.run.configuration)
+
+            async def write(items: Sequence[Produced]) -> None:
+                written = await self._write(name, items)
+                part = owned.parts[name]
+                owned.parts[name] = msgspec.structs.replace(part, messages=part.messages + written)
+
+            async def emit(given: Sequence[JsonObject | InvalidRecord]) -> None:
+                await write(reader.read(given, more=True))
+
+            def measured(usage: Usage) -> None:
+                owned.parts[name] = msgspec.structs.replace(owned.parts[name], **figures_of(usage))
+
+            asked = Asked(due=owned.run.scheduled_at, emit=emit, measured=measured)
+            given, error = await self._producing.ask(name, asked)
+            await write(reader.read(given))
+            error = error or reader.error()
+            owned.parts[name] = msgspec.structs.replace(
+                owned.parts[name],
+                state="done" if error is None else "failed",
+                error=error,
+                ended_at=now(),
+            )
+            if error is not None:
                 logger.warning(
                     "The producer %s failed in the run %s: %s", name, owned.id, part.error, extra={"action": "produce"}
                 )
@@ -222,6 +254,22 @@ class RunWork:
             owned.parts[name] = ProducerRun(producer=name, state="refused", error=OVERTAKEN, ended_at=now())
             await owned.save()
         return admitted == "go"
+    async def _write(self, name: str, items: Sequence[Produced]) -> int:
+        """Writes what a producer gave: messages, and dead letters of what is none; how many messages. All are acknowledged."""
+        messages = [(item.key, item.value or b"") for item in items if item.error is None]
+        await self._writer.write_all(MESSAGES.name, messages)
+        await self._dead_letters.bury_items(name, items)
+        return len(messages)
+
+
+def figures_of(usage: Usage) -> dict[str, float | None]:
+    """What a script has used, as the fields of a ProducerRun."""
+    cpu_s, memory_mb = usage.cpu_s, usage.memory_mb
+    return {
+        "elapsed_s": round(usage.elapsed_s, 3),
+        "cpu_s": None if cpu_s is None else round(cpu_s, 3),
+        "memory_mb": None if memory_mb is None else round(memory_mb, 1),
+    }
 
 
 def _unknown(catalog: Catalog, name: str) -> str:

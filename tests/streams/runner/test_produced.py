@@ -2,7 +2,7 @@
 
 import pytest
 
-from streams.runner.produced import read_items, sum_up
+from streams.runner.produced import ItemReader, read_items, sum_up
 from tests.rigs.runner_rig import ID
 
 NEVER = "9999-12-31T23:59:59-05:00"
@@ -45,3 +45,33 @@ def test_an_item_that_is_no_message_says_which_and_why(item: object, reason: str
 def test_a_position_never_takes_the_id_of_another_item() -> None:
     items = read_items([{"content": "a"}, {"content": "b", "id": "1"}, {"content": "c", "id": "1~"}], ID, "p", "c")
     assert [item.id for item in items] == [f"{ID}/p/1~~", f"{ID}/p/1", f"{ID}/p/1~"]
+
+
+ITEMS: list[object] = [
+    {"content": "a"},
+    {"content": "b", "id": "1"},  # not the first one, which has that position
+    {"content": "c", "id": "x"},
+    {"content": "d", "id": "x"},  # a repeat
+    {"content": "e", "id": "5"},
+    {"content": "f"},
+    {"content": "g", "id": "1~"},
+    7,
+    {"id": "y"},
+    {"content": "h", "id": "11"},
+    {"content": "i"},
+]
+
+
+@pytest.mark.parametrize("parts", [[11], [1] * 11, [2, 9], [5, 5, 1], [0, 11, 0]])
+def test_items_that_come_in_parts_have_the_same_ids_however_they_are_parted(parts: list[int]) -> None:
+    reader = ItemReader(ID, "p", "c")
+    found, start = [], 0
+    for size in parts:
+        found += reader.read(ITEMS[start : start + size], more=True)
+        start += size
+    assert reader.read([]) == []
+    ids = [item.id.removeprefix(f"{ID}/p/") for item in found]
+    assert ids == ["1", "1~", "x", "x", "5", "6", "1~", "8", "y", "11", "11~"]
+    assert [item.position for item in found] == list(range(1, 12))
+    assert [item.position for item in found if item.error] == [8, 9]
+    assert reader.error() == f"{found[7].error} (2 of 11 items are wrong); see the dead letters; the others went out"

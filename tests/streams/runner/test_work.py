@@ -210,3 +210,29 @@ async def test_a_run_that_outlives_no_runner_is_given_up(settings: Settings) -> 
     assert run.state == "failed"
     assert "given up" in (run.error or "")
     assert Say.asked == []
+
+
+async def test_lines_that_a_script_printed_stay_when_it_fails_later_and_its_use_is_told(settings: Settings) -> None:
+    content = """echo '{"content": "a", "receiver": "alice"}'
+        echo 'no JSON'
+        echo '{"content": "'$NOTIFIER_DUE'"}'
+        exit 7"""
+    await define(
+        settings,
+        script={"lines": {"content": content}},
+        producer={"lines": {"type": "script", "parameters": {"script": "lines"}}},
+        configuration={"c": {"producers": ["lines"]}},
+    )
+    async with running(settings.model_copy(update={"script_sandbox": "off"}), sandbox=None) as (runner,):
+        await runner.accept(await ticks(settings, tick(at=AT)))
+        run = await end_of(settings)
+    found = {record["id"]: record["content"] for record in await messages(settings)}
+    assert found == {f"c/{AT}/lines/1": "a", f"c/{AT}/lines/3": AT}
+    (letter,) = await read_all(settings, "dead_letters")
+    assert json.loads(letter.value)["error"].startswith("producer lines: item 2: line 2 of the output is not JSON")
+    (part,) = run.producers
+    assert (part.state, part.messages) == ("failed", 2)
+    assert "exit status 7" in (part.error or "")
+    assert part.elapsed_s is not None
+    assert part.cpu_s is not None
+    assert part.memory_mb is not None
