@@ -19,6 +19,10 @@ def _check_absolute(path: Path) -> Path:
     return path
 
 
+def _check_tool(path: Path) -> Path:
+    return path if len(path.parts) == 1 and path.name not in ("", "..") else _check_absolute(path)
+
+
 class ScriptRunParameters(WorldParameters):
     """The base of the parameters of plugins that run a script."""
 
@@ -34,6 +38,16 @@ class ScriptRunParameters(WorldParameters):
         examples=[["/srv/out"]],
     )
 
+    tools: Annotated[
+        tuple[Annotated[Path, AfterValidator(_check_tool)], ...],
+        Field(max_length=20),
+    ] = Field(
+        (),
+        description="Programs and folders outside the system's that it may read and run: names that Notifier finds on its PATH,"
+        " or absolute paths; needs the scope `admin`.",
+        examples=[["kubectl", "/opt/reports/bin"]],
+    )
+
     def limits(self) -> ScriptLimits:
         """The limits of one run. Processor time is as long as the run may take: the script uses it as it likes."""
         return ScriptLimits(
@@ -42,4 +56,5 @@ class ScriptRunParameters(WorldParameters):
             memory_mb=self.memory_mb,
             network=self.network,
             write=self.write,
+            tools=self.tools,
         )

@@ -194,6 +194,8 @@ def _check_partitions(spec: Spec, stored: JsonObject, registry: Registry) -> Non
 def _privilege(parameters: Parameters) -> str | None:
     if getattr(parameters, "write", None):
         return "letting a script write files (`write`)"
+    if getattr(parameters, "tools", None):
+        return "letting a script run programs outside the system's (`tools`)"
     if getattr(parameters, "network", None):
         return "letting a script use the network (`network`)"
     return None

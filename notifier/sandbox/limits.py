@@ -20,6 +20,7 @@ class ScriptLimits:
     file_bytes: int = 64 * _MEBIBYTE  # its work folder, and any single file it writes
     open_files: int = 256  # of each process
     network: bool = False  # whether it may use the network
+    tools: tuple[Path, ...] = ()  # names of programs, or paths, that it may read besides the system; see `find_tools`
     write: tuple[Path, ...] = ()  # files and folders that it may write to; see `check_write_paths`
 
     def in_words(self, limit: str) -> str:

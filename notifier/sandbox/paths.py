@@ -1,6 +1,7 @@
 """Paths: what a script may read of this machine, and what it may never write to."""
 
 import os
+import shutil
 import sys
 import tempfile
 from collections.abc import Iterable, Sequence
@@ -38,6 +39,7 @@ ETC_NETWORK: Final = ("gai.conf", "host.conf", "hosts", "resolv.conf")  # and wi
 
 # Never writable for a script, nor anything in them.
 _NEVER_WRITABLE: Final = (*SYSTEM, "/boot", "/dev", "/etc", "/nix", "/proc", "/run", "/sys", "/var/run")
+_NEVER_READABLE: Final = ("/boot", "/dev", "/etc", "/proc", "/run", "/sys", "/var/run")
 _WORK_FOLDERS: Final = "is where all scripts have their work folders"
 _HOME: Final = "is a home folder"
 _PARTS_ALLOWED: Final = (_WORK_FOLDERS, _HOME)  # a script may be given a folder in these, but not the whole
@@ -58,6 +60,30 @@ def check_write_paths(settings: Settings, paths: Sequence[Path]) -> None:
             errors.append(FieldError("/parameters/write", f"{path} {problem}; name a folder that is for this alone"))
     if errors:
         raise InputError(errors)
+
+
+def find_tools(settings: Settings, tools: Sequence[Path]) -> tuple[Path, ...]:
+    """The paths of programs that are named, or of the files and folders themselves; those that scripts may read anyway left out.
+
+    Raises InputError, which names `/parameters/tools`, for what is not there, and for what no script may read.
+    """
+    forbidden = [
+        *((Path(path), "is the system's") for path in ("/", *_NEVER_READABLE)),
+        *((path, reason) for path, reason in _forbidden(settings) if reason not in ("is the system's", _WORK_FOLDERS)),
+    ]
+    found, errors = [], []
+    for tool in tools:
+        known = str(tool) if tool.is_absolute() else shutil.which(str(tool))
+        if known is None or not Path(known).exists():
+            errors.append(FieldError("/parameters/tools", f"{tool} is not here; install it, or write its path"))
+        elif not is_system(Path(known)):
+            problem = _conflict(Path(known), forbidden)
+            if problem:
+                errors.append(FieldError("/parameters/tools", f"{known} {problem}; put it into a folder of its own"))
+            found.append(Path(known))
+    if errors:
+        raise InputError(errors)
+    return tuple(found)
 
 
 def installation() -> list[Path]:

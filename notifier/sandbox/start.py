@@ -14,7 +14,7 @@ import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -26,7 +26,7 @@ from notifier.sandbox.interpreters import Interpreter
 from notifier.sandbox.level import Level
 from notifier.sandbox.limits import ScriptLimits
 from notifier.sandbox.machine import Machine
-from notifier.sandbox.paths import check_write_paths
+from notifier.sandbox.paths import check_write_paths, find_tools
 from notifier.sandbox.views import ScriptRun, lay_out
 from notifier.script import Script
 
@@ -61,6 +61,7 @@ def start(
     if len(told) > _MAX_SECRETS_BYTES:
         raise ScriptFailed(f"the secrets of script {script.name!r} are larger than {_MAX_SECRETS_BYTES} bytes together")
     try:
+        limits = replace(limits, tools=_tools(machine, script, limits.tools))
         _check_write(machine, script, limits.write)
         user = _user(machine, level, script, interpreter, limits.write)
         run = ScriptRun(script=script, interpreter=interpreter, limits=limits, user=user, more=environment or {})
@@ -104,6 +105,13 @@ def _start_launcher(folder: str, told: bytes) -> Running:
             )
         undo.pop_all()
     return Running(process=process, control=ours, folder=folder)
+
+
+def _tools(machine: Machine, script: Script, tools: Sequence[Path]) -> tuple[Path, ...]:
+    try:
+        return find_tools(machine.settings, tools)
+    except InputError as error:
+        raise ScriptFailed(f"script {script.name!r} was not started: {error}") from None
 
 
 def _check_write(machine: Machine, script: Script, write: Sequence[Path]) -> None:

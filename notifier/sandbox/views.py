@@ -83,7 +83,7 @@ def lay_out(machine: Machine, level: Level, run: ScriptRun, folder: Path) -> "La
     place.chmod(0o440)
     work.mkdir(0o700)
     order["command"] = [run.interpreter.path, *run.interpreter.options, str(place)]
-    order["environment"] = environment(str(work), machine.interpreters) | dict(run.more)
+    order["environment"] = _variables(machine, run, str(work))
     order["work"] = str(work)
     if level is Level.landlock:
         names = (*ETC, *ETC_NETWORK, "nsswitch.conf") if run.limits.network else (*ETC, "nsswitch.conf")
@@ -95,8 +95,16 @@ def lay_out(machine: Machine, level: Level, run: ScriptRun, folder: Path) -> "La
             *_DEVICES,
             str(place),
         ]
+        order["read"] += map(str, run.limits.tools)
         order["write"] = [str(work), "/dev/null", *map(str, run.limits.write)]
     return order
+
+
+def _variables(machine: Machine, run: ScriptRun, home: str) -> dict[str, str]:
+    """The environment variables of the script. Programs among its tools are found on PATH."""
+    found = environment(home, machine.interpreters)
+    folders = dict.fromkeys(str(path if path.is_dir() else path.parent) for path in run.limits.tools)
+    return {**found, "PATH": ":".join([found["PATH"], *folders]), **run.more}
 
 
 def _bubblewrap(machine: Machine, run: ScriptRun, folder: Path) -> list[str]:
@@ -124,8 +132,12 @@ def _bubblewrap(machine: Machine, run: ScriptRun, folder: Path) -> list[str]:
         if not path.is_relative_to(_TMP):  # there bwrap makes the place itself
             _mount_point(root, str(path), is_dir=path.is_dir())
         command += ["--bind", str(path.resolve()), str(path)]
+    for path in limits.tools:
+        if not path.is_relative_to(_TMP):
+            _mount_point(root, str(path), is_dir=path.is_dir())
+        command += ["--ro-bind", str(path.resolve()), str(path)]
     command += ["--chdir", _TMP, "--clearenv"]
-    for name, value in {**environment(_TMP, machine.interpreters), **run.more}.items():
+    for name, value in _variables(machine, run, _TMP).items():
         command += ["--setenv", name, value]
     return [*command, "--", run.interpreter.path, *run.interpreter.options, "/script"]
 

@@ -40,7 +40,8 @@ sandbox = detect_sandbox(
 print(json.dumps({"level": sandbox.level, "explanation": sandbox.explanation}), flush=True)
 
 async def run(job):
-    limits = dict(job["limits"], write=tuple(map(Path, job["limits"].get("write", ()))))
+    paths = {name: tuple(map(Path, job["limits"].get(name, ()))) for name in ("write", "tools")}
+    limits = {**job["limits"], **paths}
     try:
         output = await sandbox.run(
             Script(name="hostile", executor=job["executor"], content=job["content"]),

@@ -93,7 +93,7 @@ def _check(explained: Explained, outputs: dict[str, list[bytes]]) -> None:
             delivery.receiver,
             delivery.recipients,
         )
-        assert bytes(found.message) == bytes(delivery.message)
+        assert json.loads(bytes(found.message)) == json.loads(bytes(delivery.message))
         assert (found.not_before, found.expires_at) == (delivery.not_before, delivery.expires_at)
     refused = {
         (part.configuration, each.consumer, each.reason, each.text)

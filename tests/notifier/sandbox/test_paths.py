@@ -138,3 +138,22 @@ def test_the_installation_is_the_folder_that_holds_the_packages() -> None:
     for name in ("notifier", "notifier_cli", "producers", "filters", "consumers", "streams", "control_api"):
         assert (packages / name / "__init__.py").is_file()
     assert environments == [Path(sys.prefix), Path(sys.base_prefix)]
+
+
+def test_tools_may_be_read_and_run_and_nothing_beside_them(place: Place) -> None:
+    (place.out / "tools").mkdir(exist_ok=True)
+    for name in ("report", "other"):
+        (place.out / "tools" / name).write_text(f"#!/bin/sh\necho {name}\n")
+        (place.out / "tools" / name).chmod(0o755)
+    tool, beside = place.out / "tools" / "report", place.out / "tools" / "other"
+    allowed, missing, data = place.run(
+        bash(
+            f"report; {beside} 2>/dev/null || echo no; (echo x >>{tool}) 2>/dev/null || echo no",
+            tools=[str(tool), "sh"],
+        ),
+        bash("exit 0", tools=["no-such-tool"]),
+        bash("exit 0", tools=[str(place.data)]),
+    )
+    assert allowed.stdout == "report\nno\nno\n", allowed
+    assert "no-such-tool is not here; install it" in missing.text
+    assert "is the data folder" in data.text
