@@ -245,7 +245,7 @@ async def test_scripts_and_their_powers_need_admin(services: Services) -> None:
         with pytest.raises(Forbidden):
             await services.patch(EDITOR, "script", "append", patch)
     await services.create(EDITOR, "consumer", PROGRAM)
-    for power in ({"network": True}, {"network": "yes"}, {"write": ["/srv"]}, {"tools": ["/opt/x"]}):
+    for power in ({"network": True}, {"network": "yes"}, {"write": ["/srv"]}):
         with pytest.raises(Forbidden, match="needs the scope 'admin'"):
             await services.patch(EDITOR, "consumer", "to-file", {"parameters": power})
     await services.patch(COMMAND_LINE, "consumer", "to-file", {"parameters": {"network": True}})
