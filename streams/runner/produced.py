@@ -98,19 +98,19 @@ def read_followed(items: Iterable[object], producer: str) -> list[Produced]:
     """
     return [
         # One that has no id is not recognised when it comes again, and must not stand for another.
-        _read(item, 1, set(), "" if _own_id(item) else f"{secrets.token_hex(8)}-", producer, None)
+        _read(item, 1, set(), "" if _given_id(item) else f"{secrets.token_hex(8)}-", producer, None)
         for item in items
     ]
 
 
-def _own_id(item: object) -> object:
+def _given_id(item: object) -> object:
     return item.id if isinstance(item, RecordError) else item.get("id") if isinstance(item, dict) else None
 
 
 def _read(
     item: object, position: int, taken: set[str], prefix: str, producer: str, configuration: str | None
 ) -> Produced:
-    own = _own_id(item)
+    own = _given_id(item)
     too_long = isinstance(own, str) and len(prefix) + len(own) > _ID_CHARACTERS
     usable = isinstance(own, str) and own != "" and not too_long and own.encode(errors="replace").decode() == own
     id_ = prefix + (own if isinstance(own, str) and usable else _stand_in(position, taken))

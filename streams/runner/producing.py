@@ -7,24 +7,20 @@ producers to `streams.instances`.
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from traceback import format_exception
 from typing import Any
 
 from notifier.allowed_files import AllowedFiles
 from notifier.catalog import Catalog
-from notifier.errors import NotifierError, ScriptFailed
+from notifier.errors import InvalidRecord, NotifierError, ScriptFailed
 from notifier.folded import folded
 from notifier.network import Network
 from notifier.one_line import one_line
 from notifier.plugin import Context, Feed, Producer
 from notifier.record import JsonObject
-from notifier.sandbox import Sandbox
-from notifier.errors import InvalidRecord, NotifierError, ScriptFailed
-from notifier.plugin import Context, Producer
 from notifier.sandbox import Sandbox, Usage
 from streams.instances import Instances
 from streams.runner.slots import Slots
@@ -50,6 +46,7 @@ class Given:
 class Asked:
     """For which run a producer is asked, and what takes what it tells meanwhile; see `Context`."""
 
+    cursor: JsonObject | None = None  # what it kept the last time
     due: datetime | None = None
     emit: Callable[[Sequence[JsonObject | InvalidRecord]], Awaitable[None]] | None = None
     measured: Callable[[Usage], None] = lambda usage: None
@@ -79,9 +76,7 @@ class Producing:
         self._instances: Instances[Producer[Any]] = Instances()
         self._instances.replace(catalog.producers)
 
-    async def ask(self, name: str, cursor: JsonObject | None = None) -> Given:
-        """What a producer gives, within its time limit; `cursor` is what it kept the last time. Raises CancelledError only."""
-    async def ask(self, name: str, asked: "Asked | None" = None) -> tuple[list[object], str | None]:
+    async def ask(self, name: str, asked: "Asked | None" = None) -> Given:
         """What a producer gave besides what it emitted, or nothing and why, within its time limit.
 
         Raises CancelledError only.
@@ -100,10 +95,13 @@ class Producing:
                 services=self._services,
                 network=self._network,
                 files=self._files,
-                cursor=cursor,
+                cursor=asked.cursor,
                 keep=kept.append,
                 knows=lambda name: folded(name) in catalog.directory.world(plugin.world_of()),
                 notice=notices.append,
+                due=asked.due,
+                emit=asked.emit,
+                measured=asked.measured,
             )
             items, error = await self._produce(plugin, context)
             notice = one_line(plugin.mask("; ".join(notices)), MAX_ERROR_CHARACTERS) if notices else None
@@ -150,9 +148,6 @@ class Producing:
                 network=self._network,
                 notice=lambda text: notice(plugin.mask(text)),
                 **told,
-                due=asked.due,
-                emit=asked.emit,
-                measured=asked.measured,
             )
             try:
                 await plugin.follow(context, feed)

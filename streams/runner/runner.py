@@ -81,8 +81,10 @@ class Runner:
         self._run_log = RunLog(settings, self._writer, owner=self.owner, lease_s=lease_s)
         self._dead_letters = DeadLetters(settings, self._writer)
         self._leases = Leases()
-        self._told = Told(cursors=Cursors(settings, self._writer), turns=Turns(self._leases, self._run_log))
         self._pauses = Pauses(settings, self._writer)
+        self._told = Told(
+            cursors=Cursors(settings, self._writer), turns=Turns(self._leases, self._run_log), pauses=self._pauses
+        )
         self._work: RunWork | None = None
         self._following: Following | None = None
         self._owned: dict[str, OwnedRun] = {}
@@ -127,7 +129,6 @@ class Runner:
             self._writer,
             self._dead_letters,
             self._told,
-            self._pauses,
             unknown_wait_s=self._unknown_wait_s,
         )
         self._sources.change(self._definitions.catalog)

@@ -5,8 +5,8 @@ Which runs this runner does, and since when, is `streams.runner.runner`'s.
 
 import asyncio
 import logging
-from dataclasses import dataclass
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import msgspec
 from aiokafka import ConsumerRecord
@@ -17,14 +17,11 @@ from notifier.errors import InvalidRecord
 from notifier.record import JsonObject, now
 from notifier.run import ProducerRun, Run, State
 from notifier.sandbox import Usage
-from notifier.settings import Settings
 from notifier.topics import MESSAGES
 from streams.definitions import Definitions
 from streams.runner.cursors import Cursors
 from streams.runner.dead_letters import DeadLetters
 from streams.runner.pauses import Pauses
-from streams.runner.produced import read_items, sum_up
-from streams.runner.producing import Producing
 from streams.runner.produced import ItemReader, Produced
 from streams.runner.producing import Asked, Producing
 from streams.runner.run_log import RunLog
@@ -84,10 +81,11 @@ class OwnedRun:
 
 @dataclass(frozen=True, kw_only=True)
 class Told:
-    """What is known of what was told before: the cursors, and whose turn it is to go on from one."""
+    """When a producer may be asked, and from where it goes on."""
 
-    cursors: Cursors
-    turns: Turns
+    cursors: Cursors  # what was told before
+    turns: Turns  # of the runs of one configuration
+    pauses: Pauses
 
 
 class RunWork:
@@ -100,7 +98,6 @@ class RunWork:
         writer: Writer,
         dead_letters: DeadLetters,
         told: Told,
-        pauses: Pauses,
         *,
         unknown_wait_s: float,  # how long a run waits for its configuration
     ) -> None:
@@ -109,7 +106,6 @@ class RunWork:
         self._writer = writer
         self._dead_letters = dead_letters
         self._told = told
-        self._pauses = pauses
         self._unknown_wait_s = unknown_wait_s
         self._changed = asyncio.Event()  # replaced at each change of the definitions
 
@@ -183,57 +179,42 @@ class RunWork:
         async with self._producing.slots.one(slow=self._producing.is_failing(name)):
             owned.begun = True
             owned.parts[name] = ProducerRun(producer=name, started_at=now())
-            part = owned.parts[name] = await self._ask(owned, owned.parts[name])
+            part = owned.parts[name] = await self._ask(owned, name)
             if part.error is not None:
-            started_at = now()
-            owned.parts[name] = ProducerRun(producer=name, started_at=started_at)
-            reader = ItemReader(owned.id, name, owned.run.configuration)
-
-            async def write(items: Sequence[Produced]) -> None:
-                written = await self._write(name, items)
-                part = owned.parts[name]
-                owned.parts[name] = msgspec.structs.replace(part, messages=part.messages + written)
-
-            async def emit(given: Sequence[JsonObject | InvalidRecord]) -> None:
-                await write(reader.read(given, more=True))
-
-            def measured(usage: Usage) -> None:
-                owned.parts[name] = msgspec.structs.replace(owned.parts[name], **figures_of(usage))
-
-            asked = Asked(due=owned.run.scheduled_at, emit=emit, measured=measured)
-            given, error = await self._producing.ask(name, asked)
-            await write(reader.read(given))
-            error = error or reader.error()
-            owned.parts[name] = msgspec.structs.replace(
-                owned.parts[name],
-                state="done" if error is None else "failed",
-                error=error,
-                ended_at=now(),
-            )
-            if error is not None:
                 logger.warning(
                     "The producer %s failed in the run %s: %s", name, owned.id, part.error, extra={"action": "produce"}
                 )
             await owned.save()
 
-    async def _ask(self, owned: OwnedRun, begun: ProducerRun) -> ProducerRun:
-        """What became of a part: the messages are written, then what the producer keeps."""
-        name, configuration = begun.producer, owned.run.configuration
+    async def _ask(self, owned: OwnedRun, name: str) -> ProducerRun:
+        """What became of a part: the messages are written, as they come, then what the producer keeps."""
+        configuration = owned.run.configuration
         known = await self._told.cursors.known(configuration, name)
         if known is not None and known.problem is not None:
-            return msgspec.structs.replace(begun, state="failed", error=known.problem, ended_at=now())
+            return msgspec.structs.replace(owned.parts[name], state="failed", error=known.problem, ended_at=now())
         if known is not None and (part := known.told_in(owned.id)) is not None:
             return part
-        given = await self._producing.ask(name, None if known is None else known.state())
-        items = read_items(given.items, owned.id, name, configuration)
-        messages = [item for item in items if item.error is None]
-        await self._writer.write_all(MESSAGES.name, [(item.key, item.value or b"") for item in messages])
-        await self._dead_letters.bury_items(name, items)
-        error = given.error or sum_up(items)
+        reader = ItemReader(owned.id, name, configuration)
+
+        async def write(items: Sequence[Produced]) -> None:
+            written = await self._write(name, items)
+            part = owned.parts[name]
+            owned.parts[name] = msgspec.structs.replace(part, messages=part.messages + written)
+
+        async def emit(given: Sequence[JsonObject | InvalidRecord]) -> None:
+            await write(reader.read(given, more=True))
+
+        def measured(usage: Usage) -> None:
+            owned.parts[name] = msgspec.structs.replace(owned.parts[name], **figures_of(usage))
+
+        cursor = None if known is None else known.state()
+        asked = Asked(cursor=cursor, due=owned.run.scheduled_at, emit=emit, measured=measured)
+        given = await self._producing.ask(name, asked)
+        await write(reader.read(given.items))
+        error = given.error or reader.error()
         part = msgspec.structs.replace(
-            begun,
+            owned.parts[name],
             state="done" if error is None else "failed",
-            messages=len(messages),
             error=error,
             notice=given.notice,
             ended_at=now(),
@@ -244,22 +225,23 @@ class RunWork:
                 part = msgspec.structs.replace(part, state="failed", error=error or problem)
         return part
 
-    async def _may_ask(self, owned: OwnedRun, name: str) -> bool:
-        """Holds the run while the producer is paused; whether it is to be asked then."""
-        configuration = self._definitions.catalog.configurations.get(owned.run.configuration)
-        schedule = None if configuration is None else configuration.spec.schedule
-        every = schedule is not None and schedule.missed == "all"
-        admitted = await self._pauses.admit(owned.id, owned.run, name, every=every)
-        if admitted == "overtaken":
-            owned.parts[name] = ProducerRun(producer=name, state="refused", error=OVERTAKEN, ended_at=now())
-            await owned.save()
-        return admitted == "go"
     async def _write(self, name: str, items: Sequence[Produced]) -> int:
         """Writes what a producer gave: messages, and dead letters of what is none; how many messages. All are acknowledged."""
         messages = [(item.key, item.value or b"") for item in items if item.error is None]
         await self._writer.write_all(MESSAGES.name, messages)
         await self._dead_letters.bury_items(name, items)
         return len(messages)
+
+    async def _may_ask(self, owned: OwnedRun, name: str) -> bool:
+        """Holds the run while the producer is paused; whether it is to be asked then."""
+        configuration = self._definitions.catalog.configurations.get(owned.run.configuration)
+        schedule = None if configuration is None else configuration.spec.schedule
+        every = schedule is not None and schedule.missed == "all"
+        admitted = await self._told.pauses.admit(owned.id, owned.run, name, every=every)
+        if admitted == "overtaken":
+            owned.parts[name] = ProducerRun(producer=name, state="refused", error=OVERTAKEN, ended_at=now())
+            await owned.save()
+        return admitted == "go"
 
 
 def figures_of(usage: Usage) -> dict[str, float | None]:
