@@ -16,7 +16,7 @@ from notifier.catalog import Catalog
 from notifier.network import Network
 from producers.sql import Sql, SqlParameters
 from producers.sql.mysql import MAX_BYTES
-from streams.runner.producing import Producing
+from streams.runner.producing import Asked, Producing
 from tests.rigs.asked import PASSWORD, MariaDB, OnMariaDB, OnSQLite
 from tests.rigs.company_network import make_authority
 from tests.rigs.plugin_world import context_without_scripts
@@ -196,7 +196,7 @@ async def test_the_runner_asks_it_and_says_that_it_was_cut(sqlite: OnSQLite) -> 
     assert given.notice == (
         "cut: there are more rows than the limit of 2; the first 2 are told, and the next run goes on behind them"
     )
-    last = await producing.ask("orders", given.state)
+    last = await producing.ask("orders", Asked(cursor=given.state))
     assert (len(last.items), last.error, last.notice) == (1, None, None)
     await producing.close()
     closed = Producing(context.sandbox, catalog, {})
