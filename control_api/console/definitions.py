@@ -1,8 +1,8 @@
 """`/console/{kind}s`: lists of definitions, and a page for each that shows it as YAML and saves it."""
 
-from typing import Annotated, Any
+from typing import Any
 
-from fastapi import APIRouter, Path, Request, Response
+from fastapi import APIRouter, Request, Response
 
 from control_api.console.kinds import KIND_PAGES, cell
 from control_api.console.view import FormDep, View, ViewDep, fields_of, see_other
@@ -25,15 +25,17 @@ router = APIRouter(prefix="/console", include_in_schema=False)
 _PAGE = 50
 _NEW = "new"  # no definition may be called so in a list's address; users are asked for by `?name=`
 _CHECKED = ("producer", "consumer")
-KindInPath = Annotated[str, Path(pattern="^(" + "|".join(f"{kind}s" for kind in KIND_PAGES) + ")$")]
 
 
 def _kind(plural: str) -> Kind:
-    return next(kind for kind in KIND_PAGES if f"{kind}s" == plural)
+    kind = next((kind for kind in KIND_PAGES if f"{kind}s" == plural), None)
+    if kind is None:
+        raise UnknownName("page", plural)
+    return kind
 
 
 @router.get("/{kinds}")
-async def list_definitions(kinds: KindInPath, view: ViewDep, q: str = "", cursor: str | None = None) -> Response:
+async def list_definitions(kinds: str, view: ViewDep, q: str = "", cursor: str | None = None) -> Response:
     """Definitions of a kind by name."""
     view.require("read")
     kind = _kind(kinds)
@@ -62,7 +64,7 @@ async def list_definitions(kinds: KindInPath, view: ViewDep, q: str = "", cursor
 
 
 @router.get("/{kinds}/new")
-async def new_definition(kinds: KindInPath, view: ViewDep) -> Response:
+async def new_definition(kinds: str, view: ViewDep) -> Response:
     """An empty editor, with an example in it."""
     kind = _kind(kinds)
     view.require(KIND_PAGES[kind].scope)
@@ -70,7 +72,7 @@ async def new_definition(kinds: KindInPath, view: ViewDep) -> Response:
 
 
 @router.post("/{kinds}/new")
-async def create_definition(kinds: KindInPath, request: Request, view: FormDep) -> Response:
+async def create_definition(kinds: str, request: Request, view: FormDep) -> Response:
     """Creates a definition."""
     kind = _kind(kinds)
     view.require(KIND_PAGES[kind].scope)
@@ -85,7 +87,7 @@ async def create_definition(kinds: KindInPath, request: Request, view: FormDep) 
 
 
 @router.get("/{kinds}/{name}")
-async def show_definition(kinds: KindInPath, name: str, view: ViewDep) -> Response:
+async def show_definition(kinds: str, name: str, view: ViewDep) -> Response:
     """A definition as YAML, and what there is to know of it."""
     view.require("read")
     kind = _kind(kinds)
@@ -94,7 +96,7 @@ async def show_definition(kinds: KindInPath, name: str, view: ViewDep) -> Respon
 
 
 @router.post("/{kinds}/{name}")
-async def save_definition(kinds: KindInPath, name: str, request: Request, view: FormDep) -> Response:
+async def save_definition(kinds: str, name: str, request: Request, view: FormDep) -> Response:
     """Saves or deletes a definition, unless it has changed since it was shown."""
     kind = _kind(kinds)
     view.require(KIND_PAGES[kind].scope)
@@ -114,7 +116,7 @@ async def save_definition(kinds: KindInPath, name: str, request: Request, view: 
 
 
 @router.post("/{kinds}/{name}/rollback")
-async def go_back(kinds: KindInPath, name: str, request: Request, view: FormDep) -> Response:
+async def go_back(kinds: str, name: str, request: Request, view: FormDep) -> Response:
     """Goes back to a version."""
     kind = _kind(kinds)
     view.require(KIND_PAGES[kind].scope)

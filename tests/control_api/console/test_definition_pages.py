@@ -140,6 +140,7 @@ async def test_errors_are_pages_for_browsers_and_problems_for_programs(console: 
         missing = await browser.get("/console/users/nobody")
         assert (missing.status_code, missing.headers["content-type"]) == (404, "text/html; charset=utf-8")
         assert "script-src 'self'" in missing.headers["content-security-policy"]
+        assert (await browser.get("/console/nothing")).status_code == 404
         assert (await browser.get("/")).headers["location"] == "/console"
         program = await browser.get("/console/users/nobody", headers={"Accept": "application/json"})
         assert program.headers["content-type"] == "application/problem+json"
