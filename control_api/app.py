@@ -56,6 +56,7 @@ from control_api.statuses import Statuses
 from control_api.wishes.granting import Granting
 from control_api.wishes.wishes import Wishes
 from notifier.database import Database
+from notifier.ending import end
 from notifier.network import Network
 from notifier.registry import Registry
 from notifier.seal import Seal, load_seal
@@ -146,7 +147,7 @@ def _lifespan(
             await door.start()
             stack.push_async_callback(door.stop)
             pruning = asyncio.create_task(keep_pruning(database, settings), name="retention")
-            stack.push_async_callback(_cancel, pruning)
+            stack.push_async_callback(end, pruning)
             app.state.parts = parts
             app.state.mail_port = door.port
             yield
@@ -193,11 +194,6 @@ def _parts(settings: Settings, registry: Registry, seal: Seal, instance: str | N
         sign_in_limit=SignInLimit(),
         failed_sign_ins=FailedSignIns(database),
     )
-
-
-async def _cancel(task: "asyncio.Task[None]") -> None:
-    task.cancel()
-    await asyncio.gather(task, return_exceptions=True)
 
 
 def _describe(app: FastAPI) -> None:

@@ -19,6 +19,7 @@ from aiokafka.errors import KafkaError
 from msgspec.structs import replace
 
 from control_api.waiting import waiting
+from notifier.ending import end
 from notifier.errors import NotifierError, RecordError
 from notifier.kafka import ensure_topics, kafka_admin, kafka_consumer
 from notifier.outcome import Kind
@@ -79,8 +80,7 @@ class Statuses:
         """Ends the following."""
         task, self._task = self._task, None
         if task is not None:
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
+            await end(task)
 
     # --- what they say ---
 

@@ -20,6 +20,7 @@ from aiokafka.errors import KafkaError
 
 from notifier.catalog import Catalog, Change
 from notifier.definition import Definition, check_name, definition_key
+from notifier.ending import end
 from notifier.errors import InputError, InvalidRecord, UnsupportedVersion
 from notifier.kafka import ensure_topics, kafka_consumer
 from notifier.outcome import KINDS, Kind
@@ -91,8 +92,7 @@ class Definitions:
         """Ends the following; the catalog stays."""
         task, self._task = self._task, None
         if task is not None:
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
+            await end(task)
 
     async def _follow(self) -> None:
         while True:

@@ -13,6 +13,7 @@ from contextlib import asynccontextmanager
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 
+from notifier.ending import end
 from notifier.errors import BrokerError, NotifierError
 from notifier.kafka import end_kafka_producer, ensure_topics, kafka_producer
 from notifier.one_line import one_line
@@ -50,8 +51,7 @@ async def reported(
         failure = error
         raise
     finally:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
+        await end(task)
         await reporting.end(failure)
 
 

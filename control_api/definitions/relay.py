@@ -23,6 +23,7 @@ from aiokafka.errors import KafkaError
 from control_api.definitions.lease import LEASE_S, Lease, LeaseLost
 from control_api.definitions.outbox import Outbox, OutboxRecord
 from notifier.database import Database
+from notifier.ending import end
 from notifier.errors import BrokerError, DatabaseError, NotifierError
 from notifier.kafka import (
     bootstrap_servers,
@@ -77,8 +78,7 @@ class Relay:
         """Ends publishing and gives the lease back; what is not published stays in the outbox."""
         task, self._task = self._task, None
         if task is not None:
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
+            await end(task)
         await self.close()
 
     async def close(self) -> None:

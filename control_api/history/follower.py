@@ -22,6 +22,7 @@ from aiokafka.errors import KafkaError
 from control_api.history.positions import Positions, lag_of
 from control_api.history.storing import Generations, Skipped, store
 from notifier.database import Database
+from notifier.ending import end
 from notifier.errors import BrokerError, DatabaseError, UnsupportedVersion
 from notifier.kafka import ensure_topics, kafka_consumer
 from notifier.settings import Settings
@@ -64,8 +65,7 @@ class Follower(ABC):
         """Ends the following, after the batch at hand."""
         task, self._task = self._task, None
         if task is not None:
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
+            await end(task)
 
     async def catch_up(self) -> None:
         """Reads what is still to be read and ends, for a command that may find no API at work.

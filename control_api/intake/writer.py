@@ -16,6 +16,7 @@ from aiokafka.errors import KafkaError, ProducerFenced
 from aiokafka.partitioner import DefaultPartitioner
 
 from control_api.intake.outgoing import Outgoing
+from notifier.ending import end
 from notifier.errors import BrokerError, RecordTooLarge
 from notifier.kafka import end_kafka_producer, ensure_topics, kafka_producer
 from notifier.settings import Settings
@@ -101,8 +102,7 @@ class Writer:
         """Ends. What is still waiting is refused."""
         task, self._task = self._task, None
         if task is not None:
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
+            await end(task)
         while self._queue:
             self._queue.popleft().refuse(BrokerError(AWAY))
 

@@ -18,6 +18,7 @@ from aiokafka.errors import KafkaError
 
 from notifier.cancelling import CANCELLED, KEY_ERRORS, Request
 from notifier.delivery import Delivery
+from notifier.ending import end
 from notifier.errors import BrokerError, NotifierError, RecordError
 from notifier.kafka import ensure_topics, kafka_consumer
 from notifier.record import JsonObject, kafka_time, rfc3339
@@ -93,8 +94,7 @@ class WaitingDeliveries:
         """Ends the following."""
         task, self._task = self._task, None
         if task is not None:
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
+            await end(task)
 
     async def all(self) -> dict[str, Parked]:
         """What waits now, by id; not to be changed. Raises BrokerError while it is not known."""

@@ -26,6 +26,7 @@ from control_api.models import DeadLetterRow, LeaseRow, RedriveRow
 from control_api.redrive.batch import GONE, Batch, next_batch, report_of
 from control_api.redrive.kafka import NAME, RedriveKafka
 from notifier.database import Database
+from notifier.ending import end
 from notifier.errors import BrokerError, DatabaseError
 from notifier.one_line import one_line
 from notifier.record import now
@@ -71,8 +72,7 @@ class Redriving:
         """Ends after the exchange at hand, and gives the lease back; another process goes on."""
         task, self._task = self._task, None
         if task is not None:
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
+            await end(task)
         await self.close()
 
     async def close(self) -> None:

@@ -25,6 +25,7 @@ from control_api.silence.waiting import Waiting
 from control_api.statuses import Statuses
 from notifier.database import Database
 from notifier.definition import ProducerSpec
+from notifier.ending import end
 from notifier.errors import InputError, NotifierError
 from notifier.message import Message
 from notifier.record import now
@@ -69,8 +70,7 @@ class Watch:
         """Ends, and gives the lease back."""
         task, self._task = self._task, None
         if task is not None:
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
+            await end(task)
         await self._lease.release()
 
     async def _watch(self) -> None:

@@ -17,6 +17,7 @@ from control_api.intake.intake import Intake
 from control_api.intake.outgoing import Outgoing
 from control_api.wishes.granting import Granting
 from notifier.database import Database
+from notifier.ending import end
 from notifier.errors import NotifierError, RecordError
 from notifier.kafka import ensure_topics, kafka_consumer
 from notifier.record import now
@@ -55,8 +56,7 @@ class Wishes:
         """Ends, and gives the lease back."""
         task, self._task = self._task, None
         if task is not None:
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
+            await end(task)
         await self._lease.release()
 
     async def _follow(self) -> None:

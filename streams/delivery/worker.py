@@ -27,6 +27,7 @@ from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError
 
 from notifier.catalog import Catalog
+from notifier.ending import end
 from notifier.kafka import ensure_topics
 from notifier.network import Network
 from notifier.registry import Registry
@@ -127,10 +128,10 @@ class DeliveryWorker:
             stack.push_async_callback(self._writer.close)
             stack.push_async_callback(self._outputs.stop)
             attempts = asyncio.create_task(self.ledgers.run(), name="attempts")
-            stack.push_async_callback(_cancel, [attempts])  # not before what asks it has ended
+            stack.push_async_callback(end, attempts)  # not before what asks it has ended
             stack.push_async_callback(self._end)
             board = asyncio.create_task(self._board.run(), name="board")
-            stack.push_async_callback(_cancel, [board])
+            stack.push_async_callback(end, board)
             await self._board.load()
             self._pauses.hear_all(self._consumers)
             self._moved.forget_older(self._consumers)
@@ -145,9 +146,9 @@ class DeliveryWorker:
                 asyncio.create_task(reread(self._settings, lambda: self._partitions.values()), name="read again"),
                 asyncio.create_task(self._watch_definitions(), name="definitions"),
             ]
-            stack.push_async_callback(_cancel, tasks)
+            stack.push_async_callback(end, *tasks)
             stopped = asyncio.create_task(_wait(stop))
-            stack.push_async_callback(_cancel, [stopped])
+            stack.push_async_callback(end, stopped)
             safe = self._sandbox.level in (Level.bubblewrap, Level.landlock)
             logger.log(
                 logging.INFO if safe else logging.WARNING,
@@ -360,12 +361,6 @@ class DeliveryWorker:
 
 async def _wait(event: asyncio.Event) -> None:
     await event.wait()
-
-
-async def _cancel(tasks: Sequence[asyncio.Task[None]]) -> None:
-    for task in tasks:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
 
 
 async def run_delivery(

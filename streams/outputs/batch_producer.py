@@ -30,6 +30,7 @@ from aiokafka.errors import (
 from aiokafka.protocol.transaction import InitProducerIdRequest
 from aiokafka.structs import TopicPartition
 
+from notifier.ending import end
 from notifier.kafka import client_options
 from notifier.settings import Settings
 from streams.outputs.produce_request import REQUEST_TIMEOUT_S, Partition, ProduceRequest
@@ -101,9 +102,7 @@ class BatchProducer:
         """Closes all connections. Batches that have not landed do so with ProducerClosed. Does not raise."""
         self.closed = True
         tasks = list(self._tasks.values())
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await end(*tasks)
         self._land_all(ProducerClosed())
         with contextlib.suppress(KafkaError, TimeoutError):
             async with asyncio.timeout(_CLOSE_S):

@@ -30,6 +30,7 @@ from aiokafka.errors import (
 
 from notifier.dead_letter import DeadLetter
 from notifier.delivery import Delivery
+from notifier.ending import end
 from notifier.errors import BrokerError
 from notifier.record import now
 from notifier.settings import Settings
@@ -113,9 +114,7 @@ class Outputs:
         """Closes the connection. Gives up records that are not acknowledged: their input is not finished, and comes again."""
         self._stopped = True
         tasks, self._tasks = self._tasks, []
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await end(*tasks)
         await self._connection.close()
 
     # --- sending ---

@@ -22,6 +22,7 @@ from aiokafka import ConsumerRecord
 
 from notifier.catalog import Catalog
 from notifier.definition import check_name
+from notifier.ending import end
 from notifier.errors import InputError, RecordError, UnknownName, UnsupportedVersion
 from notifier.kafka import ensure_topics
 from notifier.network import Network
@@ -196,12 +197,12 @@ class Runner:
                 owned.task.cancel()
         if self._owned:
             await asyncio.wait([owned.task for owned in self._owned.values()], timeout=timeout_s)
-        await _cancel([owned.task for owned in self._owned.values()])
+        await end(*[owned.task for owned in self._owned.values()])
         if self.failed is None:
             # `runs` is still followed: a claim of a moment ago is ours, to be handed over, once it was read back.
             await self._claims.wait_until_read_back(2.0)
         await self._told.cursors.close()
-        await _cancel([*self._tasks, *self._claims.writes(), *self._writes])
+        await end(*[*self._tasks, *self._claims.writes(), *self._writes])
         self._tasks.clear()
         try:
             async with asyncio.timeout(max(timeout_s, 5.0)):
@@ -353,9 +354,3 @@ def _read_tick(record: ConsumerRecord) -> Tick:
     except InputError:
         raise UnknownName("configuration", tick.configuration[:100]) from None
     return tick
-
-
-async def _cancel(tasks: Sequence[asyncio.Task[None]]) -> None:
-    for task in tasks:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
