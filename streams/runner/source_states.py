@@ -80,7 +80,7 @@ class SourceStates:
             await self._wake.wait()
             self._wake.clear()
             for producer in [name for name in self._known if not self._defined(name)]:
-                del self._known[producer]
+                self._known.pop(producer, None)  # another runner may have taken it off while this one wrote
                 await self._writer.write(STATUS.name, f"{PRODUCER}/{producer}", None)
             while self._answered:
                 producer = next(iter(self._answered))

@@ -2,15 +2,18 @@
 
 import asyncio
 import json
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
+from notifier.catalog import Catalog
 from notifier.record import now
+from notifier.registry import Registry
 from notifier.settings import Settings
 from notifier.status import Status
 from streams.runner.slots import Slots
-from streams.runner.source_states import Answered, following
+from streams.runner.source_states import Answered, SourceStates, following
+from streams.writer import Writer
 from tests.rigs.kafka_tools import produce, read_all, wait_until
 from tests.rigs.runner_rig import Say, define, end_of, running, says, tick, ticks
 
@@ -83,6 +86,34 @@ async def test_what_is_slow_leaves_its_slot_to_others() -> None:
     await asyncio.gather(failing, *hanging, return_exceptions=True)
     async with asyncio.timeout(30), slots.one(slow=False), slots.one(slow=True):
         pass
+
+
+class OtherRunner:
+    """A writer beside which another runner takes the same producers off the topic."""
+
+    def __init__(self) -> None:
+        self.states: SourceStates | None = None
+        self.written: list[str | None] = []
+
+    async def write(self, topic: str, key: str | None, value: bytes | None) -> None:
+        assert self.states is not None
+        self.written.append(key)
+        for name in "ab":
+            self.states.take(f"producer/{name}", None)
+
+
+async def test_two_runners_may_forget_the_same_producers_at_once() -> None:
+    other = OtherRunner()
+    states = other.states = SourceStates(Settings(), cast("Writer", other))
+    for name in "ab":
+        states.take(f"producer/{name}", said("failing", name=name).encode())
+    states._loaded.set()
+    states.change(Catalog(registry=Registry(())))
+    writing = asyncio.create_task(states.write())
+    await wait_until(lambda: len(other.written) == 2 or writing.done())
+    assert not writing.done()  # else the runner would not go on
+    writing.cancel()
+    await asyncio.gather(writing, return_exceptions=True)
 
 
 async def of_source(settings: Settings, name: str) -> dict[str, Any] | None:
