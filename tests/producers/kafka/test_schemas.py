@@ -73,6 +73,23 @@ def test_avro_by_names_of_others() -> None:
         ),
         pytest.param({"type": "array", "items": {"type": "fixed", "name": "F", "size": 0}}, "of no bytes", id="fixed"),
         pytest.param({"type": "array", "items": {"type": {"type": "null"}}}, "null outside", id="hidden"),
+        pytest.param(
+            [{"type": "record", "name": "a.E", "fields": []}, {"type": "array", "items": "a.E"}],
+            "a.E outside of a union",
+            id="empty by its name",
+        ),
+        pytest.param(
+            {
+                "type": "record",
+                "name": "a.R",
+                "fields": [
+                    {"name": "x", "type": ["null", {"type": "fixed", "name": "F", "size": 0}]},
+                    {"name": "y", "type": {"type": "map", "values": "F"}},
+                ],
+            },
+            "F outside of a union",
+            id="fixed by its name",
+        ),
         pytest.param("unknown", "no Avro schema", id="an unknown name"),
         pytest.param(7, "no Avro schema", id="no schema"),
         pytest.param({"type": "record"}, "without fields", id="half of one"),
@@ -108,6 +125,18 @@ def test_avro_that_does_not_fit(data: bytes) -> None:
 def test_avro_with_something_behind_it_does_not_fit() -> None:
     with pytest.raises(InvalidRecord, match="2 bytes are left over"):
         avro("int").read(b"\x02ab")
+
+
+def test_avro_that_becomes_too_much_is_not_read() -> None:
+    decimal = {"type": "bytes", "logicalType": "decimal", "precision": 6}
+    with pytest.raises(InvalidRecord, match="a decimal of 900000 bytes"):  # which would take minutes
+        avro(decimal).read(written("bytes", b"\x7f" * 900_000))
+    fields = [{"name": "n" * 100_000, "type": "boolean"}]
+    named = {"type": "array", "items": {"type": "record", "name": "R", "fields": fields}}
+    word = {"type": "array", "items": {"type": "enum", "name": "E", "symbols": ["e" * 100_000]}}
+    for schema in (named, word):
+        with pytest.raises(InvalidRecord, match="characters as JSON"):  # 10 GB
+            avro(schema).read(written({"type": "array", "items": "boolean"}, [False] * 100_000))
 
 
 # --- JSON Schema ---
