@@ -17,7 +17,8 @@ from notifier.errors import InvalidRecord
 from notifier.one_line import one_line
 from producers.kafka.record import parse_json
 
-_MOST_STEPS = 2_000_000  # of a value; a step takes less than a microsecond
+_MOST_STEPS = 2_000_000  # of a value; a step takes some microseconds at most
+_SEARCH_STEPS = 20  # of each search of a pattern, besides a step for each character
 _SHOWN = 300  # characters of what does not fit
 
 _Keyword = Callable[[Any, Any, Any, Any], Iterator[ValidationError] | None]
@@ -64,8 +65,10 @@ class JsonSchema:
         return value
 
     def _counted(self, keyword: _Keyword) -> _Keyword:
+        searches = _SEARCHES.get(keyword, _no_searches)
+
         def count(validator: Any, value: Any, instance: Any, schema: Any) -> Iterator[ValidationError]:
-            self._left -= 1 + _size(value) + _size(instance)
+            self._left -= 1 + _size(value) + _size(instance) + searches(value, instance, schema)
             if self._left < 0:
                 raise _TooMuch
             yield from keyword(validator, value, instance, schema) or ()
@@ -121,6 +124,23 @@ def _unique_items(validator: Any, unique: Any, instance: Any, schema: Any) -> It
 def _not_looked_at(validator: Any, value: Any, instance: Any, schema: Any) -> None:
     return
 
+
+def _no_searches(value: object, instance: object, schema: object) -> int:
+    return 0
+
+
+def _searches_by(patterns: object, instance: object) -> int:
+    """The steps of looking for each pattern in each name."""
+    if not isinstance(instance, dict):
+        return 0
+    return _size(patterns) * (_SEARCH_STEPS * len(instance) + sum(map(len, instance)))
+
+
+# By keyword, the steps of the patterns that it looks for besides those of its value and the instance.
+_SEARCHES: dict[_Keyword, Callable[[Any, Any, Any], int]] = {
+    _pattern_properties: lambda patterns, instance, schema: _searches_by(patterns, instance),
+    _additional_properties: lambda below, instance, schema: _searches_by(schema.get("patternProperties"), instance),
+}
 
 _OWN: dict[str, _Keyword] = {
     "pattern": _pattern,

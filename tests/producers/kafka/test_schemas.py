@@ -194,6 +194,16 @@ def test_a_schema_that_asks_for_endless_work_is_given_up() -> None:
     assert time.monotonic() - began < 300  # it would be years
 
 
+@pytest.mark.parametrize("rest", [{}, {"additionalProperties": False}])
+def test_many_patterns_for_many_names_are_too_much_work(rest: Any) -> None:
+    schema = json_schema({"patternProperties": {f"^p{n}": {} for n in range(20_000)}, **rest})
+    with pytest.raises(InvalidRecord, match="too much work"):  # 200 million searches
+        schema.read(json.dumps({f"n{n}": 1 for n in range(10_000)}).encode())
+    few = json_schema({"patternProperties": {f"^p{n}": {} for n in range(20)}, **rest})
+    value = {f"p{n}": 1 for n in range(1000)}
+    assert few.read(json.dumps(value).encode()) == value
+
+
 def test_patterns_take_bounded_time() -> None:
     schema = json_schema({"pattern": "^(a+)+$", "patternProperties": {"^(a+)+$": {}}, "additionalProperties": False})
     text = "a" * 5000 + "!"
