@@ -32,7 +32,6 @@ logger = logging.getLogger(__name__)
 
 MAX_TAKEOVERS = 5  # a run that ends each runner that takes it is given up, or it would end all of them in turn
 
-
 OVERTAKEN = "the producer was paused, and a later run asks it in this one's place"
 
 
@@ -172,19 +171,25 @@ class RunWork:
 
     async def _do_part(self, owned: OwnedRun, name: str) -> None:
         """Asks one producer, when it is not paused and it is this run's turn, and writes what it gave."""
-        # First, since a run that waits for its turn overtakes none that is held.
-        if not await self._may_ask(owned, name):
-            return
-        await self._told.turns.take(owned.id, owned.run, name)
-        async with self._producing.slots.one(slow=self._producing.is_failing(name)):
-            owned.begun = True
-            owned.parts[name] = ProducerRun(producer=name, started_at=now())
-            part = owned.parts[name] = await self._ask(owned, name)
-            if part.error is not None:
-                logger.warning(
-                    "The producer %s failed in the run %s: %s", name, owned.id, part.error, extra={"action": "produce"}
-                )
-            await owned.save()
+        while True:
+            # First, since a run that waits for its turn overtakes none that is held.
+            if not await self._may_ask(owned, name):
+                return
+            await self._told.turns.take(owned.id, owned.run, name)
+            async with self._producing.slots.one(slow=self._producing.is_failing(name)):
+                if not self._told.pauses.is_paused(name):  # else somebody paused it while the run waited
+                    await self._do_asked(owned, name)
+                    return
+
+    async def _do_asked(self, owned: OwnedRun, name: str) -> None:
+        owned.begun = True
+        owned.parts[name] = ProducerRun(producer=name, started_at=now())
+        part = owned.parts[name] = await self._ask(owned, name)
+        if part.error is not None:
+            logger.warning(
+                "The producer %s failed in the run %s: %s", name, owned.id, part.error, extra={"action": "produce"}
+            )
+        await owned.save()
 
     async def _ask(self, owned: OwnedRun, name: str) -> ProducerRun:
         """What became of a part: the messages are written, as they come, then what the producer keeps."""

@@ -46,6 +46,25 @@ async def test_a_run_is_held_over_a_restart_and_done_once_the_producer_goes_on(s
     assert told == [f"c/{at}/p/1" for at in (TIMES[1:] if missed == "last" else TIMES)]
 
 
+async def test_a_run_that_waited_for_its_turn_when_the_pause_came_is_held_too(settings: Settings) -> None:
+    await define(settings, producer={"p": says({"content": "a"}, gate="g")}, configuration={"c": {"producers": ["p"]}})
+    first, second = await ticks(settings, *[tick(at=at) for at in TIMES])
+    async with running(settings) as (runner,):
+        await runner.accept([first])
+        await wait_until(lambda: Say.asked == ["p"])
+        await runner.accept([second])
+        await wait_until(lambda: runner._told.turns.waiting == 1)
+        await want(settings, "p", "paused")
+        await wait_until(lambda: runner._pauses.is_paused("p"))
+        Say.gates["g"].set()
+        assert (await end_of(settings, f"c/{TIMES[0]}")).state == "done"  # it was asked already
+        await wait_until(lambda: runner._pauses.held == 1)
+        assert Say.asked == ["p"]
+        await want(settings, "p", "resumed")
+        assert (await end_of(settings, f"c/{TIMES[1]}")).state == "done"
+    assert Say.asked == ["p", "p"]
+
+
 def run_at(minute: int) -> Run:
     return Run(configuration="c", scheduled_at=datetime(2026, 11, 23, tzinfo=UTC) + timedelta(minutes=minute))
 
