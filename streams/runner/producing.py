@@ -123,6 +123,10 @@ class Producing:
             return [], _explain(error, plugin)
         except NotifierError as error:
             return [], _explain(error, plugin)
+        except asyncio.CancelledError:
+            if _is_cancelled():
+                raise
+            return [], "it was cancelled by itself"  # as a library may say where a connection is lost
         except Exception as error:  # a plugin may raise anything, and fails alone
             logger.warning(
                 "The producer %s raised:\n%s",
@@ -154,8 +158,7 @@ class Producing:
             except NotifierError as error:
                 return _explain(error, plugin)
             except asyncio.CancelledError:
-                task = asyncio.current_task()
-                if task is None or task.cancelling():
+                if _is_cancelled():
                     raise
                 return "it ended by itself"
             except Exception as error:  # a plugin may raise anything, and fails alone
@@ -182,6 +185,12 @@ class Producing:
     async def close(self) -> None:
         """Closes all producers; none may be asked any more."""
         await self._instances.close()
+
+
+def _is_cancelled() -> bool:
+    """Whether somebody has cancelled this task, and not only a plugin says so."""
+    task = asyncio.current_task()
+    return task is None or task.cancelling() > 0
 
 
 def _explain(error: Exception, plugin: Producer[Any]) -> str:
