@@ -115,7 +115,7 @@ class Redash(Producer[RedashParameters]):
         else:
             answer = await redash.post(path, body)
         if (found := answer.get("query_result")) is not None:
-            return read_result(found)
+            return await asyncio.to_thread(read_result, found)
         return await self._ended(redash, answer)
 
     async def _ended(self, redash: RedashClient, answer: JsonObject) -> Result:
@@ -129,7 +129,8 @@ class Redash(Producer[RedashParameters]):
                 if not isinstance(id_, int):
                     raise Retryable("server_error", "Redash's job names no result")
                 path = f"/api/queries/{self.parameters.query_id}/results/{id_}.json"
-                return read_result((await redash.get(path)).get("query_result"))
+                found = (await redash.get(path)).get("query_result")
+                return await asyncio.to_thread(read_result, found)
             if job.get("status") in (_FAILED, _CANCELLED):
                 said = one_line(self.mask(str(job.get("error") or "it was cancelled")), 300)
                 raise Permanent("invalid_content", f"the query failed in Redash: {said}; try it there")
@@ -147,7 +148,7 @@ class Redash(Producer[RedashParameters]):
 
 def _rows_of(parameters: RowParameters, result: Result, told: Told | None) -> Rows:
     rows = Rows(parameters, result.columns, told)
-    for row in result.rows if told is None else result.behind(told):
+    for row in result.all() if told is None else result.behind(told):
         if not rows.add(row):
             break
     return rows

@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import tracemalloc
 from dataclasses import replace
 
 import aiohttp
@@ -14,6 +15,7 @@ from notifier.errors import DeliveryError, InputError
 from notifier.message import check_message_object
 from notifier.network import Network
 from producers.redash import RedashParameters, api
+from producers.redash.result import read_result
 from tests.rigs.github_stub import Handler, answering, cut_off, hang_up, stay_silent
 from tests.rigs.redash_stub import JOB, KEY, QUERY, RESULT, RedashStub
 
@@ -68,6 +70,24 @@ async def test_with_a_cursor_each_row_is_told_once_in_its_order(redash: RedashSt
     assert redash.notices[0].startswith(
         "cut: there are more rows than the limit of 2; the first 2 are told, and the next run"
     )
+
+
+async def test_the_column_of_the_cursor_is_found_in_any_case(redash: RedashStub) -> None:
+    redash.rows, redash.cached = [ROWS[2], ROWS[0], ROWS[1]], True
+    told = [await redash.told(columns=COLUMNS, cursor_column="ID") for _ in range(2)]
+    assert [[message["id"] for message in messages] for messages in told] == [["1", "2", "3"], []]
+
+
+def test_many_rows_of_many_columns_are_not_spread_before_they_are_told() -> None:
+    columns = [{"name": f"c{number}"} for number in range(5000)]
+    found = {"data": {"columns": columns, "rows": [{}] * 1_000_000}}
+    tracemalloc.start()
+    try:
+        result = read_result(found)
+        assert len(next(result.all())) == len(result.columns) == 1000
+        assert tracemalloc.get_traced_memory()[1] < 50_000_000  # spread they would be 8 GB
+    finally:
+        tracemalloc.stop()
 
 
 async def test_odd_rows_cost_no_other(redash: RedashStub) -> None:
