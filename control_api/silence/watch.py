@@ -83,7 +83,7 @@ class Watch:
             except LeaseLost:
                 self._waiting = None
             except (NotifierError, KafkaError, OSError, TimeoutError) as error:
-                self._begin_anew()
+                self._waiting = None  # what came and was not told is in the database, and is found again
                 logger.debug("Whether producers are silent cannot be said now: %s", error)
             except Exception:  # the supervisor of this loop
                 self._waiting = None

@@ -1,15 +1,29 @@
 """What the API tells of producers from which nothing comes, by the real topics."""
 
 import json
-from typing import Any
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, cast
 
 import httpx
+from sqlalchemy import insert
 
+from control_api.access.actor import COMMAND_LINE
 from control_api.access.tokens import create_token
+from control_api.definitions.services import Services
+from control_api.intake.intake import Intake
+from control_api.intake.outgoing import Outgoing
+from control_api.migrate import upgrade_database
+from control_api.models import MessageRow, SilenceRow
 from control_api.silence.arrivals import unread
+from control_api.silence.watch import Watch
+from control_api.statuses import Statuses
 from notifier.database import Database
-from notifier.settings import Settings
-from tests.rigs.api_rig import client, define, running
+from notifier.errors import BrokerError
+from notifier.record import now
+from notifier.seal import Seal, generate_key
+from notifier.settings import Settings, load_settings
+from tests.rigs.api_rig import REGISTRY, client, define, running
 from tests.rigs.kafka_tools import produce, read_all, wait_until
 
 
@@ -80,6 +94,46 @@ async def test_a_silence_is_told_once_and_so_is_its_end(settings: Settings) -> N
         assert await unread(settings, database, {"ci", "reviews"}) == {"reviews"}  # our own notices are no arrivals
     finally:
         await database.close()
+
+
+class Lazy:
+    """Takes what is written, once the broker is there: the first time it is not."""
+
+    connected = True
+
+    def __init__(self) -> None:
+        self.asked = 0
+        self.written: list[bytes] = []
+
+    async def write(self, records: Sequence[Outgoing]) -> None:
+        self.asked += 1
+        if self.asked == 1:
+            raise BrokerError("the broker does not answer")
+        self.written += [record.value or b"" for record in records]
+
+
+async def test_that_a_producer_is_back_is_told_once_the_broker_is(tmp_path: Path) -> None:
+    settings = load_settings(
+        env_file=None, data_dir=tmp_path, kafka="127.0.0.1:1", database_url=None, secret_key=generate_key()
+    )
+    database = Database(settings)
+    await upgrade_database(database)
+    services = Services(database, REGISTRY, Seal(generate_key()))
+    await services.create(COMMAND_LINE, "producer", {"name": "ci", "type": "pushed", "expect_every": "30m"})
+    place = {"generation": 0, "partition": 0, "offset": 1, "digest": 1, "at": now()}
+    async with database.write() as session:
+        await session.execute(insert(SilenceRow).values(producer="ci", since=now(), seen=0, told=True))
+        await session.execute(insert(MessageRow).values(producer="ci", message="1", **place))
+    broker = Lazy()
+    watch = Watch(settings, database, REGISTRY, cast("Intake", broker), Statuses(settings))
+    await watch.start()
+    try:
+        await wait_until(lambda: len(broker.written) == 2)
+    finally:
+        await watch.stop()
+        await database.close()
+    assert b"/back" in broker.written[0]
+    assert b'"ready"' in broker.written[1]
 
 
 async def _is_silent(asking: httpx.AsyncClient) -> bool:
