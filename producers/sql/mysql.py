@@ -36,6 +36,7 @@ from producers.sql.reading import (
     Source,
     failed,
     refused,
+    too_much,
     too_slow,
 )
 from producers.sql.tls import context_of
@@ -194,8 +195,7 @@ class MySQL:
             case NotifierError():
                 return error
             case TooMuch():
-                text = f"the database sent more than {MAX_BYTES:,} bytes; write a `query` that gives less"
-                return Permanent("invalid_content", text)
+                return too_much(MAX_BYTES)
             case TimeoutError():
                 return too_slow(self._source.timeout_s)
             case aiomysql.Error():

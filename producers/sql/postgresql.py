@@ -11,6 +11,7 @@ any other                    Retryable server_error
 no connection                Retryable connection
 """
 
+import asyncio
 import ssl
 from collections.abc import AsyncGenerator, Sequence
 from types import TracebackType
@@ -35,14 +36,37 @@ from producers.sql.reading import (
     Source,
     failed,
     refused,
+    too_much,
     too_slow,
 )
 from producers.sql.tls import context_of
 
 _MISSING = frozenset({"3D000", "42P01", "3F000"})
 _CLOSE_S = 2.0
+MAX_BYTES = 64_000_000  # that a server may send at a time, which is some rows
 # Python has no time before the year 1 or after 9999, and none that is infinite. As texts they cost no other row.
 _AS_TEXTS = ("timestamptz", "timestamp", "date", "timetz", "time", "interval")
+
+
+class _Counted(asyncio.Protocol):
+    """A connection's protocol that takes no more than it may: asyncpg keeps what comes, however long a value is."""
+
+    def __init__(self, inner: asyncio.Protocol, transport: asyncio.Transport) -> None:
+        self.left = MAX_BYTES
+        self._inner = inner
+        self._transport = transport
+        self.connection_lost = inner.connection_lost  # type: ignore[method-assign]
+        self.eof_received = inner.eof_received  # type: ignore[method-assign]
+        self.pause_writing = inner.pause_writing  # type: ignore[method-assign]
+        self.resume_writing = inner.resume_writing  # type: ignore[method-assign]
+
+    def data_received(self, data: bytes) -> None:
+        """Called by the event loop."""
+        self.left -= len(data)
+        if self.left < 0:
+            self._transport.abort()
+        else:
+            self._inner.data_received(data)
 
 
 class PostgreSQL:
@@ -53,7 +77,7 @@ class PostgreSQL:
     def __init__(self, source: Source) -> None:
         self._source = source
         self._connection: Any = None
-        self._transaction: Any = None
+        self._counted: _Counted | None = None
 
     @staticmethod
     def quoted(name: str) -> str:
@@ -62,7 +86,9 @@ class PostgreSQL:
 
     async def __aenter__(self) -> Self:
         try:
-            self._connection = await self._connect()
+            connection = self._connection = await self._connect()
+            self._counted = _Counted(connection._protocol, connection._transport)
+            connection._transport.set_protocol(self._counted)
             await self._begin()
         except BaseException as error:
             self._drop()
@@ -94,10 +120,12 @@ class PostgreSQL:
     async def _rows(
         self, statement: PreparedStatement, arguments: Sequence[object]
     ) -> AsyncGenerator[Sequence[Row], None]:
+        assert self._counted is not None
         chunk = Chunk()
         try:
             cursor = await statement.cursor(*arguments)
             while rows := await cursor.fetch(chunk.rows):
+                self._counted.left = MAX_BYTES
                 found = [tuple(row.values()) for row in rows]
                 yield found
                 chunk.learn(found)
@@ -134,8 +162,7 @@ class PostgreSQL:
         )
 
     async def _begin(self) -> None:
-        self._transaction = self._connection.transaction(readonly=True)
-        await self._transaction.start()
+        await self._connection.transaction(readonly=True).start()
         milliseconds = int(self._source.timeout_s * 1000)
         await self._connection.execute(
             f"SET LOCAL statement_timeout = {milliseconds}; SET LOCAL lock_timeout = {milliseconds};"
@@ -150,6 +177,8 @@ class PostgreSQL:
             self._connection.terminate()
 
     def _failure(self, error: Exception) -> Exception:
+        if self._counted is not None and self._counted.left < 0:
+            return too_much(MAX_BYTES)
         match error:
             case NotifierError():
                 return error

@@ -67,6 +67,13 @@ def failed(reason: Reason, error: object) -> Retryable:
     return Retryable(reason, f"the database failed: {one_line(error, 300)}; it is asked again with the next run")
 
 
+def too_much(max_bytes: int) -> Permanent:
+    """The database sent more than it may."""
+    return Permanent(
+        "invalid_content", f"the database sent more than {max_bytes:,} bytes; write a `query` that gives less"
+    )
+
+
 def too_slow(timeout_s: float) -> Retryable:
     """The query took longer than it may."""
     return Retryable(

@@ -17,7 +17,7 @@ from notifier.network import Network
 from producers.sql import Sql, SqlParameters
 from producers.sql.mysql import MAX_BYTES
 from streams.runner.producing import Asked, Producing
-from tests.rigs.asked import PASSWORD, MariaDB, OnMariaDB, OnSQLite
+from tests.rigs.asked import PASSWORD, MariaDB, OnMariaDB, OnPostgreSQL, OnSQLite
 from tests.rigs.company_network import make_authority
 from tests.rigs.plugin_world import context_without_scripts
 
@@ -184,6 +184,18 @@ async def test_a_server_that_sends_without_end_is_left(mariadb: OnMariaDB) -> No
             limit=rows,
         )
     assert refused.value.reason == "invalid_content"
+
+
+async def test_rows_that_are_too_long_together_are_not_kept(
+    postgresql: OnPostgreSQL, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("producers.sql.postgresql.MAX_BYTES", 2_000_000)
+    query = "SELECT id, repeat('x', {size}) AS other FROM generate_series(1, {rows}) AS id"
+    with pytest.raises(Permanent, match="more than 2,000,000 bytes") as refused:
+        await postgresql.told(query.format(size=300_000, rows=20), texts={"content": "{id}"})
+    assert refused.value.reason == "invalid_content"
+    # What counts is what comes at a time.
+    assert len(await postgresql.told(query.format(size=10_000, rows=500), texts={"content": "{id}"})) == 500
 
 
 async def test_the_runner_asks_it_and_says_that_it_was_cut(sqlite: OnSQLite) -> None:
