@@ -4,7 +4,7 @@ Whatever a value is, its row becomes a message, and costs none of its neighbours
 too long is cut.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from notifier import JsonObject
 from notifier.errors import FieldError, InputError
@@ -16,6 +16,7 @@ from producers.rows.value import labels_of, moment_of, plain, text
 
 MAX_CHARACTERS = 16_000_000  # of all messages of a run
 MAX_RECEIVERS = 100  # of a row
+_MAX_TEXT = 1_000_000  # characters that are made of a text with columns; a content is cut before that
 _SHOWN_CHARACTERS = 2000  # of a value, where the content is the whole row
 _SHOWN_COLUMNS = 20  # in an error
 _FIELDS: tuple[FieldName, ...] = ("content", "title", "receiver", "sender", "severity", "url", "id")
@@ -117,7 +118,7 @@ class Rows:
 
     def _found(self, name: FieldName, values: Sequence[object]) -> object:
         if (pieces := self._texts.get(name)) is not None:
-            return "".join(piece if isinstance(piece, str) else text(values[piece]) for piece in pieces)
+            return _joined(piece if isinstance(piece, str) else text(values[piece]) for piece in pieces)
         place = self._places.get(name)
         if place is None:
             return None
@@ -152,6 +153,18 @@ class Rows:
         known = ", ".join(self._columns[:_SHOWN_COLUMNS]) or "none"
         more = ", …" if len(self._columns) > _SHOWN_COLUMNS else ""
         raise InputError(FieldError(f"/parameters/{field}", f"there is no column {column!r}; there are {known}{more}"))
+
+
+def _joined(parts: Iterable[str]) -> str:
+    """The parts as one text, without those behind what is more than a field takes: one column may stand in many places."""
+    found: list[str] = []
+    left = _MAX_TEXT
+    for part in parts:
+        found.append(part)
+        left -= len(part)
+        if left < 0:
+            break
+    return "".join(found)
 
 
 def _label(value: object) -> object:

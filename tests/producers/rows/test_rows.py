@@ -1,5 +1,6 @@
 """Rows: whatever a value is, its row becomes a message, and what was told is not told again."""
 
+import tracemalloc
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -89,6 +90,16 @@ def test_a_very_long_run_is_cut_and_says_so() -> None:
     assert rows.notice() == (
         f"cut: the rows are longer than 16,000,000 characters together; the first {taken} are told, and the others are not told"
     )
+
+
+def test_a_long_value_in_many_places_of_a_text_is_not_written_out_in_all_of_them() -> None:
+    tracemalloc.start()
+    try:
+        rows = _rows(["a"], ["x" * 200_000], texts={"content": "{a}" * 3_000})  # 600 MB
+        assert tracemalloc.get_traced_memory()[1] < 50_000_000
+    finally:
+        tracemalloc.stop()
+    assert "(cut: " in rows.messages[0]["content"]
 
 
 def test_labels_and_severities() -> None:
