@@ -146,6 +146,13 @@ def nested(depth: int) -> bytes:
         pytest.param(b"Content-Type: text/html\n\n" + b"<!--" * 1_000_000, id="comments without an end"),
         pytest.param(b"Content-Type: text/html\n\n" + b"<script>" * 100_000, id="scripts without an end"),
         pytest.param(b"Content-Type: text/plain; " + b'a="' * 200_000 + b"\n\nx", id="a long parameter"),
+        pytest.param(
+            b'Content-Type: multipart/mixed; boundary=b\n\n--b\nContent-Disposition: attachment; filename="'
+            + b";" * 2_000_000
+            + b"\n\nx\n--b--\n",
+            id="a long parameter of a part",
+        ),
+        pytest.param(b'Content-Type: text/plain; name="' + b";" * 190_000 + b"\n\nx", id="a parameter without an end"),
         pytest.param(b"Content-Type: text/plain; charset=punycode\n\n" + b"a" * 1_000_000, id="a slow charset"),
     ],
 )
