@@ -24,7 +24,7 @@ from notifier import (
 )
 from notifier.errors import DeliveryError, InputError, RecordError, TemplateFailed
 from notifier.outcome import Outcome
-from notifier.plugin.cluster_parameters import ClusterParameters, Servers, TopicName, read_servers
+from notifier.plugin.cluster_parameters import WAYS, ClusterParameters, Servers, TopicName, read_servers
 
 if TYPE_CHECKING:  # importing it takes time, see `_open`
     from consumers.kafka.writing import Writing
@@ -51,7 +51,7 @@ def _check_template(source: str) -> str:
 class KafkaParameters(ClusterParameters, ConsumerParameters):
     """Parameters of a Kafka consumer."""
 
-    addresses = dict.fromkeys(("servers", "security_protocol", "proxy"), ("password",))
+    addresses = dict.fromkeys((*WAYS, "proxy"), ("password",))
 
     servers: Servers = Field(
         description="Brokers to begin with, `host:port,…`.", examples=["kafka-1.example:9092,kafka-2.example:9092"]

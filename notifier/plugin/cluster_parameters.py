@@ -1,11 +1,11 @@
 """Cluster parameters: where a Kafka cluster of others is, and as whom it is spoken to."""
 
 import re  # for our own constant patterns
-import ssl
 from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, Field, SecretStr, StringConstraints, model_validator
 
+from notifier.plugin.authority import Authority
 from notifier.plugin.proxy_parameters import ProxyParameters
 
 _PORT = 9092
@@ -34,16 +34,12 @@ def _check_topic(topic: str) -> str:
     return topic
 
 
-def _check_authority(pem: str) -> str:
-    try:
-        ssl.create_default_context(cadata=pem)
-    except (ssl.SSLError, ValueError):
-        raise ValueError("is no certificate as PEM: -----BEGIN CERTIFICATE-----…") from None
-    return pem
-
-
 Servers = Annotated[str, StringConstraints(max_length=2000), AfterValidator(_check_servers)]
 TopicName = Annotated[str, StringConstraints(pattern=r"^[a-zA-Z0-9._-]{1,249}$"), AfterValidator(_check_topic)]
+
+
+# The parameters that decide who gets to see the password.
+WAYS = ("servers", "security_protocol", "sasl_mechanism", "authority")
 
 
 class ClusterParameters(ProxyParameters):
@@ -59,7 +55,7 @@ class ClusterParameters(ProxyParameters):
         None, description="Name to sign in with."
     )
     password: SecretStr | None = Field(None, description="Password of `username`.")
-    authority: Annotated[str, StringConstraints(max_length=100_000), AfterValidator(_check_authority)] | None = Field(
+    authority: Authority | None = Field(
         None, description="Authority of the brokers' certificates, as PEM; absent: those that the machine trusts."
     )
 

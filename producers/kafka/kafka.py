@@ -18,7 +18,7 @@ from pydantic import AfterValidator, Field, SecretStr, StringConstraints, model_
 from notifier import Context, Feed, JsonObject, Permanent, Producer, WorldParameters
 from notifier.errors import InvalidRecord, RecordError, Retryable
 from notifier.message import read_message
-from notifier.plugin.cluster_parameters import ClusterParameters, Servers, TopicName, read_servers
+from notifier.plugin.cluster_parameters import WAYS, ClusterParameters, Servers, TopicName, read_servers
 from notifier.record import kafka_time, rfc3339
 from producers.kafka.record import Format, Read, read_headers, read_value, schema_id
 from producers.payload_mapping import Mapping as FieldMapping
@@ -48,7 +48,7 @@ class KafkaParameters(ClusterParameters, WorldParameters):
     """Parameters of a Kafka producer."""
 
     addresses: ClassVar[Mapping[str, Sequence[str]] | None] = {
-        **dict.fromkeys(("servers", "security_protocol"), ("password",)),
+        **dict.fromkeys(WAYS, ("password",)),
         "proxy": ("password", "registry_password"),
         "registry": ("registry_password",),
     }

@@ -4,7 +4,6 @@ The webhook comes by `/hooks/alertmanager/{producer}`. HTTP is `producers.promet
 """
 
 import asyncio
-import ssl
 from base64 import b64encode
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, ClassVar, Literal, Self
@@ -16,6 +15,7 @@ from pydantic import AfterValidator, Field, SecretStr, StringConstraints, model_
 from notifier import Context, Hook, HookParameters, Producer, ProxyParameters, Received, WorldParameters
 from notifier.errors import FieldError, InputError, InvalidRecord
 from notifier.label_matcher import MatcherText, read_matchers
+from notifier.plugin.authority import Authority
 from notifier.record import now, rfc3339
 from producers.prometheus.alert import Alert, link_of, read_alert, read_status, text_of, texts_of
 from producers.prometheus.api import REQUEST_S, Api, Source, active_alerts
@@ -40,14 +40,6 @@ def _check_url(text: str) -> str:
     return text
 
 
-def _check_authority(pem: str) -> str:
-    try:
-        ssl.create_default_context(cadata=pem)
-    except (ssl.SSLError, ValueError):
-        raise ValueError("is no certificate as PEM: -----BEGIN CERTIFICATE-----…") from None
-    return pem
-
-
 class PrometheusParameters(WorldParameters, ProxyParameters, HookParameters):
     """Parameters of a producer of alerts."""
 
@@ -69,7 +61,7 @@ class PrometheusParameters(WorldParameters, ProxyParameters, HookParameters):
         None, description="Name that `url` asks for, with `password`."
     )
     password: SecretStr | None = Field(None, description="Password of `username`.")
-    authority: Annotated[str, StringConstraints(max_length=100_000), AfterValidator(_check_authority)] | None = Field(
+    authority: Authority | None = Field(
         None, description="Authority of the certificate of `url`, as PEM; absent: those that the machine trusts."
     )
     matchers: Annotated[tuple[MatcherText, ...], Field(max_length=100)] = Field(

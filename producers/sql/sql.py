@@ -4,7 +4,6 @@ What each kind of database does is in a file of its own, how rows become message
 """
 
 import asyncio
-import ssl
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from typing import Annotated, Any, ClassVar
@@ -13,6 +12,7 @@ from urllib.parse import quote, quote_plus
 from pydantic import AfterValidator, Field, SecretStr, StringConstraints
 
 from notifier import Context, JsonObject, Producer, WorldParameters
+from notifier.plugin.authority import Authority
 from notifier.seal import is_sealed
 from producers.rows import RowParameters, Rows, Told
 from producers.sql.address import Tls, read_address
@@ -27,14 +27,6 @@ def _check_url(url: SecretStr) -> SecretStr:
     if not is_sealed(text):  # as the router sees it, which has no key
         read_address(text)
     return url
-
-
-def _check_authority(pem: str) -> str:
-    try:
-        ssl.create_default_context(cadata=pem)
-    except (ssl.SSLError, ValueError):
-        raise ValueError("is no certificate as PEM: -----BEGIN CERTIFICATE-----…") from None
-    return pem
 
 
 class SqlParameters(RowParameters, WorldParameters):
@@ -56,7 +48,7 @@ class SqlParameters(RowParameters, WorldParameters):
         description="`prefer`: encrypted where the server can; `require`: else refused; `verify`: and its certificate is"
         " checked; `off`: never encrypted.",
     )
-    authority: Annotated[str, StringConstraints(max_length=100_000), AfterValidator(_check_authority)] | None = Field(
+    authority: Authority | None = Field(
         None, description="Authority of the server's certificate, as PEM; with it that is checked whatever `tls` says."
     )
 

@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from consumers.kafka import Kafka as KafkaConsumer
 from notifier.errors import RecordError
 from notifier.plugin import secret_addresses
 from producers.kafka import Kafka
@@ -118,5 +119,6 @@ def test_parameters_that_do_not_fit_are_refused(wrong: dict[str, Any]) -> None:
 
 def test_secrets_are_cleared_where_they_would_go_elsewhere() -> None:
     found = secret_addresses(Kafka.Parameters)
-    assert set(found["password"]) == {"servers", "security_protocol", "proxy"}
+    assert set(found["password"]) == {"servers", "security_protocol", "sasl_mechanism", "authority", "proxy"}
+    assert set(secret_addresses(KafkaConsumer.Parameters)["password"]) == set(found["password"])
     assert set(found["registry_password"]) == {"registry", "proxy"}
