@@ -23,7 +23,6 @@ from notifier.record import JsonObject, now
 router = APIRouter(prefix="/console", include_in_schema=False)
 
 _PAGE = 50
-_NEW = "new"  # no definition may be called so in a list's address; users are asked for by `?name=`
 _CHECKED = ("producer", "consumer")
 
 
@@ -103,7 +102,8 @@ async def save_definition(kinds: str, name: str, request: Request, view: FormDep
     given = await fields_of(request)
     text = given.get("text", "")
     stored = await view.parts.services.seen_by(view.actor).get(kind, name)
-    expected = int(given["version"]) if given.get("version", "").isdecimal() else None
+    version = given.get("version")
+    expected = _number(version) if version else None
     try:
         if given.get("act") == "delete":
             await view.parts.services.delete(view.actor, kind, stored.name, expected)

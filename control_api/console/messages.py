@@ -1,6 +1,7 @@
 """`/console/messages`: what came, and why each message reached or did not reach each person."""
 
 import json
+from shlex import quote
 from typing import Annotated, get_args
 
 from fastapi import APIRouter, Query, Response
@@ -60,11 +61,20 @@ async def show_message(
     if len(producer) > 512:
         raise InputError(FieldError("/producer", "is too long"))
     why = await view.parts.explaining.answer(ExplainQuery(producer=producer, id=id_), view.actor)
-    asked = json.dumps({"producer": producer, "id": id_}, ensure_ascii=False)
-    base = str(view.request.base_url).rstrip("/")
-    ways = {
-        "curl": f"curl -H \"Authorization: Bearer $NOTIFIER_TOKEN\" --json '{asked}' {base}/api/v1/explain",
-        "notifier": f"notifier explain --producer {producer} --id '{id_}'",
-    }
     message: JsonObject = {"id": id_, "title": None, "sender": None, "receiver": None, "severity": None, "labels": {}}
-    return view.page("message.html", message=message | why["message"], why=why, ways=ways)
+    return view.page(
+        "message.html",
+        message=message | why["message"],
+        why=why,
+        ways=ways_of(producer, id_, str(view.request.base_url)),
+    )
+
+
+def ways_of(producer: str, id_: str, base: str) -> dict[str, str]:
+    """The commands that ask the same. People copy them into a shell, and whoever pushes a message chooses its id."""
+    asked = json.dumps({"producer": producer, "id": id_}, ensure_ascii=False)
+    address = quote(f"{base.rstrip('/')}/api/v1/explain")
+    return {
+        "curl": f'curl -H "Authorization: Bearer $NOTIFIER_TOKEN" --json {quote(asked)} {address}',
+        "notifier": f"notifier explain --producer={quote(producer)} --id={quote(id_)}",
+    }

@@ -1,9 +1,9 @@
 """Lists of what Notifier recorded: dead letters, runs, the audit log, accounts and tokens, and how the roles are."""
 
-from typing import Any
+from typing import Annotated, Any
 from urllib.parse import quote
 
-from fastapi import APIRouter, Response
+from fastapi import APIRouter, Query, Response
 
 from control_api.access.accounts import accounts
 from control_api.access.teams import seen_history
@@ -21,6 +21,7 @@ from notifier.record import JsonObject
 router = APIRouter(prefix="/console", include_in_schema=False)
 
 _PAGE = 50
+_Cursor = Annotated[str | None, Query(max_length=500)]  # as `PageQuery` has it
 
 
 def _text(value: object) -> JsonObject:
@@ -39,12 +40,12 @@ def _section(columns: list[str], rows: list[list[JsonObject]], empty: str, title
     return {"title": title, "columns": columns, "rows": rows, "empty": empty}
 
 
-def _page(view: View, title: str, *sections: JsonObject, next_cursor: str | None = None) -> Response:
+def _page(view: View, title: str, *sections: JsonObject, next_cursor: _Cursor = None) -> Response:
     return view.page("records.html", title=title, sections=sections, next_cursor=next_cursor)
 
 
 @router.get("/dead_letters")
-async def dead_letters(view: ViewDep, cursor: str | None = None) -> Response:
+async def dead_letters(view: ViewDep, cursor: _Cursor = None) -> Response:
     """What was given up, the newest first."""
     view.require("read")
     async with view.parts.database.read() as session:
@@ -75,7 +76,7 @@ def _message(one: JsonObject) -> JsonObject:
 
 
 @router.get("/runs")
-async def runs(view: ViewDep, cursor: str | None = None) -> Response:
+async def runs(view: ViewDep, cursor: _Cursor = None) -> Response:
     """Runs, the one that began last first."""
     view.require("read")
     async with view.parts.database.read() as session:
@@ -105,7 +106,7 @@ def _produced(run: JsonObject) -> str:
 
 
 @router.get("/audit")
-async def audit_log(view: ViewDep, cursor: str | None = None) -> Response:
+async def audit_log(view: ViewDep, cursor: _Cursor = None) -> Response:
     """Who did what, the newest first."""
     view.require("admin")
     query = AuditQuery(limit=_PAGE, cursor=cursor)
@@ -137,6 +138,7 @@ async def access(view: ViewDep) -> Response:
         [
             _text(one.name),
             _text(", ".join(one.scopes)),
+            _text(one.producer),
             _moment(one.created_at),
             _moment(one.last_used_at),
             _moment(one.expires_at),
@@ -149,7 +151,7 @@ async def access(view: ViewDep) -> Response:
         N_("Access"),
         _section([N_("Name"), N_("Role"), N_("Team"), N_("Changed")], rows, N_("There is no account."), N_("Accounts")),
         _section(
-            [N_("Name"), N_("Scopes"), N_("Made"), N_("Last used"), N_("Expires"), N_("Revoked")],
+            [N_("Name"), N_("Scopes"), N_("Producer"), N_("Made"), N_("Last used"), N_("Expires"), N_("Revoked")],
             token_rows,
             N_("There is no token. `notifier token create` makes one."),
             N_("Tokens"),
@@ -158,11 +160,12 @@ async def access(view: ViewDep) -> Response:
 
 
 @router.get("/system")
-async def system(view: ViewDep) -> Response:
+async def system(view: ViewDep, cursor: _Cursor = None) -> Response:
     """What the roles report."""
     view.require("read")
     services = view.parts.services.seen_by(view.actor)
-    found, next_cursor = await status_page(view.parts.statuses, services, view.actor, PageQuery(limit=100))
+    query = PageQuery(limit=100, cursor=cursor)
+    found, next_cursor = await status_page(view.parts.statuses, services, view.actor, query)
     moods = {"ready": "good", "stopped": "bad", "paused": "waits", "disabled": "bad", "failing": "bad", "silent": "bad"}
     rows = [
         [

@@ -84,7 +84,7 @@ def zone_of(request: Request) -> ZoneInfo:
     name = request.cookies.get(ZONE, "UTC")
     try:
         return ZoneInfo(name.replace("%2F", "/"))
-    except (ValueError, OSError):
+    except (ValueError, OSError, KeyError):  # KeyError: of a zone that is not known here, such as `Etc/Unknown`
         return ZoneInfo("UTC")
 
 

@@ -1,12 +1,16 @@
 """The pages of definitions: what people read, write and are told there."""
 
+import json
 import re
+import shlex
 from html import unescape
 
 import httpx
 import pytest
 
 from control_api.access.actor import COMMAND_LINE
+from control_api.access.sessions import COOKIE
+from control_api.console.messages import ways_of
 from control_api.definitions.audit import AuditQuery, audit
 from control_api.registry import load_registry
 from tests.rigs.console_server import BROWSER, Console
@@ -158,3 +162,42 @@ async def test_language_and_colours_are_kept(console: Console) -> None:
         assert "Пользователи" in page
         await post(browser, "/console/preferences", language="xx", theme="<b>", next="https://evil.example")
         assert '<html lang="ru" data-theme="dark">' in (await browser.get("/console/users")).text
+
+
+async def test_a_zone_that_is_not_known_here_is_no_fault(console: Console) -> None:
+    async with console.client(await console.session(), headers=BROWSER) as browser:
+        for zone in ("Etc/Unknown", "Etc%2FUnknown", "Europe", "../../etc/passwd", "", "x" * 500):
+            answer = await browser.get(
+                "/console", headers={"Cookie": f"{COOKIE}={browser.cookies[COOKIE]}; notifier_zone={zone}"}
+            )
+            assert answer.status_code == 200, zone
+            assert "in the zone UTC" in answer.text
+
+
+async def test_a_version_or_cursor_that_is_none_is_told(console: Console) -> None:
+    async with console.client(await console.session("admin"), headers=BROWSER) as browser:
+        await post(browser, "/console/groups/new", text="name: versioned\n")
+        for version in ("1" * 5_000, "x", "-1"):
+            answer = await post(browser, "/console/groups/versioned", text="name: versioned\n", version=version)
+            assert answer.status_code == 422
+        for page in ("audit", "system", "runs", "dead_letters"):
+            assert (await browser.get(f"/console/{page}?cursor={'x' * 600}")).status_code == 422
+
+
+async def test_what_a_token_is_bound_to_is_shown(console: Console) -> None:
+    async with console.client(await console.session("admin"), headers=BROWSER) as browser:
+        await post(browser, "/console/producers/new", text="name: only-ci\ntype: push\n")
+        made = await browser.post("/api/v1/tokens", json={"name": "bound", "producer": "only-ci"})
+        assert made.status_code == 201
+        assert "only-ci" in (await browser.get("/console/access")).text
+
+
+@pytest.mark.parametrize("id_", ["build-42", "'; touch /tmp/x; echo '", '$(id) `id` "\\', "-h", "two\nlines", "–"])
+async def test_commands_to_copy_are_one_command_whatever_the_id(id_: str) -> None:
+    ways = ways_of("ci", id_, "http://127.0.0.1:8000/")
+    assert shlex.split(ways["notifier"]) == ["notifier", "explain", "--producer=ci", f"--id={id_}"]
+    curl = shlex.split(ways["curl"])
+    assert (json.loads(curl[4]), curl[5:]) == (
+        {"producer": "ci", "id": id_},
+        ["http://127.0.0.1:8000/api/v1/explain"],
+    )
