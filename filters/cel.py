@@ -49,6 +49,7 @@ _CLOCK: Mapping[str, Any] = {
 }
 _OFFSET = re.compile(r"([+-]?)(\d\d):(\d\d)")
 _FAULT = re.compile(r"ERROR: <input>:(-?\d+):(-?\d+): ([^\n]*)")
+_HIDDEN = frozenset(f"{name[:-1]}_" for name in (*_OURS, *_CLOCK))  # what ours are called in there
 _RENAMED = re.compile(r"\b(?:contain|matche|get[A-Z][A-Za-z]*)_(?![A-Za-z0-9_])")
 
 _CONFIG = """
@@ -130,6 +131,8 @@ def _looped(tokens: list[Token]) -> int:
             raise ValueError(f"{token.place}: a loop may not stand within another one")
         if token.is_call and within and token.text == "matches":
             raise ValueError(f"{token.place}: matches may not stand within a loop; write one pattern with | in it")
+        if token.is_call and token.text in _HIDDEN:  # its argument is not checked
+            raise ValueError(f"{token.place}: there is no {token.text} here")
         if token.is_call and token.text in _LISTS:
             raise ValueError(f"{token.place}: there is no {token.text} here; ask with exists, all or exists_one")
     return count

@@ -90,6 +90,12 @@ def test_what_is_known_of_a_recipient() -> None:
     ("a zone", "now.getHours('Mars') == 1", "line 1, column 14: 'Mars' is no time zone"),
     ("a file for a zone", "now.getHours('/dev/stdin') == 1", "is no time zone"),
     ("a loop in a loop", "[1].all(a, [2].all(b, a < b))", "line 1, column 16: a loop may not stand within another one"),
+    (
+        "a loop behind a quotation mark",
+        '"""\\"""" != "" && [1].all(a, [2].all(b, a < b)) && "" == ""',
+        "a loop may not stand within another one",
+    ),
+    ("a function by its hidden name", "message.content.matche_(message.title)", "there is no matche_ here"),
     ("a pattern in a loop", "[1].all(a, message.title.matches('a'))", "matches may not stand within a loop"),
     ("a list that grows", "[1].map(a, a) == [1]", "line 1, column 5: there is no map here"),
     ("a list that is filtered", "[1].filter(a, true) == [1]", "there is no filter here; ask with exists"),
