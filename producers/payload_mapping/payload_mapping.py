@@ -130,7 +130,7 @@ class _Reading:
     steps: int = _STEPS
     _shown_steps: Budget = field(default_factory=lambda: Budget(_SHOWN_STEPS))
     _bytes: int = _SHOWN_BYTES
-    _ids: set[str] = field(default_factory=set)
+    _ids: dict[str, int] = field(default_factory=dict)  # id → how many messages were to have it
 
     def spent(self, budget: Budget, most: int) -> None:
         self.steps -= most - max(budget.left, 0)
@@ -166,6 +166,7 @@ class _Reading:
         if len(receivers) > MAX_RECEIVERS:
             self.leave_out(f"of {len(receivers)} receivers of a message only the first {MAX_RECEIVERS} are told")
         id_ = id_of(found.get("id"))
+        self._bytes -= len(message["content"]) * (max(1, min(len(receivers), MAX_RECEIVERS)) - 1)  # of its copies
         for receiver in receivers[:MAX_RECEIVERS] or (None,):
             copy = dict(message)
             if receiver is not None:
@@ -181,8 +182,11 @@ class _Reading:
 
     def _own_id(self, id_: str) -> str:
         """The id, marked where another message of this payload has it: two messages of one id would be one."""
-        number, own = 2, id_
-        while own in self._ids:
-            own, number = f"{id_}~{number}", number + 1
-        self._ids.add(own)
+        if id_ not in self._ids:
+            self._ids[id_] = 1
+            return id_
+        number = self._ids[id_] + 1  # and not from 2 on: ten thousand parts may have the same
+        while (own := f"{id_}~{number}") in self._ids:
+            number += 1
+        self._ids[id_], self._ids[own] = number, 1
         return own

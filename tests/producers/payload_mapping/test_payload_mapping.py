@@ -166,3 +166,19 @@ def test_an_expression_is_refused_when_it_is_saved(expression: str, words: str) 
     with pytest.raises(ValidationError) as refused:
         Mapping(content=expression)
     assert words in str(refused.value)
+
+
+def test_parts_of_one_id_are_messages_of_their_own() -> None:
+    ids = ["a", "a", "a~2", "a", "a~2", *["b"] * 10_000]
+    found = [message["id"] for message in mapped([{"i": id_} for id_ in ids][:10_000], each="@", id="i")]
+    assert found[:5] == ["a", "a~2", "a~2~2", "a~3", "a~2~3"]
+    assert len(set(found)) == 10_000
+
+
+def test_what_is_told_to_many_is_bounded_all_together() -> None:
+    owners = [f"person-{number}" for number in range(100)]
+    parts = [{"text": "x" * 450_000, "owners": owners} for _ in range(10)]
+    messages = mapped(parts, each="@", content="text", receiver="owners")
+    assert len(messages) == 1000
+    assert all(len(message["content"]) == 450_000 for message in messages[:100])
+    assert sum(len(message["content"]) for message in messages) < 70_000_000
