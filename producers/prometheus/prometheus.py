@@ -23,7 +23,6 @@ from producers.prometheus.messages import alert_message, group_message, left_out
 from producers.prometheus.told import kept, told_in
 
 MAX_ALERTS = 10_000  # that fire and are told of by asking
-_IN_THREAD = 100  # alerts of a hook; more would hold up other requests
 _MAX_COUNT = 1_000_000_000
 
 
@@ -112,13 +111,13 @@ class Prometheus(Producer[PrometheusParameters]):
         alerts = payload.get("alerts") if isinstance(payload, dict) else None
         if not isinstance(payload, dict) or not isinstance(alerts, list):
             raise InputError(FieldError("/alerts", "must be a list of alerts, as the webhook of Alertmanager sends it"))
-        if len(alerts) < _IN_THREAD:
-            return self._received(payload, alerts)
+        # In a thread, however few they are: naming large ones takes a second, and would hold up other requests.
         return await asyncio.to_thread(self._received, payload, alerts)
 
     async def produce(self, context: Context) -> list[Any]:
         """What began and what ended since the cursor. Raises Permanent and Retryable as `producers.prometheus.api` says."""
-        firing, odd = await self._active(context)
+        every, odd = await self._active(context)
+        firing = {fingerprint: alert for fingerprint, alert in every.items() if self._matches(alert)}
         before = told_in(context.cursor)
         # Those that were told of go first, so that none of them seems to end where there are too many.
         told = sorted(firing, key=lambda fingerprint: (fingerprint not in before, fingerprint))[:MAX_ALERTS]
@@ -126,7 +125,8 @@ class Prometheus(Producer[PrometheusParameters]):
             context.notice(f"{len(firing)} alerts fire, and {MAX_ALERTS} of them are told of; narrow `matchers`")
         found = [firing[fingerprint] for fingerprint in told]
         begun = [alert for alert in found if not _is_told(alert, before.get(alert.fingerprint))]
-        ended = [alert for fingerprint, alert in before.items() if fingerprint not in firing]
+        # What `matchers` chose no more has not ended.
+        ended = [alert for fingerprint, alert in before.items() if fingerprint not in every]
         label, ended_at = self.parameters.receiver_label, rfc3339(now().replace(microsecond=0))
         context.keep(kept(found, label))
         return [
@@ -142,8 +142,11 @@ class Prometheus(Producer[PrometheusParameters]):
             await active_alerts(self._source(), self._api, context)
 
     async def _active(self, context: Context) -> tuple[dict[str, Alert], list[InvalidRecord]]:
-        """The alerts that fire and match, by fingerprint, and what stands among them and is none."""
+        """The alerts that fire, by fingerprint, and what stands among them and is none."""
         values, self._api = await active_alerts(self._source(), self._api, context)
+        return await asyncio.to_thread(self._read, values)  # naming ten thousand alerts takes a second
+
+    def _read(self, values: Sequence[Any]) -> tuple[dict[str, Alert], list[InvalidRecord]]:
         alerts: dict[str, Alert] = {}
         odd: list[InvalidRecord] = []
         for value in values:
@@ -151,7 +154,7 @@ class Prometheus(Producer[PrometheusParameters]):
             alert = read_alert({**value, "status": "firing"} if isinstance(value, dict) else value)
             if alert is None:
                 odd.append(InvalidRecord("an alert must be an object", msgspec.json.encode(value)[:1000]))
-            elif self._matches(alert):
+            else:
                 alerts.setdefault(alert.fingerprint, alert)
         return alerts, odd
 

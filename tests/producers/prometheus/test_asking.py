@@ -120,6 +120,22 @@ async def test_a_run_tells_what_began_and_what_ended_since_the_one_before() -> N
     assert {request.headers["Authorization"] for request in asked} == {f"Bearer {TOKEN}"}
 
 
+async def test_what_matchers_choose_no_more_has_not_ended() -> None:
+    alerts = [active("A"), active("B")]
+
+    async def answer(request: web.Request) -> web.StreamResponse:
+        return web.json_response(alerts)
+
+    async with stub(answer) as url:
+        all_ = Asking(url)
+        assert len(await all_.run()) == 2
+        narrower = Asking(url, matchers=["alertname=B"])
+        narrower.cursor = all_.cursor
+        assert await narrower.run() == []
+        del alerts[:]
+        assert [message["title"] for message in await narrower.run()] == ["[RESOLVED] B"]
+
+
 @pytest.mark.parametrize("cursor", [{}, {"alerts": None}, {"alerts": {"A": 7, "B": [], "C": [None, None, None]}}])
 async def test_an_odd_cursor_stands_for_no_alerts(cursor: JsonObject) -> None:
     async with stub(answering(200, json.dumps([active("A"), active("C", startsAt=None)]))) as url:

@@ -2,6 +2,7 @@
 
 import copy
 import json
+import threading
 from typing import Any
 
 import msgspec
@@ -198,3 +199,16 @@ async def test_nothing_in_a_payload_raises_or_costs_a_neighbour(data: st.DataObj
 def test_fingerprints_are_those_of_alertmanager() -> None:
     # The empty set is the start of the sum; the other is held to a running Alertmanager in `test_asking`.
     assert fingerprint_of({}) == "cbf29ce484222325"
+
+
+async def test_few_large_alerts_are_read_beside_the_loop_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    threads = []
+
+    def matches(*_: object) -> bool:
+        threads.append(threading.current_thread())
+        return True
+
+    monkeypatch.setattr(Prometheus, "_matches", matches)
+    assert len(await told(webhook(alert()))) == 1
+    assert threads
+    assert threading.main_thread() not in threads
