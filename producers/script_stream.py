@@ -25,7 +25,7 @@ class ScriptStream:
 
     def __init__(self, emit: Callable[[Items], Awaitable[None]]) -> None:
         self._emit = emit
-        self._rest = b""  # of the output: a line that has no end yet
+        self._rest = bytearray()  # of the output: a line that has no end yet
         self._lines: list[tuple[int, bytes]] = []  # with their numbers, not handed on yet
         self._number = 0  # of the last line
         self._woken = asyncio.Event()
@@ -36,14 +36,16 @@ class ScriptStream:
         """Takes the next piece of standard output."""
         if self.streams is False:
             return
-        *lines, self._rest = (self._rest + data).split(b"\n") if b"\n" in data else (self._rest + data,)
+        *lines, rest = data.split(b"\n")
         for line in lines:
-            self._take_line(line)
+            self._take_line(bytes(self._rest) + line)
+            self._rest.clear()
+        self._rest += rest  # in place: a line may have megabytes, and come byte by byte
 
     def end(self, *, whole: bool) -> None:
         """Nothing comes any more; `whole`: the script has printed all it wanted, so the last line needs no end."""
         if whole and self.streams:
-            self._take_line(self._rest)
+            self._take_line(bytes(self._rest))
         self._ended = True
         self._woken.set()
 

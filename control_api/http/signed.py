@@ -30,7 +30,7 @@ def claim_of(scheme: SignatureScheme, headers: Mapping[str, str]) -> Claim | Non
     if value is None:
         return None
     if scheme.algorithm == "none":
-        return Claim((value.encode(),))
+        return Claim((value.encode("latin-1", "replace"),))  # the bytes as they came: the secret in UTF-8
     parts = _parts(scheme, value[:_MAX_HEADER])
     prefix = _folded(scheme, scheme.prefix)
     found = [_folded(scheme, part) for part in parts]

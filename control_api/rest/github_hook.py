@@ -3,7 +3,6 @@
 import json
 import re  # for our own constant patterns
 from typing import Any
-from urllib.parse import parse_qs
 
 import orjson
 from fastapi import APIRouter, Request, Response
@@ -16,8 +15,9 @@ from control_api.http.problems import Problem, documented
 from control_api.http.signature import HookActor
 from control_api.intake.occasion import Occasion
 from control_api.parts import Parts, PartsDep
+from control_api.rest.door import FORM, TAKEN, form_payload
 from control_api.rest.examples import WEBHOOK
-from control_api.rest.pushed import ACCEPTED, accepted, read, write
+from control_api.rest.pushed import accepted, read, write
 from notifier.errors import FieldError, InputError
 from notifier.record import JsonObject
 from producers.github import GitHub, read_webhook
@@ -25,12 +25,8 @@ from producers.push import Push
 
 router = APIRouter(prefix="/hooks", tags=["hooks"])
 
-# GitHub's default for a new webhook; the JSON is the form's field `payload`.
-FORM = "application/x-www-form-urlencoded"
 _EVENT = "X-GitHub-Event"
 _DELIVERY = "X-GitHub-Delivery"
-# With `detail`, why there are none, where a webhook is passed over.
-_ACCEPTED = ACCEPTED | {"properties": {**ACCEPTED["properties"], "detail": {"type": "string"}}}
 _WORD = re.compile(r"[A-Za-z0-9_.-]{1,100}")
 
 
@@ -50,7 +46,7 @@ def _header(name: str, description: str) -> dict[str, Any]:
     summary="Take a webhook of GitHub",
     response_class=Response,
     responses={
-        202: {"description": "Kafka has acknowledged all of them.", "content": {JSON: {"schema": _ACCEPTED}}},
+        202: {"description": "Kafka has acknowledged all of them.", "content": {JSON: {"schema": TAKEN}}},
         **documented(400, 401, 403, 404, 408, 409, 413, 415, 422),
     },
     openapi_extra={
@@ -85,7 +81,7 @@ async def post_github(producer: str, request: Request, parts: PartsDep, actor: H
     """
     media_type, body = await read_body(request, JSON, FORM)
     event, delivery = _word(request, _EVENT), _word(request, _DELIVERY)
-    payload = await parse_large_json(_payload(body) if media_type == FORM else body)
+    payload = await parse_large_json(await _form_of(body) if media_type == FORM else body)
     if not isinstance(payload, dict):
         raise InputError(FieldError("", "must be a JSON object, as GitHub sends it"))
     spec = (await parts.services.get("producer", producer)).spec
@@ -109,11 +105,11 @@ def _word(request: Request, header: str) -> str:
     return value
 
 
-def _payload(body: bytes) -> bytes:
-    try:
-        return parse_qs(body.decode(), strict_parsing=True, max_num_fields=10, errors="strict")["payload"][0].encode()
-    except (ValueError, KeyError):
-        raise Problem(400, f"the body is {FORM} and has no field `payload`") from None
+async def _form_of(body: bytes) -> bytes:
+    found = await form_payload(body)
+    if found is None:
+        raise Problem(400, f"the body is {FORM} and has no field `payload`")
+    return found
 
 
 async def _passed_over(parts: Parts, producer: str, spec: JsonObject, payload: JsonObject) -> str | None:

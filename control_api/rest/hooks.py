@@ -20,6 +20,7 @@ from control_api.rest.door import TAKEN, hook_of, read_payload, take
 from control_api.rest.examples import HOOK
 from control_api.rest.pushed import accept, accepted
 from notifier.errors import FieldError, InputError
+from producers.push import MessageShape
 
 router = APIRouter(prefix="/hooks/json", tags=["hooks"])
 
@@ -59,26 +60,7 @@ async def post_json(producer: str, request: Request, parts: PartsDep, actor: Hoo
     return await idempotency.once(parts, request, actor, body, act)
 
 
-class _Shape(msgspec.Struct):
-    """The types of a message's fields. What they must say is `Message`'s."""
-
-    content: str
-    producer: str | None = None
-    v: int | None = None
-    id: str | None = None
-    sender: str | None = None
-    receiver: str | None = None
-    title: str | None = None
-    url: str | None = None
-    severity: str | None = None
-    labels: dict[str, str | None] | None = None
-    occurred_at: str | None = None
-    not_before: str | None = None
-    expires_at: str | None = None
-    configuration: str | None = None
-
-
-_shape = msgspec.json.Decoder(_Shape)
+_shape = msgspec.json.Decoder(MessageShape)
 _fields = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 

@@ -143,3 +143,15 @@ async def test_an_array_is_taken_as_a_whole(sandbox: Sandbox) -> None:
     context = replace(context_with_script("checks", sandbox, f"echo '{json.dumps([A])}'"), emit=emitted.take)
     assert await Script(ScriptParameters(script="work")).produce(context) == [A]
     assert emitted.batches == []
+
+
+async def test_output_that_comes_byte_by_byte_is_the_same() -> None:
+    emitted = Emitted()
+    stream = ScriptStream(emitted.take)
+    writing = asyncio.create_task(stream.write())
+    long = {"content": "x" * 1_000_000}
+    for byte in json.dumps(A).encode() + b"\n" + json.dumps(long).encode() + b"\n\n" + json.dumps(B).encode():
+        stream.take(bytes([byte]))
+    stream.end(whole=True)
+    await writing
+    assert emitted.items == [A, long, B]

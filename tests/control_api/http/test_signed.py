@@ -152,3 +152,9 @@ def test_a_scheme_that_cannot_be_is_refused(written: dict[str, object]) -> None:
 def test_without_a_scheme_it_is_that_of_github() -> None:
     assert scheme_of(None) == scheme_of("github") == SCHEMES["github"]
     assert scheme_of(SignatureScheme.model_validate({"header": "X-S", "prefix": None})).prefix == ""
+
+
+def test_a_secret_in_a_header_may_have_any_letters() -> None:
+    as_it_comes = "pässword-ключ".encode().decode("latin-1")  # which Starlette makes of a header's bytes
+    assert check(SCHEMES["gitlab"], headers(X_Gitlab_Token=as_it_comes), BODY, "pässword-ключ")
+    assert not check(SCHEMES["gitlab"], headers(X_Gitlab_Token="pässword-ключ"), BODY, "pässword-ключ")

@@ -4,9 +4,11 @@ import base64
 import gzip
 import json
 import logging
+import threading
 import time
 from collections.abc import AsyncIterator
 from typing import Any
+from urllib.parse import urlencode
 
 import httpx
 import pytest
@@ -18,6 +20,7 @@ from control_api.definitions.services import Services
 from control_api.http.signed import sign
 from control_api.migrate import upgrade
 from control_api.registry import load_registry
+from control_api.rest import door
 from notifier.database import Database
 from notifier.plugin import SCHEMES, SignatureScheme
 from notifier.record import JsonObject
@@ -239,3 +242,17 @@ async def _sent_again(rest: Rest) -> int:
     push = rest.client("push")
     answers = [await post(push, "tell/open", {"a": 1}, {"Idempotency-Key": "once"}) for _ in range(2)]
     return len({answer.text for answer in answers})
+
+
+async def test_a_large_form_is_read_beside_the_loop(monkeypatch: pytest.MonkeyPatch) -> None:
+    threads, read = [], door._form_payload
+
+    def watched(body: bytes) -> bytes | None:
+        threads.append(threading.current_thread())
+        return read(body)
+
+    monkeypatch.setattr(door, "_form_payload", watched)
+    text = '"' + "é" * 200_000 + '"'
+    assert await door.read_payload(door.FORM, urlencode({"payload": text}).encode()) == (text[1:-1], text.encode())
+    assert threads
+    assert threading.main_thread() not in threads
