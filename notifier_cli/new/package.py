@@ -23,7 +23,7 @@ def check_new(kind: str, name: str) -> None:
     module = _module(name)
     if not re.match(NAME_PATTERN, name) or not module.isidentifier():
         raise _refused("must be at most 63 lower-case letters, digits and hyphens, and begin with a letter")
-    if iskeyword(module) or module in _OURS:
+    if iskeyword(module) or iskeyword(_class(name)) or module in _OURS:  # `none` would be a class `None`
         raise _refused(f"{module} is a word of Python or a package of Notifier; take another name")
     from control_api.registry import load_registry  # it takes long, and a wrong name needs none
 

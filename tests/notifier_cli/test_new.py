@@ -112,6 +112,7 @@ def test_what_is_written_is_as_our_own_code_is(packages: Path) -> None:
         ("../duty", "must be at most 63 lower-case letters"),
         ("7up", "and begin with a letter"),
         ("class", "class is a word of Python"),
+        ("none", "none is a word of Python"),
         ("consumers", "a package of Notifier"),
         ("push", "there is a producer type 'push' already"),
     ],
