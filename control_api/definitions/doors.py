@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from control_api.definitions.plugin_contexts import PluginContexts
+from control_api.definitions.plugin_contexts import PluginContexts, close_plugin
 from control_api.definitions.services import Services, Stored
 from notifier.one_line import one_line
 from notifier.plugin import Context, Producer
@@ -41,17 +41,17 @@ class Doors:
     async def use(self, producer: str) -> AsyncIterator[Producer[Any]]:
         """The producer as it is defined now, while the block runs. Raises UnknownName, InputError and SecretError."""
         stored = await self._services.get("producer", producer)
-        one = self._open.get(stored.name)
-        if one is None or one.revision != stored.revision:
-            one = self._build(stored)
-            await self._replace(stored.name, one)
-        one.users += 1
+        known = self._open.get(stored.name)
+        one = known if known is not None and known.revision == stored.revision else self._build(stored)
+        one.users += 1  # before anybody else has a turn, who may replace it by a newer one
         try:
+            if one is not known:
+                await self._replace(stored.name, one)
             yield one.plugin
         finally:
             one.users -= 1
             if one.replaced and not one.users:
-                await _close(one.plugin)
+                await close_plugin(one.plugin)
 
     def context(self, producer: str) -> Context:
         """What the producer may reach."""
@@ -79,11 +79,12 @@ class Doors:
             if old is not None:
                 old.replaced = True
                 if not old.users:
-                    await _close(old.plugin)
+                    await close_plugin(old.plugin)
 
     def _notice(self, producer: str, notice: str) -> None:
         """Logs it, once until there is another."""
-        text = one_line(notice, _NOTICE_CHARACTERS)
+        one = self._open.get(producer)
+        text = one_line(notice if one is None else one.plugin.mask(notice), _NOTICE_CHARACTERS)
         if self._told.get(producer) != text:
             if len(self._told) >= _MAX_OPEN:
                 self._told.clear()
@@ -91,10 +92,3 @@ class Doors:
             logger.warning(
                 "The producer %s says: %s", producer, text, extra={"action": "take_hook", "producer": producer}
             )
-
-
-async def _close(plugin: Producer[Any]) -> None:
-    try:
-        await plugin.close()
-    except Exception:  # a plugin's own code, and nothing depends on its end
-        logger.exception("A plugin of type %s did not close.", plugin.type, extra={"action": "close_plugin"})

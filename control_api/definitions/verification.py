@@ -12,7 +12,7 @@ from dataclasses import replace
 from typing import Any, Literal
 
 from control_api.access.actor import Actor
-from control_api.definitions.plugin_contexts import PluginContexts
+from control_api.definitions.plugin_contexts import PluginContexts, close_plugin
 from control_api.definitions.services import Services, Stored
 from control_api.definitions.writes import Draft, Write
 from notifier.errors import Conflict, DeliveryError, FieldError, InputError, NotifierError, StaleVersion, UnknownName
@@ -25,7 +25,6 @@ from notifier.seal import Seal
 logger = logging.getLogger(__name__)
 
 CHECK_S = 15.0  # that a plugin's check may take
-_CLOSE_S = 3.0
 MAX_CHARACTERS = 500  # of the service's words in an error
 _BELOW = "/parameters"
 
@@ -82,7 +81,7 @@ class Verification:
             )
             raise InputError(_faults(error, plugin)) from None
         finally:
-            await _close(plugin)
+            await close_plugin(plugin)
 
     async def _context(self, draft: Draft) -> Context:
         scripts = await self._scripts(draft)
@@ -110,14 +109,6 @@ class Verification:
         plugin = registry.build(kind, draft.name, value["type"], value.get("parameters", {}), self._seal)
         assert isinstance(plugin, Producer | Consumer)
         return plugin
-
-
-async def _close(plugin: Plugin[Any]) -> None:
-    try:
-        async with asyncio.timeout(_CLOSE_S):
-            await plugin.close()
-    except Exception:  # a plugin's own code, and nothing depends on its end
-        logger.exception("A plugin of type %s did not close.", plugin.type, extra={"action": "close_plugin"})
 
 
 def _faults(error: Exception, plugin: Plugin[Any]) -> list[FieldError]:

@@ -22,7 +22,7 @@ from control_api.parts import Parts, PartsDep
 from control_api.rest.examples import ALERTS
 from control_api.rest.made import read_made
 from control_api.rest.pushed import ACCEPTED, write
-from notifier.errors import DeliveryError, FieldError, InputError, NotifierError, Retryable
+from notifier.errors import FieldError, InputError, NotifierError, Retryable
 from notifier.plugin import Hook, Producer, Received
 
 logger = logging.getLogger(__name__)
@@ -119,10 +119,10 @@ async def _received(plugin: Producer[Any], hook: Hook, parts: Parts, producer: s
         return await plugin.received(hook, parts.doors.context(producer))
     except Retryable as error:
         raise unavailable(plugin.mask(str(error))) from None
-    except DeliveryError as error:
+    except InputError as error:
+        raise InputError([FieldError(each.pointer, plugin.mask(each.detail)) for each in error.errors]) from None
+    except NotifierError as error:
         raise InputError(FieldError("", plugin.mask(str(error)))) from None
-    except NotifierError:
-        raise
     except Exception as error:  # a plugin may raise anything, and its secrets must not get into the log
         logger.warning(
             "The producer %s raised on a hook:\n%s",

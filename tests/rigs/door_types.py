@@ -4,7 +4,7 @@ from typing import Any
 
 from pydantic import SecretStr
 
-from notifier import HookParameters, Permanent, Producer, Retryable
+from notifier import HookParameters, InvalidRecord, Permanent, Producer, Retryable
 from notifier.errors import FieldError, InputError
 from notifier.plugin import Context, Hook, Received
 
@@ -42,11 +42,15 @@ class Telling(Producer[TellingParameters]):
         password = self.parameters.password.get_secret_value()
         match payload.get("raise"):
             case "input":
-                raise InputError(FieldError("/raise", "must not be"))
+                raise InputError(FieldError("/raise", f"{password} must not be"))
+            case "record":
+                raise InvalidRecord(f"{password} is no record")
             case "permanent":
                 raise Permanent("forbidden", f"{password} may not")
             case "retryable":
                 raise Retryable("connection", f"{password} is away")
+            case "notice":
+                context.notice(f"look at {password}")
             case "bug":
                 raise RuntimeError(password)
         if "give" in payload:

@@ -180,6 +180,9 @@ async def test_a_version_or_cursor_that_is_none_is_told(console: Console) -> Non
         for version in ("1" * 5_000, "x", "-1"):
             answer = await post(browser, "/console/groups/versioned", text="name: versioned\n", version=version)
             assert answer.status_code == 422
+        assert (
+            await post(browser, "/console/groups/versioned", text="name: versioned\n", act="verify")
+        ).status_code == 303
         for page in ("audit", "system", "runs", "dead_letters"):
             assert (await browser.get(f"/console/{page}?cursor={'x' * 600}")).status_code == 422
 

@@ -232,10 +232,11 @@ async def _what_is_given(rest: Rest) -> list[dict[str, Any]]:
 async def _what_is_raised(rest: Rest) -> None:
     push = rest.client("push")
     assert pointers(await post(push, "tell/open", {"raise": "input"})) == ["/raise"]
-    for name, status in (("permanent", 422), ("retryable", 503), ("bug", 500)):
+    for name, status in (("input", 422), ("record", 422), ("permanent", 422), ("retryable", 503), ("bug", 500)):
         answer = await post(push, "tell/open", {"raise": name})
         problem(answer, status)
         assert PASSWORD not in answer.text
+    assert (await post(push, "tell/signed", {"raise": "notice"})).status_code == 202  # what it says is logged
 
 
 async def _sent_again(rest: Rest) -> int:
