@@ -66,6 +66,9 @@ async def list_definitions(kinds: str, view: ViewDep, q: str = "", cursor: str |
 
 @router.get("/{kinds}/new")
 async def new_definition(kinds: str, view: ViewDep) -> Response:
+# `~` is in no name: a definition may well be called `new`.
+@router.get("/{kinds}/~new")
+async def new_definition(kinds: KindInPath, view: ViewDep) -> Response:
     """An empty editor, with an example in it."""
     kind = _kind(kinds)
     view.require(KIND_PAGES[kind].scope)
@@ -74,6 +77,8 @@ async def new_definition(kinds: str, view: ViewDep) -> Response:
 
 @router.post("/{kinds}/new")
 async def create_definition(kinds: str, request: Request, view: FormDep) -> Response:
+@router.post("/{kinds}/~new")
+async def create_definition(kinds: KindInPath, request: Request, view: FormDep) -> Response:
     """Creates a definition."""
     kind = _kind(kinds)
     view.require(KIND_PAGES[kind].scope)

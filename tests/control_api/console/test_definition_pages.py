@@ -18,6 +18,7 @@ from tests.rigs.console_server import BROWSER, Console
 pytest_plugins = ["tests.rigs.databases"]
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
+NEW = "name: new\ntype: severity\nparameters: {at_least: error}\n"
 HOSTILE = "<script>alert(1)</script>\"'&" + "x" * 150
 
 
@@ -42,7 +43,7 @@ async def test_a_definition_is_made_changed_brought_back_and_deleted(console: Co
     async with console.client(headers=BROWSER) as browser:
         await browser.post("/console/login", data={"name": name, "password": "correct horse battery"})
         made = await post(
-            browser, "/console/filters/new", text="name: loud\ntype: severity\nparameters: {at_least: error}\n"
+            browser, "/console/filters/~new", text="name: loud\ntype: severity\nparameters: {at_least: error}\n"
         )
         assert (made.status_code, made.headers["location"]) == (303, "/console/filters/loud?saved=1")
         shown = (await browser.get("/console/filters/loud")).text
@@ -64,6 +65,14 @@ async def test_a_definition_is_made_changed_brought_back_and_deleted(console: Co
     ]
 
 
+async def test_a_definition_may_be_called_new(console: Console) -> None:
+    async with console.client(await console.session("editor"), headers=BROWSER) as browser:
+        assert (await post(browser, "/console/filters/~new", text=NEW)).status_code == 303
+        assert version_in((await browser.get("/console/filters/new")).text)
+        changed = await post(browser, "/console/filters/new", text=NEW.replace("error", "warning"))
+        assert changed.headers["location"] == "/console/filters/new?saved=1"
+
+
 async def test_what_is_wrong_is_told_and_what_was_written_stays(console: Console) -> None:
     async with console.client(await console.session("editor"), headers=BROWSER) as browser:
         for text, told in (
@@ -74,7 +83,7 @@ async def test_what_is_wrong_is_told_and_what_was_written_stays(console: Console
             ("- a\n", "must be one object"),
             ("name: odd\nname: even\ntype: severity\n", "name"),
         ):
-            answer = await post(browser, "/console/filters/new", text=text)
+            answer = await post(browser, "/console/filters/~new", text=text)
             assert answer.status_code == 422, text
             assert told in unescape(answer.text), text
             assert text_in(answer.text).strip() == text.strip()
@@ -82,7 +91,7 @@ async def test_what_is_wrong_is_told_and_what_was_written_stays(console: Console
 
 async def test_who_comes_second_is_told_that_it_changed(console: Console) -> None:
     async with console.client(await console.session("editor"), headers=BROWSER) as browser:
-        await post(browser, "/console/groups/new", text="name: shared\n")
+        await post(browser, "/console/groups/~new", text="name: shared\n")
         page = (await browser.get("/console/groups/shared")).text
         first = await post(
             browser, "/console/groups/shared", text="name: shared\ntitle: One\n", version=version_in(page)
@@ -100,11 +109,11 @@ async def test_each_role_may_what_it_may(console: Console, role: str, sees: int,
     async with console.client(await console.session(role), headers=BROWSER) as browser:  # type: ignore[arg-type]
         page = await browser.get("/console/groups")
         assert page.status_code == sees
-        assert ("/console/groups/new" in page.text) is (role != "viewer")
-        answer = await post(browser, "/console/groups/new", text=f"name: of-{role}\n")
+        assert ("/console/groups/~new" in page.text) is (role != "viewer")
+        answer = await post(browser, "/console/groups/~new", text=f"name: of-{role}\n")
         assert answer.status_code == changes
         assert (await browser.get("/console/audit")).status_code == (200 if role == "admin" else 403)
-        script = await post(browser, "/console/scripts/new", text=f"name: of-{role}\ncontent: echo\n")
+        script = await post(browser, "/console/scripts/~new", text=f"name: of-{role}\ncontent: echo\n")
         assert script.status_code == (303 if role == "admin" else 403)
 
 
@@ -112,7 +121,7 @@ async def test_a_form_of_another_site_changes_nothing(console: Console) -> None:
     ticket = await console.session("admin")
     for headers in ({"Origin": "https://evil.example"}, {"Sec-Fetch-Site": "cross-site"}):
         async with console.client(ticket, headers={**BROWSER, **headers}) as browser:
-            answer = await post(browser, "/console/groups/new", text="name: forged\n")
+            answer = await post(browser, "/console/groups/~new", text="name: forged\n")
             assert answer.status_code == 403
     async with console.client(ticket, headers=BROWSER) as browser:
         assert (await browser.get("/console/groups/forged")).status_code == 404
@@ -122,7 +131,7 @@ async def test_markup_in_names_and_texts_is_shown_as_text(console: Console) -> N
     async with console.client(await console.session("admin"), headers=BROWSER) as browser:
         title = HOSTILE.replace("'", "''")
         assert (
-            await post(browser, "/console/groups/new", text=f"name: hostile\ntitle: '{title}'\n")
+            await post(browser, "/console/groups/~new", text=f"name: hostile\ntitle: '{title}'\n")
         ).status_code == 303
         for path in (
             "/console/groups",
@@ -134,7 +143,9 @@ async def test_markup_in_names_and_texts_is_shown_as_text(console: Console) -> N
             assert "<script>alert" not in answer.text
             assert not re.search(r"<script(?![^>]*\ssrc=)", answer.text)
         for given in (HOSTILE, "x" * 10_000, "\0", "\ud800"):
-            answer = await post(browser, "/console/groups/new", text=f"name: {given}".encode(errors="replace").decode())
+            answer = await post(
+                browser, "/console/groups/~new", text=f"name: {given}".encode(errors="replace").decode()
+            )
             assert answer.status_code in (400, 422)
             assert "<script>alert" not in answer.text
 
@@ -176,7 +187,7 @@ async def test_a_zone_that_is_not_known_here_is_no_fault(console: Console) -> No
 
 async def test_a_version_or_cursor_that_is_none_is_told(console: Console) -> None:
     async with console.client(await console.session("admin"), headers=BROWSER) as browser:
-        await post(browser, "/console/groups/new", text="name: versioned\n")
+        await post(browser, "/console/groups/~new", text="name: versioned\n")
         for version in ("1" * 5_000, "x", "-1"):
             answer = await post(browser, "/console/groups/versioned", text="name: versioned\n", version=version)
             assert answer.status_code == 422
@@ -189,7 +200,7 @@ async def test_a_version_or_cursor_that_is_none_is_told(console: Console) -> Non
 
 async def test_what_a_token_is_bound_to_is_shown(console: Console) -> None:
     async with console.client(await console.session("admin"), headers=BROWSER) as browser:
-        await post(browser, "/console/producers/new", text="name: only-ci\ntype: push\n")
+        await post(browser, "/console/producers/~new", text="name: only-ci\ntype: push\n")
         made = await browser.post("/api/v1/tokens", json={"name": "bound", "producer": "only-ci"})
         assert made.status_code == 201
         assert "only-ci" in (await browser.get("/console/access")).text

@@ -164,7 +164,7 @@ async def test_pages_fit_a_phone_in_both_languages_and_colours(console: Console,
             assert await page.get_attribute("html", "data-theme") == theme
             for name in (
                 *(f"{kind}s" for kind in KINDS),
-                "users/new",
+                "users/~new",
                 "messages?live=1",
                 "dead_letters",
                 "runs",

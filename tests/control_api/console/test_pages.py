@@ -25,7 +25,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 async def test_pages_run_no_script_but_ours(console: Console) -> None:
     async with console.client(await console.session("admin")) as browser:
         lists = [f"/console/{kind}s" for kind in KINDS]
-        for path in ("/console", *lists, *(f"{one}/new" for one in lists), *RECORDS, "/docs", "/graphql"):
+        for path in ("/console", *lists, *(f"{one}/~new" for one in lists), *RECORDS, "/docs", "/graphql"):
             answer = await browser.get(path, headers=BROWSER)
             policy = dict(part.strip().split(" ", 1) for part in answer.headers["content-security-policy"].split(";"))
             assert policy["default-src"] == policy["base-uri"] == policy["frame-ancestors"] == "'none'"
