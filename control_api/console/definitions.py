@@ -1,8 +1,7 @@
 """`/console/{kind}s`: lists of definitions, and a page for each that shows it as YAML and saves it."""
 
-from typing import Any
 from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import Any
 
 from fastapi import APIRouter, Request, Response
 
@@ -64,21 +63,17 @@ async def list_definitions(kinds: str, view: ViewDep, q: str = "", cursor: str |
     )
 
 
-@router.get("/{kinds}/new")
-async def new_definition(kinds: str, view: ViewDep) -> Response:
 # `~` is in no name: a definition may well be called `new`.
 @router.get("/{kinds}/~new")
-async def new_definition(kinds: KindInPath, view: ViewDep) -> Response:
+async def new_definition(kinds: str, view: ViewDep) -> Response:
     """An empty editor, with an example in it."""
     kind = _kind(kinds)
     view.require(KIND_PAGES[kind].scope)
     return _editor(view, kind, None, KIND_PAGES[kind].example)
 
 
-@router.post("/{kinds}/new")
-async def create_definition(kinds: str, request: Request, view: FormDep) -> Response:
 @router.post("/{kinds}/~new")
-async def create_definition(kinds: KindInPath, request: Request, view: FormDep) -> Response:
+async def create_definition(kinds: str, request: Request, view: FormDep) -> Response:
     """Creates a definition."""
     kind = _kind(kinds)
     view.require(KIND_PAGES[kind].scope)
