@@ -99,6 +99,7 @@ def test_defaults_are_those_of_the_contract() -> None:
         "memory_mb": 256,
         "network": False,
         "write": (),
+        "tools": (),
     }
     assert (script.batch(), script.fixed_address(), script.world_of()) == (1, True, "default")
 
