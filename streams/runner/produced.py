@@ -4,7 +4,7 @@ The ids are deterministic: the same items for the same tick get the same ids, so
 """
 
 import secrets
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import msgspec
@@ -14,6 +14,7 @@ from notifier.message import MAX_BYTES, read_message
 from notifier.outcome import Reason
 from notifier.record_words import finding
 
+_AT_ONCE = 500  # items
 _ID_CHARACTERS = 512  # of a name or an id in a Message
 _encoder = msgspec.json.Encoder()
 
@@ -45,12 +46,15 @@ class ItemReader:
         self._first_error: str | None = None
         self._wrong = 0
 
-    def read(self, produced: Iterable[object], *, more: bool = False) -> list[Produced]:
-        """The next items; `more`: others may come, whose own ids are not known yet."""
-        items = list(produced)
-        if not more:
-            self._taken |= {own for item in items if (own := _own_id(item)) is not None}
-        return [self._next(item) for item in items]
+    def read(self, produced: Iterable[object]) -> list[Produced]:
+        """The next items; others may come, whose own ids are not known yet."""
+        return [self._next(item) for item in produced]
+
+    def read_last(self, produced: Sequence[object]) -> Iterator[list[Produced]]:
+        """The last items, some at a time: all of them may take seconds, and the caller has other things to do meanwhile."""
+        self._taken |= {own for item in produced if (own := _own_id(item)) is not None}
+        for start in range(0, len(produced), _AT_ONCE):
+            yield [self._next(item) for item in produced[start : start + _AT_ONCE]]
 
     def error(self) -> str | None:
         """The errors of all items so far as one line; None if there are none."""
@@ -88,7 +92,8 @@ def read_items(produced: Iterable[object], run: str, producer: str, configuratio
     own id: two messages of one id would be one. Unknown fields are kept. An InvalidRecord is what the producer found and could
     not make a message of.
     """
-    return ItemReader(run, producer, configuration).read(produced)
+    reader = ItemReader(run, producer, configuration)
+    return [item for part in reader.read_last(list(produced)) for item in part]
 
 
 def read_followed(items: Iterable[object], producer: str) -> list[Produced]:

@@ -207,7 +207,7 @@ class RunWork:
             owned.parts[name] = msgspec.structs.replace(part, messages=part.messages + written)
 
         async def emit(given: Sequence[JsonObject | InvalidRecord]) -> None:
-            await write(reader.read(given, more=True))
+            await write(reader.read(given))
 
         def measured(usage: Usage) -> None:
             owned.parts[name] = msgspec.structs.replace(owned.parts[name], **figures_of(usage))
@@ -215,7 +215,8 @@ class RunWork:
         cursor = None if known is None else known.state()
         asked = Asked(cursor=cursor, due=owned.run.scheduled_at, emit=emit, measured=measured)
         given = await self._producing.ask(name, asked)
-        await write(reader.read(given.items))
+        for items in reader.read_last(given.items):
+            await write(items)
         error = given.error or reader.error()
         part = msgspec.structs.replace(
             owned.parts[name],

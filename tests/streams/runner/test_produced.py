@@ -2,6 +2,7 @@
 
 import pytest
 
+from notifier import JsonObject
 from streams.runner.produced import ItemReader, read_items, sum_up
 from tests.rigs.runner_rig import ID
 
@@ -67,11 +68,22 @@ def test_items_that_come_in_parts_have_the_same_ids_however_they_are_parted(part
     reader = ItemReader(ID, "p", "c")
     found, start = [], 0
     for size in parts:
-        found += reader.read(ITEMS[start : start + size], more=True)
+        found += reader.read(ITEMS[start : start + size])
         start += size
-    assert reader.read([]) == []
+    assert list(reader.read_last([])) == []
     ids = [item.id.removeprefix(f"{ID}/p/") for item in found]
     assert ids == ["1", "1~", "x", "x", "5", "6", "1~", "8", "y", "11", "11~"]
     assert [item.position for item in found] == list(range(1, 12))
     assert [item.position for item in found if item.error] == [8, 9]
     assert reader.error() == f"{found[7].error} (2 of 11 items are wrong); see the dead letters; the others went out"
+
+
+def test_many_items_are_read_some_at_a_time_with_the_ids_that_they_have_together() -> None:
+    items: list[JsonObject] = [{"content": "x"} for _ in range(1_200)]
+    items[1_100]["id"] = "7"  # as the place of the seventh
+    parts = list(ItemReader(ID, "p", "c").read_last(items))
+    assert max(map(len, parts)) <= 500
+    found = [item for part in parts for item in part]
+    assert len({item.id for item in found}) == 1_200
+    assert (found[6].id, found[1_100].id) == (f"{ID}/p/7~", f"{ID}/p/7")
+    assert found == read_items(items, ID, "p", "c")
