@@ -8,7 +8,8 @@ producers to `streams.instances`.
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from datetime import datetime
 from traceback import format_exception
 from typing import Any
@@ -116,7 +117,7 @@ class Producing:
         limit = plugin.timeout_s()
         try:
             async with asyncio.timeout(limit) as timeout:
-                return list(await plugin.produce(context)), None
+                return list(await plugin.produce(_without_writing(context, timeout))), None
         except TimeoutError as error:
             if timeout.expired():
                 return [], f"gave nothing within {limit:g} s and was stopped"
@@ -185,6 +186,34 @@ class Producing:
     async def close(self) -> None:
         """Closes all producers; none may be asked any more."""
         await self._instances.close()
+
+
+def _without_writing(context: Context, limit: asyncio.Timeout) -> Context:
+    """The context where the time that writing takes does not count for the limit: the broker may be away, and nothing is lost."""
+    emit, writing, left_s = context.emit, 0, 0.0
+    if emit is None:
+        return context
+    clock = asyncio.get_running_loop().time
+
+    async def emit_beside(items: Sequence[JsonObject | InvalidRecord]) -> None:
+        nonlocal writing, left_s
+        writing += 1
+        if writing == 1:
+            left_s = (limit.when() or clock()) - clock()
+            _reschedule(limit, None)
+        try:
+            await emit(items)
+        finally:
+            writing -= 1
+            if not writing:
+                _reschedule(limit, clock() + left_s)
+
+    return replace(context, emit=emit_beside)
+
+
+def _reschedule(limit: asyncio.Timeout, when: float | None) -> None:
+    with suppress(RuntimeError):  # it is over already
+        limit.reschedule(when)
 
 
 def _is_cancelled() -> bool:
