@@ -32,6 +32,7 @@ logger = logging.getLogger(__name__)
 
 MAX_TAKEOVERS = 5  # a run that ends each runner that takes it is given up, or it would end all of them in turn
 
+_DISABLED = "the configuration is disabled"
 OVERTAKEN = "the producer was paused, and a later run asks it in this one's place"
 
 
@@ -244,10 +245,20 @@ class RunWork:
         schedule = None if configuration is None else configuration.spec.schedule
         every = schedule is not None and schedule.missed == "all"
         admitted = await self._told.pauses.admit(owned.id, owned.run, name, every=every)
-        if admitted == "overtaken":
-            owned.parts[name] = ProducerRun(producer=name, state="refused", error=OVERTAKEN, ended_at=now())
+        if admitted == "stopping":
+            return False
+        why = OVERTAKEN if admitted == "overtaken" else self._ended_meanwhile(owned.run.configuration)
+        if why is not None:
+            owned.parts[name] = ProducerRun(producer=name, state="refused", error=why, ended_at=now())
             await owned.save()
-        return admitted == "go"
+        return why is None
+
+    def _ended_meanwhile(self, name: str) -> str | None:
+        """Why nobody would get what is told now: a run may have been held for days."""
+        configuration = self._definitions.catalog.configurations.get(name)
+        if configuration is None:
+            return _unknown(self._definitions.catalog, name)
+        return None if configuration.spec.enabled else _DISABLED
 
 
 def figures_of(usage: Usage) -> dict[str, float | None]:
@@ -268,7 +279,7 @@ def _unknown(catalog: Catalog, name: str) -> str:
 def _pull_producers(catalog: Catalog, configuration: Configuration) -> tuple[list[str], str]:
     """The names of the producers to ask, in order, and the refusal where there is none."""
     if not configuration.spec.enabled:
-        return [], "the configuration is disabled"
+        return [], _DISABLED
     names = [name for name in configuration.spec.producers if _pulls(catalog, name)]
     return names, "the configuration has no producer that can be asked for messages"
 

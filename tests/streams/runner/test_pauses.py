@@ -65,6 +65,20 @@ async def test_a_run_that_waited_for_its_turn_when_the_pause_came_is_held_too(se
     assert Say.asked == ["p", "p"]
 
 
+async def test_a_run_that_was_held_while_its_configuration_was_disabled_asks_nobody(settings: Settings) -> None:
+    await define(settings, producer={"p": says(counts=True)}, configuration={"c": {"producers": ["p"]}})
+    await want(settings, "p", "paused")
+    async with running(settings) as (runner,):
+        await runner.accept(await ticks(settings, tick(at=TIMES[0])))
+        await wait_until(lambda: runner._pauses.held == 1)
+        await define(settings, configuration={"c": {"producers": ["p"], "enabled": False}})
+        await wait_until(lambda: not runner._definitions.catalog.configurations["c"].spec.enabled)
+        await want(settings, "p", "resumed")
+        (part,) = (await end_of(settings, f"c/{TIMES[0]}")).producers
+    assert (part.state, part.error) == ("refused", "the configuration is disabled")
+    assert Say.asked == []  # else what it told would count as told
+
+
 def run_at(minute: int) -> Run:
     return Run(configuration="c", scheduled_at=datetime(2026, 11, 23, tzinfo=UTC) + timedelta(minutes=minute))
 
