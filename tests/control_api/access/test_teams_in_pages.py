@@ -6,6 +6,7 @@ from html import unescape
 
 import pytest
 
+from control_api.access.actor import Scope
 from notifier.outcome import KINDS, Kind
 from tests.rigs.console_server import BROWSER
 from tests.rigs.teams_rig import TEAMS, Caller, Teams, name_of
@@ -23,7 +24,7 @@ def _people(teams: Teams) -> Iterator[tuple[str, Caller]]:
 @pytest.mark.parametrize("kind", KINDS)
 async def test_pages_of_definitions(teams: Teams, kind: Kind) -> None:
     for name, caller in _people(teams):
-        scope = "admin" if kind == "script" else "write"
+        scope: Scope = "admin" if kind == "script" else "write"
         async with teams.client(caller) as browser:
             browser.headers.update(BROWSER)
             listed = (await browser.get(f"/console/{kind}s")).text
