@@ -117,7 +117,7 @@ async def test_an_explanation_is_that_of_rest(own: Api) -> None:
     message = {"producer": "ci", "receiver": "alice", "content": "build failed", "extra": {"deep": [1]}}
     query = """query ($message: JSON, $draft: JSON, $configuration: String) {
       explain(message: $message, draft: $draft, configuration: $configuration, at: "2026-11-26T10:00:00Z") {
-        message origin asOf revision at text reason omitted
+        message origin asOf revision at text reason omitted mappings { mapping }
         configurations { configuration version verdict reason text omitted recipients {
           recipient verdict reason text
           steps { filter type verdict reason text reached }
