@@ -183,7 +183,7 @@ def test_answers_keep_their_fields_and_their_order(fields: RecordFields, answere
 def test_a_producers_part_of_a_run_keeps_its_fields() -> None:
     (producers,) = (field for field in RUN.fields if field.name == "producers")
     assert producers.items is not None
-    used = ["elapsed_s", "cpu_s", "memory_mb"]
+    used = ["notice", "elapsed_s", "cpu_s", "memory_mb"]
     assert [field.name for field in producers.items.answered] == ["producer", "state", "messages", "error", *used]
     assert [field.name for field in producers.items.in_graphql] == ["producer", "state", "error", "messages", *used]
 

@@ -39,6 +39,7 @@ def address(path: str) -> str:
     return (
         path.replace("{producer}", "builds")
         .replace("{door}", "json")
+        .replace("/producers/builds/pause", "/producers/asked/pause")  # of what is only pushed nothing is to be paused
         .replace("/accounts/{name}", f"/accounts/{ACCOUNT['name']}")
     )
 
@@ -57,6 +58,8 @@ async def test_each_body_has_an_example_that_is_taken(settings: Settings) -> Non
         described = (await asking.get("/openapi.json")).json()
         found = bodies(described)
         assert {one[1] for one in found} >= {"/api/v1/messages", "/api/v1/tokens", "/api/v1/definitions"}
+        asked = {"name": "asked", "type": "github", "parameters": {"repository": "octocat/hello"}}
+        assert (await asking.post("/api/v1/producers", json=asked)).status_code == 201
         for method, path, media_type, schema, example in found:
             assert example is not None, f"{method} {path} has no example of {media_type}"
             validator = Draft202012Validator({**schema, "components": described["components"]})
