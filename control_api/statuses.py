@@ -105,7 +105,7 @@ class Statuses:
         return sorted((one for one in self._known.values() if one.kind == CHAT), key=lambda one: one.name)
 
     def sources(self) -> list[Status]:
-        """The sources of producers of which something is to be said, by the producer's name: failing, silent, or ready again."""
+        """How sources are that fail, are silent, say something, or answer again; by the producer's name."""
         return sorted((one for one in self._known.values() if one.kind == PRODUCER), key=lambda one: one.name)
 
     def of_source(self, name: str) -> Status | None:

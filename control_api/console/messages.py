@@ -71,7 +71,7 @@ async def show_message(
 
 
 def ways_of(producer: str, id_: str, base: str) -> dict[str, str]:
-    """The commands that ask the same. People copy them into a shell, and whoever pushes a message chooses its id."""
+    """The commands that ask the same. People copy them into a shell, so ids are quoted: a sender chooses them."""
     asked = json.dumps({"producer": producer, "id": id_}, ensure_ascii=False)
     address = quote(f"{base.rstrip('/')}/api/v1/explain")
     return {

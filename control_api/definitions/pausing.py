@@ -90,7 +90,7 @@ class Pausing:
     async def _require_source(self, name: str) -> None:
         type_ = (await self.services.get("producer", name)).document["type"]
         if type_ not in self.services.registry.types("producer"):
-            return  # whatever it is, nobody reads it now
+            return  # the registry refuses the type, so no runner reads its source
         plugin = self.services.registry.get("producer", type_)
         assert issubclass(plugin, Producer)
         if not plugin.pull and not plugin.follows:

@@ -95,7 +95,7 @@ def _secrets_of(parts: Parts, producer: str, spec: JsonObject) -> list[str]:
     except SecretError as error:
         logger.error("A signed hook cannot be checked: %s", error, extra={"action": "check_signature"})
         raise Problem(500, f"the {FIELD} of the producer cannot be opened; write it again") from None
-    # The old one counts beside the new one only: whoever clears that wants no hook without a token.
+    # The old secret counts beside the new one only. Without a new one, each hook needs a token.
     found = [opened.get(name) for name in (FIELD, FIELD_OLD)] if opened.get(FIELD) else []
     return [secret for secret in found if isinstance(secret, str) and secret]
 

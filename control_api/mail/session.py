@@ -34,7 +34,7 @@ class MailSession(SMTP):
     def __init__(
         self, commands: "Commands", life_s: float, ended: Callable[["MailSession"], None], **options: Any
     ) -> None:
-        # Whatever it collects, `Commands` checks.
+        # `Commands` checks what is collected here.
         super().__init__(commands, authenticator=_collected, **options)
         self._life_s = life_s
         self._ended = ended  # is called once the connection is closed

@@ -1,4 +1,4 @@
-"""The table of producers of which nothing came in time."""
+"""The table of producers that are silent."""
 
 from datetime import datetime
 

@@ -1,4 +1,4 @@
-"""Producers of which nothing came in time."""
+"""Producers that are silent."""
 
 from collections.abc import Sequence
 
